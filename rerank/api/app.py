@@ -1,0 +1,52 @@
+"""The web application: endpoints, middleware in order, error table."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+import rerank
+from rerank.api import models, status
+from rerank.api.auth import RequireKey
+from rerank.api.errors import add_error_handlers
+from rerank.api.middleware import LimitBody, RequestContext
+from rerank.api.services import Services
+from rerank.api.vllm import routes as vllm
+
+_DESCRIPTION = """Rerank documents with local models, in the formats of vLLM's, Jina's and Cohere's rerank APIs.
+
+Every example on this page can be sent as it stands: open an endpoint, press *Try it out*, then *Execute*."""
+
+
+OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
+"""Starts the services; they run for as long as the context is open."""
+
+
+def build_app(open_services: OpenServices, *, keys: Sequence[str], max_body_bytes: int) -> FastAPI:
+    """The application around the services that ``open_services`` starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services() as services:
+            app.state.services = services
+            yield
+
+    app = FastAPIOffline(
+        title="Rerank gateway",
+        description=_DESCRIPTION,
+        version=rerank.__version__,
+        lifespan=lifespan,
+        # a client that names no content type means JSON
+        strict_content_type=False,
+    )
+    for router in (vllm.router, models.router, status.router):
+        app.include_router(router)
+    add_error_handlers(app)
+    # the last one added is the first to see a request
+    app.add_middleware(RequireKey, keys=keys)
+    app.add_middleware(LimitBody, max_bytes=max_body_bytes)
+    app.add_middleware(RequestContext)
+    return app

@@ -1,0 +1,65 @@
+"""Who may use the server."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rerank.api.errors import error_response
+from rerank.errors import Unauthorized
+
+PUBLIC_PATHS = frozenset({"/", "/health", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json"})
+"""What load balancers, status pages and readers of the documentation may see without a key."""
+_PUBLIC_FOLDERS = ("/static-offline-docs/", "/docs/")
+
+
+class RequireKey:
+    """Middleware that lets a request through to any path but the public ones only with one of the keys.
+
+    Every path is guarded unless it is listed, so a new endpoint cannot be left open by forgetting it.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
+        self._app = app
+        self._keys = tuple(key.encode() for key in keys)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http" or self._may_pass(scope):
+            await self._app(scope, receive, send)
+        else:
+            await error_response(Unauthorized(self._advice(scope)))(scope, receive, send)
+
+    def _may_pass(self, scope: Scope) -> bool:
+        if not self._keys or scope["method"] == "OPTIONS" or is_public(scope["path"]):
+            return True
+        given = presented_key(scope).encode("utf-8", "surrogateescape")
+        # every key is compared, so the time taken tells nothing
+        return sum(hmac.compare_digest(given, key) for key in self._keys) > 0
+
+    @staticmethod
+    def _advice(scope: Scope) -> str:
+        if presented_key(scope):
+            return "Unauthorized: the API key is wrong."
+        return "Unauthorized: send the API key as `Authorization: Bearer <key>`."
+
+
+def is_public(path: str) -> bool:
+    """True if the path needs no key."""
+    return path in PUBLIC_PATHS or path.startswith(_PUBLIC_FOLDERS)
+
+
+def presented_key(scope: Scope) -> str:
+    """The key a request brings: `Authorization: Bearer key` in any case, the bare key, or `?access_token=key`."""
+    header = Headers(scope=scope).get("authorization", "").strip()
+    scheme, _, rest = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    if header:
+        return header
+    query_string: bytes = scope.get("query_string", b"")
+    return parse_qs(query_string.decode("latin-1")).get("access_token", [""])[0]

@@ -1,0 +1,157 @@
+"""The one place that knows HTTP statuses, and the error body every client finds something in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from rerank.errors import (
+    BodyTooLarge,
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelNotFound,
+    ModelUnavailable,
+    Overloaded,
+    RerankError,
+    ScoringFailed,
+    ServerStopping,
+    Unauthorized,
+)
+from rerank.telemetry import request_id_var
+
+STATUSES: dict[type[RerankError], tuple[int, str]] = {
+    BodyTooLarge: (413, "RequestTooLargeError"),
+    InvalidRequest: (400, "BadRequestError"),
+    Unauthorized: (401, "AuthenticationError"),
+    ModelNotFound: (404, "NotFoundError"),
+    Overloaded: (429, "RateLimitError"),
+    ScoringFailed: (500, "InternalServerError"),
+    ModelUnavailable: (503, "ServiceUnavailableError"),
+    ServerStopping: (503, "ServiceUnavailableError"),
+    DeadlineExceeded: (504, "TimeoutError"),
+}
+"""Status and type of each error class; a class not listed takes its parent's."""
+
+_SHOWN_PROBLEMS = 5
+_SHOWN_INPUT = 60
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong, as vLLM and the OpenAI API say it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: int
+
+
+class ErrorBody(BaseModel):
+    """The error, and its message again where Cohere's (`message`) and Jina's (`detail`) clients look for it."""
+
+    error: ErrorDetail
+    message: str
+    detail: str
+
+
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": meaning}
+    for status, meaning in {
+        400: "The request is wrong; `error.param` names the field",
+        401: "No key, or a wrong one",
+        404: "No such model; the message lists those there are, the nearest first",
+        413: "The body is too large",
+        429: "Too much work; see `Retry-After`",
+        500: "The server's fault; the message holds the request's id",
+        503: "The model is not available now; the message says what to do",
+        504: "The request took longer than TIMEOUT",
+    }.items()
+}
+
+
+def error_body(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
+    """The body of an error answer."""
+    error = ErrorDetail(message=message, type=kind, param=param, code=status)
+    return ErrorBody(error=error, message=message, detail=message).model_dump()
+
+
+def error_response(error: RerankError) -> JSONResponse:
+    """The answer for an error of ours. A fault of the server names the request's id, to find it in the log by."""
+    status, kind = _status(error)
+    message = f"{error.message} (request id {request_id_var.get()})" if status == 500 else error.message
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(error_body(status, kind, message, error.param), status, headers)
+
+
+def internal_error_response() -> JSONResponse:
+    """The answer for an error nobody expected: no detail leaves the house."""
+    return error_response(ScoringFailed("Internal server error."))
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Have the app answer every known error by the table."""
+
+    async def on_rerank_error(_: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, RerankError):
+            raise error
+        return error_response(error)
+
+    async def on_invalid_body(_: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, RequestValidationError):
+            raise error
+        return _invalid_body(error.errors())
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        if error.status_code in (404, 405):
+            # an unknown route is answered as vLLM answers it
+            return await http_exception_handler(request, error)
+        # the framework could not read the body at all: not UTF-8, or nested too deep
+        return error_response(InvalidRequest("The body could not be read as JSON."))
+
+    app.add_exception_handler(RerankError, on_rerank_error)
+    app.add_exception_handler(RequestValidationError, on_invalid_body)
+    app.add_exception_handler(HTTPException, on_http_error)
+
+
+def _status(error: RerankError) -> tuple[int, str]:
+    for kind in type(error).__mro__:
+        if kind in STATUSES:
+            return STATUSES[kind]
+    return STATUSES[ScoringFailed]
+
+
+def _invalid_body(problems: Sequence[dict[str, Any]]) -> JSONResponse:
+    """400, never 422: clients read a 422 as a list of another shape."""
+    shown = [_explain(problem) for problem in problems[:_SHOWN_PROBLEMS]]
+    if len(problems) > len(shown):
+        shown.append(f"and {len(problems) - len(shown)} more")
+    count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''}"
+    location = ".".join(str(part) for part in problems[0]["loc"])
+    return JSONResponse(error_body(400, "Bad Request", f"{count}: {'; '.join(shown)}", location), 400)
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    if problem["type"] == "json_invalid":
+        reason = problem.get("ctx", {}).get("error", problem["msg"])
+        return f"the body is not valid JSON: {reason} (character {problem['loc'][-1]})"
+    if problem["loc"] == ("body",):
+        return f"the body must be a JSON object, sent with Content-Type: application/json ({problem['msg']})"
+    field = ".".join(str(part) for part in problem["loc"][1:])
+    if problem["type"] == "missing":
+        return f"{field}: {problem['msg']}"
+    # ascii() also tames lone surrogates, which could not be sent
+    given = ascii(problem["input"])
+    return f"{field}: {problem['msg']} (got {given[:_SHOWN_INPUT]}{'...' if len(given) > _SHOWN_INPUT else ''})"

@@ -1,0 +1,120 @@
+"""What happens around every request: its id, its log line, the limit on its body, and the last net for errors."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rerank.api.errors import error_response, internal_error_response
+from rerank.errors import BodyTooLarge
+from rerank.telemetry import request_id_var
+
+logger = logging.getLogger("rerank.access")
+
+_SAFE_ID = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
+_QUIET_PATHS = frozenset({"/health", "/ping", "/load"})
+
+
+class ClientLeft(Exception):
+    """The client closed the connection before it was answered."""
+
+
+class RequestContext:
+    """Gives each request an id, logs one line for it, and turns what nobody caught into a 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
+        token = request_id_var.set(request_id)
+        try:
+            await self._answer(scope, receive, send, request_id)
+        finally:
+            request_id_var.reset(token)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        except ClientLeft:
+            status = 499
+        except Exception:
+            logger.exception("unexpected error")
+            if status:
+                raise
+            await internal_error_response()(scope, receive, send_with_id)
+        _log(scope, status, time.perf_counter() - started)
+
+
+class LimitBody:
+    """Refuses a body larger than ``max_bytes`` while it arrives, not after."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "0")
+        if declared.isdigit() and int(declared) > self._max_bytes:
+            await error_response(self._error())(scope, receive, send)
+            return
+        seen = 0
+        started = False
+
+        async def receive_counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            # the app is told the client left, so it stops reading; the client is told the truth below
+            return message if seen <= self._max_bytes else {"type": "http.disconnect"}
+
+        async def send_if_read(message: Message) -> None:
+            nonlocal started
+            if started or seen <= self._max_bytes:
+                started = True
+                await send(message)
+
+        await self._app(scope, receive_counted, send_if_read)
+        if not started:
+            await error_response(self._error())(scope, receive, send)
+
+    def _error(self) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"The request body is larger than {self._max_bytes} bytes (MAX_BODY_BYTES). Send the documents in parts."
+        )
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    level = logging.DEBUG if scope["path"] in _QUIET_PATHS and status < 400 else logging.INFO
+    # the query string stays out: it may hold a key
+    facts = "".join(f" {name}={value}" for name, value in scope.get("state", {}).get("facts", {}).items())
+    logger.log(level, "%s %s %d %.1f ms%s", scope["method"], _printable(scope["path"]), status, seconds * 1000, facts)
+
+
+def _printable(path: str) -> str:
+    """A path that cannot forge a second log line."""
+    return ascii(path)[1:-1] if not path.isprintable() else path

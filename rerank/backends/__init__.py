@@ -1,0 +1,1 @@
+"""Things that can score, behind one protocol."""

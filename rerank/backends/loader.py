@@ -1,0 +1,107 @@
+"""From a model card to a backend: find the weights, or fetch them, check them, load them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rerank.backends.local import Backend, LocalBackend
+from rerank.catalog import hub
+from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.catalog import Catalog
+from rerank.catalog.checkpoint import check_sha256, read_checkpoint
+from rerank.devices import Device
+from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
+from rerank.scheduling.worker import DeviceWorker
+from rerank.scorers.load import load_scorer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model in memory."""
+
+    card: ModelCard
+    backend: Backend
+    family: Family
+    device: str
+    load_seconds: float
+
+
+LoadModel = Callable[[ModelCard], LoadedModel]
+
+
+class LocalLoader:
+    """Loads models onto one device. Blocking: to be called on a thread of its own, by several at once if need be."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        device: Device,
+        worker: DeviceWorker,
+        tokenisers: Executor,
+        *,
+        max_length: int | None = None,
+        endpoint: str | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._device = device
+        self._worker = worker
+        self._tokenisers = tokenisers
+        self._max_length = max_length
+        self._endpoint = endpoint
+        # two loads at once would need the memory of both copies; downloads may overlap
+        self._one_at_a_time = threading.Lock()
+
+    def __call__(self, card: ModelCard) -> LoadedModel:
+        """Load a model. Raises ModelUnavailable saying what to do about it."""
+        folder = self._catalog.folder(card) or self._fetch(card)
+        try:
+            return self._load(card, folder)
+        except WeightsBroken as error:
+            error.message = f"{card.id} cannot be used: {error.message}. {self._repair(card)}"
+            raise
+
+    def _load(self, card: ModelCard, folder: Path) -> LoadedModel:
+        checkpoint = read_checkpoint(folder)
+        if card.sha256:
+            check_sha256(folder / "model.safetensors", card.sha256)
+        with self._one_at_a_time:
+            started = time.monotonic()
+            logger.info("loading %s (%.0f MB) on %s", card.id, checkpoint.weight_bytes / 1e6, self._device)
+            scorer = load_scorer(checkpoint, card, self._device, self._max_length)
+            seconds = time.monotonic() - started
+        logger.info("%s is ready after %.1f s, %d tokens a pair", card.id, seconds, scorer.max_length)
+        return LoadedModel(
+            card=card,
+            backend=LocalBackend(scorer, self._worker, self._tokenisers),
+            family=card.family or checkpoint.family,
+            device=str(self._device),
+            load_seconds=seconds,
+        )
+
+    def _fetch(self, card: ModelCard) -> Path:
+        if card.repo is None:
+            raise WeightsMissing(
+                f"{card.id} has no weights on disk and names no Hub repository. Put them under models/{card.basename}.",
+                FetchFailure.NOT_FOUND,
+            )
+        logger.info("%s is not on disk; fetching it from the Hub", card.id)
+        return hub.fetch(
+            card.repo,
+            self._catalog.models_dir / card.basename,
+            revision=card.revision,
+            endpoint=self._endpoint,
+        )
+
+    @staticmethod
+    def _repair(card: ModelCard) -> str:
+        if card.repo is None:
+            return "Mend the folder; the next request tries again."
+        return f"Mend the folder, or fetch it anew: python download_model.py {card.id} --force"

@@ -1,0 +1,57 @@
+"""A model in this process: tokenises on threads of its own, scores on the device's worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from typing import Protocol
+
+from rerank.core import Activation, Pair, RawScore, Truncation
+from rerank.scheduling.worker import DeviceWorker
+from rerank.scorers.base import Scorer
+
+
+class Backend(Protocol):
+    """One model that can score, wherever it runs."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest pair."""
+        ...
+
+    @property
+    def activation(self) -> Activation:
+        """How raw logits become relevance."""
+        ...
+
+    async def score(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[RawScore]:
+        """A raw score for each pair, in order. Cancelling takes the pairs still waiting out of the line."""
+        ...
+
+
+class LocalBackend:
+    """A scorer on this machine, fed through the device's line."""
+
+    def __init__(self, scorer: Scorer, worker: DeviceWorker, tokenisers: Executor) -> None:
+        self._scorer = scorer
+        self._worker = worker
+        self._tokenisers = tokenisers
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest pair."""
+        return self._scorer.max_length
+
+    @property
+    def activation(self) -> Activation:
+        """How raw logits become relevance."""
+        return self._scorer.activation
+
+    async def score(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[RawScore]:
+        """See ``Backend.score``."""
+        loop = asyncio.get_running_loop()
+        encoded = await loop.run_in_executor(self._tokenisers, self._scorer.encode, pairs, truncation, instruction)
+        job = self._worker.submit(self._scorer, encoded)
+        logits = await asyncio.wrap_future(job.future)
+        return [RawScore(logit, pair.tokens) for logit, pair in zip(logits, encoded, strict=True)]

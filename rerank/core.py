@@ -1,0 +1,84 @@
+"""The nouns every stage shares. Frozen, free of tensors and of HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One query and one document, to be scored together."""
+
+    query: str
+    document: str
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """How long a pair may be, in tokens. ``None`` leaves the model's own limit.
+
+    The query is always kept whole; the document's tail is what gets cut.
+    """
+
+    max_tokens: int | None = None
+    """Limit of the whole pair, special tokens included; -1 means the model's limit."""
+    max_tokens_per_document: int | None = None
+    """Limit of the document's own tokens."""
+    allowed: bool = True
+    """False refuses a pair that would have to be cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringRequest:
+    """What a caller wants scored, whatever dialect it was said in."""
+
+    pairs: tuple[Pair, ...]
+    model: str | None = None
+    """The name the caller gave; None asks for the default model."""
+    instruction: str | None = None
+    truncation: Truncation = Truncation()
+    activated: bool = True
+    """False asks for raw logits instead of relevance in 0..1."""
+
+
+class Activation(StrEnum):
+    """How a model's raw logit becomes the relevance callers see."""
+
+    SIGMOID = "sigmoid"
+    IDENTITY = "identity"
+    """The checkpoint asks for raw logits, as the ms-marco family does."""
+    COSINE = "cosine"
+    """A cosine in -1..1, shifted and halved into 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawScore:
+    """A pair's raw logit (fp32 precision) and the number of tokens the model read for it."""
+
+    logit: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredDocument:
+    """A document's place in the request and its relevance."""
+
+    index: int
+    relevance_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringResult:
+    """Scores in request order, and who gave them."""
+
+    logits: tuple[float, ...]
+    """Raw logits: what a ranking is sorted by."""
+    scores: tuple[float, ...]
+    """What the caller sees: relevance, or the raw logits if it asked for them."""
+    tokens: int
+    """Tokens read for all pairs together."""
+    model: str
+    """Id of the model that answered."""
+    model_reason: str
+    """Why that model: the request named it, or why it is the default."""

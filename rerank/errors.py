@@ -1,0 +1,110 @@
+"""Everything that can go wrong, as one tree.
+
+    RerankError
+    ├── InvalidRequest          the caller's request cannot be served as it stands
+    │   └── BodyTooLarge        ... because it holds more bytes than the server takes
+    ├── Unauthorized            no key, or a wrong one
+    ├── ModelNotFound           no such model; lists those there are, the nearest first
+    ├── Overloaded              no room now; says when to come back
+    ├── ModelUnavailable        the model is known, its weights cannot be had or used right now
+    │   ├── WeightsMissing      not on disk, and the Hub did not give them; says why
+    │   ├── WeightsBroken       on disk, but not a whole checkpoint; names the file
+    │   └── StillLoading        the load goes on; come back
+    ├── DeadlineExceeded        the answer did not come in time
+    ├── ServerStopping          the server is shutting down
+    └── ScoringFailed           our fault: the model raised, or answered nonsense
+    SettingsError               the start-up configuration is wrong; never reaches a caller
+
+``message`` is safe to show to a caller. The HTTP status of each class stands in one table, in ``rerank.api.errors``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class RerankError(Exception):
+    """Base of every error a caller may see. ``retryable`` says whether the same request may succeed later."""
+
+    retryable = False
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+
+class InvalidRequest(RerankError):
+    """The request is wrong; ``param`` names the field, with the document's index where there is one."""
+
+
+class BodyTooLarge(InvalidRequest):
+    """The request body holds more bytes than the server accepts."""
+
+
+class Unauthorized(RerankError):
+    """The key is missing or wrong."""
+
+
+class ModelNotFound(RerankError):
+    """No card answers to the name that was asked for."""
+
+
+class Overloaded(RerankError):
+    """The waiting line is full; nothing was done for this request."""
+
+    retryable = True
+
+
+class ModelUnavailable(RerankError):
+    """The model is known but cannot answer now."""
+
+    retryable = True
+
+
+class FetchFailure(StrEnum):
+    """Why weights could not be fetched from the Hub."""
+
+    UNREACHABLE = "unreachable"
+    NOT_FOUND = "not found"
+    NO_ACCESS = "no access"
+    NO_SAFETENSORS = "no safetensors"
+    DISK_FULL = "disk full"
+    CORRUPT = "corrupt"
+
+
+class WeightsMissing(ModelUnavailable):
+    """The weights are not on disk and could not be fetched; ``failure`` says why."""
+
+    def __init__(self, message: str, failure: FetchFailure) -> None:
+        super().__init__(message)
+        self.failure = failure
+
+
+class WeightsBroken(ModelUnavailable):
+    """The model's folder is not a whole checkpoint; the message names the file."""
+
+
+class StillLoading(ModelUnavailable):
+    """The load did not finish within the caller's time; it goes on."""
+
+
+class DeadlineExceeded(RerankError):
+    """Scoring did not finish within the caller's time."""
+
+    retryable = True
+
+
+class ServerStopping(RerankError):
+    """The server no longer takes work."""
+
+    retryable = True
+
+
+class ScoringFailed(RerankError):
+    """The model raised or gave something that is not one finite number a pair."""
+
+
+class SettingsError(Exception):
+    """The configuration is wrong; the message names the setting."""

@@ -1,0 +1,89 @@
+"""The whole story of a request, whatever dialect it came in."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from rerank.backends.loader import LoadedModel
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.catalog import Catalog, DefaultModel
+from rerank.core import ScoringRequest, ScoringResult
+from rerank.errors import DeadlineExceeded, InvalidRequest, StillLoading
+from rerank.gateway.admission import Admission
+from rerank.gateway.ranking import relevance
+from rerank.registry.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may ask for."""
+
+    max_documents: int
+    timeout: float
+    """Seconds, waiting for the model included."""
+
+
+class Gateway:
+    """Chooses the model, takes room, waits for the model, has the pairs scored."""
+
+    def __init__(
+        self, catalog: Catalog, registry: Registry, admission: Admission, default: DefaultModel, limits: Limits
+    ) -> None:
+        self.catalog = catalog
+        self.registry = registry
+        self.admission = admission
+        self.default = default
+        self._limits = limits
+
+    async def score(self, request: ScoringRequest) -> ScoringResult:
+        """Score every pair of a request with one model.
+
+        Raises a RerankError: what the caller asked for is wrong, the model cannot be had, or time ran out.
+        """
+        self._check(request)
+        card, reason = self._choose(request.model)
+        with self.admission.admit(len(request.pairs)):
+            try:
+                async with asyncio.timeout(self._limits.timeout):
+                    model = await self.registry.get(card)
+                    return await self._score_with(model, request, reason)
+            except TimeoutError:
+                raise self._out_of_time(card) from None
+
+    async def _score_with(self, model: LoadedModel, request: ScoringRequest, reason: str) -> ScoringResult:
+        raw = await model.backend.score(request.pairs, request.truncation, request.instruction)
+        logits = tuple(score.logit for score in raw)
+        activation = model.backend.activation
+        return ScoringResult(
+            logits=logits,
+            scores=tuple(relevance(logit, activation) for logit in logits) if request.activated else logits,
+            tokens=sum(score.tokens for score in raw),
+            model=model.card.id,
+            model_reason=reason,
+        )
+
+    def _choose(self, name: str | None) -> tuple[ModelCard, str]:
+        if name is None:
+            return self.default.card, f"default: {self.default.reason}"
+        return self.catalog.resolve(name), "named in the request"
+
+    def _check(self, request: ScoringRequest) -> None:
+        if not request.pairs:
+            raise InvalidRequest("At least one text_pair element must be given")
+        if len(request.pairs) > self._limits.max_documents:
+            raise InvalidRequest(
+                f"The request holds {len(request.pairs)} documents; this server takes at most "
+                f"{self._limits.max_documents} at once (MAX_DOCUMENTS). Send them in parts.",
+                param="documents",
+            )
+        if not all(pair.query.strip() for pair in request.pairs):
+            raise InvalidRequest("The query must not be empty", param="query")
+
+    def _out_of_time(self, card: ModelCard) -> StillLoading | DeadlineExceeded:
+        seconds = self._limits.timeout
+        if self.registry.is_loading(card):
+            return StillLoading(
+                f"{card.id} is still loading after {seconds:g} s; the load goes on. Try again shortly.", retry_after=5
+            )
+        return DeadlineExceeded(f"The request was not done within {seconds:g} s (TIMEOUT). Send fewer documents.")

@@ -1,0 +1,1 @@
+"""Which models are alive. One owner: the event loop's thread."""

@@ -1,0 +1,82 @@
+"""What the rest of the server asks of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from rerank.core import Activation, Pair, Truncation
+from rerank.errors import InvalidRequest
+
+
+class Encoded(Protocol):
+    """A pair as tokens; what is inside is the scorer's own business."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the model reads for this pair, special tokens included."""
+        ...
+
+
+class Scorer(Protocol):
+    """One loaded model.
+
+    ``encode`` may be called from several threads at once; ``score`` only from the one thread that owns the device.
+    """
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest pair the model reads."""
+        ...
+
+    @property
+    def activation(self) -> Activation:
+        """How this model's raw logits become relevance."""
+        ...
+
+    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[Any]:
+        """Tokens of each pair, in order: a list of this scorer's own ``Encoded``.
+
+        Raises InvalidRequest naming the document that does not fit where cutting is not allowed, or a query that
+        leaves no room for a document.
+        """
+        ...
+
+    def score(self, batch: Sequence[Any]) -> list[float]:
+        """One raw fp32 logit a pair, in order."""
+        ...
+
+
+def pair_limit(truncation: Truncation, max_length: int) -> int:
+    """Tokens a whole pair may have. Raises InvalidRequest where the caller asks for more than the model reads."""
+    asked = truncation.max_tokens
+    if asked is None or asked == -1:
+        return max_length
+    if asked > max_length:
+        raise InvalidRequest(
+            f"truncate_prompt_tokens value is greater than max_model_len ({max_length}). "
+            "Please request a smaller truncation size.",
+            param="truncate_prompt_tokens",
+        )
+    return asked
+
+
+def document_limit(query_tokens: int, limit: int, max_length: int) -> int:
+    """Tokens left for a document beside a query (special tokens counted with it), of which at least one is needed."""
+    room = limit - query_tokens
+    if room < 1:
+        raise InvalidRequest(
+            f"The query takes {query_tokens} of the {limit} tokens a pair may have, which leaves no room for a "
+            f"document. Shorten the query (this model reads at most {max_length} tokens).",
+            param="query",
+        )
+    return room
+
+
+def too_long(index: int, tokens: int, limit: int) -> InvalidRequest:
+    """The error for a pair that would have to be cut though the caller forbade it."""
+    return InvalidRequest(
+        f"This model's maximum context length is {limit} tokens. However, documents.{index} with the query has "
+        f"{tokens} input tokens. Shorten it, or allow truncation. (parameter=input_tokens, value={tokens})",
+        param="input_tokens",
+    )

@@ -1,0 +1,127 @@
+"""Cross-encoders through sentence-transformers: query and document in one sequence, one logit out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from sentence_transformers import CrossEncoder
+
+from rerank.core import Activation, Pair, Truncation
+from rerank.errors import WeightsBroken
+from rerank.scorers.base import Scorer, pair_limit
+from rerank.scorers.padding import pad
+from rerank.scorers.tokens import TokenIds, encode_pairs, private_copy
+
+
+def cross_encoder_scorer(model: CrossEncoder, max_length: int) -> Scorer:
+    """The scorer that fits how the model wants its pairs: as plain token ids, or as texts for a prompt of its own."""
+    if model.num_labels != 1:
+        raise WeightsBroken(f"the checkpoint gives {model.num_labels} labels a pair; a reranker gives one")
+    if _reads_plain_pairs(model):
+        return PlainPairScorer(model, max_length)
+    return PromptedPairScorer(model, max_length)
+
+
+def _reads_plain_pairs(model: CrossEncoder) -> bool:
+    """True if the model's input is the tokenizer's own pair layout, with no prompt or chat template around it."""
+    transformer = model[0]
+    return (
+        getattr(transformer, "transformer_task", None) == "sequence-classification"
+        and getattr(model.tokenizer, "is_fast", False)
+        and not model.tokenizer.chat_template
+        and model.default_prompt_name is None
+    )
+
+
+def _activation(model: CrossEncoder) -> Activation:
+    """The checkpoint's own activation, which sentence-transformers reads from its configuration."""
+    name = type(model.activation_fn).__name__
+    if name not in ("Sigmoid", "Identity"):
+        raise WeightsBroken(f"the checkpoint asks for the activation {name}; Sigmoid and Identity are supported")
+    return Activation(name.lower())
+
+
+def _logits(model: CrossEncoder, features: dict[str, Any]) -> list[float]:
+    logits: list[float] = model(features)["scores"].float().reshape(-1).tolist()
+    return logits
+
+
+class PlainPairScorer:
+    """Pairs as token ids, cut on ids: the document's tail goes, the query stays."""
+
+    def __init__(self, model: CrossEncoder, max_length: int) -> None:
+        self.max_length = max_length
+        self.activation = _activation(model)
+        self._model = model.eval()
+        self._tokenizer = private_copy(model.tokenizer)
+
+    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[TokenIds]:
+        """See ``Scorer.encode``. These models know no instruction, so it is left out."""
+        del instruction
+        return encode_pairs(self._tokenizer, pairs, truncation, self.max_length)
+
+    @torch.inference_mode()
+    def score(self, batch: Sequence[TokenIds]) -> list[float]:
+        """See ``Scorer.score``."""
+        return _logits(self._model, dict(pad(batch, self._model.tokenizer, str(self._model.device))))
+
+
+@dataclass(frozen=True, slots=True)
+class PromptedPair:
+    """A pair kept as text, because the model builds a prompt around it."""
+
+    query: str
+    document: str
+    instruction: str | None
+    tokens: int
+    """Tokens of query and document, without the prompt."""
+
+
+class PromptedPairScorer:
+    """Pairs as texts, for checkpoints whose own template builds the prompt; sentence-transformers renders it.
+
+    Only the thread that owns the device renders, because rendering sets state inside the tokenizer.
+    """
+
+    def __init__(self, model: CrossEncoder, max_length: int) -> None:
+        self.max_length = max_length
+        self.activation = _activation(model)
+        model.max_seq_length = max_length
+        self._model = model.eval()
+        self._tokenizer = private_copy(model.tokenizer)
+
+    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[PromptedPair]:
+        """See ``Scorer.encode``. A document is cut where its last allowed token ends."""
+        limit = pair_limit(truncation, self.max_length)
+        queries = {
+            text: len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+            for text in dict.fromkeys(pair.query for pair in pairs)
+        }
+        documents = self._tokenizer.encode_batch([pair.document for pair in pairs], add_special_tokens=False)
+        encoded = []
+        for pair, document in zip(pairs, documents, strict=True):
+            room = min(limit, truncation.max_tokens_per_document or limit)
+            kept = pair.document[: document.offsets[room - 1][1]] if len(document.ids) > room else pair.document
+            tokens = queries[pair.query] + min(len(document.ids), room)
+            encoded.append(PromptedPair(pair.query, kept, instruction, tokens))
+        return encoded
+
+    @torch.inference_mode()
+    def score(self, batch: Sequence[PromptedPair]) -> list[float]:
+        """See ``Scorer.score``. Pairs with different instructions cannot share a forward pass."""
+        logits = [0.0] * len(batch)
+        for instruction in dict.fromkeys(pair.instruction for pair in batch):
+            places = [place for place, pair in enumerate(batch) if pair.instruction == instruction]
+            texts = [(batch[place].query, batch[place].document) for place in places]
+            prompt = instruction or self._model.prompts.get(self._model.default_prompt_name or "")
+            features = self._model.preprocess(texts, prompt=prompt)
+            moved = {
+                name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value
+                for name, value in features.items()
+            }
+            for place, logit in zip(places, _logits(self._model, moved), strict=True):
+                logits[place] = logit
+        return logits

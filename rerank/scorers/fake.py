@@ -1,0 +1,57 @@
+"""A scorer without a model: deterministic, instant, free of torch. For tests and for trying out the server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rerank.core import Activation, Pair, Truncation
+from rerank.scorers.base import document_limit, pair_limit, too_long
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedWords:
+    """Words of a query and of a document."""
+
+    query: tuple[str, ...]
+    document: tuple[str, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Words of both, and three for the special tokens a real model would add."""
+        return len(self.query) + len(self.document) + 3
+
+
+class WordOverlapScorer:
+    """Logit = 4 x (share of the query's words that the document holds) - 2. One word is one token."""
+
+    activation = Activation.SIGMOID
+
+    def __init__(self, max_length: int = 512) -> None:
+        self.max_length = max_length
+        self.batches: list[int] = []
+        """Size of every batch scored so far."""
+
+    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[EncodedWords]:
+        """See ``Scorer.encode``."""
+        del instruction
+        limit = pair_limit(truncation, self.max_length)
+        encoded = []
+        for index, pair in enumerate(pairs):
+            query = tuple(pair.query.casefold().split())
+            document = tuple(pair.document.casefold().split())[: truncation.max_tokens_per_document]
+            room = document_limit(len(query) + 3, limit, self.max_length)
+            if len(document) > room and not truncation.allowed:
+                raise too_long(index, len(query) + 3 + len(document), limit)
+            encoded.append(EncodedWords(query, document[:room]))
+        return encoded
+
+    def score(self, batch: Sequence[EncodedWords]) -> list[float]:
+        """See ``Scorer.score``."""
+        self.batches.append(len(batch))
+        return [4 * self._overlap(pair) - 2 for pair in batch]
+
+    @staticmethod
+    def _overlap(pair: EncodedWords) -> float:
+        words = set(pair.query)
+        return len(words & set(pair.document)) / len(words) if words else 0.0

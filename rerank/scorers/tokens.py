@@ -1,0 +1,82 @@
+"""Texts to token ids, safe to call from many threads.
+
+A fast tokenizer keeps its truncation and padding settings inside itself, so setting them for one call while another
+runs fails ("Already borrowed"). Here nothing is ever set: documents are cut on ids, and the pair is assembled by the
+tokenizer's own post-processor, so the layout is the checkpoint's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import Encoding, Tokenizer
+from transformers import PreTrainedTokenizerBase
+
+from rerank.core import Pair, Truncation
+from rerank.scorers.base import document_limit, pair_limit, too_long
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIds:
+    """One sequence the model reads: ids and segment ids of equal length."""
+
+    input_ids: tuple[int, ...]
+    type_ids: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Length of the sequence."""
+        return len(self.input_ids)
+
+
+def private_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """The fast tokenizer behind ``tokenizer`` as a copy of our own, cutting and padding nothing."""
+    backend: Tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def encode_pairs(
+    tokenizer: Tokenizer, pairs: Sequence[Pair], truncation: Truncation, max_length: int
+) -> list[TokenIds]:
+    """Each pair as one sequence: the query whole, the document's tail cut to fit. Each distinct query is read once."""
+    limit = pair_limit(truncation, max_length)
+    specials = tokenizer.num_special_tokens_to_add(is_pair=True)
+    queries = {
+        text: tokenizer.encode(text, add_special_tokens=False) for text in dict.fromkeys(pair.query for pair in pairs)
+    }
+    documents = tokenizer.encode_batch([pair.document for pair in pairs], add_special_tokens=False)
+    encoded = []
+    for index, (pair, document) in enumerate(zip(pairs, documents, strict=True)):
+        query = queries[pair.query]
+        room = document_limit(len(query.ids) + specials, limit, max_length)
+        _cut(document, room, truncation, index, limit)
+        encoded.append(_ids(tokenizer.post_process(query, document)))
+    return encoded
+
+
+def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[TokenIds]:
+    """Each text as a sequence of its own, its tail cut to ``max_tokens`` with special tokens."""
+    room = max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False)
+    encoded = []
+    for text in tokenizer.encode_batch(list(texts), add_special_tokens=False):
+        text.truncate(max(room, 1))
+        encoded.append(_ids(tokenizer.post_process(text)))
+    return encoded
+
+
+def _cut(document: Encoding, room: int, truncation: Truncation, index: int, limit: int) -> None:
+    if truncation.max_tokens_per_document is not None:
+        document.truncate(truncation.max_tokens_per_document)
+    tokens = len(document.ids)
+    if tokens <= room:
+        return
+    if not truncation.allowed:
+        raise too_long(index, limit - room + tokens, limit)
+    document.truncate(room)
+
+
+def _ids(encoding: Encoding) -> TokenIds:
+    return TokenIds(tuple(encoding.ids), tuple(encoding.type_ids))

@@ -1,0 +1,216 @@
+"""Every setting of the server: read once, frozen, checked."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableSetting
+
+from rerank.errors import SettingsError
+
+_ENV_FILE = ".env"
+# read by rerank_client.py, which may run in the same shell
+_NOT_OURS = {"RERANK_BASE_URL"}
+
+
+def _named(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+class Settings(BaseSettings):
+    """Settings come from the command line, else the environment, else `.env`, else these defaults."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_file=_ENV_FILE,
+        extra="ignore",
+        # an empty line in .env, as `RERANK_API_KEY=`, means the default
+        env_ignore_empty=True,
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_prog_name="rerank-server",
+        cli_implicit_flags=True,
+    )
+
+    host: str | None = Field(
+        default=None,
+        validation_alias=_named("rerank_host", "host"),
+        description="Address to listen on. Default: 0.0.0.0 if a key is set, else 127.0.0.1 (this machine only).",
+    )
+    port: int = Field(
+        default=8000, ge=0, le=65535, validation_alias=_named("rerank_port", "port"), description="Port to listen on."
+    )
+    api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=_named("rerank_api_key", "access_token"),
+        description="Keys that may use the server, separated by commas. Default: none, everyone who can connect may.",
+    )
+    default_model: str | None = Field(
+        default=None,
+        validation_alias=_named("rerank_default_model"),
+        description="Model for requests that name none: a known name or a Hub repository. "
+        "Default: BAAI/bge-reranker-large if it is on disk, else the embedded English model.",
+    )
+    preload: str | None = Field(
+        default=None,
+        validation_alias=_named("rerank_preload"),
+        description="Models to load at start, separated by commas; others load at their first request.",
+    )
+    models_dir: Path = Field(
+        default=Path("models"),
+        validation_alias=_named("rerank_models_dir"),
+        description="Folder with one folder of weights a model.",
+    )
+    models_file: Path = Field(
+        default=Path("models.toml"),
+        validation_alias=_named("rerank_models_file"),
+        description="File with cards of further models; need not exist.",
+    )
+    device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        validation_alias=_named("rerank_model_device", "model_device"),
+        description="auto, cpu, cuda, cuda:1 or mps. auto takes a GPU where there is one.",
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        validation_alias=_named("rerank_model_precision", "model_precision"),
+        description="auto is fp32 on a CPU, bf16 or fp16 on a GPU.",
+    )
+    batch_size: int = Field(
+        default=32,
+        ge=1,
+        le=4096,
+        validation_alias=_named("rerank_batch_size", "batch_size"),
+        description="Most pairs in one forward pass.",
+    )
+    batch_tokens: int = Field(
+        default=16384,
+        ge=1,
+        validation_alias=_named("rerank_batch_tokens", "batch_tokens"),
+        description="Most tokens in one forward pass, padding included; bounds memory.",
+    )
+    max_seq_length: int | None = Field(
+        default=None,
+        ge=8,
+        validation_alias=_named("rerank_max_seq_length", "max_seq_length"),
+        description="Most tokens of a pair, for every model. Default: what each model's card or checkpoint says.",
+    )
+    max_documents: int = Field(
+        default=5000,
+        ge=1,
+        validation_alias=_named("rerank_max_documents", "max_documents"),
+        description="Most documents in one request.",
+    )
+    max_body_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=1024,
+        validation_alias=_named("rerank_max_body_bytes", "max_body_bytes"),
+        description="Largest request body, in bytes.",
+    )
+    max_waiting_documents: int = Field(
+        default=20000,
+        ge=1,
+        validation_alias=_named("rerank_max_waiting_documents", "max_waiting_documents"),
+        description="Documents of all requests together that may be in work; beyond it the answer is 429.",
+    )
+    timeout: float = Field(
+        default=300,
+        gt=0,
+        validation_alias=_named("rerank_timeout", "timeout"),
+        description="Seconds a request may take, waiting for its model included.",
+    )
+    keep_alive: int = Field(
+        default=75,
+        ge=1,
+        validation_alias=_named("rerank_keep_alive", "keep_alive"),
+        description="Seconds an idle connection stays open.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info",
+        validation_alias=_named("rerank_log_level", "log_level"),
+        description="Least level that is logged.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", validation_alias=_named("rerank_log_format", "log_format"), description="Form of a log line."
+    )
+    hf_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        validation_alias=_named("rerank_hf_endpoint", "hf_endpoint"),
+        description="Address of a Hugging Face Hub mirror, for example https://hf-mirror.com.",
+    )
+
+    @field_validator("log_level", "log_format", "device", "precision", mode="before")
+    @classmethod
+    def _any_case(cls, value: Any) -> Any:
+        return value.strip().lower() if isinstance(value, str) else value
+
+    @property
+    def api_keys(self) -> tuple[str, ...]:
+        """The keys in plain text; none means the server is open."""
+        return _split(self.api_key.get_secret_value()) if self.api_key else ()
+
+    @property
+    def preloaded_models(self) -> tuple[str, ...]:
+        """Names of the models to load at start."""
+        return _split(self.preload or "")
+
+    @property
+    def listen_host(self) -> str:
+        """The address to listen on: open to others only if a key guards it or the operator says so."""
+        return self.host or ("0.0.0.0" if self.api_keys else "127.0.0.1")  # noqa: S104
+
+
+def read_settings(arguments: Sequence[str] | None = None) -> Settings:
+    """Settings from the environment and `.env`, and from command line ``arguments`` if given.
+
+    Raises SettingsError naming the setting that is unknown or wrong.
+    """
+    try:
+        settings = Settings(_cli_parse_args=list(arguments) if arguments is not None else None)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_explain(dict(problem)) for problem in error.errors())) from error
+    except UnreadableSetting as error:
+        raise SettingsError(str(error)) from error
+    _refuse_unknown(os.environ)
+    _refuse_unknown(dotenv_values(_ENV_FILE))
+    return settings
+
+
+def setting_names() -> dict[str, tuple[str, ...]]:
+    """Environment names of every setting, by field."""
+    names: dict[str, tuple[str, ...]] = {}
+    for field, info in Settings.model_fields.items():
+        alias = info.validation_alias
+        names[field] = tuple(str(name).upper() for name in alias.choices) if isinstance(alias, AliasChoices) else ()
+    return names
+
+
+def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
+    known = {name for names in setting_names().values() for name in names}
+    for name in environment:
+        upper = name.upper()
+        if upper.startswith("RERANK_") and upper not in known | _NOT_OURS:
+            near = difflib.get_close_matches(upper, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise SettingsError(f"{name} is not a setting.{hint} `python rerank_server.py --help` lists them all.")
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _explain(problem: dict[str, Any]) -> str:
+    given = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
+    name = next((" / ".join(names) for names in setting_names().values() if given in names), given)
+    shown = "" if "KEY" in name else f" (got {problem['input']!r})"
+    return f"{name}: {problem['msg']}{shown}"

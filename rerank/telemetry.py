@@ -1,0 +1,45 @@
+"""Log lines and the request id they carry."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextvars import ContextVar
+from typing import TextIO
+
+from pythonjsonlogger.json import JsonFormatter
+
+request_id_var: ContextVar[str] = ContextVar("request_id", default="-")
+"""Id of the request being answered, on whatever task or thread runs for it."""
+
+_TEXT = "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"
+_JSON = "{asctime}{levelname}{name}{request_id}{message}"
+
+
+class _RequestIdFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = request_id_var.get()
+        return True
+
+
+def configure_logging(level: str, style: str, stream: TextIO | None = None) -> None:
+    """Send every log line to ``stream`` (stderr) as ``text`` or one ``json`` object a line.
+
+    uvicorn's own access log is switched off: it prints query strings, and a key may stand in one.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.addFilter(_RequestIdFilter())
+    if style == "json":
+        renamed = {"asctime": "time", "levelname": "level", "name": "logger"}
+        handler.setFormatter(JsonFormatter(_JSON, style="{", rename_fields=renamed))
+    else:
+        handler.setFormatter(logging.Formatter(_TEXT))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error"):
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+    logging.getLogger("uvicorn.access").disabled = True
+    for chatty in ("httpx2", "httpx", "httpcore2", "urllib3", "filelock", "sentence_transformers", "transformers"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
