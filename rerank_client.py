@@ -1,0 +1,706 @@
+"""Client of a rerank server: ``POST /v1/rerank``, as vLLM, Jina and Cohere speak it. One file; copy it anywhere.
+
+    from rerank_client import RerankClient, SyncRerankClient
+
+    with SyncRerankClient("http://localhost:8000") as client:                # pip install requests
+        for result in client.rerank("what is a panda?", ["a bear", "a tool"], top_n=1):
+            print(result.relevance_score, result.document)
+
+    async with RerankClient("http://localhost:8000", api_key="...") as client:     # pip install "aiohttp>=3.10"
+        results = await client.rerank("what is a panda?", ["a bear", "a tool"])
+
+    $ python rerank_client.py "what is a panda?" "a bear" "a tool"            # see --help
+
+Everything a server or the way to it can do wrong is one of these:
+
+    RerankError                  .status, .message, .request_id, .retry_after
+    ├── BadRequestError          400, 413 and every other 4xx: the request cannot be served as it stands
+    ├── AuthenticationError      401, 403: no key, or a wrong one
+    ├── NotFoundError            404: unknown model, or no rerank server at this URL
+    ├── OverloadedError          429: no room now (after retries)
+    ├── UnavailableError         503: cannot answer now (after retries)
+    ├── ServerError              500 and every other 5xx
+    ├── ConnectionFailedError    nothing answered (after retries)
+    ├── TimeoutFailedError       connected, but no answer in time
+    └── InvalidResponseError     an answer, but not one of a rerank server
+
+Wrong arguments are ``ValueError`` or ``TypeError`` before anything is sent; use after ``close()`` is ``RuntimeError``.
+
+Both clients connect directly: proxy variables and ``~/.netrc`` are not read. Neither follows redirects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import importlib
+import io
+import itertools
+import json
+import math
+import os
+import random
+import re
+import shutil
+import sys
+import time
+import unicodedata
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import aiohttp
+    import requests
+
+Document = str | Mapping[str, Any]
+
+DEFAULT_BASE_URL = "http://localhost:8000"
+CONNECT_TIMEOUT_S = 10.0
+BACKOFF_FIRST_S = 0.5
+BACKOFF_CAP_S = 8.0
+RETRY_AFTER_CAP_S = 30.0
+POOL_SIZE = 100
+KEEPALIVE_S = 4.0  # below the 5 s after which uvicorn drops an idle connection
+
+_sleep = time.sleep
+_async_sleep = asyncio.sleep
+_jitter = random.random
+
+
+# ---------------------------------------------------------------- errors and results
+
+
+class RerankError(Exception):
+    """Base of every failure. ``status`` is the HTTP status, None when there was no answer.
+
+    ``retry_after`` is how many seconds the server asked to wait, None when it did not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, status, request_id, retry_after)  # all of them, so that the error can be pickled
+        self.message = message
+        self.status = status
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        status = "" if self.status is None else f"HTTP {self.status}: "
+        request_id = "" if self.request_id is None else f" (request id {self.request_id})"
+        return f"{status}{self.message}{request_id}"
+
+
+class BadRequestError(RerankError):
+    """400, 413 or another 4xx: the request cannot be served as it stands."""
+
+
+class AuthenticationError(RerankError):
+    """401 or 403: no key, or a wrong one."""
+
+
+class NotFoundError(RerankError):
+    """404: the server has no such model, or this is no rerank server."""
+
+
+class OverloadedError(RerankError):
+    """429: the server has no room now."""
+
+
+class UnavailableError(RerankError):
+    """503: the server or the model cannot answer now."""
+
+
+class ServerError(RerankError):
+    """500 or another 5xx: the server failed."""
+
+
+class ConnectionFailedError(RerankError):
+    """Nothing answered: no route, connection refused or dropped, no connection in time."""
+
+
+class TimeoutFailedError(RerankError):
+    """The server was reached but did not answer within ``timeout`` seconds."""
+
+
+class InvalidResponseError(RerankError):
+    """An answer that is not one of a rerank server: HTML from a proxy, a redirect, an index out of range."""
+
+
+@dataclass(frozen=True, slots=True)
+class RerankResult:
+    """One scored document: ``index`` into the documents sent, and its text where the server sent it back."""
+
+    index: int
+    relevance_score: float
+    document: str | None
+
+
+# ---------------------------------------------------------------- pure functions that both clients share
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def normalize_base_url(base_url: str) -> str:
+    """The server's root without a trailing slash, from its root, its ``/v1`` or its ``/v1/rerank`` URL."""
+    parts = urlsplit(base_url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise ValueError("base_url must be like http://host:8000")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("base_url takes no user, query or fragment; a key goes into api_key")
+    path = re.sub(r"(/+v1(/+rerank)?)*/*$", "", parts.path)
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def build_rerank_body(query: str, documents: Sequence[Document], **options: Any) -> bytes:
+    """The request as UTF-8 JSON; options that are None are left out."""
+    if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Sized):
+        raise TypeError(f"documents must be a list of texts, not {type(documents).__name__}")
+    texts = [dict(document) if isinstance(document, Mapping) else document for document in documents]
+    given = {name: value for name, value in options.items() if value is not None}
+    return json.dumps({"query": query, "documents": texts, **given}, ensure_ascii=False).encode()
+
+
+def parse_rerank(reply: _Reply, document_count: int) -> list[RerankResult]:
+    """The results in the server's order (descending score). Raises InvalidResponseError."""
+    results = _list_of_objects(reply, "results")
+    return [_parse_result(reply, result, document_count) for result in results]
+
+
+def parse_models(reply: _Reply) -> list[dict[str, Any]]:
+    """The ``data`` list of ``GET /v1/models``. Raises InvalidResponseError."""
+    return _list_of_objects(reply, "data")
+
+
+def _list_of_objects(reply: _Reply, name: str) -> list[dict[str, Any]]:
+    content = _json_or_none(reply.body)
+    rows = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise _invalid(reply, f"expected JSON with a list of {name}, got: {_excerpt(reply.body) or 'nothing'}")
+    return rows
+
+
+def _parse_result(reply: _Reply, result: dict[str, Any], document_count: int) -> RerankResult:
+    index, score, document = result.get("index"), result.get("relevance_score"), result.get("document")
+    if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < document_count:
+        raise _invalid(reply, f"a result has index {index!r}, but {document_count} documents were sent")
+    if not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
+        raise _invalid(reply, f"the result with index {index} has relevance_score {score!r}")
+    text = document.get("text") if isinstance(document, dict) else document
+    if text is not None and not isinstance(text, str):
+        raise _invalid(reply, f"the result with index {index} has a document that is not text")
+    return RerankResult(index, float(score), text)
+
+
+def _invalid(reply: _Reply, message: str) -> InvalidResponseError:
+    return InvalidResponseError(message, reply.status, reply.headers.get("X-Request-Id"))
+
+
+def check_reply(reply: _Reply) -> _Reply:
+    """The reply itself when it is a 2xx, otherwise raises the RerankError that its status stands for."""
+    if 200 <= reply.status < 300:
+        return reply
+    raise _error_class(reply.status)(
+        _error_message(reply),
+        reply.status,
+        reply.headers.get("X-Request-Id"),
+        parse_retry_after(reply.headers.get("Retry-After"), datetime.now(UTC)),
+    )
+
+
+def _error_class(status: int) -> type[RerankError]:
+    named: dict[int, type[RerankError]] = {
+        401: AuthenticationError,
+        403: AuthenticationError,
+        404: NotFoundError,
+        429: OverloadedError,
+        503: UnavailableError,
+    }
+    if status in named:
+        return named[status]
+    if status >= 500:
+        return ServerError
+    return BadRequestError if status >= 400 else InvalidResponseError
+
+
+def _error_message(reply: _Reply) -> str:
+    content = _json_or_none(reply.body)
+    if isinstance(content, dict):
+        error = content.get("error")
+        nested = error.get("message") if isinstance(error, dict) else None
+        for message in (nested, content.get("message"), content.get("detail"), error):
+            if isinstance(message, str) and message:
+                return message
+    if 300 <= reply.status < 400:
+        return f"the server redirects to {reply.headers.get('Location')}; use that as base_url"
+    return _excerpt(reply.body) or http.client.responses.get(reply.status, "no message")
+
+
+def _json_or_none(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _excerpt(body: bytes) -> str:
+    return body.decode("utf-8", "replace").strip()[:200]
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds to wait by a ``Retry-After`` header (a number of seconds or an HTTP date); None when it says nothing."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\s*[0-9]+(\.[0-9]+)?\s*", value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+        moment = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return max(0.0, (moment - now).total_seconds())
+    except (ValueError, OverflowError):
+        return None
+
+
+def retry_delay(error: RerankError, attempt: int, max_retries: int, jitter: float) -> float | None:
+    """Seconds to wait before the next attempt, None to give up.
+
+    ``attempt`` counts the retries already made, ``jitter`` in [0, 1) is random: it spreads the backoff over half to
+    all of 0.5, 1, 2, 4, 8, 8... s. A ``Retry-After`` is honoured up to 30 s. A read timeout is not retried: the server
+    may still be scoring.
+    """
+    if attempt >= max_retries or not isinstance(error, OverloadedError | UnavailableError | ConnectionFailedError):
+        return None
+    if error.retry_after is not None:
+        return min(error.retry_after, RETRY_AFTER_CAP_S)
+    backoff = min(BACKOFF_FIRST_S * 2.0 ** min(attempt, 10), BACKOFF_CAP_S)
+    return backoff * (1 + jitter) / 2
+
+
+def _innermost(error: BaseException) -> BaseException:
+    # not __context__: it may lead to an exception that the caller was handling when the request was made
+    for _ in range(10):
+        inside = (*error.args, getattr(error, "reason", None), error.__cause__)
+        inner = next((item for item in inside if isinstance(item, BaseException)), None)
+        if inner is None:
+            break
+        error = inner
+    return error
+
+
+# ---------------------------------------------------------------- the clients
+
+
+class _Client(ABC):
+    """What both clients hold: where the server is, how long to wait, how often to try."""
+
+    _library: ClassVar[str]
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_BASE_URL,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        max_retries: int = 2,
+    ) -> None:
+        key = (api_key or "").strip()
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError("api_key must be printable ASCII")
+        if not (timeout > 0 and math.isfinite(timeout)):
+            raise ValueError("timeout must be a positive number of seconds")
+        self.base_url = normalize_base_url(base_url)
+        self.timeout = timeout
+        self.max_retries = max_retries
+        self._api_key = key
+        self._closed = False
+        self._prepare(_load(self._library, type(self).__name__))
+
+    @abstractmethod
+    def _prepare(self, library: Any) -> None:
+        """Set up the client's own state; opens nothing."""
+
+    def __repr__(self) -> str:
+        settings = f"base_url={self.base_url!r}, timeout={self.timeout!r}, max_retries={self.max_retries!r}"
+        return f"{type(self).__name__}({settings})"
+
+    def _request(self, method: str, path: str, body: bytes | None = None) -> _Request:
+        headers = {"Accept": "application/json", "User-Agent": "rerank-client"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if self._api_key:
+            headers["Authorization"] = f"Bearer {self._api_key}"
+        return _Request(method, self.base_url + path, headers, body)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError(f"this {type(self).__name__} is closed")
+
+    def _failure(self, error: Exception, url: str, timed_out: bool) -> RerankError:
+        if timed_out:
+            return TimeoutFailedError(f"{url} did not answer within {self.timeout:g} s")
+        cause = _innermost(error)
+        return ConnectionFailedError(f"cannot reach {url}: {str(cause) or type(cause).__name__}")
+
+
+def _load(library: str, client: str) -> Any:
+    try:
+        return importlib.import_module(library)
+    except ImportError as error:
+        raise ImportError(f"{client} needs {library}: pip install {library}", name=library) from error
+
+
+async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    # Before an event loop ends it closes the async generators it has seen, and those nobody holds any more sooner:
+    # so no session outlives its loop, even where close() was forgotten.
+    async with session:
+        yield
+
+
+class RerankClient(_Client):
+    """Asynchronous client, over aiohttp. Share one among all tasks; each event loop that uses it gets a session.
+
+    ``base_url``: the server's root, with or without ``/v1`` or ``/v1/rerank``. ``api_key``: sent as a bearer token.
+    ``timeout``: seconds of silence after which an answer is given up; connecting gets at most 10 of them, and waiting
+    for one of the 100 pooled connections does not count. ``max_retries``: tries after the first, see ``retry_delay``.
+    """
+
+    _library = "aiohttp"
+
+    def _prepare(self, library: Any) -> None:
+        self._aiohttp = library
+        self._sessions: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[None, None]]] = {}
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[Document],
+        top_n: int | None = None,
+        model: str | None = None,
+        *,
+        instruction: str | None = None,
+        return_documents: bool | None = None,
+        truncate_prompt_tokens: int | None = None,
+        max_tokens_per_doc: int | None = None,
+        use_activation: bool | None = None,
+    ) -> list[RerankResult]:
+        """Score each document (a text, or a mapping with "text") against the query; the best ``top_n``, best first.
+
+        Options left at None are the server's to choose. Raises RerankError.
+        """
+        body = build_rerank_body(
+            query,
+            documents,
+            model=model,
+            top_n=top_n,
+            instruction=instruction,
+            return_documents=return_documents,
+            truncate_prompt_tokens=truncate_prompt_tokens,
+            max_tokens_per_doc=max_tokens_per_doc,
+            use_activation=use_activation,
+        )
+        return parse_rerank(await self._send(self._request("POST", "/v1/rerank", body)), len(documents))
+
+    async def models(self) -> list[dict[str, Any]]:
+        """The models the server has, one mapping each with at least "id". Raises RerankError."""
+        return parse_models(await self._send(self._request("GET", "/v1/models")))
+
+    async def health(self) -> bool:
+        """Whether the server answers and says that it is well; asks once, without retries."""
+        try:
+            return (await self._exchange(self._request("GET", "/health"))).status == 200
+        except RerankError:
+            return False
+
+    async def close(self) -> None:
+        """Close every connection; the client cannot be used afterwards. Closing again does nothing."""
+        self._closed = True
+        kept = self._sessions.pop(asyncio.get_running_loop(), None)
+        self._sessions.clear()  # the sessions of other loops are closed by these loops
+        if kept is not None:
+            await kept[1].aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _send(self, request: _Request) -> _Reply:
+        attempt = 0
+        while True:
+            try:
+                return check_reply(await self._exchange(request))
+            except RerankError as error:
+                delay = retry_delay(error, attempt, self.max_retries, _jitter())
+                if delay is None:
+                    raise
+            await _async_sleep(delay)
+            attempt += 1
+
+    async def _exchange(self, request: _Request) -> _Reply:
+        self._check_open()
+        session = await self._session()
+        data = None if request.body is None else io.BytesIO(request.body)  # aiohttp warns of bytes above 1 MiB
+        try:
+            async with session.request(
+                request.method, request.url, headers=request.headers, data=data, allow_redirects=False
+            ) as response:
+                return _Reply(response.status, response.headers, await response.read())
+        except (self._aiohttp.ClientError, TimeoutError) as error:
+            connecting = isinstance(error, self._aiohttp.ConnectionTimeoutError)
+            raise self._failure(error, request.url, isinstance(error, TimeoutError) and not connecting) from error
+
+    async def _session(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        if loop not in self._sessions:
+            for ended in [other for other in list(self._sessions) if other.is_closed()]:
+                self._sessions.pop(ended, None)
+            session = self._aiohttp.ClientSession(
+                connector=self._aiohttp.TCPConnector(limit=POOL_SIZE, keepalive_timeout=KEEPALIVE_S),
+                timeout=self._aiohttp.ClientTimeout(
+                    total=None, sock_connect=min(self.timeout, CONNECT_TIMEOUT_S), sock_read=self.timeout
+                ),
+            )
+            keeper = _keep(session)
+            await anext(keeper)
+            self._sessions[loop] = (session, keeper)
+        return self._sessions[loop][0]
+
+
+class SyncRerankClient(_Client):
+    """Blocking client, over requests. Share one among threads; works in notebooks and inside a running event loop too.
+
+    The arguments are those of RerankClient.
+    """
+
+    _library = "requests"
+
+    def _prepare(self, library: Any) -> None:
+        self._requests = library
+        self._session: requests.Session = library.Session()
+        # else ~/.netrc would replace the key and a proxy variable would catch even localhost
+        self._session.trust_env = False
+        self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, library.adapters.HTTPAdapter(pool_maxsize=POOL_SIZE))
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[Document],
+        top_n: int | None = None,
+        model: str | None = None,
+        *,
+        instruction: str | None = None,
+        return_documents: bool | None = None,
+        truncate_prompt_tokens: int | None = None,
+        max_tokens_per_doc: int | None = None,
+        use_activation: bool | None = None,
+    ) -> list[RerankResult]:
+        """Score each document (a text, or a mapping with "text") against the query; the best ``top_n``, best first.
+
+        Options left at None are the server's to choose. Raises RerankError.
+        """
+        body = build_rerank_body(
+            query,
+            documents,
+            model=model,
+            top_n=top_n,
+            instruction=instruction,
+            return_documents=return_documents,
+            truncate_prompt_tokens=truncate_prompt_tokens,
+            max_tokens_per_doc=max_tokens_per_doc,
+            use_activation=use_activation,
+        )
+        return parse_rerank(self._send(self._request("POST", "/v1/rerank", body)), len(documents))
+
+    def models(self) -> list[dict[str, Any]]:
+        """The models the server has, one mapping each with at least "id". Raises RerankError."""
+        return parse_models(self._send(self._request("GET", "/v1/models")))
+
+    def health(self) -> bool:
+        """Whether the server answers and says that it is well; asks once, without retries."""
+        try:
+            return self._exchange(self._request("GET", "/health")).status == 200
+        except RerankError:
+            return False
+
+    def close(self) -> None:
+        """Close every connection; the client cannot be used afterwards. Closing again does nothing."""
+        self._closed = True
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, request: _Request) -> _Reply:
+        attempt = 0
+        while True:
+            try:
+                return check_reply(self._exchange(request))
+            except RerankError as error:
+                delay = retry_delay(error, attempt, self.max_retries, _jitter())
+                if delay is None:
+                    raise
+            _sleep(delay)
+            attempt += 1
+
+    def _exchange(self, request: _Request) -> _Reply:
+        self._check_open()
+        failures = self._requests.exceptions
+        try:
+            response = self._session.request(
+                request.method,
+                request.url,
+                headers=request.headers,
+                data=request.body,
+                timeout=(min(self.timeout, CONNECT_TIMEOUT_S), self.timeout),
+                allow_redirects=False,
+            )
+        except failures.RequestException as error:
+            silent = isinstance(error, failures.Timeout) or isinstance(_innermost(error), TimeoutError)
+            timed_out = silent and not isinstance(error, failures.ConnectTimeout)
+            raise self._failure(error, request.url, timed_out) from error
+        return _Reply(response.status_code, response.headers, response.content)
+
+
+# ---------------------------------------------------------------- the command line
+
+_EXAMPLES = """\
+examples:
+  rerank_client.py "what is a panda?" "a bear of China" "a Python library"
+  rerank_client.py "what is a panda?" --top-n 3 < documents.txt
+  rerank_client.py "what is a panda?" --json --model bge < documents.txt | jq '.[0].document'
+
+exit status: 0 scored, 1 failed (one line on stderr says why), 2 wrong usage"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s [options] query [document ...]",
+        description="Sort documents by their relevance to a query, on a rerank server.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("query", nargs="?", help="what the documents are compared with")
+    parser.add_argument("documents", nargs="*", metavar="document", help="without any: standard input, one a line")
+    parser.add_argument("--base-url", metavar="URL", help=f"server; else RERANK_BASE_URL, else {DEFAULT_BASE_URL}")
+    parser.add_argument("--api-key", metavar="KEY", help="bearer key; else RERANK_API_KEY, which ps does not show")
+    parser.add_argument("--model", help="model; else the server's default")
+    parser.add_argument("--top-n", metavar="N", type=int, help="show the best N only")
+    parser.add_argument("--timeout", metavar="S", type=float, default=60.0, help="seconds to wait (default 60)")
+    parser.add_argument("--json", action="store_true", help="print a JSON array of {index, relevance_score, document}")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status. Wrong usage raises SystemExit(2), as argparse does."""
+    _speak_utf8()
+    parser = _parser()
+    words = list(sys.argv[1:] if argv is None else argv)
+    options_end = words.index("--") if "--" in words else len(words)
+    args = parser.parse_intermixed_args(words[:options_end])
+    given = [word for word in (args.query, *args.documents, *words[options_end + 1 :]) if word is not None]
+    if not given:
+        parser.error("no query")
+    query, *documents = map(_readable, given)
+    documents = documents or _stdin_documents(parser)
+    try:
+        with _client_for(args, parser) as client:
+            results = client.rerank(query, documents, args.top_n, args.model)
+        print(_as_json(results, documents) if args.json else _as_table(results, documents), flush=True)
+    except BrokenPipeError:  # the reader, say head, has seen enough; without this the interpreter complains at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (RerankError, ImportError, KeyboardInterrupt) as error:
+        return _fail(error)
+    return 0
+
+
+def _client_for(args: argparse.Namespace, parser: argparse.ArgumentParser) -> SyncRerankClient:
+    keys = (args.api_key or os.environ.get("RERANK_API_KEY") or "").split(",")
+    base_url = args.base_url or os.environ.get("RERANK_BASE_URL") or DEFAULT_BASE_URL
+    try:
+        return SyncRerankClient(base_url, next((key for key in keys if key.strip()), None), args.timeout)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _fail(error: BaseException) -> int:
+    print("rerank:", " ".join(str(error).split()) or "interrupted", file=sys.stderr)
+    return 1
+
+
+def _speak_utf8() -> None:
+    for stream, encoding in ((sys.stdin, "utf-8-sig"), (sys.stdout, "utf-8"), (sys.stderr, "utf-8")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=encoding, errors="replace")
+
+
+def _readable(argument: str) -> str:
+    return os.fsencode(argument).decode("utf-8", "replace")  # as typed, even where the locale cannot say it
+
+
+def _stdin_documents(parser: argparse.ArgumentParser) -> list[str]:
+    documents = [] if sys.stdin.isatty() else [line.rstrip("\r\n") for line in sys.stdin if line.strip()]
+    if not documents:
+        parser.error("no documents: give them as arguments, or one a line on standard input")
+    return documents
+
+
+def _as_json(results: Sequence[RerankResult], documents: Sequence[str]) -> str:
+    rows = [{"index": r.index, "relevance_score": r.relevance_score, "document": documents[r.index]} for r in results]
+    return json.dumps(rows, ensure_ascii=False)
+
+
+def _as_table(results: Sequence[RerankResult], documents: Sequence[str]) -> str:
+    width = shutil.get_terminal_size(fallback=(sys.maxsize, 24)).columns  # a pipe has no width: nothing is cut
+    lines = [f"{'rank':>4}  {'score':>8}  {'index':>5}  document"]
+    for rank, result in enumerate(results, 1):
+        start = f"{rank:>4}  {result.relevance_score:>8.4f}  {result.index:>5}  "
+        lines.append(start + cut_to_width(documents[result.index], max(width - len(start), 1)))
+    return "\n".join(lines)
+
+
+def cut_to_width(text: str, width: int) -> str:
+    """The text on one line of at most ``width`` terminal columns, with an ellipsis where it was cut."""
+    line = "".join(" " if unicodedata.category(char) == "Cc" else char for char in " ".join(text.split()))
+    ends = list(itertools.accumulate(map(_columns, line)))
+    if not ends or ends[-1] <= width:
+        return line
+    return line[: sum(end <= width - 1 for end in ends)] + "…"
+
+
+def _columns(char: str) -> int:
+    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
