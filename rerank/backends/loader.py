@@ -93,15 +93,25 @@ class LocalLoader:
                 FetchFailure.NOT_FOUND,
             )
         logger.info("%s is not on disk; fetching it from the Hub", card.id)
-        return hub.fetch(
-            card.repo,
-            self._catalog.models_dir / card.basename,
-            revision=card.revision,
-            endpoint=self._endpoint,
-        )
+        destination = self._catalog.models_dir / card.basename
+        return hub.fetch(card, destination, endpoint=self._endpoint, progress=_log_each_tenth(card.id))
 
     @staticmethod
     def _repair(card: ModelCard) -> str:
         if card.repo is None:
             return "Mend the folder; the next request tries again."
         return f"Mend the folder, or fetch it anew: python download_model.py {card.id} --force"
+
+
+def _log_each_tenth(model_id: str) -> Callable[[int, int], None]:
+    """A progress callback that writes a log line for each further tenth of a download."""
+    told = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal told
+        tenths = 10 * done // max(total, 1)
+        if tenths > told:
+            told = tenths
+            logger.info("fetching %s: %d %% of %s", model_id, tenths * 10, hub.human_size(total))
+
+    return report

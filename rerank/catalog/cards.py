@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from rerank.errors import SettingsError
@@ -112,6 +114,8 @@ class _CardInFile(BaseModel):
     def _has_one_source(self) -> _CardInFile:
         if self.repo and self.path:
             raise ValueError("give `repo` or `path`, not both")
+        if not self.path:
+            check_repository_name(self.repo or self.id)
         return self
 
 
@@ -119,6 +123,14 @@ class _ModelsFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: tuple[_CardInFile, ...] = ()
+
+
+def check_repository_name(name: str) -> None:
+    """Raise ValueError unless the Hub could have a repository of this name."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ValueError(f"{name!r} cannot be a Hub repository; for a folder on this machine give `path`") from error
 
 
 def read_models_file(path: Path) -> tuple[ModelCard, ...]:

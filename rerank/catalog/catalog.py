@@ -13,6 +13,7 @@ from rerank.catalog.cards import (
     EMBEDDED_MODEL_ID,
     LARGE_MODEL_ID,
     ModelCard,
+    check_repository_name,
     merge_cards,
     read_models_file,
 )
@@ -95,7 +96,7 @@ class Catalog:
         try:
             return self.resolve(name)
         except ModelNotFound as error:
-            if name.count("/") != 1 or not all(name.split("/")):
+            if not is_repository(name):
                 raise SettingsError(f"{error.message} Or give a Hub repository as `organisation/name`.") from error
             card = ModelCard(id=name, repo=name)
             self._cards = (*self._cards, card)
@@ -107,6 +108,15 @@ class Catalog:
         taken = {name for card in self._cards for name in names_of(card, self.models_dir)}
         folders = sorted(entry for entry in self.models_dir.iterdir() if (entry / "config.json").is_file())
         return [ModelCard(id=folder.name) for folder in folders if normalise(folder.name) not in taken]
+
+
+def is_repository(name: str) -> bool:
+    """True if the name has the form of a Hub repository with its organisation."""
+    try:
+        check_repository_name(name)
+    except ValueError:
+        return False
+    return "/" in name
 
 
 def download_command(model_id: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 
 import uvicorn
 
-from rerank.cli.build import app_from_settings
 from rerank.errors import SettingsError
 from rerank.settings import Settings, read_settings
 
@@ -18,13 +18,18 @@ _GRACE_SECONDS = 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until told to stop. Exit status 2 if the settings are wrong, 1 if the address cannot be listened on."""
+    """Run until told to stop. Exit status: 0 stopped, 2 wrong settings, 3 the address cannot be listened on."""
     try:
         settings = read_settings(sys.argv[1:] if arguments is None else arguments)
+        # importing torch takes seconds, which `--help` and a wrong setting need not wait for
+        from rerank.cli.build import app_from_settings
+
         app = app_from_settings(settings)
     except SettingsError as error:
         print(f"rerank-server: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -38,8 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     )
     _say_where(settings)
+    # uvicorn raises the signal that stopped it once more; a stop that was asked for is no failure
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, lambda *_: None)
     server.run()
-    return 0 if server.started else 1
+    return 0
 
 
 def _say_where(settings: Settings) -> None:

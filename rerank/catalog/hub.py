@@ -1,0 +1,263 @@
+"""Fetch a model from the Hub, whole or not at all. The server's lazy load and the download command share it.
+
+A model grows in ``<models_dir>/.incomplete/<basename>`` and is renamed into place when every file has the size and hash
+the Hub states and the folder is a whole checkpoint. Nothing here prints.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from huggingface_hub import HfApi, ModelInfo, constants, hf_hub_url
+from huggingface_hub.errors import HFValidationError
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import is_started, read_checkpoint
+from rerank.catalog.failures import Source, told
+from rerank.catalog.staging import alone, prune, put_in_place, settle, staging_folder
+from rerank.catalog.transfer import RemoteFile, transfer
+from rerank.errors import WeightsBroken
+
+MANIFEST = ".rerank-manifest.json"
+
+_Answer = TypeVar("_Answer")
+_ANSWER_TIMEOUT = 5.0
+_INSPECT_LIMIT = 15.0
+"""Seconds for the one request that inspects. Longer than its timeout, which holds for each address of a name anew."""
+_MARGIN = 50_000_000
+_WANTED = {".json", ".txt", ".model", ".jinja"}
+# leftovers of training and indices of weights that are not loaded
+_UNWANTED = re.compile(r"(^trainer_state\.json|^training_args.*|(?<!^model\.safetensors)\.index\.json)$")
+# a module of sentence-transformers, such as 1_Pooling or 2_Dense
+_MODULE_FOLDER = re.compile(r"^(\w+_)?\d+_\w+$")
+_SHARD = re.compile(r"^model-\d{5}-of-\d{5}\.safetensors$")
+_SINGLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository at one commit, reduced to the files this server needs."""
+
+    repo: str
+    commit: str
+    files: tuple[RemoteFile, ...]
+    """Small files first, so that what is wrong with a repository shows early."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of the whole download."""
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Where a fetched model came from."""
+
+    repo: str
+    commit: str
+
+
+def inspect_repository(
+    repo: str, revision: str | None = None, endpoint: str | None = None, model_id: str | None = None
+) -> Repository:
+    """Ask the Hub, in one request, which files the model needs. Takes at most 15 seconds.
+
+    ``endpoint`` is the Hub's address (None: huggingface_hub's own setting), ``model_id`` the name that messages tell
+    the user to download by (None: ``repo``). Raises WeightsMissing.
+    """
+    source = _source(ModelCard(id=model_id or repo, repo=repo), revision, endpoint)
+    api = HfApi(endpoint=source.endpoint)
+
+    def ask() -> ModelInfo:
+        return api.model_info(repo, revision=revision, files_metadata=True, timeout=_ANSWER_TIMEOUT)
+
+    with told(source):
+        try:
+            info = _within(_INSPECT_LIMIT, ask)
+            files, commit = tuple(_described(info)), info.sha or ""
+        except TimeoutError as error:
+            raise source.unreachable("does not answer (timeout)") from error
+        except HFValidationError:
+            raise
+        except (ValueError, TypeError, KeyError) as error:
+            raise source.unreachable("does not answer as a Hub does") from error
+    needed = tuple(sorted(select_files(files), key=lambda file: (file.size, file.path)))
+    if not any(file.path.endswith(".safetensors") for file in needed):
+        raise source.no_safetensors("has no safetensors, and pickled weights are not loaded")
+    if not any(file.path == "config.json" for file in needed):
+        raise source.no_safetensors("has no config.json, so it is not a transformers model")
+    return Repository(repo=repo, commit=commit, files=needed)
+
+
+def fetch(
+    model: ModelCard | str,
+    destination: Path,
+    *,
+    revision: str | None = None,
+    endpoint: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    replace: bool = False,
+) -> Path:
+    """Bring a model to the folder ``destination`` and return that folder.
+
+    ``progress`` is told the bytes on disk and the bytes in all. A folder that is there is returned as it is, unless
+    ``replace``; then it stays usable until the new one is whole. While another process or thread fetches the same
+    model this one waits. Raises WeightsMissing, WeightsBroken (what is there, or what the Hub has, is no checkpoint),
+    and OSError where the disk misbehaves in other ways than being full or read-only.
+    """
+    card = model if isinstance(model, ModelCard) else ModelCard(id=model, repo=model)
+    if card.repo is None:
+        raise ValueError(f"{card.id} has no repository on the Hub")
+    revision = revision or card.revision
+    source = _source(card, revision, endpoint)
+    repository = inspect_repository(card.repo, revision, source.endpoint, card.id)
+    _check_expected_hash(card, repository, source)
+    with told(source), alone(destination, card.id):
+        settle(destination)
+        if is_started(destination) and not replace:
+            return read_checkpoint(destination).folder
+        staging = staging_folder(destination)
+        prune(staging, repository.files)
+        _check_room(staging, repository, source)
+        _download(repository, staging, source, progress or _unwatched)
+        _finish(staging, repository)
+        put_in_place(staging, destination)
+    return destination
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Where the model in a folder came from; None if it was not fetched by this server. Raises OSError."""
+    file = folder / MANIFEST
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return Manifest(repo=str(content["repo"]), commit=str(content["commit"]))
+    except (ValueError, KeyError, TypeError):
+        # only this module writes it; whatever else is there says nothing of where the model came from
+        return None
+
+
+def human_size(size: int) -> str:
+    """Bytes as people say them, in decimal units: ``1.1 GB``."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB"):
+        if amount < 999.5:
+            return f"{amount:.0f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
+    """The files a model is loaded from: configuration, tokenizer, and one set of safetensors."""
+    readable = [file for file in files if _is_needed(PurePosixPath(file.path))]
+    names = {file.path for file in readable}
+    if _SINGLE in names:
+        left_out = {name for name in names if "/" not in name and name.endswith(".safetensors") and name != _SINGLE}
+        left_out.add(_INDEX)
+    elif _INDEX in names:
+        left_out = {name for name in names if "/" not in name and name.endswith(".safetensors")}
+        left_out = {name for name in left_out if not _SHARD.match(name)}
+    else:
+        left_out = set()
+    return [file for file in readable if file.path not in left_out]
+
+
+def _is_needed(path: PurePosixPath) -> bool:
+    if "\\" in str(path) or path.name.startswith(".") or _UNWANTED.search(path.name):
+        return False
+    folders = path.parts[:-1]
+    if len(folders) > 1 or not all(_MODULE_FOLDER.match(folder) for folder in folders):
+        return False
+    return path.suffix == ".safetensors" or path.suffix in _WANTED
+
+
+def _described(info: ModelInfo) -> Iterator[RemoteFile]:
+    """Raises ValueError where the Hub (or what claims to be one) leaves out what a download is checked against."""
+    if not info.sha:
+        raise ValueError("no commit")
+    for sibling in info.siblings or ():
+        if sibling.size is None or sibling.blob_id is None:
+            raise ValueError(f"no size or hash of {sibling.rfilename}")
+        sha256 = sibling.lfs.sha256 if sibling.lfs else None
+        yield RemoteFile(path=sibling.rfilename, size=sibling.size, sha256=sha256, git_sha1=sibling.blob_id)
+
+
+def _source(card: ModelCard, revision: str | None, endpoint: str | None) -> Source:
+    return Source(
+        model_id=card.id,
+        repo=card.repo or card.id,
+        revision=revision,
+        endpoint=(endpoint or constants.ENDPOINT).rstrip("/"),
+        basename=card.basename,
+    )
+
+
+def _within(seconds: float, ask: Callable[[], _Answer]) -> _Answer:
+    """The answer, or TimeoutError: looking up a name and trying its addresses in turn know no common limit."""
+    answer: Future[_Answer] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="hub-inspect", daemon=True).start()
+    return answer.result(timeout=seconds)
+
+
+def _check_expected_hash(card: ModelCard, repository: Repository, source: Source) -> None:
+    """Refuse before the download what the load would refuse after it."""
+    for file in repository.files:
+        if card.sha256 and file.path == _SINGLE and file.sha256 != card.sha256:
+            raise source.unexpected(_SINGLE, file.sha256, card.sha256)
+
+
+def _check_room(staging: Path, repository: Repository, source: Source) -> None:
+    held = sum(entry.stat().st_size for entry in staging.rglob("*") if entry.is_file())
+    needed = repository.total_bytes - held + _MARGIN
+    free = shutil.disk_usage(staging).free
+    if free < needed:
+        raise source.disk_full(
+            f"{source.model_id} needs {human_size(needed)} more on the disk of the models folder, "
+            f"which has {human_size(free)} free"
+        )
+
+
+def _download(repository: Repository, staging: Path, source: Source, progress: Callable[[int, int], None]) -> None:
+    total, done = repository.total_bytes, 0
+
+    def report(added: int) -> None:
+        nonlocal done
+        done += added
+        progress(done, total)
+
+    for file in repository.files:
+        url = hf_hub_url(repository.repo, file.path, revision=repository.commit, endpoint=source.endpoint)
+        transfer(url, file, staging / file.path, report)
+
+
+def _unwatched(_done: int, _total: int) -> None:
+    """Nobody looks."""
+
+
+def _finish(staging: Path, repository: Repository) -> None:
+    """Last check, then the manifest. Raises WeightsBroken for a repository that is sound but no reranker."""
+    try:
+        read_checkpoint(staging)
+    except WeightsBroken:
+        # every file is as the Hub has it, so keeping them would not help the next run
+        shutil.rmtree(staging)
+        raise
+    manifest = asdict(repository)
+    (staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,78 @@
+"""Where a model grows before it is whole, and how it gets to its place without ever being half there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from rerank.catalog.transfer import RemoteFile, part_of
+
+_LOG = logging.getLogger(__name__)
+_STAGING = ".incomplete"
+
+
+def staging_folder(destination: Path) -> Path:
+    """The folder a model grows in. It is there only while a download is under way or after one was interrupted."""
+    return destination.parent / _STAGING / destination.name
+
+
+@contextmanager
+def alone(destination: Path, model_id: str) -> Iterator[None]:
+    """Hold the destination's lock, waiting for it if need be. Raises OSError if the folder cannot be written."""
+    lock_file = _beside(destination, "lock")
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _LOG.warning("%s is being fetched by another process; waiting for it", model_id)
+        lock.acquire(poll_interval=0.2)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def prune(staging: Path, files: tuple[RemoteFile, ...]) -> None:
+    """Drop what an earlier run left of another commit. Raises OSError."""
+    staging.mkdir(exist_ok=True)
+    kept = {staging / file.path for file in files} | {part_of(staging / file.path, file) for file in files}
+    for entry in list(staging.rglob("*")):
+        if entry.is_file() and entry not in kept:
+            entry.unlink()
+
+
+def put_in_place(staging: Path, destination: Path) -> None:
+    """One rename; what was there before is moved aside first and deleted last. Raises OSError, all being as before."""
+    aside = _beside(destination, "replaced")
+    if os.path.lexists(destination):
+        destination.rename(aside)
+    try:
+        staging.rename(destination)
+    except OSError:
+        settle(destination)
+        raise
+    settle(destination)
+
+
+def settle(destination: Path) -> None:
+    """Delete what a replacement moved aside, or put it back if the replacement never arrived. Raises OSError."""
+    aside = _beside(destination, "replaced")
+    if not os.path.lexists(aside):
+        return
+    if not os.path.lexists(destination):
+        aside.rename(destination)
+    elif aside.is_symlink() or aside.is_file():
+        aside.unlink()
+    else:
+        shutil.rmtree(aside)
+
+
+def _beside(destination: Path, kind: str) -> Path:
+    return staging_folder(destination).with_name(f"{destination.name}.{kind}")

@@ -1,0 +1,124 @@
+"""One file from the Hub to the disk: resumed where it broke off, also by a later process, and its hash checked.
+
+huggingface_hub's own downloader throws a partial file away when it is interrupted, which at 2 GB in one file means
+starting over; so only its session, its headers and its errors are used here. Plain HTTP needs nothing of a mirror but
+``/resolve``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+import httpx2
+from huggingface_hub import get_session, hf_raise_for_status
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils._headers import build_hf_headers
+
+from rerank.catalog.failures import CorruptFile
+
+_TIMEOUT = 15.0
+_RETRY_DELAYS = (0.3, 1.0, 2.0, 4.0)
+"""Seconds before each retry of a connection that brings nothing; after the last one the download gives up."""
+_WORTH = 1 << 20
+"""Bytes a connection has to bring before it breaks to count as progress."""
+_PASSING = (408, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file of a repository as the Hub describes it. ``size`` is in bytes."""
+
+    path: str
+    size: int
+    sha256: str | None
+    """Of the content; None for a small file that lies in git itself."""
+    git_sha1: str
+    """Of the git blob; for a file with a sha256 that blob is only a pointer."""
+
+
+def transfer(url: str, file: RemoteFile, target: Path, report: Callable[[int], None]) -> None:
+    """Bring ``file`` to ``target``, taking up what an earlier run left beside it.
+
+    ``report`` gets the number of bytes each step added (or, negative, threw away). Raises CorruptFile, after deleting
+    the bytes, where size or hash differ; HfHubHTTPError, OfflineModeIsEnabled, httpx2.HTTPError and OSError as they
+    come, the partial file being kept.
+    """
+    if target.is_file():
+        if _matches(file, target):
+            report(file.size)
+            return
+        target.unlink()
+    part = part_of(target, file)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.touch()
+    report(part.stat().st_size)
+    try:
+        _complete(url, file, part, report)
+        if not _matches(file, part):
+            raise CorruptFile(file.path)
+    except CorruptFile:
+        part.unlink()
+        raise
+    part.replace(target)
+
+
+def part_of(target: Path, file: RemoteFile) -> Path:
+    """Where an unfinished file waits. The hash in its name keeps two versions of a file from being joined."""
+    return target.with_name(f"{target.name}.{(file.sha256 or file.git_sha1)[:16]}.part")
+
+
+def _complete(url: str, file: RemoteFile, part: Path, report: Callable[[int], None]) -> None:
+    """Ask for what is missing until nothing is, or until too many connections in a row brought nothing."""
+    fruitless = 0
+    while (held := part.stat().st_size) < file.size:
+        try:
+            _append(url, file, part, held, report)
+        except (httpx2.TransportError, HfHubHTTPError) as error:
+            if isinstance(error, HfHubHTTPError) and error.response.status_code not in _PASSING:
+                raise
+            fruitless = 0 if part.stat().st_size - held >= _WORTH else fruitless + 1
+            if fruitless > len(_RETRY_DELAYS):
+                raise
+            time.sleep(_RETRY_DELAYS[max(fruitless - 1, 0)])
+
+
+def _append(url: str, file: RemoteFile, part: Path, held: int, report: Callable[[int], None]) -> None:
+    """Ask once for the bytes from ``held`` on. Raises RemoteProtocolError if the answer ends early."""
+    headers = build_hf_headers() | {"Accept-Encoding": "identity"}
+    if held:
+        headers["Range"] = f"bytes={held}-"
+    with get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT) as response:
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise CorruptFile(file.path)
+        hf_raise_for_status(response)
+        if response.status_code != HTTPStatus.PARTIAL_CONTENT and held:
+            # the server does not do ranges and sends everything again
+            report(-held)
+            held = 0
+        with part.open("ab" if held else "wb") as stream:
+            for chunk in response.iter_bytes():
+                stream.write(chunk)
+                held += len(chunk)
+                report(len(chunk))
+                if held > file.size:
+                    raise CorruptFile(file.path)
+    if held < file.size:
+        raise httpx2.RemoteProtocolError("the answer ended early")
+
+
+def _matches(file: RemoteFile, local: Path) -> bool:
+    """True if the local file has the size and the hash that the Hub states."""
+    if local.stat().st_size != file.size:
+        return False
+    with local.open("rb") as stream:
+        if file.sha256:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
+        # what git calls a file; it guards against broken transfers, as in git itself
+        blob = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+        blob.update(stream.read())
+        return blob.hexdigest() == file.git_sha1

@@ -1,0 +1,102 @@
+"""A real server process on a free port, for tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).parents[2]
+_RUNNING = re.compile(r"Uvicorn running on (http://[\w.:]+)")
+_START_SECONDS = 60
+_STOP_SECONDS = 30
+
+
+class ServerProcess:
+    """`python rerank_server.py` (or another command) in a folder of its own, with only the settings given."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        command: Sequence[str] = (str(ROOT / "rerank_server.py"), "--port", "0"),
+    ) -> None:
+        self.log: list[str] = []
+        self.url = ""
+        self._running = threading.Event()
+        self._logged = threading.Condition()
+        self._process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=folder,
+            env=clean_environment(folder) | dict(settings or {}),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        self._running.wait(_START_SECONDS)
+        assert self.url, "the server did not start:\n" + "".join(self.log)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self.stop()
+
+    def stop(self, with_signal: int = signal.SIGTERM) -> int:
+        """Send the signal and wait; the exit status."""
+        self._process.send_signal(with_signal)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the process to end by itself; the exit status."""
+        try:
+            return self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise
+        finally:
+            self._reader.join()
+            assert self._process.stderr is not None
+            self._process.stderr.close()
+
+    def wait_for_log(self, text: str) -> None:
+        """Return once a log line holds the text."""
+        with self._logged:
+            assert self._logged.wait_for(lambda: any(text in line for line in self.log), _START_SECONDS), self.log
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            with self._logged:
+                self.log.append(line)
+                self._logged.notify_all()
+            if found := _RUNNING.search(line):
+                self.url = found[1]
+                self._running.set()
+        self._running.set()
+
+
+def clean_environment(folder: Path) -> dict[str, str]:
+    """What a process needs to start, without settings of whoever runs the tests, and without their caches."""
+    kept = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
+    environment = {name: os.environ[name] for name in kept if name in os.environ}
+    environment |= {name: value for name, value in os.environ.items() if name.startswith("COV")}
+    return environment | {
+        "PYTHONPATH": str(ROOT),
+        "HF_HOME": str(folder / "hf"),
+        # nothing listens there: a test that reaches for the real Hub fails at once
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "NO_PROXY": "*",
+    }

@@ -1,0 +1,412 @@
+"""The download command as a user meets it: arguments, what it prints, its exit status, and what is on disk after."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from rerank.catalog import transfer
+from rerank.catalog.checkpoint import read_checkpoint
+from rerank.catalog.staging import staging_folder
+from rerank.cli.download import main
+from tests.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
+
+ROOT = Path(__file__).parents[2]
+NAME = "org/tiny-reranker"
+WEIGHTS = "model.safetensors"
+
+
+class Outcome(NamedTuple):
+    """What a run left: its exit status and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with FakeHub() as running:
+        yield running
+
+
+@pytest.fixture
+def repository(hub: FakeHub) -> FakeRepository:
+    return hub.add_repository(NAME, tiny_checkpoint())
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def command(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(transfer, "_RETRY_DELAYS", (0.0, 0.0))
+    for variable in ("RERANK_MODELS_DIR", "RERANK_MODELS_FILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    return Command(capsys, monkeypatch)
+
+
+class Command:
+    """Runs the command inside this process."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.on_terminal = False
+        self._capsys = capsys
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, *arguments: str) -> Outcome:
+        self._capsys.readouterr()
+        for stream in (sys.stdin, sys.stdout):
+            self._monkeypatch.setattr(stream, "isatty", lambda: self.on_terminal, raising=False)
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        printed = self._capsys.readouterr()
+        return Outcome(status, printed.out, printed.err)
+
+
+def visible(models: Path) -> list[str]:
+    """What a server would see in the models folder."""
+    return sorted(entry.name for entry in models.iterdir() if entry.name != ".incomplete") if models.is_dir() else []
+
+
+def start(hub: FakeHub, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The real command in a process of its own, with a Hugging Face home of its own."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "RERANK_"))}
+    environment |= {"HF_HOME": str(folder / "hf"), "HF_ENDPOINT": hub.url}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "download_model.py"), *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a test run in the background may ignore Ctrl-C, and its children would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+class TestFetching:
+    def test_a_model(self, command: Command, repository: FakeRepository, models: Path) -> None:
+        outcome = command(NAME)
+        assert outcome == (0, f"{NAME}: 17 kB in models/tiny-reranker\n", f"{NAME}: fetching\n")
+        assert read_checkpoint(models / "tiny-reranker")
+
+    def test_quiet(self, command: Command, repository: FakeRepository) -> None:
+        assert command(NAME, "--quiet").err == ""
+
+    def test_another_folder(self, command: Command, repository: FakeRepository, tmp_path: Path) -> None:
+        assert command(NAME, "--dir", "elsewhere").status == 0
+        assert read_checkpoint(tmp_path / "elsewhere" / "tiny-reranker")
+
+    def test_a_name_of_the_models_file(self, command: Command, repository: FakeRepository, tmp_path: Path) -> None:
+        (tmp_path / "models.toml").write_text(f'[[model]]\nid = "own"\naliases = ["nick"]\nrepo = "{NAME}"\n')
+        assert command("nick").out == "own: 17 kB in models/own\n"
+
+    def test_all(self, command: Command, hub: FakeHub, models: Path) -> None:
+        for name in ("bge-reranker-base", "bge-reranker-large", "bge-reranker-v2-m3"):
+            hub.add_repository(f"BAAI/{name}", tiny_checkpoint())
+        assert command("--all", "bge-reranker-base").status == 0
+        assert visible(models) == ["bge-reranker-base", "bge-reranker-large", "bge-reranker-v2-m3"]
+        assert len(hub.requests_of(WEIGHTS)) == 6
+
+    def test_the_embedded_model(self, command: Command, hub: FakeHub) -> None:
+        outcome = command("all-MiniLM-L6-v2")
+        assert outcome.status == 0
+        assert "comes with the server" in outcome.out
+        assert not hub.requests
+
+    def test_only_needed_files(self, command: Command, hub: FakeHub, models: Path) -> None:
+        hub.add_repository(NAME, tiny_checkpoint() | {"pytorch_model.bin": b"pickle", "README.md": b"hello"})
+        assert command(NAME).status == 0
+        assert not hub.requests_of("pytorch_model.bin")
+        assert not hub.requests_of("README.md")
+
+    def test_a_broken_connection(self, command: Command, hub: FakeHub, repository: FakeRepository) -> None:
+        repository.files[WEIGHTS].breaks = 1
+        assert command(NAME).status == 0
+        assert hub.ranges
+
+
+class TestWhatIsThere:
+    def test_a_whole_model_is_skipped(self, command: Command, hub: FakeHub, repository: FakeRepository) -> None:
+        command(NAME)
+        hub.requests.clear()
+        assert command(NAME) == (0, f"{NAME}: already on disk, 17 kB in models/tiny-reranker\n", "")
+        assert not hub.requests
+
+    def test_force_fetches_again(self, command: Command, hub: FakeHub, repository: FakeRepository) -> None:
+        command(NAME)
+        hub.requests.clear()
+        assert command(NAME, "--force").status == 0
+        assert hub.requests_of(WEIGHTS)
+
+    def test_a_broken_model_needs_force(self, command: Command, repository: FakeRepository, models: Path) -> None:
+        command(NAME)
+        (models / "tiny-reranker" / WEIGHTS).write_bytes(b"cut")
+
+        refused = command(NAME)
+        assert refused.status == 7
+        assert f"tiny-reranker/{WEIGHTS} is corrupt or cut short" in refused.err
+        assert "--force" in refused.err
+        assert (models / "tiny-reranker" / WEIGHTS).read_bytes() == b"cut"
+
+        assert command(NAME, "--force").status == 0
+        assert read_checkpoint(models / "tiny-reranker")
+        assert visible(models) == ["tiny-reranker"]
+
+    def test_a_revision(self, command: Command, hub: FakeHub, repository: FakeRepository, models: Path) -> None:
+        older = hub.add_repository(NAME, tiny_checkpoint(seed=1), branches=("v1",))
+        weights = models / "tiny-reranker" / WEIGHTS
+        command(NAME)
+        hub.requests.clear()
+
+        assert "already on disk" in command(NAME, "--revision", repository.commit).out
+        assert not hub.requests
+        assert "already on disk" in command(NAME, "--revision", "main").out
+        assert command(NAME, "--revision", "v1").status == 0
+        assert weights.read_bytes() == older.files[WEIGHTS].content
+
+    def test_a_revision_of_a_copied_folder_is_unknown(
+        self, command: Command, repository: FakeRepository, models: Path
+    ) -> None:
+        (models / "tiny-reranker").mkdir(parents=True)
+        for name, content in tiny_checkpoint().items():
+            (models / "tiny-reranker" / name).write_bytes(content)
+        outcome = command(NAME, "--revision", "main")
+        assert outcome.status == 1
+        assert "--force replaces it" in outcome.err
+
+    def test_a_folder_without_repository(self, command: Command, models: Path) -> None:
+        (models / "mine").mkdir(parents=True)
+        for name, content in tiny_checkpoint().items():
+            (models / "mine" / name).write_bytes(content)
+        assert command("mine").status == 0
+        assert command("mine", "--force").status == 1
+
+
+class TestFailures:
+    @pytest.mark.parametrize(("status", "exit_status"), [(404, 3), (401, 4), (403, 4), (500, 5)])
+    def test_what_the_hub_says(
+        self, command: Command, repository: FakeRepository, models: Path, status: int, exit_status: int
+    ) -> None:
+        repository.status = status
+        outcome = command(NAME)
+        assert outcome.status == exit_status
+        assert "rerank-download: " in outcome.err
+        assert outcome.out == ""
+        assert visible(models) == []
+
+    def test_unknown_revision(self, command: Command, repository: FakeRepository) -> None:
+        assert command(NAME, "--revision", "v9").status == 3
+
+    def test_gated(self, command: Command, repository: FakeRepository) -> None:
+        repository.gated = True
+        outcome = command(NAME)
+        assert outcome.status == 4
+        assert "accept its licence" in outcome.err
+
+    def test_no_safetensors(self, command: Command, hub: FakeHub) -> None:
+        hub.add_repository(NAME, {"config.json": b"{}", "pytorch_model.bin": b"pickle"})
+        assert command(NAME).status == 3
+
+    def test_unreachable(self, command: Command) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        began = time.monotonic()
+        outcome = command(NAME, "--endpoint", f"http://127.0.0.1:{port}")
+        assert time.monotonic() - began < 5
+        assert outcome.status == 5
+        assert f"python download_model.py {NAME}" in outcome.err
+
+    def test_disk_full(self, command: Command, repository: FakeRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10, 10, 0))
+        outcome = command(NAME)
+        assert outcome.status == 6
+        assert "needs 50 MB more" in outcome.err
+
+    def test_a_models_folder_that_is_a_file(self, command: Command, repository: FakeRepository, models: Path) -> None:
+        models.touch()
+        outcome = command(NAME)
+        assert outcome.status == 1
+        assert "Traceback" not in outcome.err
+
+    def test_corrupt_then_repaired(self, command: Command, repository: FakeRepository, models: Path) -> None:
+        weights = repository.files[WEIGHTS]
+        weights.served = bytes(len(weights.content))
+        outcome = command(NAME)
+        assert outcome.status == 7
+        assert f"{WEIGHTS} of {NAME}" in outcome.err
+        assert visible(models) == []
+
+        weights.served = None
+        assert command(NAME).status == 0
+
+    def test_the_rest_is_fetched_after_a_failure(
+        self, command: Command, repository: FakeRepository, models: Path
+    ) -> None:
+        outcome = command("org/absent", NAME, "org/other")
+        assert outcome.status == 3
+        assert outcome.out == f"{NAME}: 17 kB in models/tiny-reranker\n"
+        assert visible(models) == ["tiny-reranker"]
+
+
+class TestUsage:
+    def test_nothing_asked_without_terminal(self, command: Command) -> None:
+        outcome = command()
+        assert outcome.status == 2
+        assert "--list" in outcome.err
+
+    def test_unknown_name(self, command: Command, hub: FakeHub) -> None:
+        outcome = command(NAME, "bge-reranker-bas")
+        assert outcome.status == 2
+        assert "Known models: BAAI/bge-reranker-base" in outcome.err
+        assert not hub.requests
+
+    def test_a_name_no_repository_can_have(self, command: Command, hub: FakeHub) -> None:
+        outcome = command("org/two words")
+        assert outcome.status == 2
+        assert "org/two words" in outcome.err
+        assert not hub.requests
+
+    def test_a_revision_goes_with_one_model(self, command: Command) -> None:
+        assert command("--all", "--revision", "main").status == 2
+
+    def test_a_models_file_that_is_wrong(self, command: Command, tmp_path: Path) -> None:
+        (tmp_path / "models.toml").write_text("[")
+        assert command("--list").status == 2
+
+    def test_help_documents_the_exit_status(self, command: Command) -> None:
+        outcome = command("--help")
+        assert outcome.status == 0
+        assert "130  interrupted" in outcome.out
+
+    def test_list(self, command: Command, repository: FakeRepository, models: Path) -> None:
+        command(NAME)
+        (models / "bge-reranker-base").mkdir()
+        (models / "bge-reranker-base" / "config.json").touch()
+        unfinished = staging_folder(models / "bge-reranker-large")
+        unfinished.mkdir()
+        (unfinished / "config.json").touch()
+
+        outcome = command("--list")
+        lines = {line.split("  ")[0]: line for line in outcome.out.splitlines()}
+        assert outcome.status == 0
+        assert next(iter(lines)) == "name"
+        assert lines["BAAI/bge-reranker-base"].endswith("broken")
+        assert lines["BAAI/bge-reranker-large"].endswith("incomplete, will resume")
+        assert lines["BAAI/bge-reranker-v2-m3"].endswith("-")
+        assert lines["tiny-reranker"].endswith("on disk")
+        assert "2.3 GB" in lines["BAAI/bge-reranker-v2-m3"]
+
+
+class TestMenu:
+    @pytest.fixture
+    def answers(self, command: Command, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What the user types, line by line; then the input ends."""
+        given: list[str] = []
+
+        def answer(_prompt: str) -> str:
+            if not given:
+                raise EOFError
+            return given.pop(0)
+
+        monkeypatch.setattr("builtins.input", answer)
+        command.on_terminal = True
+        return given
+
+    def test_numbers_and_names(
+        self, command: Command, hub: FakeHub, repository: FakeRepository, models: Path, answers: list[str]
+    ) -> None:
+        hub.add_repository("BAAI/bge-reranker-base", tiny_checkpoint())
+        answers.append(f"1, {NAME}")
+        outcome = command()
+        assert outcome.status == 0
+        assert "Chinese and English" in outcome.out
+        assert visible(models) == ["bge-reranker-base", "tiny-reranker"]
+
+    def test_asks_again(self, command: Command, repository: FakeRepository, models: Path, answers: list[str]) -> None:
+        answers.extend(["99", "nonsense", NAME])
+        outcome = command()
+        assert outcome.status == 0
+        assert "there is no number 99" in outcome.err
+        assert "`nonsense` does not exist" in outcome.err
+        assert visible(models) == ["tiny-reranker"]
+
+    @pytest.mark.parametrize("typed", [[], [""]])
+    def test_quit(self, command: Command, hub: FakeHub, answers: list[str], typed: list[str]) -> None:
+        answers.extend(typed)
+        assert command().status == 0
+        assert not hub.requests
+
+    def test_interrupted_at_the_prompt(
+        self, command: Command, answers: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(_prompt: str) -> str:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("builtins.input", interrupt)
+        assert command().status == 130
+
+
+class TestProcess:
+    def test_interrupted_then_resumed(
+        self, hub: FakeHub, repository: FakeRepository, models: Path, tmp_path: Path
+    ) -> None:
+        weights = repository.files[WEIGHTS]
+        weights.content = tiny_checkpoint(size=1 << 20)[WEIGHTS]
+        weights.holding = True
+        process = start(hub, tmp_path, NAME)
+        assert weights.held.wait(30)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert err.endswith("rerank-download: interrupted; run the same command again to resume\n")
+        assert "Traceback" not in err
+        assert visible(models) == []
+
+        weights.holding = False
+        weights.release.set()
+        resumed = start(hub, tmp_path, NAME)
+        out, err = resumed.communicate(timeout=30)
+        assert (resumed.returncode, out) == (0, f"{NAME}: 4 MB in models/tiny-reranker\n"), err
+        assert hub.ranges, "the second run asks only for what is missing"
+        assert (models / "tiny-reranker" / WEIGHTS).read_bytes() == weights.content
+
+    def test_two_at_once(self, hub: FakeHub, repository: FakeRepository, tmp_path: Path) -> None:
+        weights = repository.files[WEIGHTS]
+        weights.holding = True
+        first = start(hub, tmp_path, NAME)
+        assert weights.held.wait(30)
+        second = start(hub, tmp_path, NAME)
+        assert second.stderr is not None
+        assert "fetching" in second.stderr.readline()
+        assert "waiting" in second.stderr.readline()
+        weights.release.set()
+        for process in (first, second):
+            out, err = process.communicate(timeout=30)
+            assert (process.returncode, out) == (0, f"{NAME}: 17 kB in models/tiny-reranker\n"), err
+        assert len(hub.requests_of(f"|{WEIGHTS}")) == 1
+
+    def test_heavy_libraries_stay_out(self) -> None:
+        loaded = "import sys, rerank.cli.download; print(sorted({'torch', 'transformers', 'rich'} & set(sys.modules)))"
+        run = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert run.stdout == "[]\n"

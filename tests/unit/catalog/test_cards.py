@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, Family, ModelCard, merge_cards, read_models_file
+from rerank.errors import SettingsError
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(text: str) -> Path:
+        file = tmp_path / "models.toml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write
+
+
+class TestModelsFile:
+    def test_need_not_exist(self, tmp_path: Path) -> None:
+        assert read_models_file(tmp_path / "models.toml") == ()
+
+    def test_may_be_empty(self, write: Write) -> None:
+        assert read_models_file(write("# nothing yet\n")) == ()
+
+    def test_a_card_may_say_everything(self, write: Write) -> None:
+        file = write(
+            f"""
+            [[model]]
+            id = "maker/large"
+            aliases = ["big", "large-one"]
+            repo = "mirror/large"
+            revision = "v2"
+            family = "bi-encoder"
+            max_length = 1024
+            sha256 = "{"AB" * 32}"
+            """
+        )
+        assert read_models_file(file) == (
+            ModelCard(
+                id="maker/large",
+                aliases=("big", "large-one"),
+                repo="mirror/large",
+                revision="v2",
+                family=Family.BI_ENCODER,
+                max_length=1024,
+                sha256="ab" * 32,
+            ),
+        )
+
+    def test_a_card_without_source_takes_its_id_as_the_repository(self, write: Write) -> None:
+        (card,) = read_models_file(write('[[model]]\nid = " maker/small "\n'))
+        assert (card.id, card.repo) == ("maker/small", "maker/small")
+
+    def test_a_relative_path_starts_at_the_files_own_folder(self, write: Write, tmp_path: Path) -> None:
+        (card,) = read_models_file(write('[[model]]\nid = "mine"\npath = "weights/../mine"\n'))
+        assert card.path == tmp_path / "mine"
+        assert card.repo is None
+
+    def test_an_absolute_path_stays(self, write: Write, tmp_path: Path) -> None:
+        elsewhere = (tmp_path / "elsewhere").as_posix()
+        (card,) = read_models_file(write(f'[[model]]\nid = "mine"\npath = "{elsewhere}"\n'))
+        assert card.path == tmp_path / "elsewhere"
+
+    def test_cards_keep_their_order(self, write: Write) -> None:
+        cards = read_models_file(write('[[model]]\nid = "b"\n[[model]]\nid = "a"\n'))
+        assert [card.id for card in cards] == ["b", "a"]
+
+    @pytest.mark.parametrize(
+        ("text", "where"),
+        [
+            ("[[model]\nid = 1", "not valid TOML"),
+            ('[[model]]\nid = "a"\nid = "b"', "not valid TOML"),
+            ('[[model]]\nid = "a"\n[[model]]\nrepo = "x/y"', "model.1.id"),
+            ('[[model]]\nid = ""', "model.0.id"),
+            ('[[model]]\nid = "   "', "model.0.id"),
+            (f'[[model]]\nid = "{"x" * 201}"', "model.0.id"),
+            ("[[model]]\nid = 5", "model.0.id"),
+            ('[[model]]\nid = "a"\nrepos = "x/y"', "model.0.repos"),
+            ('[[model]]\nid = "a"\naliases = "b"', "model.0.aliases"),
+            ('[[model]]\nid = "a"\naliases = ["b", ""]', "model.0.aliases.1"),
+            ('[[model]]\nid = "a"\nrepo = ""', "model.0.repo"),
+            ('[[model]]\nid = "a"\nfamily = "tri-encoder"', "model.0.family"),
+            ('[[model]]\nid = "a"\nmax_length = 7', "model.0.max_length"),
+            ('[[model]]\nid = "a"\nmax_length = 1000001', "model.0.max_length"),
+            ('[[model]]\nid = "a"\nmax_length = "many"', "model.0.max_length"),
+            ('[[model]]\nid = "a"\nsha256 = "abc"', "model.0.sha256"),
+            (f'[[model]]\nid = "a"\nsha256 = "{"g" * 64}"', "model.0.sha256"),
+            ('[[model]]\nid = "a"\nrepo = "x/y"\npath = "z"', "model.0: "),
+            ('model = "a"', "model"),
+            ('[[models]]\nid = "a"', "models"),
+        ],
+    )
+    def test_a_mistake_is_told_with_file_and_entry(self, write: Write, text: str, where: str) -> None:
+        file = write(text)
+        with pytest.raises(SettingsError) as mistake:
+            read_models_file(file)
+        assert str(mistake.value).startswith(f"{file}: {where}")
+
+    def test_two_sources_are_told_by_their_names(self, write: Write) -> None:
+        with pytest.raises(SettingsError, match="`repo` or `path`, not both"):
+            read_models_file(write('[[model]]\nid = "a"\nrepo = "x/y"\npath = "z"'))
+
+    def test_a_file_that_is_not_utf_8_is_told(self, tmp_path: Path) -> None:
+        file = tmp_path / "models.toml"
+        file.write_bytes('[[model]]\nid = "模型"'.encode("gbk"))
+        with pytest.raises(SettingsError, match=r"models\.toml: not valid TOML"):
+            read_models_file(file)
+
+
+class TestMerging:
+    def test_added_cards_come_before_the_built_in_ones(self) -> None:
+        mine = ModelCard(id="mine")
+        assert merge_cards(BUILT_IN, (mine,)) == (mine, *BUILT_IN)
+
+    def test_an_added_card_replaces_the_built_in_one_and_keeps_its_description(self) -> None:
+        mine = ModelCard(id="BAAI/bge-reranker-base", repo="mirror/bge-reranker-base", max_length=256)
+        first, *others = merge_cards(BUILT_IN, (mine,))
+        assert (first.repo, first.max_length, first.languages) == (mine.repo, 256, "Chinese and English")
+        assert [card.id for card in others] == [card.id for card in BUILT_IN if card.id != mine.id]
+
+    def test_an_id_given_twice_is_a_mistake(self) -> None:
+        with pytest.raises(SettingsError, match="'mine' twice"):
+            merge_cards(BUILT_IN, (ModelCard(id="mine"), ModelCard(id="other"), ModelCard(id="mine")))
+
+
+class TestBuiltIn:
+    def test_ids_are_unique(self) -> None:
+        assert len({card.id for card in BUILT_IN}) == len(BUILT_IN)
+
+    def test_all_but_the_embedded_model_can_be_fetched(self) -> None:
+        assert [card.id for card in BUILT_IN if card.repo is None] == [EMBEDDED_MODEL_ID]
+
+    @pytest.mark.parametrize(("model_id", "basename"), [("maker/base", "base"), ("base", "base"), ("a/b/c", "c")])
+    def test_the_basename_is_the_last_component(self, model_id: str, basename: str) -> None:
+        assert ModelCard(id=model_id).basename == basename

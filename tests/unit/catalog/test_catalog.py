@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from rerank.catalog import catalog as catalog_module
+from rerank.catalog.cards import BUILT_IN, EMBEDDED, EMBEDDED_MODEL_ID, LARGE_MODEL_ID, ModelCard
+from rerank.catalog.catalog import Catalog, download_command, embedded_folder
+from rerank.errors import ModelNotFound, SettingsError
+
+from .folders import BERT_ENCODER, cut_short, write_cache_snapshot, write_checkpoint, write_modules
+
+LARGE = next(card for card in BUILT_IN if card.id == LARGE_MODEL_ID)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "hf-cache"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package that carries the embedded weights and must not be imported to find them."""
+    package = tmp_path / "site" / "carries_weights"
+    folder = write_checkpoint(package / "model", BERT_ENCODER)
+    write_modules(folder, "Transformer", "Pooling")
+    (package / "__init__.py").write_text("raise ImportError('was imported')\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setattr(catalog_module, "_EMBEDDED_PACKAGE", "carries_weights")
+    return folder
+
+
+@pytest.fixture
+def catalog(models: Path) -> Catalog:
+    return Catalog(models)
+
+
+def ids(catalog: Catalog) -> list[str]:
+    return [card.id for card in catalog.cards()]
+
+
+class TestCards:
+    def test_are_the_built_in_ones_at_least(self, tmp_path: Path) -> None:
+        assert Catalog(tmp_path / "no such folder").cards() == BUILT_IN
+
+    def test_are_read_from_the_models_file(self, models: Path, tmp_path: Path) -> None:
+        file = tmp_path / "models.toml"
+        file.write_text('[[model]]\nid = "maker/mine"\n', encoding="utf-8")
+        assert ids(Catalog.open(models, file))[0] == "maker/mine"
+
+    def test_a_wrong_models_file_stops_the_start(self, models: Path, tmp_path: Path) -> None:
+        file = tmp_path / "models.toml"
+        file.write_text("[[model]]\n", encoding="utf-8")
+        with pytest.raises(SettingsError, match=r"model\.0\.id"):
+            Catalog.open(models, file)
+
+    def test_a_folder_put_there_later_is_found_without_a_restart(self, catalog: Catalog, models: Path) -> None:
+        with pytest.raises(ModelNotFound):
+            catalog.resolve("my-model")
+        folder = write_checkpoint(models / "My-Model")
+        card = catalog.resolve("my-model")
+        assert card == ModelCard(id="My-Model")
+        assert catalog.folder(card) == folder
+        assert catalog.is_local(card)
+
+    def test_discovered_folders_come_last_in_order_of_name(self, catalog: Catalog, models: Path) -> None:
+        for name in ("b", "a"):
+            write_checkpoint(models / name)
+        assert ids(catalog) == [*(card.id for card in BUILT_IN), "a", "b"]
+
+    def test_the_folder_of_a_known_model_is_no_model_of_its_own(self, catalog: Catalog, models: Path) -> None:
+        write_checkpoint(models / "BGE-reranker-LARGE")
+        assert ids(catalog) == [card.id for card in BUILT_IN]
+
+    def test_what_holds_no_configuration_is_no_model(self, catalog: Catalog, models: Path) -> None:
+        (models / "README.md").touch()
+        (models / "empty").mkdir()
+        assert ids(catalog) == [card.id for card in BUILT_IN]
+
+    def test_a_folder_that_went_away_is_no_longer_a_model(self, catalog: Catalog, models: Path) -> None:
+        folder = write_checkpoint(models / "mine")
+        assert "mine" in ids(catalog)
+        folder.rename(models.parent / "elsewhere")
+        assert "mine" not in ids(catalog)
+
+
+class TestFolder:
+    def test_is_nowhere_at_first(self, catalog: Catalog) -> None:
+        assert catalog.folder(LARGE) is None
+        assert not catalog.is_local(LARGE)
+
+    def test_is_the_one_named_after_the_model(self, catalog: Catalog, models: Path) -> None:
+        folder = write_checkpoint(models / "bge-reranker-large")
+        assert catalog.folder(LARGE) == folder
+        assert catalog.is_local(LARGE)
+
+    def test_is_the_one_the_card_names(self, models: Path, tmp_path: Path) -> None:
+        card = ModelCard(id="maker/mine", path=write_checkpoint(tmp_path / "elsewhere"))
+        catalog = Catalog(models, (card,))
+        write_checkpoint(models / "mine")
+        assert catalog.folder(card) == card.path
+
+    def test_a_broken_one_is_shown_so_that_the_caller_learns_what_is_wrong(
+        self, catalog: Catalog, models: Path, cache: Path
+    ) -> None:
+        write_cache_snapshot(cache, LARGE_MODEL_ID)
+        cut_short(write_checkpoint(models / "bge-reranker-large") / "model.safetensors")
+        assert catalog.folder(LARGE) == models / "bge-reranker-large"
+        assert not catalog.is_local(LARGE)
+
+    def test_an_empty_one_does_not_count(self, catalog: Catalog, models: Path) -> None:
+        (models / "bge-reranker-large").mkdir()
+        assert catalog.folder(LARGE) is None
+
+
+class TestCache:
+    def test_a_whole_snapshot_is_used(self, catalog: Catalog, cache: Path) -> None:
+        snapshot = write_cache_snapshot(cache, LARGE_MODEL_ID)
+        assert catalog.folder(LARGE) == snapshot
+        assert catalog.is_local(LARGE)
+
+    def test_a_half_filled_snapshot_is_not(self, catalog: Catalog, cache: Path) -> None:
+        (write_cache_snapshot(cache, LARGE_MODEL_ID) / "model.safetensors").unlink()
+        assert catalog.folder(LARGE) is None
+
+    def test_a_snapshot_without_configuration_is_not(self, catalog: Catalog, cache: Path) -> None:
+        (write_cache_snapshot(cache, LARGE_MODEL_ID) / "config.json").unlink()
+        assert catalog.folder(LARGE) is None
+
+    def test_the_models_folder_comes_first(self, catalog: Catalog, models: Path, cache: Path) -> None:
+        write_cache_snapshot(cache, LARGE_MODEL_ID)
+        assert catalog.folder(LARGE) != write_checkpoint(models / "bge-reranker-large").parent
+        assert catalog.folder(LARGE) == models / "bge-reranker-large"
+
+    def test_only_the_wanted_revision_counts(self, catalog: Catalog, cache: Path) -> None:
+        card = ModelCard(id="maker/mine", repo="maker/mine", revision="v2")
+        write_cache_snapshot(cache, "maker/mine", commit="aaa", revision="main")
+        assert catalog.folder(card) is None
+        snapshot = write_cache_snapshot(cache, "maker/mine", commit="bbb", revision="v2")
+        assert catalog.folder(card) == snapshot
+
+    def test_a_model_without_repository_is_not_looked_for(self, catalog: Catalog, cache: Path) -> None:
+        write_cache_snapshot(cache, "mine")
+        assert catalog.folder(ModelCard(id="mine")) is None
+
+
+class TestEmbedded:
+    def test_is_found_without_importing_the_package_that_carries_it(self, catalog: Catalog, embedded: Path) -> None:
+        assert catalog.folder(EMBEDDED) == embedded
+        assert catalog.is_local(EMBEDDED)
+        assert "carries_weights" not in sys.modules
+
+    @pytest.mark.parametrize("package", ["no_such_package_of_weights", "this"], ids=["not installed", "no folder"])
+    def test_may_be_missing(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+        monkeypatch.setattr(catalog_module, "_EMBEDDED_PACKAGE", package)
+        assert embedded_folder() is None
+        assert not catalog.is_local(EMBEDDED)
+
+
+class TestDefault:
+    def test_is_the_configured_model_whether_it_is_on_disk_or_not(self, catalog: Catalog) -> None:
+        default = catalog.choose_default("bge-reranker-base")
+        assert default.card.id == "BAAI/bge-reranker-base"
+        assert default.reason == "RERANK_DEFAULT_MODEL names it"
+
+    def test_is_the_large_model_if_it_is_on_disk(self, catalog: Catalog, models: Path) -> None:
+        write_checkpoint(models / "bge-reranker-large")
+        default = catalog.choose_default(None)
+        assert default.card.id == LARGE_MODEL_ID
+        assert "not set and the weights of BAAI/bge-reranker-large are on disk" in default.reason
+
+    @pytest.mark.parametrize("configured", [None, ""])
+    def test_is_the_embedded_model_otherwise(self, catalog: Catalog, configured: str | None) -> None:
+        default = catalog.choose_default(configured)
+        assert default.card.id == EMBEDDED_MODEL_ID
+        assert "BAAI/bge-reranker-large is not on disk" in default.reason
+        assert "English only" in default.reason
+
+    def test_is_not_a_large_model_that_is_broken(self, catalog: Catalog, models: Path) -> None:
+        cut_short(write_checkpoint(models / "bge-reranker-large") / "model.safetensors")
+        assert catalog.choose_default(None).card.id == EMBEDDED_MODEL_ID
+
+    def test_configured_wins_over_what_is_on_disk(self, catalog: Catalog, models: Path) -> None:
+        write_checkpoint(models / "bge-reranker-large")
+        assert catalog.choose_default("org/name").card == ModelCard(id="org/name", repo="org/name")
+
+
+class TestOperatorsChoice:
+    def test_may_be_a_known_name(self, catalog: Catalog) -> None:
+        assert catalog.operator_choice("bge-reranker-large") is LARGE
+
+    def test_may_be_any_repository_which_callers_may_then_use(self, catalog: Catalog) -> None:
+        with pytest.raises(ModelNotFound):
+            catalog.resolve("org/name")
+        card = catalog.operator_choice("org/name")
+        assert card == ModelCard(id="org/name", repo="org/name")
+        assert catalog.resolve("name") is card
+
+    def test_named_twice_is_one_card(self, catalog: Catalog) -> None:
+        assert catalog.operator_choice("org/name") is catalog.operator_choice("ORG/Name")
+        assert ids(catalog).count("org/name") == 1
+
+    @pytest.mark.parametrize("name", ["bge-reranker-lrge", "org/", "/name", "org/sub/name", "/models/typo"])
+    def test_a_typo_stops_the_start_with_what_was_meant(self, catalog: Catalog, name: str) -> None:
+        with pytest.raises(SettingsError) as mistake:
+            catalog.operator_choice(name)
+        assert f"`{name}` does not exist. Known models: " in str(mistake.value)
+        assert "organisation/name" in str(mistake.value)
+        assert len(catalog.cards()) == len(BUILT_IN)
+
+
+def test_the_download_command_can_be_typed_as_it_stands() -> None:
+    assert download_command("maker/base") == "python download_model.py maker/base"

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import save_file
+
+from rerank.catalog.cards import Family
+from rerank.catalog.checkpoint import check_sha256, is_started, read_checkpoint, usable_positions
+from rerank.errors import WeightsBroken
+
+from .folders import BERT_ENCODER, XLM_R, cut_short, write_checkpoint, write_json, write_modules, write_weights
+
+INDEX = "model.safetensors.index.json"
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "models" / "tiny")
+
+
+@pytest.fixture
+def sharded(folder: Path) -> Path:
+    (folder / "model.safetensors").unlink()
+    for number, shard in enumerate(SHARDS):
+        write_weights(folder / shard, f"layer.{number}")
+    write_json(folder / INDEX, {"weight_map": {"layer.1": SHARDS[1], "layer.0": SHARDS[0], "layer.2": SHARDS[0]}})
+    return folder
+
+
+def complaint(folder: Path) -> str:
+    """What is wrong with the folder; never an absolute path, as callers get to read it."""
+    with pytest.raises(WeightsBroken) as broken:
+        read_checkpoint(folder)
+    assert str(folder.parent) not in broken.value.message
+    return broken.value.message
+
+
+class TestWhole:
+    def test_says_what_it_is(self, folder: Path) -> None:
+        checkpoint = read_checkpoint(folder)
+        assert checkpoint.folder == folder
+        assert checkpoint.architecture == "XLMRobertaForSequenceClassification"
+        assert checkpoint.family is Family.CROSS_ENCODER
+        assert checkpoint.max_positions == 512
+        assert checkpoint.weight_files == (folder / "model.safetensors",)
+        assert checkpoint.weight_bytes == (folder / "model.safetensors").stat().st_size
+
+    def test_may_be_in_shards(self, sharded: Path) -> None:
+        checkpoint = read_checkpoint(sharded)
+        assert checkpoint.weight_files == tuple(sharded / shard for shard in SHARDS)
+        assert checkpoint.weight_bytes == sum((sharded / shard).stat().st_size for shard in SHARDS)
+
+    @pytest.mark.parametrize(
+        "tokenizer", ["vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model"]
+    )
+    def test_may_have_any_kind_of_tokenizer(self, folder: Path, tokenizer: str) -> None:
+        (folder / "tokenizer.json").rename(folder / tokenizer)
+        assert read_checkpoint(folder)
+
+    def test_may_hold_pickled_weights_beside_the_safe_ones(self, folder: Path) -> None:
+        (folder / "pytorch_model.bin").write_bytes(b"pickle")
+        assert read_checkpoint(folder)
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def write(name: str, text: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        (folder / name).write_text(text, encoding="utf-8")
+
+    return spoil
+
+
+class TestBroken:
+    @pytest.mark.parametrize(
+        ("spoil", "expected"),
+        [
+            (remove("config.json"), "tiny/config.json is missing"),
+            (write("config.json", '{"architectures": ['), "tiny/config.json is not readable JSON"),
+            (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe"), "tiny/config.json is not readable JSON"),
+            (write("config.json", "[]"), "tiny/config.json is not a JSON object"),
+            (remove("model.safetensors"), "tiny/model.safetensors is missing"),
+            (write("model.safetensors", ""), "tiny/model.safetensors is corrupt or cut short"),
+            (write("model.safetensors", "<html>not found</html>"), "tiny/model.safetensors is corrupt or cut short"),
+            (lambda folder: cut_short(folder / "model.safetensors"), "tiny/model.safetensors is corrupt or cut short"),
+            (lambda folder: save_file({}, folder / "model.safetensors"), "tiny/model.safetensors holds no tensors"),
+            (remove("tokenizer.json"), "tiny/tokenizer.json is missing"),
+        ],
+        ids=[
+            "no config",
+            "half a config",
+            "config in no known encoding",
+            "config is a list",
+            "no weights",
+            "empty weights",
+            "weights are a web page",
+            "cut-short weights",
+            "weights without tensors",
+            "no tokenizer",
+        ],
+    )
+    def test_the_message_names_folder_and_file(
+        self, folder: Path, spoil: Callable[[Path], None], expected: str
+    ) -> None:
+        spoil(folder)
+        assert complaint(folder).startswith(expected)
+
+    def test_pickled_weights_alone_are_refused_with_a_way_out(self, folder: Path) -> None:
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+        message = complaint(folder)
+        assert message.startswith("tiny/model.safetensors is missing")
+        assert "convert them to safetensors" in message
+
+    def test_a_missing_shard_is_named(self, sharded: Path) -> None:
+        (sharded / SHARDS[1]).unlink()
+        assert complaint(sharded) == f"tiny/{SHARDS[1]} is missing"
+
+    def test_a_cut_short_shard_is_named(self, sharded: Path) -> None:
+        cut_short(sharded / SHARDS[0])
+        assert complaint(sharded).startswith(f"tiny/{SHARDS[0]} is corrupt or cut short")
+
+    @pytest.mark.parametrize("index", [{}, {"weight_map": {}}, {"weight_map": ["a.safetensors"]}])
+    def test_an_index_must_map_weights(self, sharded: Path, index: dict[str, Any]) -> None:
+        write_json(sharded / INDEX, index)
+        assert complaint(sharded) == f"tiny/{INDEX} has no weight_map"
+
+
+class TestFamily:
+    @pytest.mark.parametrize(
+        "architecture", ["BertForSequenceClassification", "Qwen3ForCausalLM", "GemmaForSequenceClassification"]
+    )
+    def test_a_head_that_scores_makes_a_cross_encoder(self, folder: Path, architecture: str) -> None:
+        write_json(folder / "config.json", {**XLM_R, "architectures": [architecture]})
+        assert read_checkpoint(folder).family is Family.CROSS_ENCODER
+
+    @pytest.mark.parametrize(
+        ("modules", "family"),
+        [
+            (("Transformer", "Pooling", "Normalize"), Family.BI_ENCODER),
+            (("Transformer", "Pooling", "Dense"), Family.BI_ENCODER),
+            (("Transformer", "LogitScore"), Family.CROSS_ENCODER),
+            (("Transformer", "Dense"), Family.CROSS_ENCODER),
+        ],
+    )
+    def test_modules_decide_where_the_architecture_has_no_head(
+        self, tmp_path: Path, modules: tuple[str, ...], family: Family
+    ) -> None:
+        folder = write_checkpoint(tmp_path / "encoder", BERT_ENCODER)
+        write_modules(folder, *modules)
+        assert read_checkpoint(folder).family is family
+
+    def test_a_head_decides_before_the_modules(self, folder: Path) -> None:
+        write_modules(folder, "Transformer", "Pooling")
+        assert read_checkpoint(folder).family is Family.CROSS_ENCODER
+
+    @pytest.mark.parametrize("modules", [None, ("Transformer",), ()])
+    def test_what_neither_scores_nor_pools_is_no_reranker(
+        self, tmp_path: Path, modules: tuple[str, ...] | None
+    ) -> None:
+        folder = write_checkpoint(tmp_path / "encoder", BERT_ENCODER)
+        if modules is not None:
+            write_modules(folder, *modules)
+        message = complaint(folder)
+        assert message.startswith("encoder/config.json names the architecture BertModel")
+        assert message.endswith("it is not a reranker")
+
+    @pytest.mark.parametrize("architectures", [[], None])
+    def test_an_unnamed_architecture_is_no_reranker(self, folder: Path, architectures: list[str] | None) -> None:
+        write_json(folder / "config.json", {**XLM_R, "architectures": architectures})
+        assert "architecture unknown" in complaint(folder)
+
+    def test_strange_entries_among_the_modules_are_passed_over(self, tmp_path: Path) -> None:
+        folder = write_checkpoint(tmp_path / "encoder", BERT_ENCODER)
+        write_json(folder / "modules.json", ["Pooling", {}, {"type": "sentence_transformers.models.Pooling"}])
+        assert read_checkpoint(folder).family is Family.BI_ENCODER
+
+
+class TestPositions:
+    @pytest.mark.parametrize(
+        ("config", "usable"),
+        [
+            ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+            ({"model_type": "xlm-roberta", "max_position_embeddings": 8194, "pad_token_id": 1}, 8192),
+            ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+            ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 0}, 513),
+            ({"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}, 512),
+            ({"model_type": "modernbert", "max_position_embeddings": 8192, "pad_token_id": 50283}, 8192),
+            ({"model_type": "bert"}, None),
+            ({"model_type": "bert", "max_position_embeddings": "512"}, None),
+            ({}, None),
+        ],
+    )
+    def test_leave_out_what_the_roberta_family_never_uses(self, config: dict[str, Any], usable: int | None) -> None:
+        assert usable_positions(config) == usable
+
+
+class TestSha256:
+    def test_the_expected_hash_passes(self, tmp_path: Path) -> None:
+        file = tmp_path / "model.safetensors"
+        file.write_bytes(b"weights")
+        check_sha256(file, hashlib.sha256(b"weights").hexdigest())
+
+    def test_another_hash_is_named_beside_the_expected_one(self, tmp_path: Path) -> None:
+        file = tmp_path / "tiny" / "model.safetensors"
+        file.parent.mkdir()
+        file.write_bytes(b"tampered")
+        with pytest.raises(WeightsBroken) as broken:
+            check_sha256(file, "0" * 64)
+        actual = hashlib.sha256(b"tampered").hexdigest()
+        assert broken.value.message == f"tiny/model.safetensors has sha256 {actual}, expected {'0' * 64}"
+
+
+class TestStarted:
+    def test_no_folder(self, tmp_path: Path) -> None:
+        assert not is_started(tmp_path / "tiny")
+
+    def test_an_empty_folder(self, tmp_path: Path) -> None:
+        assert not is_started(tmp_path)
+
+    def test_a_folder_with_hidden_files_only(self, tmp_path: Path) -> None:
+        (tmp_path / ".gitkeep").touch()
+        assert not is_started(tmp_path)
+
+    def test_a_folder_that_holds_something(self, tmp_path: Path) -> None:
+        (tmp_path / "config.json").touch()
+        assert is_started(tmp_path)
+
+    def test_a_file_is_no_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "tiny").touch()
+        assert not is_started(tmp_path / "tiny")

@@ -1,0 +1,522 @@
+"""Fetching from a Hub that answers, misbehaves, or is not there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import socket
+import threading
+import time
+from collections import namedtuple
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from rerank.catalog import hub as hub_module
+from rerank.catalog import staging, transfer
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import is_started, read_checkpoint
+from rerank.catalog.hub import MANIFEST, fetch, human_size, inspect_repository, read_manifest, select_files
+from rerank.catalog.staging import staging_folder
+from rerank.catalog.transfer import RemoteFile
+from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
+from tests.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
+
+NAME = "org/tiny-reranker"
+WEIGHTS = "model.safetensors"
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "_RETRY_DELAYS", (0.0, 0.0))
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with FakeHub() as running:
+        yield running
+
+
+@pytest.fixture
+def repository(hub: FakeHub) -> FakeRepository:
+    return hub.add_repository(NAME, tiny_checkpoint())
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> Path:
+    return tmp_path / "models" / "tiny-reranker"
+
+
+def visible_models(destination: Path) -> list[str]:
+    """What a server would see in the models folder."""
+    folder = destination.parent
+    return sorted(entry.name for entry in folder.iterdir() if entry.name != ".incomplete") if folder.is_dir() else []
+
+
+def failure_of(hub: FakeHub, destination: Path, **options: Any) -> WeightsMissing:
+    """The error that fetching raises, after checking what every such error owes its reader."""
+    with pytest.raises(WeightsMissing) as caught:
+        fetch(NAME, destination, endpoint=hub.url, **options)
+    assert visible_models(destination) == []
+    assert str(destination.parent) not in caught.value.message
+    assert caught.value.retryable
+    return caught.value
+
+
+class TestInspect:
+    def test_describes_the_needed_files_in_one_request(self, hub: FakeHub, repository: FakeRepository) -> None:
+        described = inspect_repository(NAME, endpoint=hub.url)
+
+        assert described.commit == repository.commit
+        assert {file.path for file in described.files} == set(repository.files)
+        assert described.total_bytes == sum(len(file.content) for file in repository.files.values())
+        assert described.files[-1].sha256 == repository.files[WEIGHTS].sha256
+        assert len(hub.requests) == 1
+
+    def test_a_trailing_slash_of_the_endpoint_does_no_harm(self, hub: FakeHub, repository: FakeRepository) -> None:
+        assert inspect_repository(NAME, endpoint=f"{hub.url}/").commit == repository.commit
+
+    def test_refused_connection_fails_at_once(self, unused_port: int) -> None:
+        began = time.monotonic()
+        with pytest.raises(WeightsMissing, match=r"python download_model\.py org/tiny-reranker") as caught:
+            inspect_repository(NAME, endpoint=f"http://127.0.0.1:{unused_port}")
+
+        assert time.monotonic() - began < 5
+        assert caught.value.failure is FetchFailure.UNREACHABLE
+        assert "hf-mirror.com" in caught.value.message
+        assert "models/tiny-reranker" in caught.value.message
+
+    def test_unknown_host(self) -> None:
+        with pytest.raises(WeightsMissing) as caught:
+            inspect_repository(NAME, endpoint="http://hub.invalid")
+        assert caught.value.failure is FetchFailure.UNREACHABLE
+
+    def test_a_server_that_never_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hub_module, "_ANSWER_TIMEOUT", 0.1)
+        with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(WeightsMissing, match="timeout") as caught:
+            inspect_repository(NAME, endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert caught.value.failure is FetchFailure.UNREACHABLE
+
+    def test_a_limit_for_the_whole_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(hub_module, "_INSPECT_LIMIT", 0.05)
+        monkeypatch.setattr(hub_module, "_ANSWER_TIMEOUT", 1.0)
+        with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(WeightsMissing, match="timeout"):
+            inspect_repository(NAME, endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+    def test_an_endpoint_that_is_no_address_and_holds_a_password(self) -> None:
+        with pytest.raises(WeightsMissing, match="no address") as caught:
+            inspect_repository(NAME, endpoint="me:secret@mirror")
+        assert "secret" not in caught.value.message
+
+    def test_offline_mode(self, hub: FakeHub, repository: FakeRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(WeightsMissing, match="offline mode is on") as caught:
+            inspect_repository(NAME, endpoint=hub.url)
+        assert caught.value.failure is FetchFailure.UNREACHABLE
+        assert not hub.requests
+
+    @pytest.mark.parametrize(
+        ("status", "failure", "says"),
+        [
+            (401, FetchFailure.NO_ACCESS, "HF_TOKEN"),
+            (403, FetchFailure.NO_ACCESS, "licence"),
+            (404, FetchFailure.NOT_FOUND, NAME),
+            (429, FetchFailure.UNREACHABLE, "too many requests"),
+            (500, FetchFailure.UNREACHABLE, "status 500"),
+        ],
+    )
+    def test_statuses(
+        self, hub: FakeHub, repository: FakeRepository, status: int, failure: FetchFailure, says: str
+    ) -> None:
+        repository.status = status
+        with pytest.raises(WeightsMissing, match=says) as caught:
+            inspect_repository(NAME, endpoint=hub.url)
+        assert caught.value.failure is failure
+
+    def test_unknown_repository(self, hub: FakeHub) -> None:
+        with pytest.raises(WeightsMissing, match="repository org/tiny-reranker") as caught:
+            inspect_repository(NAME, endpoint=hub.url)
+        assert caught.value.failure is FetchFailure.NOT_FOUND
+
+    def test_unknown_revision(self, hub: FakeHub, repository: FakeRepository) -> None:
+        with pytest.raises(WeightsMissing, match="revision 'v9'") as caught:
+            inspect_repository(NAME, "v9", endpoint=hub.url)
+        assert caught.value.failure is FetchFailure.NOT_FOUND
+
+    def test_a_name_no_repository_can_have(self, hub: FakeHub) -> None:
+        with pytest.raises(WeightsMissing) as caught:
+            inspect_repository("org/..", endpoint=hub.url)
+        assert caught.value.failure is FetchFailure.NOT_FOUND
+        assert not hub.requests
+
+    def test_pickles_alone_are_refused(self, hub: FakeHub) -> None:
+        hub.add_repository(NAME, {"config.json": b"{}", "pytorch_model.bin": b"pickle"})
+        with pytest.raises(WeightsMissing, match="pickled weights are not loaded") as caught:
+            inspect_repository(NAME, endpoint=hub.url)
+        assert caught.value.failure is FetchFailure.NO_SAFETENSORS
+
+    def test_an_adapter_without_configuration_is_refused(self, hub: FakeHub) -> None:
+        hub.add_repository(NAME, {"adapter_model.safetensors": b"weights"})
+        with pytest.raises(WeightsMissing, match=r"no config\.json"):
+            inspect_repository(NAME, endpoint=hub.url)
+
+    def test_a_server_that_is_no_hub(self, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+        hub.add_repository(NAME, {}).commit = ""
+        with pytest.raises(WeightsMissing, match="does not answer as a Hub does"):
+            inspect_repository(NAME, endpoint=hub.url)
+
+
+class TestSelection:
+    @staticmethod
+    def select(*paths: str) -> set[str]:
+        return {file.path for file in select_files(RemoteFile(path, 1, None, "0") for path in paths)}
+
+    def test_only_what_is_loaded(self) -> None:
+        needed = {
+            "config.json",
+            "modules.json",
+            "tokenizer.json",
+            "vocab.txt",
+            "merges.txt",
+            "sentencepiece.bpe.model",
+            "chat_template.jinja",
+            "1_Pooling/config.json",
+            "2_Dense/model.safetensors",
+            WEIGHTS,
+        }
+        useless = {
+            "README.md",
+            ".gitattributes",
+            "onnx/model.onnx",
+            "onnx/config.json",
+            "openvino/openvino_model.xml",
+            "pytorch_model.bin",
+            "pytorch_model.bin.index.json",
+            "model.pt",
+            "last.ckpt",
+            "model.pkl",
+            "tf_model.h5",
+            "flax_model.msgpack",
+            "model.gguf",
+            "modeling.py",
+            "figure.png",
+            "trainer_state.json",
+            "training_args.bin",
+            "original/model.safetensors",
+            "1_Pooling/deep/config.json",
+        }
+        assert self.select(*needed, *useless) == needed
+
+    def test_nothing_leaves_the_folder(self) -> None:
+        assert self.select("../config.json", "/etc/config.json", "..\\config.json", "1_P/../../x.json") == set()
+
+    def test_the_plain_weights_win_over_variants(self) -> None:
+        assert self.select(WEIGHTS, "model.fp16.safetensors", "model-00001-of-00002.safetensors") == {WEIGHTS}
+
+    def test_the_shards_of_the_index_win_over_variants(self) -> None:
+        shards = {
+            "model.safetensors.index.json",
+            "model-00001-of-00002.safetensors",
+            "model-00002-of-00002.safetensors",
+        }
+        assert self.select(*shards, "model.fp16-00001-of-00001.safetensors", "consolidated.safetensors") == shards
+
+    def test_other_names_are_kept_where_there_is_nothing_else(self) -> None:
+        assert self.select("weights.safetensors") == {"weights.safetensors"}
+
+
+class TestFetch:
+    def test_a_whole_model(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        repository.files["1_Pooling/config.json"] = type(repository.files[WEIGHTS])(b"{}")
+        steps: list[tuple[int, int]] = []
+
+        assert fetch(NAME, destination, endpoint=hub.url, progress=lambda *step: steps.append(step)) == destination
+
+        assert read_checkpoint(destination).architecture == "XLMRobertaForSequenceClassification"
+        for path, file in repository.files.items():
+            assert (destination / path).read_bytes() == file.content
+        total = sum(len(file.content) for file in repository.files.values())
+        assert steps[-1] == (total, total)
+        assert {path.name for path in destination.iterdir()} == {MANIFEST, "1_Pooling", *tiny_checkpoint()}
+        assert not staging_folder(destination).exists()
+
+    def test_the_manifest(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        fetch(NAME, destination, endpoint=hub.url)
+
+        manifest = json.loads((destination / MANIFEST).read_text())
+        stated = {file["path"]: (file["size"], file["sha256"]) for file in manifest["files"]}
+        weights = repository.files[WEIGHTS]
+        assert (manifest["repo"], manifest["commit"]) == (NAME, repository.commit)
+        assert stated[WEIGHTS] == (len(weights.content), weights.sha256)
+        found = read_manifest(destination)
+        assert found is not None
+        assert found.commit == repository.commit
+
+    def test_a_manifest_that_is_none(self, tmp_path: Path) -> None:
+        (tmp_path / MANIFEST).write_text("[]")
+        assert read_manifest(tmp_path) is None
+
+    def test_every_request_goes_to_the_endpoint(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+        fetch(NAME, destination, endpoint=hub.url)
+
+        # one to inspect, one a small file, two for the redirected one; no tree, no HEAD, no xet
+        assert [request.method for request in hub.requests] == ["GET"] * 5
+        (redirected,) = hub.requests_of(f"|{WEIGHTS}")
+        assert "authorization" in hub.requests[0].headers
+        assert "authorization" not in redirected.headers
+
+    def test_a_revision(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        older = hub.add_repository(NAME, tiny_checkpoint(seed=1), branches=("v1",))
+        fetch(ModelCard(id="mine", repo=NAME, revision="v1"), destination, endpoint=hub.url)
+        assert (destination / WEIGHTS).read_bytes() == older.files[WEIGHTS].content
+
+    def test_a_card_without_repository(self, destination: Path) -> None:
+        with pytest.raises(ValueError, match="no repository"):
+            fetch(ModelCard(id="mine"), destination)
+
+    def test_a_broken_connection_is_resumed(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        weights = repository.files[WEIGHTS]
+        weights.breaks = 2
+        fetch(NAME, destination, endpoint=hub.url)
+
+        half = len(weights.content) // 2
+        assert hub.ranges[0] == f"bytes={half}-"
+        assert (destination / WEIGHTS).read_bytes() == weights.content
+
+    def test_a_server_without_ranges(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        weights = repository.files[WEIGHTS]
+        weights.breaks, weights.ranges = 1, False
+        steps: list[int] = []
+        fetch(NAME, destination, endpoint=hub.url, progress=lambda done, _total: steps.append(done))
+        assert (destination / WEIGHTS).read_bytes() == weights.content
+        assert steps[-1] == sum(len(file.content) for file in repository.files.values())
+
+    def test_giving_up_and_resuming_later(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        weights = repository.files[WEIGHTS]
+        weights.breaks = 3
+        error = failure_of(hub, destination)
+        assert error.failure is FetchFailure.UNREACHABLE
+        assert "Run the same command again to resume" in error.message
+
+        hub.requests.clear()
+        fetch(NAME, destination, endpoint=hub.url)
+        missing = len(weights.content)
+        for _ in range(3):
+            missing -= missing // 2
+        assert hub.ranges == [f"bytes={len(weights.content) - missing}-"] * 2  # asked of the Hub, then of its CDN
+        assert not hub.requests_of("config.json")
+        assert (destination / WEIGHTS).read_bytes() == weights.content
+
+    def test_progress_renews_the_patience(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(transfer, "_WORTH", 1)
+        repository.files[WEIGHTS].breaks = 8
+        fetch(NAME, destination, endpoint=hub.url)
+        assert len(hub.ranges) >= 8
+
+    @pytest.mark.parametrize("path", [WEIGHTS, "config.json"])
+    def test_wrong_bytes(self, hub: FakeHub, repository: FakeRepository, destination: Path, path: str) -> None:
+        file = repository.files[path]
+        file.served = bytes(len(file.content))
+        error = failure_of(hub, destination)
+        assert error.failure is FetchFailure.CORRUPT
+        assert error.message.startswith(f"{path} of {NAME}")
+        assert not list(staging_folder(destination).glob(f"{path}*"))
+
+        file.served = None
+        fetch(NAME, destination, endpoint=hub.url)
+        assert (destination / path).read_bytes() == file.content
+
+    @pytest.mark.parametrize("added", [b"", b"more"])
+    def test_wrong_length(self, hub: FakeHub, repository: FakeRepository, destination: Path, added: bytes) -> None:
+        weights = repository.files[WEIGHTS]
+        weights.served = weights.content + added if added else weights.content[:-10]
+        assert failure_of(hub, destination).failure is FetchFailure.CORRUPT
+
+    def test_gated(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        repository.gated = True
+        error = failure_of(hub, destination)
+        assert error.failure is FetchFailure.NO_ACCESS
+        assert f"{hub.url}/{NAME}" in error.message
+
+    def test_a_file_that_stays_unavailable(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        repository.files[WEIGHTS].status = 503
+        error = failure_of(hub, destination)
+        assert error.failure is FetchFailure.UNREACHABLE
+        assert "503" in error.message
+        assert len(hub.requests_of(f"|{WEIGHTS}")) == 3
+
+    def test_the_hash_of_the_card_is_checked_before_the_download(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path
+    ) -> None:
+        with pytest.raises(WeightsMissing, match="expects 0000") as caught:
+            fetch(ModelCard(id=NAME, repo=NAME, sha256="0" * 64), destination, endpoint=hub.url)
+        assert caught.value.failure is FetchFailure.CORRUPT
+        assert len(hub.requests) == 1
+
+    def test_a_sound_repository_that_is_no_reranker(self, hub: FakeHub, destination: Path) -> None:
+        hub.add_repository(NAME, tiny_checkpoint() | {"config.json": b'{"architectures": ["BertModel"]}'})
+        with pytest.raises(WeightsBroken, match="not a reranker"):
+            fetch(NAME, destination, endpoint=hub.url)
+        assert not staging_folder(destination).exists()
+        assert visible_models(destination) == []
+
+    def test_files_of_another_commit_are_dropped(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path
+    ) -> None:
+        folder = staging_folder(destination)
+        folder.mkdir(parents=True)
+        (folder / "old.json").write_text("{}")
+        (folder / f"{WEIGHTS}.0123456789abcdef.part").write_bytes(b"old")
+        (folder / "config.json").write_text("old")
+        fetch(NAME, destination, endpoint=hub.url)
+        assert {path.name for path in destination.iterdir()} == {MANIFEST, *repository.files}
+        assert not hub.ranges
+
+
+class TestDisk:
+    def test_too_little_room(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 10**9 - 1_500_000, 1_500_000))
+        error = failure_of(hub, destination)
+        assert error.failure is FetchFailure.DISK_FULL
+        assert "needs 50 MB" in error.message
+        assert "has 2 MB free" in error.message
+        assert len(hub.requests) == 1
+
+    def test_what_is_there_counts(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        repository.files[WEIGHTS].breaks = 3
+        failure_of(hub, destination)
+        held = sum(file.stat().st_size for file in staging_folder(destination).rglob("*"))
+        total = sum(len(file.content) for file in repository.files.values())
+        free = total - held + hub_module._MARGIN
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 0, free))
+        fetch(NAME, destination, endpoint=hub.url)
+
+    @pytest.mark.parametrize(
+        ("number", "says"), [(errno.ENOSPC, "filled up"), (errno.EROFS, "cannot be written"), (errno.EACCES, "written")]
+    )
+    def test_a_disk_that_refuses(
+        self,
+        hub: FakeHub,
+        repository: FakeRepository,
+        destination: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        number: int,
+        says: str,
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(number, "refused", "/secret/path")
+
+        monkeypatch.setattr(transfer, "_append", refuse)
+        error = failure_of(hub, destination)
+        assert error.failure is FetchFailure.DISK_FULL
+        assert says in error.message
+
+    def test_other_trouble_of_the_disk_is_not_hidden(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EIO, "worn out")
+
+        monkeypatch.setattr(transfer, "_append", refuse)
+        with pytest.raises(OSError, match="worn out"):
+            fetch(NAME, destination, endpoint=hub.url)
+
+
+class TestPlace:
+    def test_what_is_there_is_left_alone(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        fetch(NAME, destination, endpoint=hub.url)
+        (destination / "mine.txt").touch()
+        fetch(NAME, destination, endpoint=hub.url)
+        assert (destination / "mine.txt").exists()
+        assert len(hub.requests_of(f"|{WEIGHTS}")) == 1
+
+    def test_a_broken_folder_is_refused(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        destination.mkdir(parents=True)
+        (destination / "config.json").write_text("{}")
+        with pytest.raises(WeightsBroken, match=WEIGHTS):
+            fetch(NAME, destination, endpoint=hub.url)
+
+    def test_replaced_on_demand(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        destination.mkdir(parents=True)
+        (destination / "config.json").write_text("{}")
+        fetch(NAME, destination, endpoint=hub.url, replace=True)
+        assert (destination / WEIGHTS).exists()
+        assert [entry.name for entry in staging_folder(destination).parent.iterdir()] in ([], ["tiny-reranker.lock"])
+
+    def test_a_link_is_replaced_but_not_followed(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path, tmp_path: Path
+    ) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "config.json").write_text("{}")
+        destination.parent.mkdir()
+        destination.symlink_to(elsewhere)
+        fetch(NAME, destination, endpoint=hub.url, replace=True)
+        assert not destination.is_symlink()
+        assert (elsewhere / "config.json").exists()
+
+    def test_a_failed_replacement_keeps_the_old_model(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path
+    ) -> None:
+        fetch(NAME, destination, endpoint=hub.url)
+        repository.files[WEIGHTS].served = b"rubbish"
+        with pytest.raises(WeightsMissing):
+            fetch(NAME, destination, endpoint=hub.url, replace=True)
+        assert read_checkpoint(destination)
+
+    def test_a_rename_that_fails_puts_the_old_model_back(self, destination: Path) -> None:
+        destination.mkdir(parents=True)
+        (destination / "old").touch()
+        staging_folder(destination).parent.mkdir()
+        with pytest.raises(FileNotFoundError):
+            staging.put_in_place(staging_folder(destination), destination)
+        assert (destination / "old").exists()
+
+    def test_two_at_once_fetch_once(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        weights = repository.files[WEIGHTS]
+        weights.holding = True
+        first = threading.Thread(target=fetch, args=(NAME, destination), kwargs={"endpoint": hub.url})
+        second = threading.Thread(target=fetch, args=(NAME, destination), kwargs={"endpoint": hub.url})
+        first.start()
+        assert weights.held.wait(20)
+        second.start()
+        weights.release.set()
+        first.join()
+        second.join()
+        assert is_started(destination)
+        assert len(hub.requests_of(f"|{WEIGHTS}")) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (4_200, "4 kB"),
+        (999_900, "1 MB"),
+        (999_900_000, "1.0 GB"),
+        (2_290_000_000, "2.3 GB"),
+    ],
+)
+def test_human_size(size: int, text: str) -> None:
+    assert human_size(size) == text
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerank.catalog.cards import BUILT_IN, ModelCard
+from rerank.catalog.names import names_of, nearest_first, normalise, resolve
+from rerank.errors import ModelNotFound
+
+MODELS = Path("models")
+BASE = ModelCard(id="BAAI/bge-reranker-base", aliases=("Small-One",))
+LARGE = ModelCard(id="BAAI/bge-reranker-large")
+CARDS = (BASE, LARGE)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BAAI/bge-reranker-base",
+        "baai/BGE-Reranker-Base",
+        "bge-reranker-base",
+        "BGE-RERANKER-BASE",
+        "small-one",
+        "  bge-reranker-base\n",
+        "bge-reranker-base/",
+        "bge-reranker-base___VLLM",
+        "BAAI/bge-reranker-base___OpenAI-API",
+        "models/bge-reranker-base",
+        "./models/bge-reranker-base/",
+        "models/bge-reranker-base//",
+        "models\\bge-reranker-base",
+        ".\\models\\bge-reranker-base\\",
+        "BAAI\\bge-reranker-base",
+        str(MODELS.resolve() / "bge-reranker-base"),
+        f"{MODELS.resolve()}/bge-reranker-base/",
+    ],
+)
+def test_a_model_answers_to(name: str) -> None:
+    assert resolve(name, CARDS, MODELS) is BASE
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "/",
+        "___VLLM",
+        "evil/bge-reranker-base",
+        "BAAI/models/bge-reranker-base",
+        "other/models/bge-reranker-base",
+        "../models/bge-reranker-base",
+        "/bge-reranker-base",
+        "/elsewhere/models/bge-reranker-base",
+        "bge-reranker",
+        "bge-reranker-base2",
+        "bge_reranker_base",
+        "BAAI/small-one",
+    ],
+)
+def test_no_model_answers_to(name: str) -> None:
+    with pytest.raises(ModelNotFound):
+        resolve(name, CARDS, MODELS)
+
+
+class TestPaths:
+    def test_the_folder_named_by_a_card_means_the_card(self, tmp_path: Path) -> None:
+        card = ModelCard(id="mine", path=tmp_path / "weights")
+        assert resolve(str(tmp_path / "weights"), (BASE, card), MODELS) is card
+
+    def test_a_link_to_the_models_folder_means_the_same_models(self, tmp_path: Path) -> None:
+        real = tmp_path / "disk"
+        real.mkdir()
+        link = tmp_path / "models"
+        link.symlink_to(real)
+        assert resolve(str(real / "bge-reranker-base"), CARDS, link) is BASE
+        assert resolve(str(link / "bge-reranker-base"), CARDS, link) is BASE
+
+    def test_the_models_folder_is_known_by_its_own_name(self, tmp_path: Path) -> None:
+        assert resolve("weights/bge-reranker-base", CARDS, tmp_path / "weights") is BASE
+        with pytest.raises(ModelNotFound):
+            resolve("models/bge-reranker-base", CARDS, tmp_path / "weights")
+
+
+class TestPrecedence:
+    def test_a_basename_that_two_cards_share_means_neither(self) -> None:
+        ours, theirs = ModelCard(id="ours/base"), ModelCard(id="theirs/base")
+        for name in ("base", "models/base"):
+            with pytest.raises(ModelNotFound):
+                resolve(name, (ours, theirs), MODELS)
+        assert resolve("ours/base", (ours, theirs), MODELS) is ours
+        assert resolve("theirs/base", (ours, theirs), MODELS) is theirs
+
+    def test_an_id_beats_an_alias(self) -> None:
+        nicknamed, named = ModelCard(id="maker/other", aliases=("base",)), ModelCard(id="base")
+        assert resolve("base", (nicknamed, named), MODELS) is named
+
+    def test_an_alias_beats_a_basename(self) -> None:
+        named, nicknamed = ModelCard(id="maker/base"), ModelCard(id="maker/other", aliases=("base",))
+        assert resolve("base", (named, nicknamed), MODELS) is nicknamed
+
+
+class TestNamesOfACard:
+    def test_go_from_the_strongest_to_the_weakest(self) -> None:
+        folder = str(MODELS.resolve() / "bge-reranker-base").casefold()
+        assert names_of(BASE, MODELS) == (
+            "baai/bge-reranker-base",
+            "small-one",
+            "bge-reranker-base",
+            "models/bge-reranker-base",
+            folder,
+        )
+
+    def test_every_one_of_them_means_the_card(self) -> None:
+        for card in BUILT_IN:
+            for name in names_of(card, MODELS):
+                assert resolve(name, BUILT_IN, MODELS) is card
+
+
+class TestUnknownNames:
+    def test_the_error_lists_the_known_ones_the_nearest_first(self) -> None:
+        with pytest.raises(ModelNotFound) as unknown:
+            resolve("bge-reranker-lrge", CARDS, MODELS)
+        assert unknown.value.message == (
+            "The model `bge-reranker-lrge` does not exist. "
+            "Known models: BAAI/bge-reranker-large, BAAI/bge-reranker-base."
+        )
+
+    def test_an_endless_name_is_not_repeated_in_full(self) -> None:
+        with pytest.raises(ModelNotFound) as unknown:
+            resolve("x" * 10_000, CARDS, MODELS)
+        assert len(unknown.value.message) < 400
+
+    def test_at_most_twenty_are_listed(self) -> None:
+        assert len(nearest_first("m", (f"model-{number}" for number in range(50)))) == 20
+
+    def test_another_organisations_name_is_near_by_its_basename(self) -> None:
+        known = ["zzz/evil-org", "BAAI/bge-reranker-base"]
+        assert nearest_first("evil/bge-reranker-base", known)[0] == "BAAI/bge-reranker-base"
+
+
+@given(st.text(max_size=40))
+def test_a_normalised_name_has_no_case_no_backslash_and_no_slash_at_the_end(name: str) -> None:
+    normal = normalise(name)
+    assert normal == normal.casefold()
+    assert "\\" not in normal
+    assert not normal.endswith("/")
