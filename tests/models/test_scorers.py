@@ -1,0 +1,230 @@
+"""Our scores against sentence-transformers' own, on checkpoints with random weights."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import CrossEncoder, SentenceTransformer
+
+from rerank.catalog.cards import EMBEDDED, ModelCard
+from rerank.catalog.catalog import embedded_folder
+from rerank.catalog.checkpoint import read_checkpoint
+from rerank.core import Activation, Pair, Truncation
+from rerank.devices import choose_device
+from rerank.errors import InvalidRequest, WeightsBroken
+from rerank.scorers.base import Scorer
+from rerank.scorers.load import load_scorer
+from tests.tiny_checkpoints import make_bert, make_embedding_model, make_qwen3, make_xlm_roberta
+
+QUERY = "what is machine learning?"
+DOCUMENTS = [
+    "Machine learning is a branch of AI",
+    "",
+    "机器学习是人工智能的一个分支 <s> </s> <pad>",
+    "one more word " * 300,
+    "a",
+    "the giant panda\n\nis a bear \x00",
+]
+
+
+def load(folder: Path, max_length: int | None = None, card: ModelCard | None = None) -> Scorer:
+    return load_scorer(read_checkpoint(folder), card or ModelCard(id=folder.name), choose_device("cpu"), max_length)
+
+
+def logits(
+    scorer: Scorer, pairs: Sequence[Pair], truncation: Truncation | None = None, instruction: str | None = None
+) -> list[float]:
+    return scorer.score(scorer.encode(pairs, truncation or Truncation(), instruction))
+
+
+def reference(folder: Path, pairs: Sequence[Pair], **options: Any) -> list[float]:
+    model = CrossEncoder(str(folder), device="cpu")
+    texts = [(pair.query, pair.document) for pair in pairs]
+    scores: list[float] = model.predict(texts, activation_fn=torch.nn.Identity(), **options).tolist()
+    return scores
+
+
+@pytest.fixture(scope="module", params=[make_xlm_roberta, make_bert, make_qwen3], ids=["xlm-roberta", "bert", "qwen3"])
+def cross_encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = request.param(tmp_path_factory.mktemp("checkpoint") / "reranker")
+    return folder
+
+
+def words(count: int) -> str:
+    return " ".join(["word"] * count)
+
+
+def pairs_of(query: str = QUERY) -> list[Pair]:
+    return [Pair(query, document) for document in DOCUMENTS]
+
+
+def test_scores_equal_cross_encoder_predict(cross_encoder: Path) -> None:
+    expected = reference(cross_encoder, pairs_of())
+
+    assert logits(load(cross_encoder), pairs_of()) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_pair_scores_the_same_alone_in_any_order_and_beside_any_neighbour(cross_encoder: Path) -> None:
+    scorer, pairs = load(cross_encoder), pairs_of()
+    alone = {pair: logits(scorer, [pair])[0] for pair in pairs}
+
+    shuffled = random.Random(0).sample(pairs * 2, 2 * len(pairs))
+
+    assert logits(scorer, shuffled) == pytest.approx([alone[pair] for pair in shuffled], abs=1e-4)
+
+
+@pytest.mark.parametrize("words", range(30, 36))
+def test_around_the_length_limit_the_reference_is_met(tmp_path: Path, words: int) -> None:
+    folder = make_xlm_roberta(tmp_path / "reranker", positions=42)
+    pairs = [Pair("word word", "word " * words)]
+
+    assert logits(load(folder), pairs) == pytest.approx(reference(folder, pairs), abs=1e-4)
+
+
+def test_the_documents_tail_is_cut_and_the_query_kept(tmp_path: Path) -> None:
+    scorer = load(make_xlm_roberta(tmp_path / "reranker", positions=42))
+    long, cut = Pair(QUERY, words(100)), Pair(QUERY, words(40 - 4 - 4))
+
+    assert scorer.max_length == 40
+    assert scorer.encode([long], Truncation(), None) == scorer.encode([cut], Truncation(), None)
+
+
+def test_a_query_that_fills_the_pair_is_refused_by_name(tmp_path: Path) -> None:
+    scorer = load(make_xlm_roberta(tmp_path / "reranker", positions=42))
+
+    with pytest.raises(InvalidRequest, match="leaves no room") as caught:
+        scorer.encode([Pair("word " * 40, "word")], Truncation(), None)
+    assert caught.value.param == "query"
+
+
+def test_a_pair_too_long_is_refused_where_cutting_is_forbidden(tmp_path: Path) -> None:
+    scorer = load(make_xlm_roberta(tmp_path / "reranker", positions=42))
+
+    with pytest.raises(InvalidRequest, match=r"documents\.1 .* 106 input tokens"):
+        scorer.encode([Pair("word", "word"), Pair("word word", words(100))], Truncation(allowed=False), None)
+
+
+def test_limits_of_the_request_shorten_the_pair(tmp_path: Path) -> None:
+    scorer = load(make_xlm_roberta(tmp_path / "reranker", positions=42))
+    pair = [Pair("word", "word " * 100)]
+
+    assert scorer.encode(pair, Truncation(max_tokens=20), None)[0].tokens == 20
+    assert scorer.encode(pair, Truncation(max_tokens=-1), None)[0].tokens == 40
+    assert scorer.encode(pair, Truncation(max_tokens_per_document=3), None)[0].tokens == 4 + 1 + 3
+
+
+def test_max_length_of_card_and_setting_stay_within_the_positions(tmp_path: Path) -> None:
+    folder = make_xlm_roberta(tmp_path / "reranker", positions=42)
+
+    lengths = [
+        load(folder).max_length,
+        load(folder, card=ModelCard(id="reranker", max_length=16)).max_length,
+        load(folder, max_length=24, card=ModelCard(id="reranker", max_length=16)).max_length,
+        load(folder, max_length=1000).max_length,
+    ]
+
+    assert lengths == [40, 16, 24, 40]
+
+
+def test_the_checkpoints_own_activation_is_reported(tmp_path: Path) -> None:
+    sigmoid = make_bert(tmp_path / "sigmoid")
+    identity = make_bert(tmp_path / "identity", activation="torch.nn.modules.linear.Identity")
+    other = make_bert(tmp_path / "other", activation="torch.nn.modules.activation.Tanh")
+
+    assert load(sigmoid).activation is Activation.SIGMOID
+    assert load(identity).activation is Activation.IDENTITY
+    with pytest.raises(WeightsBroken, match="Tanh"):
+        load(other)
+
+
+def test_a_prompt_template_gets_the_instruction(tmp_path: Path) -> None:
+    folder = make_qwen3(tmp_path / "reranker")
+    expected = reference(folder, pairs_of(), prompt="find bears")
+
+    assert logits(load(folder), pairs_of(), instruction="find bears") == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_head_that_is_not_in_the_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    folder = make_xlm_roberta(tmp_path / "reranker")
+    weights = load_file(folder / "model.safetensors")
+    del weights["classifier.out_proj.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    with pytest.raises(WeightsBroken, match=r"classifier\.out_proj\.weight"):
+        load(folder)
+
+
+def test_a_checkpoint_with_two_labels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsBroken, match="2 labels"):
+        load(make_xlm_roberta(tmp_path / "reranker", labels=2))
+
+
+def test_a_checkpoint_that_scores_nan_is_refused(tmp_path: Path) -> None:
+    folder = make_xlm_roberta(tmp_path / "reranker")
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.out_proj.bias"].fill_(float("nan"))
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    with pytest.raises(WeightsBroken, match="finite"):
+        load(folder)
+
+
+def test_weights_that_do_not_fit_the_configuration_are_refused(tmp_path: Path) -> None:
+    folder = make_xlm_roberta(tmp_path / "reranker")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"intermediate_size": 96}))
+
+    with pytest.raises(WeightsBroken, match="cannot be loaded"):
+        load(folder)
+
+
+def test_many_threads_may_encode_at_once(tmp_path: Path) -> None:
+    scorer = load(make_xlm_roberta(tmp_path / "reranker"))
+    limits = [Truncation(max_tokens=limit) for limit in range(20, 60)]
+    expected = [scorer.encode(pairs_of(), limit, None) for limit in limits]
+
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(lambda limit: scorer.encode(pairs_of(), limit, None), limits * 10))
+
+    assert found == expected * 10
+
+
+def cosines(folder: Path, pairs: Sequence[Pair]) -> list[float]:
+    model = SentenceTransformer(str(folder), device="cpu")
+    queries = model.encode([pair.query for pair in pairs], normalize_embeddings=True)
+    documents = model.encode([pair.document for pair in pairs], normalize_embeddings=True)
+    return [float(query @ document) for query, document in zip(queries, documents, strict=True)]
+
+
+def test_an_embedding_model_scores_by_cosine(tmp_path: Path) -> None:
+    folder = make_embedding_model(tmp_path / "embeddings")
+    scorer = load(folder)
+
+    assert scorer.activation is Activation.COSINE
+    assert logits(scorer, pairs_of()) == pytest.approx(cosines(folder, pairs_of()), abs=1e-5)
+
+
+def test_the_embedded_model_scores_as_sentence_transformers_does() -> None:
+    folder = embedded_folder()
+    assert folder is not None
+    scorer = load(folder, card=EMBEDDED)
+
+    assert scorer.max_length == 256
+    assert logits(scorer, pairs_of()) == pytest.approx(cosines(folder, pairs_of()), abs=1e-5)
+
+
+def test_embedding_models_refuse_and_cut_by_document(tmp_path: Path) -> None:
+    scorer = load(make_embedding_model(tmp_path / "embeddings"))
+
+    with pytest.raises(InvalidRequest, match=r"documents\.1"):
+        scorer.encode([Pair("a", "a"), Pair("a", "word " * 500)], Truncation(allowed=False), None)
+    cut = scorer.encode([Pair("a", "word " * 500)], Truncation(max_tokens_per_document=5), None)
+    assert cut[0].tokens == 3 + 5 + 2

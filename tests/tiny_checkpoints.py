@@ -1,0 +1,230 @@
+"""Real checkpoints with random weights, small enough to make in a test. The same arguments give the same bytes."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertModel,
+    PretrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+)
+
+TEXTS = (
+    "what is machine learning?",
+    "Machine learning is a branch of AI",
+    "Python is a programming language",
+    "the giant panda is a bear",
+    "机器学习是人工智能的一个分支",
+    "short word and one more word",
+)
+_SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+
+
+def make_xlm_roberta(
+    folder: Path,
+    positions: int = 514,
+    *,
+    seed: int = 0,
+    labels: int = 1,
+    hidden: int = 32,
+    layers: int = 2,
+    initializer_range: float = 0.5,
+) -> Path:
+    """An XLM-RoBERTa reranker that reads ``positions - 2`` tokens, as BAAI/bge-reranker-base is one, in ``folder``."""
+    tokenizer = _tokenizer()
+    fast: Any = PreTrainedTokenizerFast
+    fast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        cls_token="<s>",
+        sep_token="</s>",
+        mask_token="<mask>",
+        model_max_length=positions - 2,
+        model_input_names=["input_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    config = XLMRobertaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=positions,
+        type_vocab_size=1,
+        pad_token_id=1,
+        bos_token_id=0,
+        eos_token_id=2,
+        initializer_range=initializer_range,
+    )
+    config.num_labels = labels
+    _save(XLMRobertaForSequenceClassification, config, folder, seed)
+    return folder
+
+
+def _tokenizer() -> Tokenizer:
+    """Words and characters of ``TEXTS``. Not trained: the library's trainer breaks ties differently every time."""
+    counts = Counter("▁" + word for text in TEXTS for word in text.split())
+    characters = sorted(set("".join(counts)))
+    pieces = [(token, 0.0) for token in _SPECIAL_TOKENS]
+    pieces += [(word, math.log(count / counts.total())) for word, count in sorted(counts.items())]
+    pieces += [(character, -10.0) for character in characters if character not in counts]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=_SPECIAL_TOKENS.index("<unk>"), byte_fallback=False))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[("<s>", 0), ("</s>", 2)],
+    )
+    return tokenizer
+
+
+def make_bert(folder: Path, positions: int = 128, *, seed: int = 0, activation: str | None = None) -> Path:
+    """A BERT reranker with segment ids, as the ms-marco family is one, in ``folder``.
+
+    ``activation`` is what the checkpoint asks for, for example ``torch.nn.modules.linear.Identity``.
+    """
+    vocabulary = {token: place for place, token in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"))}
+    for piece in sorted({piece for text in TEXTS for piece in (*text.lower().split(), *text.lower())}):
+        vocabulary.setdefault(piece, len(vocabulary))
+        vocabulary.setdefault(f"##{piece}", len(vocabulary))
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    fast: Any = PreTrainedTokenizerFast
+    fast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=positions,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    ).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=positions,
+        initializer_range=0.5,
+    )
+    config.num_labels = 1
+    if activation:
+        config.sbert_ce_default_activation_function = activation
+    _save(BertForSequenceClassification, config, folder, seed)
+    return folder
+
+
+def make_qwen3(folder: Path, *, seed: int = 0, tied: bool = True, positions: int = 512) -> Path:
+    """A causal Qwen3 with the special tokens and the prompt of Qwen3-Reranker as its chat template, in ``folder``."""
+    tokenizer = _byte_level_tokenizer()
+    fast: Any = PreTrainedTokenizerFast
+    fast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        model_max_length=positions,
+        padding_side="left",
+        chat_template=_QWEN3_TEMPLATE,
+    ).save_pretrained(folder)
+    config = Qwen3Config(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        intermediate_size=64,
+        max_position_embeddings=positions,
+        tie_word_embeddings=tied,
+        initializer_range=0.2,
+        pad_token_id=tokenizer.token_to_id("<|endoftext|>"),
+        eos_token_id=tokenizer.token_to_id("<|im_end|>"),
+    )
+    _save(Qwen3ForCausalLM, config, folder, seed)
+    return folder
+
+
+def make_embedding_model(folder: Path, *, seed: int = 0) -> Path:
+    """A sentence-transformers embedding model with mean pooling, in ``folder``."""
+    base = folder / "base"
+    make_bert(base, seed=seed)
+    BertModel.from_pretrained(base).save_pretrained(base)
+    transformer = Transformer(str(base))
+    pooling = Pooling(transformer.get_embedding_dimension())
+    SentenceTransformer(modules=[transformer, pooling], device="cpu").save(str(folder))
+    shutil.rmtree(base)
+    return folder
+
+
+_QWEN3_TEMPLATE = """<|im_start|>system
+Judge whether the Document meets the requirements based on the Query and the Instruct provided. \
+Note that the answer can only be "yes" or "no".<|im_end|>
+<|im_start|>user
+<Instruct>: {{ (messages | selectattr("role", "eq", "system") | map(attribute="content") | first) \
+or "Given a web search query, retrieve relevant passages that answer the query" }}
+<Query>: {{ messages | selectattr("role", "eq", "query") | map(attribute="content") | first }}
+<Document>: {{ messages | selectattr("role", "eq", "document") | map(attribute="content") | first }}<|im_end|>
+<|im_start|>assistant
+<think>
+
+</think>
+
+
+"""
+
+
+def _byte_level_tokenizer() -> Tokenizer:
+    """Bytes, the words a reranker answers with, and Qwen's special tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {character: place for place, character in enumerate(alphabet)}
+    merges = [("y", "e"), ("ye", "s"), ("n", "o"), ("Ġ", "d"), ("Ċ", "Ċ")]
+    for left, right in merges:
+        vocabulary[left + right] = len(vocabulary)
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges))
+    tokenizer.normalizer = normalizers.NFC()
+    pattern = Regex(
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(pattern, behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
+    tokenizer.add_tokens([AddedToken(token, special=False) for token in ("<think>", "</think>")])
+    return tokenizer
+
+
+def _save(kind: Any, config: PretrainedConfig, folder: Path, seed: int) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        kind(config).save_pretrained(folder)
