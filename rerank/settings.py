@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
@@ -175,6 +177,7 @@ def read_settings(arguments: Sequence[str] | None = None) -> Settings:
 
     Raises SettingsError naming the setting that is unknown or wrong.
     """
+    _check_env_file()
     try:
         settings = Settings(_cli_parse_args=list(arguments) if arguments is not None else None)
     except ValidationError as error:
@@ -184,6 +187,20 @@ def read_settings(arguments: Sequence[str] | None = None) -> Settings:
     _refuse_unknown(os.environ)
     _refuse_unknown(dotenv_values(_ENV_FILE))
     return settings
+
+
+def _check_env_file() -> None:
+    """A line that cannot be parsed would only be warned about and left out, and with it perhaps the key."""
+    file = Path(_ENV_FILE)
+    if not file.is_file():
+        return
+    try:
+        bindings = list(parse_stream(io.StringIO(file.read_text(encoding="utf-8"))))
+    except (UnicodeDecodeError, OSError) as error:
+        raise SettingsError(f"{_ENV_FILE} cannot be read: {error}") from error
+    for binding in bindings:
+        if binding.error:
+            raise SettingsError(f"{_ENV_FILE}: line {binding.original.line} cannot be read; is a quote left open?")
 
 
 def setting_names() -> dict[str, tuple[str, ...]]:

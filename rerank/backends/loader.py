@@ -65,8 +65,7 @@ class LocalLoader:
         try:
             return self._load(card, folder)
         except WeightsBroken as error:
-            error.message = f"{card.id} cannot be used: {error.message}. {self._repair(card)}"
-            raise
+            raise WeightsBroken(f"{card.id} cannot be used: {error.message}. {self._repair(card)}") from error
 
     def _load(self, card: ModelCard, folder: Path) -> LoadedModel:
         checkpoint = read_checkpoint(folder)
@@ -89,12 +88,17 @@ class LocalLoader:
     def _fetch(self, card: ModelCard) -> Path:
         if card.repo is None:
             raise WeightsMissing(
-                f"{card.id} has no weights on disk and names no Hub repository. Put them under models/{card.basename}.",
+                f"{card.id} has no weights on disk and names no Hub repository. Put them into "
+                f"{self._shown(self._catalog.own_folder(card))}.",
                 FetchFailure.NOT_FOUND,
             )
         logger.info("%s is not on disk; fetching it from the Hub", card.id)
-        destination = self._catalog.models_dir / card.basename
+        destination = self._catalog.own_folder(card)
         return hub.fetch(card, destination, endpoint=self._endpoint, progress=_log_each_tenth(card.id))
+
+    @staticmethod
+    def _shown(folder: Path) -> str:
+        return f"{folder.parent.name}/{folder.name}"
 
     @staticmethod
     def _repair(card: ModelCard) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Protocol
 
 from rerank.core import Activation, Pair, RawScore, Truncation
@@ -51,7 +53,8 @@ class LocalBackend:
     async def score(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[RawScore]:
         """See ``Backend.score``."""
         loop = asyncio.get_running_loop()
-        encoded = await loop.run_in_executor(self._tokenisers, self._scorer.encode, pairs, truncation, instruction)
+        encode = partial(contextvars.copy_context().run, self._scorer.encode, pairs, truncation, instruction)
+        encoded = await loop.run_in_executor(self._tokenisers, encode)
         job = self._worker.submit(self._scorer, encoded)
         logits = await asyncio.wrap_future(job.future)
         return [RawScore(logit, pair.tokens) for logit, pair in zip(logits, encoded, strict=True)]

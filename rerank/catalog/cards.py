@@ -139,12 +139,14 @@ def read_models_file(path: Path) -> tuple[ModelCard, ...]:
     A card with neither ``repo`` nor ``path`` takes its id as the Hub repository; a relative ``path`` starts at the
     file's own folder. Raises SettingsError naming the file and the entry.
     """
-    if not path.is_file():
+    if not path.exists():
         return ()
     try:
         parsed = _ModelsFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -168,13 +170,22 @@ def _card(entry: _CardInFile, folder: Path) -> ModelCard:
 def merge_cards(built_in: tuple[ModelCard, ...], added: tuple[ModelCard, ...]) -> tuple[ModelCard, ...]:
     """The user's cards first; a user's card with a built-in id replaces it, keeping what only people read.
 
-    Raises SettingsError where two of the user's cards share an id.
+    Raises SettingsError where a name of the user's means two cards.
     """
-    seen: dict[str, ModelCard] = {}
-    described = {card.id: card for card in built_in}
+    described = {card.id.casefold(): card for card in built_in}
+    merged = []
     for card in added:
-        if card.id in seen:
-            raise SettingsError(f"the models file defines {card.id!r} twice")
-        known = described.get(card.id)
-        seen[card.id] = replace(card, languages=known.languages) if known else card
-    return (*seen.values(), *(card for card in built_in if card.id not in seen))
+        known = described.pop(card.id.casefold(), None)
+        merged.append(replace(card, languages=known.languages, download_bytes=known.download_bytes) if known else card)
+    merged += described.values()
+    _refuse_doubles(merged)
+    return tuple(merged)
+
+
+def _refuse_doubles(cards: list[ModelCard]) -> None:
+    seen: set[str] = set()
+    for card in cards:
+        names = {name.casefold() for name in (card.id, *card.aliases)}
+        if shared := names & seen:
+            raise SettingsError(f"the models file gives the name {min(shared)!r} to two models")
+        seen |= names

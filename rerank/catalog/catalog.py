@@ -58,12 +58,22 @@ class Catalog:
         A folder somebody started in ``models_dir`` is returned even if it is not whole, so that the caller learns
         what is wrong with it; a half-filled cache is not.
         """
-        if card.id == EMBEDDED_MODEL_ID:
-            return embedded_folder()
-        own = card.path or self.models_dir / card.basename
-        if is_started(own):
-            return own
-        return _cached_folder(card)
+        own = self.own_folder(card)
+        if card.path or is_started(own):
+            return own if is_started(own) else None
+        return embedded_folder() if card.id == EMBEDDED_MODEL_ID else _cached_folder(card)
+
+    def own_folder(self, card: ModelCard) -> Path:
+        """Where the card's weights belong: its path, or ``<models_dir>/<basename>``.
+
+        Of two cards with one basename the later one gets a folder named after its whole id, so that neither is ever
+        answered with the other's weights.
+        """
+        if card.path:
+            return card.path
+        namesakes = [other for other in self._cards if other.basename == card.basename and not other.path]
+        taken = bool(namesakes) and namesakes[0].id != card.id
+        return self.models_dir / (card.id.replace("/", "--") if taken else card.basename)
 
     def is_local(self, card: ModelCard) -> bool:
         """True if a whole checkpoint of the card is on disk."""
@@ -96,7 +106,7 @@ class Catalog:
         try:
             return self.resolve(name)
         except ModelNotFound as error:
-            if not is_repository(name):
+            if not is_repository(name) or name.startswith(f"{self.models_dir.name}/"):
                 raise SettingsError(f"{error.message} Or give a Hub repository as `organisation/name`.") from error
             card = ModelCard(id=name, repo=name)
             self._cards = (*self._cards, card)
@@ -106,7 +116,8 @@ class Catalog:
         if not self.models_dir.is_dir():
             return []
         taken = {name for card in self._cards for name in names_of(card, self.models_dir)}
-        folders = sorted(entry for entry in self.models_dir.iterdir() if (entry / "config.json").is_file())
+        taken |= {normalise(self.own_folder(card).name) for card in self._cards}
+        folders = sorted(entry for entry in self.models_dir.glob("[!.]*") if (entry / "config.json").is_file())
         return [ModelCard(id=folder.name) for folder in folders if normalise(folder.name) not in taken]
 
 

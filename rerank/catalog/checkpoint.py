@@ -58,7 +58,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         _check_weight_file(file)
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise _broken(folder / "tokenizer.json", "is missing")
-    architecture = str((config.get("architectures") or ["unknown"])[0])
+    architecture = _architecture(folder / "config.json", config)
     return Checkpoint(
         folder=folder,
         architecture=architecture,
@@ -77,12 +77,15 @@ def usable_positions(config: dict[str, Any]) -> int | None:
     if not isinstance(positions, int):
         return None
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"):
-        return positions - int(config.get("pad_token_id") or 0) - 1
+        padding = config.get("pad_token_id", 1)
+        return positions - (padding if isinstance(padding, int) else 1) - 1
     return positions
 
 
 def check_sha256(file: Path, expected: str) -> None:
     """Raise WeightsBroken unless the file's sha256 is ``expected``."""
+    if not file.is_file():
+        raise _broken(file, "is missing; a sha256 can only be checked for weights in one file")
     with file.open("rb") as stream:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
     if actual != expected:
@@ -95,7 +98,9 @@ def _family(folder: Path, architecture: str) -> Family:
         return Family.CROSS_ENCODER
     modules = folder / "modules.json"
     if modules.is_file():
-        listed = json.loads(modules.read_text(encoding="utf-8"))
+        listed = _parse_json(modules)
+        if not isinstance(listed, list):
+            raise _broken(modules, "is not a JSON list")
         kinds = {str(module.get("type", "")).rsplit(".", 1)[-1] for module in listed if isinstance(module, dict)}
         if "Pooling" in kinds:
             return Family.BI_ENCODER
@@ -109,7 +114,8 @@ def _family(folder: Path, architecture: str) -> Family:
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
     index = folder / _INDEX
-    if index.is_file():
+    # in this order, as transformers chooses
+    if index.is_file() and not (folder / _SINGLE).is_file():
         shards = _read_json(index).get("weight_map")
         if not isinstance(shards, dict) or not shards:
             raise _broken(index, "has no weight_map")
@@ -127,20 +133,35 @@ def _check_weight_file(file: Path) -> None:
         with safe_open(file, framework="numpy") as tensors:
             if not tensors.keys():
                 raise _broken(file, "holds no tensors")
-    except (SafetensorError, OSError) as error:
+    except SafetensorError as error:
         raise _broken(file, f"is corrupt or cut short ({error})") from error
+    except OSError as error:
+        raise _broken(file, f"cannot be read ({error.strerror})") from error
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        raise _broken(file, "is missing")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
-        raise _broken(file, f"is not readable JSON ({error})") from error
+    content = _parse_json(file)
     if not isinstance(content, dict):
         raise _broken(file, "is not a JSON object")
     return content
+
+
+def _parse_json(file: Path) -> Any:
+    if not file.is_file():
+        raise _broken(file, "is missing")
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _broken(file, f"is not JSON ({error})") from error
+    except OSError as error:
+        raise _broken(file, f"cannot be read ({error.strerror})") from error
+
+
+def _architecture(file: Path, config: dict[str, Any]) -> str:
+    architectures = config.get("architectures")
+    if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
+        raise _broken(file, "names no architecture")
+    return architectures[0]
 
 
 def _shown(file: Path) -> str:

@@ -193,7 +193,7 @@ def _fetch_unless_there(card: ModelCard, catalog: Catalog, arguments: argparse.N
     if card.id == EMBEDDED_MODEL_ID and card.repo is None:
         print(f"{card.id}: comes with the server, there is nothing to download")
         return
-    destination = card.path or catalog.models_dir / card.basename
+    destination = catalog.own_folder(card)
     there = is_started(destination)
     if there and not arguments.force and not _is_other_revision(card, destination, arguments):
         size = human_size(_checked_size(destination))
@@ -286,7 +286,7 @@ def _row(card: ModelCard, catalog: Catalog) -> tuple[str, str, str, str]:
 def _state(card: ModelCard, catalog: Catalog) -> str:
     if catalog.is_local(card):
         return "on disk"
-    destination = card.path or catalog.models_dir / card.basename
+    destination = catalog.own_folder(card)
     if is_started(destination):
         return "broken"
     return "incomplete, will resume" if is_started(staging_folder(destination)) else "-"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections.abc import Callable
@@ -73,12 +74,13 @@ def _on_daemon_thread(load: Callable[[], LoadedModel], name: str) -> asyncio.Fut
             result, error = load(), None
         except RerankError as known:
             result, error = None, known
-        except Exception as unexpected:
+        except BaseException as unexpected:  # a panic in a native library is no Exception, yet callers wait
             logger.exception("%s failed", name)
             result, error = None, ModelUnavailable("Loading the model failed; the server's log says why.")
             error.__cause__ = unexpected
         if not loop.is_closed():
             loop.call_soon_threadsafe(deliver, result, error)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    # with the context its log lines carry the id of the request that asked for the model
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), name=name, daemon=True).start()
     return future

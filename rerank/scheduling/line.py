@@ -94,7 +94,7 @@ class Slot:
 
 
 class Line:
-    """Jobs in order of arrival, a queue for each scorer; scorers take turns."""
+    """A queue of jobs for each scorer; scorers take turns, and so do the jobs of one scorer."""
 
     def __init__(self) -> None:
         self._queues: dict[ScoresBatches, deque[Job]] = {}
@@ -115,9 +115,11 @@ class Line:
         for scorer in list(self._queues):
             queue = self._queues.pop(scorer)
             batch = pack((job for job in queue if job.waiting), budget)
-            still_waiting = deque(job for job in queue if job.waiting)
-            if still_waiting:
-                self._queues[scorer] = still_waiting
+            served = {slot.job for slot in batch}
+            # who got nothing comes first next time, so that nobody is passed over twice
+            order = sorted((job for job in queue if job.waiting), key=served.__contains__)
+            if order:
+                self._queues[scorer] = deque(order)
             if batch:
                 return batch
         return []

@@ -62,9 +62,6 @@ class DeviceWorker:
                 score_batch(batch)
                 # a batch kept in a local variable would hold the last request's texts until the next one comes
                 del batch
-        except BaseException:
-            logger.exception("the scoring thread died")
-            raise
         finally:
             self._fail_waiting()
 
@@ -97,6 +94,11 @@ def score_batch(batch: Sequence[Slot]) -> None:
         failure = ScoringFailed("The model failed while scoring.")
         failure.__cause__ = error
         _fail(batch, failure)
+    except BaseException:
+        # the thread is about to die, and these jobs are no longer in line for anyone else to end
+        logger.exception("the scoring thread died")
+        _fail(batch, ScoringFailed("The scoring thread died; restart the server."))
+        raise
     else:
         for slot, logit in zip(batch, logits, strict=True):
             slot.job.resolve(slot.place, logit)

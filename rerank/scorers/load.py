@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -15,6 +16,8 @@ from rerank.devices import Device
 from rerank.errors import WeightsBroken
 from rerank.scorers.base import Scorer
 
+logger = logging.getLogger(__name__)
+
 
 def load_scorer(checkpoint: Checkpoint, card: ModelCard, device: Device, max_length: int | None) -> Scorer:
     """Load the weights onto the device and score one pair, so that a model that cannot score is never called loaded.
@@ -26,8 +29,12 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, device: Device, max_len
         family = card.family or checkpoint.family
         scorer = _LOADERS[family](checkpoint, device, max_length or card.max_length)
         _check_scores(scorer)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise WeightsBroken(f"{checkpoint.folder.name} cannot be loaded: {_first_line(error)}") from error
+    except WeightsBroken:
+        raise
+    except Exception as error:
+        # what the libraries raise over a file that is wrong inside has no common class
+        logger.warning("%s cannot be loaded", checkpoint.folder.name, exc_info=True)
+        raise WeightsBroken(f"{checkpoint.folder.name} cannot be loaded: {_first_line(error, checkpoint)}") from error
     return scorer
 
 
@@ -94,5 +101,7 @@ def _check_scores(scorer: Scorer) -> None:
         raise WeightsBroken(f"the model answered {logits} for one pair instead of one finite number")
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+def _first_line(error: Exception, checkpoint: Checkpoint) -> str:
+    """What a caller may read of an error: one line, without the path of the folder."""
+    text = str(error).replace(str(checkpoint.folder), checkpoint.folder.name)
+    return (text.strip().splitlines() or [type(error).__name__])[0][:300]

@@ -92,6 +92,10 @@ class TestModelsFile:
             ('[[model]]\nid = "a"\nsha256 = "abc"', "model.0.sha256"),
             (f'[[model]]\nid = "a"\nsha256 = "{"g" * 64}"', "model.0.sha256"),
             ('[[model]]\nid = "a"\nrepo = "x/y"\npath = "z"', "model.0: "),
+            ('[[model]]\nid = "a/b/c"', "model.0: "),
+            ('[[model]]\nid = "maker/"', "model.0: "),
+            ('[[model]]\nid = ".."', "model.0: "),
+            ('[[model]]\nid = "a"\nrepo = "https://huggingface.co/x/y"', "model.0: "),
             ('model = "a"', "model"),
             ('[[models]]\nid = "a"', "models"),
         ],
@@ -105,6 +109,14 @@ class TestModelsFile:
     def test_two_sources_are_told_by_their_names(self, write: Write) -> None:
         with pytest.raises(SettingsError, match="`repo` or `path`, not both"):
             read_models_file(write('[[model]]\nid = "a"\nrepo = "x/y"\npath = "z"'))
+
+    def test_an_id_that_is_no_repository_is_told_what_to_give_instead(self, write: Write) -> None:
+        with pytest.raises(SettingsError, match=r"'my model' cannot be a Hub repository; .* give `path`"):
+            read_models_file(write('[[model]]\nid = "my model"'))
+
+    def test_an_id_that_is_no_repository_is_fine_for_a_folder(self, write: Write) -> None:
+        (card,) = read_models_file(write('[[model]]\nid = "my model"\npath = "mine"'))
+        assert card.id == "my model"
 
     def test_a_file_that_is_not_utf_8_is_told(self, tmp_path: Path) -> None:
         file = tmp_path / "models.toml"
@@ -125,8 +137,26 @@ class TestMerging:
         assert [card.id for card in others] == [card.id for card in BUILT_IN if card.id != mine.id]
 
     def test_an_id_given_twice_is_a_mistake(self) -> None:
-        with pytest.raises(SettingsError, match="'mine' twice"):
-            merge_cards(BUILT_IN, (ModelCard(id="mine"), ModelCard(id="other"), ModelCard(id="mine")))
+        with pytest.raises(SettingsError, match="'mine' to two models"):
+            merge_cards(BUILT_IN, (ModelCard(id="mine"), ModelCard(id="other"), ModelCard(id="MINE")))
+
+    def test_an_alias_that_means_two_models_is_a_mistake(self) -> None:
+        with pytest.raises(SettingsError, match="'baai/bge-reranker-base' to two models"):
+            merge_cards(BUILT_IN, (ModelCard(id="mine", aliases=("BAAI/bge-reranker-base",)),))
+
+    def test_a_replaced_card_keeps_what_people_read(self) -> None:
+        (mine, *_) = merge_cards(BUILT_IN, (ModelCard(id="baai/BGE-reranker-base"),))
+        assert mine.languages
+        assert mine.download_bytes
+
+    def test_a_models_file_that_is_a_folder_is_a_mistake(self, tmp_path: Path) -> None:
+        with pytest.raises(SettingsError, match="cannot be read"):
+            read_models_file(tmp_path)
+
+    def test_a_name_the_hub_cannot_have_is_a_mistake(self, tmp_path: Path) -> None:
+        (tmp_path / "models.toml").write_text('[[model]]\nid = "a/b c"\n')
+        with pytest.raises(SettingsError, match="cannot be a Hub repository"):
+            read_models_file(tmp_path / "models.toml")
 
 
 class TestBuiltIn:

@@ -141,8 +141,8 @@ class TestCache:
 
     def test_the_models_folder_comes_first(self, catalog: Catalog, models: Path, cache: Path) -> None:
         write_cache_snapshot(cache, LARGE_MODEL_ID)
-        assert catalog.folder(LARGE) != write_checkpoint(models / "bge-reranker-large").parent
-        assert catalog.folder(LARGE) == models / "bge-reranker-large"
+        folder = write_checkpoint(models / "bge-reranker-large")
+        assert catalog.folder(LARGE) == folder
 
     def test_only_the_wanted_revision_counts(self, catalog: Catalog, cache: Path) -> None:
         card = ModelCard(id="maker/mine", repo="maker/mine", revision="v2")
@@ -212,7 +212,9 @@ class TestOperatorsChoice:
         assert catalog.operator_choice("org/name") is catalog.operator_choice("ORG/Name")
         assert ids(catalog).count("org/name") == 1
 
-    @pytest.mark.parametrize("name", ["bge-reranker-lrge", "org/", "/name", "org/sub/name", "/models/typo"])
+    @pytest.mark.parametrize(
+        "name", ["bge-reranker-lrge", "org/", "/name", "org/sub/name", "/models/typo", "./typo", "org/..", "https://x"]
+    )
     def test_a_typo_stops_the_start_with_what_was_meant(self, catalog: Catalog, name: str) -> None:
         with pytest.raises(SettingsError) as mistake:
             catalog.operator_choice(name)
@@ -223,3 +225,42 @@ class TestOperatorsChoice:
 
 def test_the_download_command_can_be_typed_as_it_stands() -> None:
     assert download_command("maker/base") == "python download_model.py maker/base"
+
+
+class TestNamesakes:
+    """Two models whose ids end alike."""
+
+    @pytest.fixture
+    def catalog(self, tmp_path: Path) -> Catalog:
+        write_checkpoint(tmp_path / "models" / "bge-reranker-base")
+        return Catalog(tmp_path / "models")
+
+    def test_never_answer_with_each_others_weights(self, catalog: Catalog) -> None:
+        other = catalog.operator_choice("someone/bge-reranker-base")
+
+        assert catalog.folder(other) is None
+        assert catalog.own_folder(other).name == "someone--bge-reranker-base"
+        assert catalog.folder(catalog.resolve("BAAI/bge-reranker-base")) == catalog.models_dir / "bge-reranker-base"
+
+    def test_have_folders_of_their_own_that_are_no_further_models(self, catalog: Catalog) -> None:
+        other = catalog.operator_choice("someone/bge-reranker-base")
+        write_checkpoint(catalog.own_folder(other))
+
+        assert catalog.is_local(other)
+        assert len(catalog.cards()) == len(BUILT_IN) + 1
+
+
+class TestTheEmbeddedModel:
+    def test_may_be_replaced_by_a_folder(self, tmp_path: Path) -> None:
+        mine = ModelCard(id=EMBEDDED_MODEL_ID, path=write_checkpoint(tmp_path / "mine"))
+        assert Catalog(tmp_path, (mine,)).folder(mine) == tmp_path / "mine"
+
+
+def test_hidden_folders_are_no_models(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / ".hidden")
+    assert len(Catalog(tmp_path).cards()) == len(BUILT_IN)
+
+
+def test_a_path_with_a_typo_is_no_repository(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="does not exist"):
+        Catalog(tmp_path / "models").operator_choice("models/bge-reranker-lrge")

@@ -83,8 +83,8 @@ class TestBroken:
         ("spoil", "expected"),
         [
             (remove("config.json"), "tiny/config.json is missing"),
-            (write("config.json", '{"architectures": ['), "tiny/config.json is not readable JSON"),
-            (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe"), "tiny/config.json is not readable JSON"),
+            (write("config.json", '{"architectures": ['), "tiny/config.json is not JSON"),
+            (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe"), "tiny/config.json is not JSON"),
             (write("config.json", "[]"), "tiny/config.json is not a JSON object"),
             (remove("model.safetensors"), "tiny/model.safetensors is missing"),
             (write("model.safetensors", ""), "tiny/model.safetensors is corrupt or cut short"),
@@ -171,10 +171,10 @@ class TestFamily:
         assert message.startswith("encoder/config.json names the architecture BertModel")
         assert message.endswith("it is not a reranker")
 
-    @pytest.mark.parametrize("architectures", [[], None])
-    def test_an_unnamed_architecture_is_no_reranker(self, folder: Path, architectures: list[str] | None) -> None:
+    @pytest.mark.parametrize("architectures", [[], None, {}, 3, "BertModel", [3]])
+    def test_an_unnamed_architecture_is_no_reranker(self, folder: Path, architectures: object) -> None:
         write_json(folder / "config.json", {**XLM_R, "architectures": architectures})
-        assert "architecture unknown" in complaint(folder)
+        assert complaint(folder) == "tiny/config.json names no architecture"
 
     def test_strange_entries_among_the_modules_are_passed_over(self, tmp_path: Path) -> None:
         folder = write_checkpoint(tmp_path / "encoder", BERT_ENCODER)
@@ -235,3 +235,31 @@ class TestStarted:
     def test_a_file_is_no_folder(self, tmp_path: Path) -> None:
         (tmp_path / "tiny").touch()
         assert not is_started(tmp_path / "tiny")
+
+
+class TestOddContents:
+    @pytest.mark.parametrize("content", ["[", "3", "{}"])
+    def test_a_list_of_modules_that_is_none_is_told(self, folder: Path, content: str) -> None:
+        write_json(folder / "config.json", BERT_ENCODER)
+        (folder / "modules.json").write_text(content)
+        assert complaint(folder).startswith("tiny/modules.json is not")
+
+    @pytest.mark.parametrize("padding", [{}, {"pad_token_id": None}, {"pad_token_id": "one"}])
+    def test_a_roberta_without_a_padding_id_counts_from_two(self, padding: dict[str, object]) -> None:
+        config = {"model_type": "xlm-roberta", "max_position_embeddings": 514} | padding
+        assert usable_positions(config) == 512
+
+    def test_one_file_beats_an_index_as_in_transformers(self, folder: Path) -> None:
+        write_json(folder / "model.safetensors.index.json", {"weight_map": {"a": "missing.safetensors"}})
+        assert [file.name for file in read_checkpoint(folder).weight_files] == ["model.safetensors"]
+
+    def test_a_sha256_of_several_files_is_refused(self, folder: Path) -> None:
+        with pytest.raises(WeightsBroken, match="only be checked for weights in one file"):
+            check_sha256(folder / "nowhere.safetensors", "0" * 64)
+
+    def test_an_unreadable_file_is_told_without_its_path(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def deny(*_: object, **__: object) -> str:
+            raise PermissionError(13, "Permission denied", str(folder))
+
+        monkeypatch.setattr(Path, "read_text", deny)
+        assert complaint(folder) == "tiny/config.json cannot be read (Permission denied)"

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from rerank.backends import loader as loader_module
+from rerank.backends.loader import LoadedModel, LocalLoader
+from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.catalog import Catalog
+from rerank.catalog.checkpoint import Checkpoint
+from rerank.devices import Device
+from rerank.errors import FetchFailure, ModelUnavailable, WeightsBroken, WeightsMissing
+from rerank.scheduling.line import BatchBudget
+from rerank.scheduling.worker import DeviceWorker
+from rerank.scorers.fake import WordOverlapScorer
+from tests.unit.catalog.folders import cut_short, write_checkpoint
+
+WAIT = 10.0
+DEVICE = Device(name="cpu", precision="fp32", description="of a test")
+MINE = ModelCard(id="maker/mine", repo="maker/mine")
+
+Load = Callable[[ModelCard], LoadedModel]
+
+
+class Scorers:
+    """Stands for ``load_scorer``; notes what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Checkpoint, ModelCard, Device, int | None]] = []
+        self.error: Exception | None = None
+
+    def __call__(
+        self, checkpoint: Checkpoint, card: ModelCard, device: Device, max_length: int | None
+    ) -> WordOverlapScorer:
+        self.asked.append((checkpoint, card, device, max_length))
+        if self.error:
+            raise self.error
+        return WordOverlapScorer()
+
+
+class Hub:
+    """Stands for the Hub: every model is there, or none."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[ModelCard, Path, str]] = []
+        self.progress: list[tuple[int, int]] = []
+        self.error: Exception | None = None
+
+    def fetch(
+        self, model: ModelCard, destination: Path, *, endpoint: str, progress: Callable[[int, int], None]
+    ) -> Path:
+        self.asked.append((model, destination, endpoint))
+        if self.error:
+            raise self.error
+        for done, total in self.progress:
+            progress(done, total)
+        return write_checkpoint(destination)
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf-cache"))
+
+
+@pytest.fixture
+def scorers(monkeypatch: pytest.MonkeyPatch) -> Scorers:
+    scorers = Scorers()
+    monkeypatch.setattr(loader_module, "load_scorer", scorers)
+    return scorers
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
+    hub = Hub()
+    monkeypatch.setattr("rerank.catalog.hub.fetch", hub.fetch)
+    return hub
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def tokenisers() -> Iterator[Executor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.fixture
+def worker() -> Iterator[DeviceWorker]:
+    worker = DeviceWorker("test", BatchBudget(4, 1000))
+    yield worker
+    worker.stop(WAIT)
+
+
+@pytest.fixture
+def load(models: Path, scorers: Scorers, hub: Hub, worker: DeviceWorker, tokenisers: Executor) -> Load:
+    return LocalLoader(Catalog(models), DEVICE, worker, tokenisers, max_length=256, endpoint="https://mirror.test")
+
+
+def complaint(load: Load, card: ModelCard) -> str:
+    with pytest.raises(ModelUnavailable) as failure:
+        load(card)
+    return failure.value.message
+
+
+class TestLoading:
+    def test_a_model_on_disk_is_not_fetched(self, load: Load, models: Path, scorers: Scorers, hub: Hub) -> None:
+        folder = write_checkpoint(models / "mine")
+        model = load(MINE)
+        assert (model.card, model.family, model.device) == (MINE, Family.CROSS_ENCODER, "cpu (of a test, fp32)")
+        assert model.backend.max_length == 512
+        assert model.load_seconds >= 0
+        assert hub.asked == []
+        ((checkpoint, *others),) = scorers.asked
+        assert checkpoint.folder == folder
+        assert others == [MINE, DEVICE, 256]
+
+    def test_the_card_decides_the_family_before_the_checkpoint(self, load: Load, models: Path) -> None:
+        write_checkpoint(models / "mine")
+        assert load(ModelCard(id="mine", family=Family.BI_ENCODER)).family is Family.BI_ENCODER
+
+    def test_the_expected_hash_passes(self, load: Load, models: Path) -> None:
+        weights = write_checkpoint(models / "mine") / "model.safetensors"
+        card = ModelCard(id="mine", sha256=hashlib.sha256(weights.read_bytes()).hexdigest())
+        assert load(card).card is card
+
+    def test_a_model_that_is_not_on_disk_is_fetched(self, load: Load, models: Path, scorers: Scorers, hub: Hub) -> None:
+        card = ModelCard(id="maker/mine", repo="mirror/mine", revision="v2")
+        load(card)
+        assert hub.asked == [(card, models / "mine", "https://mirror.test")]
+        assert [asked[0].folder for asked in scorers.asked] == [models / "mine"]
+
+    def test_a_download_is_logged_once_for_each_further_tenth(
+        self, load: Load, hub: Hub, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, logger=loader_module.__name__)
+        hub.progress = [(0, 1000), (99, 1000), (100, 1000), (150, 1000), (430, 1000), (1000, 1000), (1000, 1000)]
+        load(MINE)
+        told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("fetching")]
+        assert told == [f"fetching maker/mine: {tenth} % of 1 kB" for tenth in (10, 40, 100)]
+
+    def test_a_download_of_nothing_is_no_mistake(self, load: Load, hub: Hub) -> None:
+        hub.progress = [(0, 0)]
+        assert load(MINE).card is MINE
+
+    def test_weights_come_into_memory_one_model_at_a_time(
+        self, load: Load, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        inside: list[str] = []
+        crowds: list[int] = []
+        meeting = threading.Barrier(2)
+
+        def load_scorer(checkpoint: Checkpoint, card: ModelCard, *_: Any) -> WordOverlapScorer:
+            inside.append(card.id)
+            with suppress(threading.BrokenBarrierError):
+                meeting.wait(timeout=0.05)
+            crowds.append(len(inside))
+            inside.remove(card.id)
+            return WordOverlapScorer()
+
+        monkeypatch.setattr(loader_module, "load_scorer", load_scorer)
+        cards = [ModelCard(id="one"), ModelCard(id="two")]
+        for card in cards:
+            write_checkpoint(models / card.id)
+        with ThreadPoolExecutor(2) as pool:
+            assert [model.card for model in pool.map(load, cards)] == cards
+        assert crowds == [1, 1]
+
+
+class TestFailures:
+    def test_a_broken_folder_is_told_with_its_file_and_the_command_that_mends_it(
+        self, load: Load, models: Path, hub: Hub
+    ) -> None:
+        cut_short(write_checkpoint(models / "mine") / "model.safetensors")
+        message = complaint(load, MINE)
+        assert message.startswith("maker/mine cannot be used: mine/model.safetensors is corrupt or cut short")
+        assert message.endswith("Mend the folder, or fetch it anew: python download_model.py maker/mine --force")
+        assert str(models.parent) not in message
+        assert hub.asked == []
+
+    def test_a_broken_folder_without_repository_can_only_be_mended(self, load: Load, models: Path) -> None:
+        (write_checkpoint(models / "mine") / "config.json").unlink()
+        assert complaint(load, ModelCard(id="mine")) == (
+            "mine cannot be used: mine/config.json is missing. Mend the folder; the next request tries again."
+        )
+
+    def test_the_next_request_loads_a_mended_folder(self, load: Load, models: Path) -> None:
+        folder = write_checkpoint(models / "mine")
+        (folder / "config.json").unlink()
+        complaint(load, MINE)
+        write_checkpoint(folder)
+        assert load(MINE).card is MINE
+
+    def test_weights_of_another_hash_are_refused(self, load: Load, models: Path, scorers: Scorers) -> None:
+        write_checkpoint(models / "mine")
+        message = complaint(load, ModelCard(id="mine", sha256="0" * 64))
+        assert "mine/model.safetensors has sha256" in message
+        assert scorers.asked == []
+
+    def test_weights_that_do_not_load_are_told_the_same_way(self, load: Load, models: Path, scorers: Scorers) -> None:
+        write_checkpoint(models / "mine")
+        scorers.error = WeightsBroken("mine has no weights for classifier.bias")
+        assert complaint(load, MINE).startswith(
+            "maker/mine cannot be used: mine has no weights for classifier.bias. Mend"
+        )
+
+    def test_a_model_that_is_nowhere_is_told_where_to_put_it(self, load: Load, hub: Hub) -> None:
+        with pytest.raises(WeightsMissing) as failure:
+            load(ModelCard(id="mine"))
+        assert failure.value.message == (
+            "mine has no weights on disk and names no Hub repository. Put them into models/mine."
+        )
+        assert failure.value.failure is FetchFailure.NOT_FOUND
+        assert hub.asked == []
+
+    def test_a_failed_download_is_told_as_it_is(self, load: Load, hub: Hub) -> None:
+        hub.error = WeightsMissing("the Hub is unreachable", FetchFailure.UNREACHABLE)
+        assert complaint(load, MINE) == "the Hub is unreachable"
+
+    def test_a_failed_load_does_not_block_the_next(self, load: Load, models: Path, scorers: Scorers) -> None:
+        write_checkpoint(models / "mine")
+        scorers.error = RuntimeError("no memory")
+        with pytest.raises(RuntimeError):
+            load(MINE)
+        scorers.error = None
+        assert load(MINE).card is MINE

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+import pytest
+
+from rerank.backends.local import LocalBackend
+from rerank.core import Activation, Pair, RawScore, Truncation
+from rerank.errors import InvalidRequest, ServerStopping
+from rerank.scheduling.line import BatchBudget, HasTokens, Job, ScoresBatches
+from rerank.scheduling.worker import DeviceWorker
+from rerank.scorers.fake import EncodedWords, WordOverlapScorer
+
+WAIT = 10.0
+PLAIN = Truncation()
+
+
+class NoticingWorker(DeviceWorker):
+    """Lets a test wait until a request is in line."""
+
+    def __init__(self) -> None:
+        super().__init__("test", BatchBudget(pairs=4, tokens=1000))
+        self.submitted: asyncio.Queue[Job] = asyncio.Queue()
+
+    def submit(self, scorer: ScoresBatches, pairs: Sequence[HasTokens]) -> Job:
+        job = super().submit(scorer, pairs)
+        self.submitted.put_nowait(job)
+        return job
+
+    async def next_job(self) -> Job:
+        return await asyncio.wait_for(self.submitted.get(), WAIT)
+
+
+class BlockedScorer(WordOverlapScorer):
+    """Scores nothing until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.release = threading.Event()
+
+    def score(self, batch: Sequence[EncodedWords]) -> list[float]:
+        logits = super().score(batch)
+        if not self.release.wait(WAIT):
+            raise TimeoutError("nobody released the scorer")
+        return logits
+
+
+@pytest.fixture
+def scorer() -> WordOverlapScorer:
+    return WordOverlapScorer(max_length=64)
+
+
+@pytest.fixture
+def blocked() -> Iterator[BlockedScorer]:
+    scorer = BlockedScorer()
+    yield scorer
+    scorer.release.set()
+
+
+@pytest.fixture
+def worker(blocked: BlockedScorer) -> Iterator[NoticingWorker]:
+    worker = NoticingWorker()
+    yield worker
+    blocked.release.set()
+    worker.stop(WAIT)
+
+
+@pytest.fixture
+def tokenisers() -> Iterator[Executor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+@pytest.fixture
+def backend(scorer: WordOverlapScorer, worker: NoticingWorker, tokenisers: Executor) -> LocalBackend:
+    return LocalBackend(scorer, worker, tokenisers)
+
+
+def asked(query: str, *documents: str) -> list[Pair]:
+    return [Pair(query, document) for document in documents]
+
+
+class TestScores:
+    async def test_keep_request_order_and_count_tokens(self, backend: LocalBackend) -> None:
+        pairs = asked("red fox", "red fox", "red hen in a pen", "blue", "", "fox red fox")
+        assert await backend.score(pairs, PLAIN, None) == [
+            RawScore(2.0, 7),
+            RawScore(0.0, 10),
+            RawScore(-2.0, 6),
+            RawScore(-2.0, 5),
+            RawScore(2.0, 8),
+        ]
+
+    async def test_of_many_requests_at_once_do_not_mix(self, backend: LocalBackend, scorer: WordOverlapScorer) -> None:
+        words = [f"word{number}" for number in range(50)]
+        requests = [asked(word, *words) for word in words]
+        results = await asyncio.gather(*(backend.score(request, PLAIN, None) for request in requests))
+        for number, result in enumerate(results):
+            assert [score.logit for score in result] == [2.0 if place == number else -2.0 for place in range(50)]
+        assert sum(scorer.batches) == 2500
+
+    async def test_tokens_are_those_that_were_read_after_cutting(self, backend: LocalBackend) -> None:
+        (score,) = await backend.score(asked("q", "a b c d e f"), Truncation(max_tokens=6), None)
+        assert score.tokens == 6
+
+    async def test_of_nothing_are_nothing(self, backend: LocalBackend) -> None:
+        assert await backend.score([], PLAIN, None) == []
+
+    def test_length_and_activation_are_the_scorers(self, backend: LocalBackend) -> None:
+        assert backend.max_length == 64
+        assert backend.activation is Activation.SIGMOID
+
+
+class TestFailures:
+    async def test_a_pair_that_cannot_be_encoded_reaches_no_device(
+        self, backend: LocalBackend, scorer: WordOverlapScorer
+    ) -> None:
+        with pytest.raises(InvalidRequest, match=r"documents\.1"):
+            await backend.score(asked("q", "a", "b " * 100), Truncation(allowed=False), None)
+        assert scorer.batches == []
+
+    async def test_a_stopped_worker_takes_nothing(self, backend: LocalBackend, worker: NoticingWorker) -> None:
+        worker.stop(WAIT)
+        with pytest.raises(ServerStopping):
+            await backend.score(asked("q", "a"), PLAIN, None)
+
+
+class TestCancelling:
+    async def test_takes_the_waiting_pairs_out_of_the_line(
+        self, blocked: BlockedScorer, worker: NoticingWorker, tokenisers: Executor
+    ) -> None:
+        backend = LocalBackend(blocked, worker, tokenisers)
+        running = asyncio.create_task(backend.score(asked("a", "a"), PLAIN, None))
+        await worker.next_job()
+        leaving = asyncio.create_task(backend.score(asked("a", *["a"] * 100), PLAIN, None))
+        job = await worker.next_job()
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert job.future.cancelled()
+
+        blocked.release.set()
+        assert await running == [RawScore(2.0, 5)]
+        assert await backend.score(asked("a", "b"), PLAIN, None) == [RawScore(-2.0, 5)]
+        assert sum(blocked.batches) < 100

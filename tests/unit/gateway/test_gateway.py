@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from rerank.backends.loader import LoadedModel
+from rerank.catalog.cards import EMBEDDED, Family, ModelCard
+from rerank.catalog.catalog import Catalog, DefaultModel
+from rerank.core import Activation, Pair, RawScore, ScoringRequest, Truncation
+from rerank.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    ModelNotFound,
+    ModelUnavailable,
+    Overloaded,
+    ScoringFailed,
+    StillLoading,
+)
+from rerank.gateway.admission import Admission
+from rerank.gateway.gateway import Gateway, Limits
+from rerank.gateway.ranking import relevance
+from rerank.registry.registry import Registry
+
+WAIT = 10.0
+SOON = 0.02
+BASE = ModelCard(id="maker/base")
+
+
+@dataclass
+class Backend:
+    """Scores a pair by the length of its document; on demand it raises, or never ends."""
+
+    activation: Activation = Activation.SIGMOID
+    max_length: int = 512
+    error: Exception | None = None
+    hangs: bool = False
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: bool = False
+    asked: list[tuple[Truncation, str | None]] = field(default_factory=list)
+
+    async def score(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[RawScore]:
+        self.asked.append((truncation, instruction))
+        self.entered.set()
+        if self.error:
+            raise self.error
+        if self.hangs:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled = True
+                raise
+        return [RawScore(float(len(pair.document)), tokens=10 + len(pair.document)) for pair in pairs]
+
+
+class House:
+    """A gateway whose models answer from one backend."""
+
+    def __init__(self, models_dir: Path) -> None:
+        self.backend = Backend()
+        self.loads: list[str] = []
+        self.may_load = threading.Event()
+        self.may_load.set()
+        self.admission = Admission(max_documents=10)
+        self.registry = Registry(self.load)
+        self.catalog = Catalog(models_dir, (BASE,))
+
+    def load(self, card: ModelCard) -> LoadedModel:
+        self.loads.append(card.id)
+        if not self.may_load.wait(WAIT):
+            raise TimeoutError("nobody let the model load")
+        return LoadedModel(card, self.backend, Family.CROSS_ENCODER, "test", 0.0)
+
+    def gateway(self, max_documents: int = 8, timeout: float = WAIT) -> Gateway:
+        default = DefaultModel(EMBEDDED, "nothing better is there")
+        return Gateway(self.catalog, self.registry, self.admission, default, Limits(max_documents, timeout))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.may_load.set()
+
+
+def ask(*documents: str, query: str = "a query", model: str | None = None, activated: bool = True) -> ScoringRequest:
+    return ScoringRequest(tuple(Pair(query, document) for document in documents), model=model, activated=activated)
+
+
+class TestChoice:
+    async def test_a_request_naming_no_model_gets_the_default_and_is_told_why(self, house: House) -> None:
+        result = await house.gateway().score(ask("x"))
+        assert result.model == EMBEDDED.id
+        assert result.model_reason == "default: nothing better is there"
+
+    async def test_a_named_model_answers_under_its_id(self, house: House) -> None:
+        result = await house.gateway().score(ask("x", model="BASE___VLLM"))
+        assert (result.model, result.model_reason) == ("maker/base", "named in the request")
+        assert house.loads == ["maker/base"]
+
+    async def test_an_unknown_model_is_refused_before_anything_is_done(self, house: House) -> None:
+        with pytest.raises(ModelNotFound, match="maker/bass"):
+            await house.gateway().score(ask("x", model="maker/bass"))
+        assert house.loads == []
+
+
+class TestScores:
+    async def test_come_in_request_order_with_logits_and_tokens(self, house: House) -> None:
+        result = await house.gateway().score(ask("abc", "a", "ab"))
+        assert result.logits == (3.0, 1.0, 2.0)
+        assert result.scores == tuple(relevance(logit, Activation.SIGMOID) for logit in result.logits)
+        assert result.tokens == 13 + 11 + 12
+
+    async def test_follow_the_activation_of_the_model(self, house: House) -> None:
+        house.backend.activation = Activation.COSINE
+        result = await house.gateway().score(ask("a", ""))
+        assert result.scores == (1.0, 0.5)
+
+    async def test_are_raw_logits_for_a_caller_who_wants_them(self, house: House) -> None:
+        result = await house.gateway().score(ask("abc", "a", activated=False))
+        assert result.scores == result.logits == (3.0, 1.0)
+
+    async def test_truncation_and_instruction_reach_the_backend(self, house: House) -> None:
+        request = ScoringRequest((Pair("q", "d"),), instruction="rank", truncation=Truncation(max_tokens=7))
+        await house.gateway().score(request)
+        assert house.backend.asked == [(Truncation(max_tokens=7), "rank")]
+
+
+class TestRefusals:
+    async def test_no_pairs(self, house: House) -> None:
+        with pytest.raises(InvalidRequest, match="At least one text_pair element"):
+            await house.gateway().score(ask())
+
+    async def test_more_documents_than_a_request_may_hold(self, house: House) -> None:
+        gateway = house.gateway(max_documents=2)
+        await gateway.score(ask("x", "y"))
+        with pytest.raises(InvalidRequest, match=r"3 documents.*at most 2") as refusal:
+            await gateway.score(ask("x", "y", "z"))
+        assert refusal.value.param == "documents"
+
+    @pytest.mark.parametrize("query", ["", " \n\t", "\u3000"])
+    async def test_a_blank_query(self, house: House, query: str) -> None:
+        with pytest.raises(InvalidRequest) as refusal:
+            await house.gateway().score(ask("x", query=query))
+        assert refusal.value.param == "query"
+        assert house.loads == []
+
+    async def test_one_blank_query_among_several(self, house: House) -> None:
+        with pytest.raises(InvalidRequest, match="query must not be empty"):
+            await house.gateway().score(ScoringRequest((Pair("q", "d"), Pair(" ", "d"))))
+
+    async def test_an_empty_document_is_scored(self, house: House) -> None:
+        assert (await house.gateway().score(ask(""))).logits == (0.0,)
+
+
+class TestRoom:
+    async def test_is_taken_while_a_request_is_in_work_and_refused_beyond(self, house: House) -> None:
+        house.backend.hangs = True
+        gateway = house.gateway()
+        running = asyncio.create_task(gateway.score(ask(*"abcdef")))
+        await asyncio.wait_for(house.backend.entered.wait(), WAIT)
+        assert (house.admission.documents, house.admission.requests) == (6, 1)
+        with pytest.raises(Overloaded):
+            await gateway.score(ask(*"abcde"))
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert (house.admission.documents, house.admission.requests) == (0, 0)
+
+    async def test_is_given_back_when_scoring_fails(self, house: House) -> None:
+        house.backend.error = ScoringFailed("the model failed")
+        with pytest.raises(ScoringFailed):
+            await house.gateway().score(ask("x"))
+        assert house.admission.documents == 0
+
+    async def test_is_not_taken_for_an_unknown_model(self, house: House) -> None:
+        house.backend.hangs = True
+        gateway = house.gateway()
+        running = asyncio.create_task(gateway.score(ask(*"abcdefgh")))
+        await asyncio.wait_for(house.backend.entered.wait(), WAIT)
+        with pytest.raises(ModelNotFound):
+            await gateway.score(ask(*"abcdefgh", model="unknown"))
+        running.cancel()
+
+    async def test_is_given_back_when_the_load_fails(self, tmp_path: Path) -> None:
+        house = House(tmp_path)
+
+        def load(card: ModelCard) -> LoadedModel:
+            raise ModelUnavailable("no weights")
+
+        house.registry = Registry(load)
+        with pytest.raises(ModelUnavailable, match="no weights"):
+            await house.gateway().score(ask("x"))
+        assert house.admission.documents == 0
+
+
+class TestDeadline:
+    async def test_while_loading_the_caller_is_told_to_come_back_and_the_load_goes_on(self, house: House) -> None:
+        house.may_load.clear()
+        with pytest.raises(StillLoading) as refusal:
+            await house.gateway(timeout=SOON).score(ask("x", model="base"))
+        assert refusal.value.message.startswith("maker/base is still loading after 0.02 s")
+        assert refusal.value.retryable
+        assert refusal.value.retry_after == 5
+        assert house.registry.is_loading(BASE)
+        assert house.admission.documents == 0
+
+        house.may_load.set()
+        assert (await house.gateway().score(ask("x", model="base"))).model == "maker/base"
+        assert house.loads == ["maker/base"]
+
+    async def test_while_scoring_the_work_is_cancelled(self, house: House) -> None:
+        await house.registry.get(BASE)
+        house.backend.hangs = True
+        with pytest.raises(DeadlineExceeded, match=r"within 0.02 s \(TIMEOUT\)"):
+            await house.gateway(timeout=SOON).score(ask("x", model="base"))
+        assert house.backend.cancelled
+        assert house.admission.documents == 0
+
+    async def test_a_caller_that_leaves_is_not_taken_for_a_deadline(self, house: House) -> None:
+        house.backend.hangs = True
+        running = asyncio.create_task(house.gateway().score(ask("x")))
+        await asyncio.wait_for(house.backend.entered.wait(), WAIT)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert house.backend.cancelled

@@ -1,0 +1,331 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails
+from pydantic_settings.exceptions import SettingsError as UnreadableSetting
+
+from rerank.errors import SettingsError
+from rerank.settings import Settings, read_settings, setting_names
+
+from .conftest import WriteDotEnv
+
+# field: its environment names, a value as text, the same as the server sees it
+SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
+    "host": (("RERANK_HOST", "HOST"), "::1", "::1"),
+    "port": (("RERANK_PORT", "PORT"), "9001", 9001),
+    "api_key": (("RERANK_API_KEY", "ACCESS_TOKEN"), "a-key", "a-key"),
+    "default_model": (("RERANK_DEFAULT_MODEL",), "org/name", "org/name"),
+    "preload": (("RERANK_PRELOAD",), "one,two", "one,two"),
+    "models_dir": (("RERANK_MODELS_DIR",), "weights", Path("weights")),
+    "models_file": (("RERANK_MODELS_FILE",), "cards.toml", Path("cards.toml")),
+    "device": (("RERANK_MODEL_DEVICE", "MODEL_DEVICE"), "CUDA:1", "cuda:1"),
+    "precision": (("RERANK_MODEL_PRECISION", "MODEL_PRECISION"), "BF16", "bf16"),
+    "batch_size": (("RERANK_BATCH_SIZE", "BATCH_SIZE"), "7", 7),
+    "batch_tokens": (("RERANK_BATCH_TOKENS", "BATCH_TOKENS"), "8", 8),
+    "max_seq_length": (("RERANK_MAX_SEQ_LENGTH", "MAX_SEQ_LENGTH"), "256", 256),
+    "max_documents": (("RERANK_MAX_DOCUMENTS", "MAX_DOCUMENTS"), "9", 9),
+    "max_body_bytes": (("RERANK_MAX_BODY_BYTES", "MAX_BODY_BYTES"), "2048", 2048),
+    "max_waiting_documents": (("RERANK_MAX_WAITING_DOCUMENTS", "MAX_WAITING_DOCUMENTS"), "11", 11),
+    "timeout": (("RERANK_TIMEOUT", "TIMEOUT"), "1.5", 1.5),
+    "keep_alive": (("RERANK_KEEP_ALIVE", "KEEP_ALIVE"), "12", 12),
+    "log_level": (("RERANK_LOG_LEVEL", "LOG_LEVEL"), " Debug ", "debug"),
+    "log_format": (("RERANK_LOG_FORMAT", "LOG_FORMAT"), "JSON", "json"),
+    "hf_endpoint": (("RERANK_HF_ENDPOINT", "HF_ENDPOINT"), "https://hf-mirror.com", "https://hf-mirror.com"),
+}
+DEFAULTS: dict[str, object] = {
+    "host": None,
+    "port": 8000,
+    "api_key": None,
+    "default_model": None,
+    "preload": None,
+    "models_dir": Path("models"),
+    "models_file": Path("models.toml"),
+    "device": "auto",
+    "precision": "auto",
+    "batch_size": 32,
+    "batch_tokens": 16384,
+    "max_seq_length": None,
+    "max_documents": 5000,
+    "max_body_bytes": 32 * 1024 * 1024,
+    "max_waiting_documents": 20000,
+    "timeout": 300.0,
+    "keep_alive": 75,
+    "log_level": "info",
+    "log_format": "text",
+    "hf_endpoint": None,
+}
+EVERY_NAME = [(field, name) for field, (names, _, _) in SETTINGS.items() for name in names]
+
+
+def seen(settings: Settings, field: str) -> object:
+    value = getattr(settings, field)
+    return value.get_secret_value() if field == "api_key" and value else value
+
+
+def refuse_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Settings, "__init__", refuse)
+
+
+class TestNames:
+    def test_are_all_told(self) -> None:
+        assert setting_names() == {field: names for field, (names, _, _) in SETTINGS.items()}
+
+    @pytest.mark.parametrize("field", SETTINGS)
+    def test_a_setting_left_alone_has_its_default(self, field: str) -> None:
+        assert seen(read_settings([]), field) == DEFAULTS[field]
+
+    @pytest.mark.parametrize(("field", "name"), EVERY_NAME)
+    def test_a_setting_comes_from_the_environment(self, field: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        _, text, value = SETTINGS[field]
+        monkeypatch.setenv(name, text)
+        assert seen(read_settings(), field) == value
+
+    @pytest.mark.parametrize(("field", "name"), EVERY_NAME)
+    def test_and_from_dot_env(self, field: str, name: str, dot_env: WriteDotEnv) -> None:
+        _, text, value = SETTINGS[field]
+        dot_env(f"{name}={text}\n")
+        assert seen(read_settings(), field) == value
+
+    @pytest.mark.parametrize(("field", "name"), EVERY_NAME)
+    def test_and_from_the_command_line(self, field: str, name: str) -> None:
+        _, text, value = SETTINGS[field]
+        assert seen(read_settings([f"--{name.lower().replace('_', '-')}", text]), field) == value
+
+    @pytest.mark.parametrize(("field", "name"), EVERY_NAME)
+    def test_an_empty_value_means_the_default(
+        self, field: str, name: str, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
+    ) -> None:
+        dot_env(f"{name}=\n")
+        monkeypatch.setenv(name, "")
+        assert seen(read_settings([]), field) == DEFAULTS[field]
+
+
+class TestPrecedence:
+    def test_goes_from_the_command_line_over_the_environment_and_dot_env_to_the_default(
+        self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
+    ) -> None:
+        assert read_settings([]).port == 8000
+        dot_env("PORT=9001\n")
+        assert read_settings([]).port == 9001
+        dot_env("PORT=9001\nRERANK_PORT=9002\n")
+        assert read_settings([]).port == 9002
+        monkeypatch.setenv("PORT", "9003")
+        assert read_settings([]).port == 9003
+        monkeypatch.setenv("RERANK_PORT", "9004")
+        assert read_settings([]).port == 9004
+        assert read_settings(["--port", "9005"]).port == 9005
+        assert read_settings(["--rerank-port", "9006"]).port == 9006
+
+    def test_an_empty_name_does_not_hide_the_next_source(
+        self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
+    ) -> None:
+        dot_env("RERANK_PORT=9001\n")
+        monkeypatch.setenv("RERANK_PORT", "")
+        assert read_settings([]).port == 9001
+
+    def test_the_command_line_is_left_alone_unless_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "argv", ["pytest", "--port", "9001"])
+        assert read_settings().port == 8000
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("name", "value", "told_as"),
+        [
+            ("PORT", "http", "RERANK_PORT / PORT"),
+            ("RERANK_PORT", "65536", "RERANK_PORT / PORT"),
+            ("RERANK_PORT", "-1", "RERANK_PORT / PORT"),
+            ("MODEL_DEVICE", "gpu", "RERANK_MODEL_DEVICE / MODEL_DEVICE"),
+            ("MODEL_DEVICE", "cuda:", "RERANK_MODEL_DEVICE / MODEL_DEVICE"),
+            ("MODEL_PRECISION", "int8", "RERANK_MODEL_PRECISION / MODEL_PRECISION"),
+            ("BATCH_SIZE", "0", "RERANK_BATCH_SIZE / BATCH_SIZE"),
+            ("BATCH_SIZE", "4097", "RERANK_BATCH_SIZE / BATCH_SIZE"),
+            ("BATCH_TOKENS", "0", "RERANK_BATCH_TOKENS / BATCH_TOKENS"),
+            ("MAX_SEQ_LENGTH", "7", "RERANK_MAX_SEQ_LENGTH / MAX_SEQ_LENGTH"),
+            ("MAX_DOCUMENTS", "0", "RERANK_MAX_DOCUMENTS / MAX_DOCUMENTS"),
+            ("MAX_BODY_BYTES", "1023", "RERANK_MAX_BODY_BYTES / MAX_BODY_BYTES"),
+            ("MAX_WAITING_DOCUMENTS", "0", "RERANK_MAX_WAITING_DOCUMENTS / MAX_WAITING_DOCUMENTS"),
+            ("TIMEOUT", "0", "RERANK_TIMEOUT / TIMEOUT"),
+            ("TIMEOUT", "nan", "RERANK_TIMEOUT / TIMEOUT"),
+            ("KEEP_ALIVE", "0", "RERANK_KEEP_ALIVE / KEEP_ALIVE"),
+            ("LOG_LEVEL", "loud", "RERANK_LOG_LEVEL / LOG_LEVEL"),
+            ("LOG_FORMAT", "xml", "RERANK_LOG_FORMAT / LOG_FORMAT"),
+            ("HF_ENDPOINT", "hf-mirror.com", "RERANK_HF_ENDPOINT / HF_ENDPOINT"),
+        ],
+    )
+    def test_a_wrong_value_is_told_by_the_settings_name(
+        self, name: str, value: str, told_as: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(name, value)
+        with pytest.raises(SettingsError) as mistake:
+            read_settings([])
+        assert str(mistake.value).startswith(f"{told_as}: ")
+        assert str(mistake.value).endswith(f"(got {value!r})")
+
+    def test_all_wrong_values_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PORT", "http")
+        monkeypatch.setenv("TIMEOUT", "soon")
+        with pytest.raises(SettingsError, match=r"PORT: .*; RERANK_TIMEOUT / TIMEOUT: "):
+            read_settings([])
+
+    def test_a_wrong_value_on_the_command_line_is_told_too(self) -> None:
+        with pytest.raises(SettingsError, match=r"^RERANK_BATCH_SIZE / BATCH_SIZE: .*got '0'"):
+            read_settings(["--batch-size", "0"])
+
+    @pytest.mark.parametrize("name", ["RERANK_API_KEY", "ACCESS_TOKEN"])
+    def test_a_key_is_never_told(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(name, "s3cret")
+        monkeypatch.setenv("PORT", "http")
+        with pytest.raises(SettingsError) as mistake:
+            read_settings([])
+        assert "s3cret" not in str(mistake.value)
+
+    def test_a_key_that_is_itself_wrong_is_not_told_either(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        problem = InitErrorDetails(type="string_type", loc=("rerank_api_key",), input="s3cret")
+        refuse_with(monkeypatch, ValidationError.from_exception_data("Settings", [problem]))
+        with pytest.raises(SettingsError) as mistake:
+            read_settings([])
+        assert str(mistake.value).startswith("RERANK_API_KEY / ACCESS_TOKEN: ")
+        assert "s3cret" not in str(mistake.value)
+
+    def test_a_source_that_cannot_be_read_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        refuse_with(monkeypatch, UnreadableSetting("error parsing value for field"))
+        with pytest.raises(SettingsError, match="error parsing value"):
+            read_settings([])
+
+
+class TestUnknownNames:
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("RERANK_BATCH_SIZ", "RERANK_BATCH_SIZE"),
+            ("RERANK_DEVICE", "RERANK_MODEL_DEVICE"),
+            ("RERANK_API_KEYS", "RERANK_API_KEY"),
+        ],
+    )
+    def test_stop_the_start_with_what_was_meant(self, name: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(name, "s3cret")
+        with pytest.raises(SettingsError) as mistake:
+            read_settings([])
+        assert str(mistake.value).startswith(f"{name} is not a setting. Did you mean {meant}? ")
+        assert "s3cret" not in str(mistake.value)
+
+    def test_that_resemble_nothing_stop_it_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RERANK_QQQQQQQQQQQQQQQQQQQQ", "1")
+        with pytest.raises(SettingsError, match=r"is not a setting\. `python rerank_server\.py --help`"):
+            read_settings([])
+
+    def test_stop_it_from_dot_env(self, dot_env: WriteDotEnv) -> None:
+        dot_env("RERANK_TIMEOUTS=5\n")
+        with pytest.raises(SettingsError, match="Did you mean RERANK_TIMEOUT"):
+            read_settings([])
+
+    def test_the_clients_own_name_is_none_of_our_business(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RERANK_BASE_URL", "http://localhost:8000")
+        assert read_settings([]).port == 8000
+
+    def test_names_without_the_prefix_belong_to_others(
+        self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
+    ) -> None:
+        monkeypatch.setenv("BATCH_SIZES", "5")
+        dot_env("OTHER_PROGRAM=1\n")
+        assert read_settings([]).batch_size == 32
+
+    def test_on_the_command_line_they_end_the_program(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as ended:
+            read_settings(["--prot", "80"])
+        assert ended.value.code == 2
+        assert "--prot" in capsys.readouterr().err
+
+
+class TestKeys:
+    @pytest.mark.parametrize(
+        ("text", "keys"),
+        [(None, ()), ("one", ("one",)), ("one,two", ("one", "two")), (" one , ,two, ", ("one", "two")), (",", ())],
+    )
+    def test_are_separated_by_commas(
+        self, text: str | None, keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if text is not None:
+            monkeypatch.setenv("RERANK_API_KEY", text)
+        assert read_settings([]).api_keys == keys
+
+    def test_do_not_show_when_settings_are_printed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ACCESS_TOKEN", "s3cret")
+        settings = read_settings([])
+        assert settings.api_keys == ("s3cret",)
+        assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+class TestListenHost:
+    @pytest.mark.parametrize(
+        ("arguments", "address"),
+        [
+            ([], "127.0.0.1"),
+            (["--access-token", "key"], "0.0.0.0"),
+            (["--access-token", ","], "127.0.0.1"),
+            (["--host", "10.0.0.1"], "10.0.0.1"),
+            (["--host", "0.0.0.0"], "0.0.0.0"),
+            (["--host", "127.0.0.1", "--access-token", "key"], "127.0.0.1"),
+        ],
+    )
+    def test_is_open_to_others_only_with_a_key_or_by_will(self, arguments: list[str], address: str) -> None:
+        assert read_settings(arguments).listen_host == address
+
+
+def test_preloaded_models_are_separated_by_commas() -> None:
+    assert read_settings([]).preloaded_models == ()
+    assert read_settings(["--rerank-preload", "bge-reranker-base, org/name,"]).preloaded_models == (
+        "bge-reranker-base",
+        "org/name",
+    )
+
+
+def test_settings_cannot_be_changed_later() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        read_settings([]).port = 1  # type: ignore[misc]
+
+
+def test_nothing_is_read_at_import(dot_env: WriteDotEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    dot_env("RERANK_NONSENSE=1\nRERANK_PORT=http\n")
+    monkeypatch.setenv("RERANK_TIMEOUT", "never")
+    root = Path(__file__).resolve().parents[3]
+    program = f"import sys; sys.path.insert(0, {str(root)!r}); import rerank.settings, rerank_server"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_mentions_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        read_settings(["--help"])
+    assert ended.value.code == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for names in setting_names().values():
+        for name in names:
+            assert f"--{name.lower().replace('_', '-')} " in told
+    for info in Settings.model_fields.values():
+        assert info.description
+        assert " ".join(info.description.split()) in told
+
+
+class TestDotEnvThatCannotBeRead:
+    def test_an_open_quote_stops_the_start_instead_of_dropping_the_key(self, dot_env: WriteDotEnv) -> None:
+        dot_env('PORT=9000\nRERANK_API_KEY="secret\n')
+
+        with pytest.raises(SettingsError, match="line 2") as stopped:
+            read_settings()
+        assert "secret" not in str(stopped.value)
+
+    def test_an_unknown_encoding_stops_the_start(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe")
+
+        with pytest.raises(SettingsError, match="cannot be read"):
+            read_settings()

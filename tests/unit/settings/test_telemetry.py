@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from rerank.telemetry import configure_logging, request_id_var
+
+TOUCHED = (
+    "uvicorn",
+    "uvicorn.error",
+    "uvicorn.access",
+    "httpx2",
+    "httpx",
+    "httpcore2",
+    "urllib3",
+    "filelock",
+    "sentence_transformers",
+    "transformers",
+)
+logger = logging.getLogger("rerank.test")
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """Puts the whole of logging back as it was."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, TOUCHED)]
+    before = [(one.handlers, one.level, one.propagate, one.disabled) for one in loggers]
+    yield
+    for one, (handlers, level, propagate, disabled) in zip(loggers, before, strict=True):
+        one.handlers, one.propagate, one.disabled = handlers, propagate, disabled
+        one.setLevel(level)
+
+
+@pytest.fixture
+def request_id() -> Iterator[str]:
+    token = request_id_var.set("req-42")
+    yield "req-42"
+    request_id_var.reset(token)
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    return io.StringIO()
+
+
+class TestText:
+    def test_a_line_carries_the_request_id(self, stream: io.StringIO, request_id: str) -> None:
+        configure_logging("info", "text", stream)
+        logger.info("scored %d pairs", 3)
+        assert stream.getvalue().endswith("INFO    rerank.test [req-42] scored 3 pairs\n")
+
+    def test_a_line_of_no_request_says_so(self, stream: io.StringIO) -> None:
+        configure_logging("info", "text", stream)
+        logger.warning("started")
+        assert "WARNING rerank.test [-] started" in stream.getvalue()
+
+    async def test_each_task_has_its_own_id(self, stream: io.StringIO) -> None:
+        configure_logging("info", "text", stream)
+
+        async def answer(name: str) -> None:
+            request_id_var.set(name)
+            await asyncio.sleep(0)
+            logger.info("answer to %s", name)
+
+        await asyncio.gather(answer("a"), answer("b"))
+        assert "[a] answer to a\n" in stream.getvalue()
+        assert "[b] answer to b\n" in stream.getvalue()
+
+
+class TestJson:
+    def test_a_line_is_one_object(self, stream: io.StringIO, request_id: str) -> None:
+        configure_logging("info", "json", stream)
+        logger.info("two\nlines")
+        (line,) = stream.getvalue().splitlines()
+        told = json.loads(line)
+        assert told.pop("time")
+        assert told == {"level": "INFO", "logger": "rerank.test", "request_id": "req-42", "message": "two\nlines"}
+
+    def test_a_traceback_stays_in_its_line(self, stream: io.StringIO) -> None:
+        configure_logging("info", "json", stream)
+        try:
+            raise RuntimeError("broken")
+        except RuntimeError:
+            logger.exception("failed")
+        (line,) = stream.getvalue().splitlines()
+        assert "RuntimeError: broken" in json.loads(line)["exc_info"]
+
+
+class TestLevels:
+    def test_less_than_the_least_level_is_not_logged(self, stream: io.StringIO) -> None:
+        configure_logging("warning", "text", stream)
+        logger.info("hidden")
+        logger.warning("shown")
+        assert "hidden" not in stream.getvalue()
+        assert "shown" in stream.getvalue()
+
+    @pytest.mark.parametrize(("level", "told"), [("debug", {"warning", "error"}), ("error", {"error"})])
+    def test_chatty_libraries_are_kept_to_warnings(self, stream: io.StringIO, level: str, told: set[str]) -> None:
+        configure_logging(level, "text", stream)
+        for word in ("debug", "info", "warning", "error"):
+            getattr(logging.getLogger("httpx"), word)("library %s", word)
+        assert {line.rsplit(" ", 1)[-1] for line in stream.getvalue().splitlines()} == told
+
+
+class TestUvicorn:
+    def test_its_access_log_which_prints_query_strings_is_silent(self, stream: io.StringIO) -> None:
+        configure_logging("debug", "text", stream)
+        logging.getLogger("uvicorn.access").critical("GET /v1/models?key=s3cret")
+        assert stream.getvalue() == ""
+
+    def test_its_other_lines_come_the_same_way_once(self, stream: io.StringIO) -> None:
+        own = io.StringIO()
+        logging.getLogger("uvicorn").addHandler(logging.StreamHandler(own))
+        configure_logging("info", "text", stream)
+        logging.getLogger("uvicorn.error").info("started")
+        assert stream.getvalue().count("started") == 1
+        assert own.getvalue() == ""
+
+
+def test_lines_go_to_stderr_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("info", "text")
+    logger.info("to stderr")
+    captured = capsys.readouterr()
+    assert "to stderr" in captured.err
+    assert captured.out == ""
+
+
+def test_configuring_twice_logs_once(stream: io.StringIO) -> None:
+    configure_logging("info", "text", stream)
+    configure_logging("info", "text", stream)
+    logger.info("once")
+    assert stream.getvalue().count("once") == 1
