@@ -40,7 +40,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
     device = choose_device(settings.device, settings.precision)
     default = catalog.choose_default(settings.default_model)
     preloaded = [catalog.operator_choice(name) for name in settings.preloaded_models]
-    _announce(settings, catalog, device, default)
+    _announce(catalog, device, default)
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
@@ -78,7 +78,7 @@ async def _preload(registry: Registry, cards: list[ModelCard]) -> None:
             logger.error("RERANK_PRELOAD: %s is not loaded: %s", card.id, error.message)
 
 
-def _announce(settings: Settings, catalog: Catalog, device: Device, default: DefaultModel) -> None:
+def _announce(catalog: Catalog, device: Device, default: DefaultModel) -> None:
     logger.info("rerank-gateway %s on %s", rerank.__version__, device)
     on_disk = [card.id for card in catalog.cards() if catalog.is_local(card)]
     logger.info("models on disk: %s", ", ".join(on_disk) or "none")
@@ -89,5 +89,3 @@ def _announce(settings: Settings, catalog: Catalog, device: Device, default: Def
             EMBEDDED_MODEL_ID,
             download_command(MULTILINGUAL_MODEL_ID),
         )
-    if not settings.api_keys:
-        logger.warning("RERANK_API_KEY is not set: everyone who can connect may use the server")

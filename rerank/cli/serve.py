@@ -51,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say_where(settings: Settings) -> None:
-    host = settings.listen_host
-    reach = "this machine only" if host in ("127.0.0.1", "localhost", "::1") else "every machine that can connect"
-    logger.info("listening on http://%s:%d for %s", host, settings.port, reach)
+    host, port = settings.listen_host, settings.port
+    if host in ("127.0.0.1", "localhost", "::1"):
+        logger.info("listening on http://%s:%d, for this machine only", host, port)
+    elif settings.api_keys:
+        logger.info("listening on http://%s:%d, for everyone with a key", host, port)
+    else:
+        logger.warning("listening on http://%s:%d, for everyone who can connect: RERANK_API_KEY is not set", host, port)

@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[Ser
 
 
 def post(server: ServerProcess, body: dict[str, Any], path: str = "/v1/rerank", **options: Any) -> requests.Response:
-    return requests.post(server.url + path, json=body, timeout=60, **options)
+    return requests.post(server.url + path, json=body, timeout=110, **options)
 
 
 def test_the_embedded_model_ranks_the_readme_example_without_weights_or_network(server: ServerProcess) -> None:
