@@ -44,8 +44,12 @@ def make_xlm_roberta(
     hidden: int = 32,
     layers: int = 2,
     initializer_range: float = 0.5,
+    limit_in_tokenizer: bool = True,
 ) -> Path:
-    """An XLM-RoBERTa reranker that reads ``positions - 2`` tokens, as BAAI/bge-reranker-base is one, in ``folder``."""
+    """An XLM-RoBERTa reranker that reads ``positions - 2`` tokens, as BAAI/bge-reranker-base is one, in ``folder``.
+
+    Without ``limit_in_tokenizer`` only the configuration says how long a pair may be.
+    """
     tokenizer = _tokenizer()
     fast: Any = PreTrainedTokenizerFast
     fast(
@@ -57,7 +61,7 @@ def make_xlm_roberta(
         cls_token="<s>",
         sep_token="</s>",
         mask_token="<mask>",
-        model_max_length=positions - 2,
+        **({"model_max_length": positions - 2} if limit_in_tokenizer else {}),
         model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(folder)
     config = XLMRobertaConfig(

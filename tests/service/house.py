@@ -1,0 +1,261 @@
+"""The real application around a scorer without a model, and a real server around the application."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import queue
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from httpx2 import Response
+
+from rerank.api.app import build_app
+from rerank.api.services import Services
+from rerank.backends.loader import LoadedModel
+from rerank.backends.local import LocalBackend
+from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.catalog import Catalog, DefaultModel
+from rerank.core import Pair, Truncation
+from rerank.gateway.admission import Admission
+from rerank.gateway.gateway import Gateway, Limits
+from rerank.registry.registry import Registry
+from rerank.scheduling.line import BatchBudget, HasTokens, Job, ScoresBatches
+from rerank.scheduling.worker import DeviceWorker
+from rerank.scorers.base import Scorer
+from rerank.scorers.fake import EncodedWords, WordOverlapScorer
+
+PATIENCE = 30.0
+MODEL = ModelCard(id="acme/words", aliases=("the-words",))
+OTHER_MODEL = ModelCard(id="acme/other-words")
+DOCUMENTS = ["Berlin is big", "Paris is the capital of France", "cheese"]
+QUERY = "capital of France"
+
+Load = Callable[[ModelCard], LoadedModel]
+
+
+class FixedScorer(WordOverlapScorer):
+    """Gives the logits it is told to, in request order (the documents must be of equal length)."""
+
+    def __init__(self, *logits: float) -> None:
+        super().__init__()
+        self._logits = list(logits)
+
+    def score(self, batch: Sequence[EncodedWords]) -> list[float]:
+        return self._logits
+
+
+class BrokenScorer(WordOverlapScorer):
+    """Raises for as long as ``error`` is set."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error: Exception | None = error
+
+    def score(self, batch: Sequence[EncodedWords]) -> list[float]:
+        if self.error:
+            raise self.error
+        return super().score(batch)
+
+
+class GatedScorer(WordOverlapScorer):
+    """Waits at an open or closed gate before each batch, or, with ``at="encode"``, before reading the texts."""
+
+    def __init__(self, at: str = "score") -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.reached = threading.Event()
+        self.seen: list[set[str]] = []
+        """The documents of each batch scored so far."""
+        self._at = at
+
+    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[EncodedWords]:
+        self._wait("encode")
+        return super().encode(pairs, truncation, instruction)
+
+    def score(self, batch: Sequence[EncodedWords]) -> list[float]:
+        self._wait("score")
+        self.seen.append({" ".join(pair.document) for pair in batch})
+        return super().score(batch)
+
+    def _wait(self, place: str) -> None:
+        if place == self._at:
+            self.reached.set()
+            assert self.gate.wait(PATIENCE)
+
+
+class WatchedWorker(DeviceWorker):
+    """Says when work has come in."""
+
+    def __init__(self, budget: BatchBudget) -> None:
+        self._submitted = threading.Semaphore(0)
+        super().__init__("test", budget)
+
+    def submit(self, scorer: ScoresBatches, pairs: Sequence[HasTokens]) -> Job:
+        job = super().submit(scorer, pairs)
+        self._submitted.release()
+        return job
+
+    def wait_for_jobs(self, count: int) -> None:
+        for _ in range(count):
+            assert self._submitted.acquire(timeout=PATIENCE)
+
+
+class House:
+    """The application and everything behind it. Every part is the real one but the scorer."""
+
+    def __init__(
+        self,
+        models_dir: Path,
+        scorer: Scorer | None = None,
+        *,
+        load: Load | None = None,
+        keys: Sequence[str] = (),
+        cards: tuple[ModelCard, ...] = (MODEL, OTHER_MODEL),
+        max_body_bytes: int = 32 * 1024 * 1024,
+        max_documents: int = 5000,
+        max_waiting_documents: int = 20000,
+        timeout: float = PATIENCE,
+        batch: BatchBudget = BatchBudget(32, 16384),  # noqa: B008
+    ) -> None:
+        self.scorer = scorer or WordOverlapScorer()
+        self.worker = WatchedWorker(batch)
+        self._tokenisers = ThreadPoolExecutor(2)
+        self._callers = ThreadPoolExecutor(32)
+        self._load = load or self.loaded
+        self._catalog = Catalog(models_dir, cards)
+        self._admission = Admission(max_waiting_documents)
+        self._limits = Limits(max_documents, timeout)
+        self.app = build_app(self._open, keys=keys, max_body_bytes=max_body_bytes)
+        self.gateway: Gateway
+        self.client = TestClient(self.app)
+        self._open_parts = ExitStack()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Services]:
+        default = DefaultModel(self._catalog.resolve(MODEL.id), "the test says so")
+        self.gateway = Gateway(self._catalog, Registry(self._load), self._admission, default, self._limits)
+        yield Services(self.gateway, "cpu", started=1_700_000_000)
+
+    def loaded(self, card: ModelCard) -> LoadedModel:
+        return LoadedModel(
+            card,
+            LocalBackend(self.scorer, self.worker, self._tokenisers),
+            Family.CROSS_ENCODER,
+            "cpu",
+            load_seconds=0.0,
+        )
+
+    def __enter__(self) -> House:
+        self._open_parts.enter_context(self.client)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+        self._open_parts.close()
+
+    def release(self) -> None:
+        """Let everything that waits end."""
+        if isinstance(self.scorer, GatedScorer):
+            self.scorer.gate.set()
+        self._callers.shutdown()
+        self.worker.stop(PATIENCE)
+        self._tokenisers.shutdown()
+
+    def rerank(self, **fields: Any) -> Response:
+        return self.post("/v1/rerank", {"query": QUERY, "documents": DOCUMENTS} | fields)
+
+    def post(self, path: str, body: Any) -> Response:
+        """Sends non-ASCII characters escaped, and so can send half a surrogate pair."""
+        return self.client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
+
+    def rerank_meanwhile(self, **fields: Any) -> Future[Response]:
+        return self._callers.submit(self.rerank, **fields)
+
+
+class LiveServer:
+    """uvicorn on a free port, for what only a real connection shows."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+
+    def __enter__(self) -> LiveServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(PATIENCE)
+        self._socket.close()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
+
+    def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"} | headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+
+def request_bytes(body: Any, path: str = "/v1/rerank") -> bytes:
+    """A whole request as it goes over the wire."""
+    content = json.dumps(body).encode()
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    return head.encode() + content
+
+
+class AccessLog(logging.Handler):
+    """The server's line for each request, in order, each to be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: queue.Queue[str] = queue.Queue()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.put(record.getMessage())
+
+    def next_line(self) -> str:
+        return self._lines.get(timeout=PATIENCE)
+
+
+def error_message(response: Response, status: int, kind: str) -> str:
+    """Check an error answer from its status to its last key, and return what it says."""
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/json")
+    body = response.json()
+    assert list(body) == ["error", "message", "detail"]
+    error = body["error"]
+    assert list(error) == ["message", "type", "param", "code"]
+    assert (error["type"], error["code"]) == (kind, status)
+    assert error["param"] is None or isinstance(error["param"], str)
+    message = error["message"]
+    assert isinstance(message, str)
+    assert message
+    assert body["message"] == body["detail"] == message
+    return message
+
+
+def indices(response: Response) -> list[int]:
+    """Which documents an answer lists, the best first."""
+    assert response.status_code == 200, response.text
+    return [result["index"] for result in response.json()["results"]]

@@ -1,0 +1,229 @@
+"""The error table: one status for each way things go wrong, one body for all."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+
+import pytest
+
+from rerank.backends.loader import LoadedModel
+from rerank.catalog.cards import ModelCard
+from rerank.core import ScoringRequest, ScoringResult
+from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
+from rerank.scheduling.line import BatchBudget
+
+from .conftest import OpenHouse, Serve
+from .house import PATIENCE, BrokenScorer, FixedScorer, GatedScorer, House, error_message
+
+SECRET = "/home/operator/models"
+
+
+def test_400_bad_request(house: House) -> None:
+    error_message(house.rerank(query=""), 400, "BadRequestError")
+
+
+def test_401_unauthorized(open_house: OpenHouse) -> None:
+    response = open_house(keys=("k",)).rerank()
+    error_message(response, 401, "AuthenticationError")
+    assert response.headers["www-authenticate"] == "Bearer"
+
+
+def test_404_unknown_model(house: House) -> None:
+    error_message(house.rerank(model="nope"), 404, "NotFoundError")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "detail"),
+    [
+        ("GET", "/nope", 404, "Not Found"),
+        ("POST", "/v1/nope", 404, "Not Found"),
+        ("POST", "/", 405, "Method Not Allowed"),
+        ("GET", "/v1/rerank", 405, "Method Not Allowed"),
+        ("PUT", "/score", 405, "Method Not Allowed"),
+        ("DELETE", "/v1/models", 405, "Method Not Allowed"),
+    ],
+)
+def test_404_and_405_of_routes_are_said_as_vllm_says_them(
+    house: House, method: str, path: str, status: int, detail: str
+) -> None:
+    response = house.client.request(method, path)
+    assert (response.status_code, response.json()) == (status, {"detail": detail})
+
+
+def test_413_by_the_declared_length(open_house: OpenHouse) -> None:
+    house = open_house(max_body_bytes=2000)
+    message = error_message(house.rerank(documents=["x" * 2000]), 413, "RequestTooLargeError")
+    assert "2000 bytes (MAX_BODY_BYTES)" in message
+    assert house.rerank().status_code == 200
+
+
+@pytest.mark.parametrize(("extra", "status"), [(0, 200), (1, 413)])
+def test_413_starts_one_byte_beyond_the_limit(open_house: OpenHouse, extra: int, status: int) -> None:
+    raw = json.dumps({"query": "q", "documents": ["a"]}).encode().ljust(2000 + extra)
+    assert open_house(max_body_bytes=2000).client.post("/v1/rerank", content=raw).status_code == status
+
+
+def test_413_while_chunks_still_come(serve: Serve) -> None:
+    _, server = serve(max_body_bytes=2000)
+    with server.connect() as connection:
+        connection.sendall(b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall((b"3e8\r\n" + b" " * 1000 + b"\r\n") * 3)
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        body = json.loads(response.read())
+    assert response.status == 413
+    assert body["error"]["type"] == "RequestTooLargeError"
+    assert body["message"] == body["detail"] == body["error"]["message"]
+
+
+def test_chunks_within_the_limit_are_read(serve: Serve) -> None:
+    _, server = serve(max_body_bytes=2000)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+    chunks = iter([b'{"query": "q", ', b'"documents": ["a"', b"]}"])
+    connection.request("POST", "/v1/rerank", chunks, {"Transfer-Encoding": "chunked"}, encode_chunked=True)
+    response = connection.getresponse()
+    assert (response.status, len(json.loads(response.read())["results"])) == (200, 1)
+    connection.close()
+
+
+def test_429_when_too_much_is_in_work(open_house: OpenHouse) -> None:
+    scorer = GatedScorer()
+    house = open_house(scorer, max_waiting_documents=4)
+    first = house.rerank_meanwhile(documents=["a", "b", "c"])
+    house.worker.wait_for_jobs(1)
+    response = house.rerank(documents=["d", "e"])
+    message = error_message(response, 429, "RateLimitError")
+    assert response.headers["retry-after"] == "1"
+    assert "3 documents are in work, at most 4 may be" in message
+    scorer.gate.set()
+    assert first.result(PATIENCE).status_code == 200
+    assert house.rerank(documents=["d", "e"]).status_code == 200
+
+
+def test_a_request_alone_is_never_too_much(open_house: OpenHouse) -> None:
+    assert open_house(max_waiting_documents=1).rerank().status_code == 200
+
+
+def test_500_when_the_model_raises_and_nothing_leaks(open_house: OpenHouse) -> None:
+    scorer = BrokenScorer(RuntimeError(SECRET))
+    house = open_house(scorer)
+    response = house.rerank()
+    message = error_message(response, 500, "InternalServerError")
+    assert message == f"The model failed while scoring. (request id {response.headers['x-request-id']})"
+    scorer.error = None
+    assert house.rerank().status_code == 200
+
+
+@pytest.mark.parametrize(
+    "logits",
+    [(float("nan"), 1.0, 1.0), (float("inf"), 1.0, 1.0), (1.0, float("-inf"), 1.0), (1.0,), (1.0, 1.0, 1.0, 1.0)],
+    ids=str,
+)
+def test_500_when_the_model_answers_nonsense(open_house: OpenHouse, logits: tuple[float, ...]) -> None:
+    message = error_message(open_house(FixedScorer(*logits)).rerank(), 500, "InternalServerError")
+    assert "The model gave " in message
+
+
+def test_500_when_nobody_expected_it_and_nothing_leaks(
+    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def explode(request: ScoringRequest) -> ScoringResult:
+        raise RuntimeError(SECRET)
+
+    house = open_house()
+    monkeypatch.setattr(house.gateway, "score", explode)
+    response = house.rerank()
+    message = error_message(response, 500, "InternalServerError")
+    assert message == f"Internal server error. (request id {response.headers['x-request-id']})"
+    assert SECRET in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (WeightsMissing("python download_model.py acme/words", FetchFailure.UNREACHABLE), "download_model.py"),
+        (WeightsBroken("words/model.safetensors is cut short"), "model.safetensors"),
+        (RuntimeError(SECRET), "the server's log says why"),
+    ],
+    ids=["missing", "broken", "unexpected"],
+)
+def test_503_when_the_model_cannot_be_loaded(open_house: OpenHouse, error: Exception, said: str) -> None:
+    def load(card: ModelCard) -> LoadedModel:
+        raise error
+
+    message = error_message(open_house(load=load).rerank(), 503, "ServiceUnavailableError")
+    assert said in message
+    assert SECRET not in message
+
+
+def test_after_a_failed_load_the_next_request_tries_again(open_house: OpenHouse) -> None:
+    failures = [WeightsBroken("words/config.json is missing")]
+
+    def load(card: ModelCard) -> LoadedModel:
+        if failures:
+            raise failures.pop()
+        return house.loaded(card)
+
+    house = open_house(load=load)
+    assert [house.rerank().status_code for _ in range(2)] == [503, 200]
+
+
+def test_503_while_the_model_is_still_loading(open_house: OpenHouse) -> None:
+    may_load = threading.Event()
+    loads = []
+
+    def load(card: ModelCard) -> LoadedModel:
+        loads.append(card.id)
+        assert may_load.wait(PATIENCE)
+        return house.loaded(card)
+
+    house = open_house(load=load, timeout=0.2)
+    response = house.rerank()
+    message = error_message(response, 503, "ServiceUnavailableError")
+    assert message.startswith("acme/words is still loading after 0.2 s")
+    assert response.headers["retry-after"] == "5"
+    may_load.set()
+    assert any(house.rerank().status_code == 200 for _ in range(50))
+    assert loads == ["acme/words"]
+
+
+def test_503_when_the_server_stops(open_house: OpenHouse) -> None:
+    house = open_house()
+    house.worker.stop(PATIENCE)
+    assert error_message(house.rerank(), 503, "ServiceUnavailableError") == "The server is shutting down."
+
+
+def test_503_for_those_in_line_when_the_server_stops(open_house: OpenHouse) -> None:
+    scorer = GatedScorer()
+    house = open_house(scorer, batch=BatchBudget(1, 16384))
+    waiting = house.rerank_meanwhile()
+    house.worker.wait_for_jobs(1)
+    house.worker.stop(timeout=0)
+    scorer.gate.set()
+    error_message(waiting.result(PATIENCE), 503, "ServiceUnavailableError")
+
+
+def test_504_when_time_runs_out_and_the_pairs_are_dropped(open_house: OpenHouse) -> None:
+    scorer = GatedScorer()
+    scorer.gate.set()
+    house = open_house(scorer, timeout=0.5, batch=BatchBudget(1, 16384))
+    assert house.rerank(documents=["warm"]).status_code == 200
+    scorer.gate.clear()
+    message = error_message(house.rerank(), 504, "TimeoutError")
+    assert "0.5 s (TIMEOUT)" in message
+    scorer.gate.set()
+    assert house.rerank(documents=["next"]).status_code == 200
+    assert scorer.batches == [1, 1, 1]
+
+
+def test_the_second_model_serves_while_the_first_cannot(open_house: OpenHouse) -> None:
+    def load(card: ModelCard) -> LoadedModel:
+        if card.id == "acme/words":
+            raise WeightsBroken("words/config.json is missing")
+        return house.loaded(card)
+
+    house = open_house(load=load)
+    assert house.rerank().status_code == 503
+    assert house.rerank(model="other-words").json()["model"] == "acme/other-words"

@@ -1,0 +1,150 @@
+"""Requests beside each other, and callers that do not wait for the answer. Order is asserted, never time."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from rerank.backends.loader import LoadedModel
+from rerank.catalog.cards import ModelCard
+from rerank.scheduling.line import BatchBudget
+
+from .conftest import OpenHouse, Serve
+from .house import PATIENCE, AccessLog, GatedScorer, indices, request_bytes
+
+
+@pytest.mark.parametrize("at", ["encode", "score"])
+def test_the_server_answers_while_a_thousand_documents_are_in_work(open_house: OpenHouse, at: str) -> None:
+    scorer = GatedScorer(at)
+    house = open_house(scorer)
+    thousand = house.rerank_meanwhile(documents=[f"document {number}" for number in range(1000)])
+    assert scorer.reached.wait(PATIENCE)
+    for path in ("/health", "/ping", "/", "/version", "/v1/models", "/openapi.json"):
+        assert house.client.get(path).status_code == 200
+    assert house.rerank(query="").status_code == 400
+    assert house.client.get("/load").json() == {"server_load": 1}
+    assert not thousand.done()
+    scorer.gate.set()
+    assert len(indices(thousand.result(PATIENCE))) == 1000
+    assert house.client.get("/load").json() == {"server_load": 0}
+
+
+def test_two_requests_share_a_batch(open_house: OpenHouse) -> None:
+    scorer = GatedScorer()
+    house = open_house(scorer, batch=BatchBudget(4, 16384))
+    first = house.rerank_meanwhile(documents=["occupies the device"])
+    assert scorer.reached.wait(PATIENCE)
+    waiting = [house.rerank_meanwhile(documents=["a", "capital"]) for _ in range(2)]
+    house.worker.wait_for_jobs(3)
+    scorer.gate.set()
+    assert [indices(request.result(PATIENCE)) for request in (first, *waiting)] == [[0], [1, 0], [1, 0]]
+    assert scorer.batches == [1, 4]
+
+
+def test_a_short_request_does_not_wait_for_a_long_one_to_end(open_house: OpenHouse) -> None:
+    scorer = GatedScorer()
+    house = open_house(scorer, batch=BatchBudget(2, 16384))
+    long = house.rerank_meanwhile(documents=["a"] * 100)
+    assert scorer.reached.wait(PATIENCE)
+    short = house.rerank_meanwhile(documents=["b"])
+    house.worker.wait_for_jobs(2)
+    scorer.gate.set()
+    assert indices(short.result(PATIENCE)) == [0]
+    assert len(indices(long.result(PATIENCE))) == 100
+    assert scorer.batches == [2] * 50 + [1]
+    assert scorer.seen[:2] == [{"a"}, {"a", "b"}]
+
+
+def test_requests_that_come_together_load_the_model_once(open_house: OpenHouse) -> None:
+    loads = []
+    may_load = threading.Event()
+
+    def load(card: ModelCard) -> LoadedModel:
+        loads.append(card.id)
+        assert may_load.wait(PATIENCE)
+        return house.loaded(card)
+
+    house = open_house(load=load)
+    requests = [house.rerank_meanwhile() for _ in range(4)]
+    may_load.set()
+    assert [request.result(PATIENCE).status_code for request in requests] == [200] * 4
+    assert loads == ["acme/words"]
+
+
+def test_answers_do_not_get_mixed_up(open_house: OpenHouse) -> None:
+    house = open_house(batch=BatchBudget(3, 16384))
+    requests = [
+        house.rerank_meanwhile(query=f"w{number}", documents=[f"w{other}" for other in range(20)])
+        for number in range(20)
+    ]
+    assert [indices(request.result(PATIENCE))[0] for request in requests] == list(range(20))
+
+
+def test_the_pairs_of_a_client_that_leaves_are_dropped(serve: Serve, access_log: AccessLog) -> None:
+    scorer = GatedScorer()
+    _, server = serve(scorer, batch=BatchBudget(2, 16384))
+    with server.connect() as connection:
+        connection.sendall(request_bytes({"query": "q", "documents": ["a"] * 100}))
+        assert scorer.reached.wait(PATIENCE)
+    assert access_log.next_line().startswith("POST /v1/rerank 499 ")
+    scorer.gate.set()
+    assert server.post("/v1/rerank", {"query": "q", "documents": ["a"]})[0] == 200
+    assert scorer.batches == [2, 1]
+
+
+def test_others_in_the_batch_of_a_client_that_leaves_are_served(serve: Serve, access_log: AccessLog) -> None:
+    scorer = GatedScorer()
+    house, server = serve(scorer, batch=BatchBudget(4, 16384))
+    with server.connect() as staying:
+        staying.sendall(request_bytes({"query": "q", "documents": ["a"]}))
+        assert scorer.reached.wait(PATIENCE)
+        staying.sendall(request_bytes({"query": "q", "documents": ["b", "c"]}))
+        with server.connect() as leaving:
+            leaving.sendall(request_bytes({"query": "q", "documents": ["d", "e"]}))
+            house.worker.wait_for_jobs(2)
+        assert " 499 " in access_log.next_line()
+        scorer.gate.set()
+        assert " 200 " in access_log.next_line()
+        assert " 200 " in access_log.next_line()
+    assert scorer.batches == [1, 2]
+
+
+def test_room_is_given_back_when_a_client_leaves(serve: Serve, access_log: AccessLog) -> None:
+    scorer = GatedScorer()
+    house, server = serve(scorer, max_waiting_documents=3)
+    with server.connect() as connection:
+        connection.sendall(request_bytes({"query": "q", "documents": ["a"] * 3}))
+        assert scorer.reached.wait(PATIENCE)
+    assert " 499 " in access_log.next_line()
+    assert (house.gateway.admission.documents, house.gateway.admission.requests) == (0, 0)
+    scorer.gate.set()
+
+
+def test_a_load_goes_on_when_the_client_that_caused_it_leaves(serve: Serve, access_log: AccessLog) -> None:
+    loads = []
+    loading = threading.Event()
+    may_load = threading.Event()
+
+    def load(card: ModelCard) -> LoadedModel:
+        loads.append(card.id)
+        loading.set()
+        assert may_load.wait(PATIENCE)
+        return house.loaded(card)
+
+    house, server = serve(load=load)
+    with server.connect() as connection:
+        connection.sendall(request_bytes({"query": "q", "documents": ["a"]}))
+        assert loading.wait(PATIENCE)
+    assert " 499 " in access_log.next_line()
+    may_load.set()
+    assert server.post("/v1/rerank", {"query": "q", "documents": ["a"]})[0] == 200
+    assert loads == ["acme/words"]
+
+
+def test_a_client_that_leaves_within_its_body_harms_nobody(serve: Serve, access_log: AccessLog) -> None:
+    _, server = serve()
+    with server.connect() as connection:
+        connection.sendall(request_bytes({"query": "q", "documents": ["a"]})[:-5])
+    assert access_log.next_line().startswith("POST /v1/rerank 4")
+    assert server.post("/v1/rerank", {"query": "q", "documents": ["a"]})[0] == 200

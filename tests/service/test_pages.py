@@ -1,0 +1,134 @@
+"""What the server says of itself: status, models, documentation."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+import rerank
+from rerank.catalog.cards import BUILT_IN
+
+from .conftest import OpenHouse
+from .house import MODEL, OTHER_MODEL, House, error_message
+
+
+@pytest.mark.parametrize("path", ["/health", "/ping"])
+def test_alive(client: TestClient, path: str) -> None:
+    response = client.get(path)
+    assert (response.status_code, response.content) == (200, b"")
+
+
+def test_version(client: TestClient) -> None:
+    assert client.get("/version").json() == {"version": rerank.__version__}
+
+
+def test_load_of_an_idle_server(client: TestClient) -> None:
+    assert client.get("/load").json() == {"server_load": 0}
+
+
+def test_the_server_at_a_glance(open_house: OpenHouse) -> None:
+    house = open_house()
+    before = house.client.get("/").json()
+    assert before == {
+        "status": "ok",
+        "default_model": MODEL.id,
+        "default_model_reason": "the test says so",
+        "loaded_models": [],
+        "supported_models": [MODEL.id, OTHER_MODEL.id, *(card.id for card in BUILT_IN)],
+        "device": "cpu",
+        "version": rerank.__version__,
+    }
+    house.rerank(model=OTHER_MODEL.id)
+    house.rerank()
+    assert house.client.get("/").json() == before | {"loaded_models": [OTHER_MODEL.id, MODEL.id]}
+
+
+CARD_KEYS = ["id", "object", "created", "owned_by", "root", "parent", "max_model_len", "permission"]
+
+
+def test_models(open_house: OpenHouse) -> None:
+    body = open_house().client.get("/v1/models").json()
+    assert list(body) == ["object", "data"]
+    assert body["object"] == "list"
+    assert body["data"][0]["id"] == MODEL.id
+    assert {card["id"] for card in body["data"]} == {MODEL.id, OTHER_MODEL.id, *(card.id for card in BUILT_IN)}
+    for card in body["data"]:
+        assert list(card) == [*CARD_KEYS, "loaded", "local", "family"]
+        assert (card["object"], card["created"]) == ("model", 1_700_000_000)
+        assert card["permission"][0]["object"] == "model_permission"
+
+
+def test_loaded_models_come_after_the_default(open_house: OpenHouse) -> None:
+    house = open_house()
+    house.rerank(model=OTHER_MODEL.id)
+    cards = house.client.get("/v1/models").json()["data"]
+    assert [(card["id"], card["loaded"]) for card in cards[:2]] == [(MODEL.id, False), (OTHER_MODEL.id, True)]
+    assert (cards[1]["max_model_len"], cards[1]["family"]) == (512, "cross-encoder")
+
+
+@pytest.mark.parametrize("name", [MODEL.id, "the-words", "words", "ACME/WORDS", "acme%2Fwords"])
+def test_one_model_by_any_of_its_names(client: TestClient, name: str) -> None:
+    response = client.get(f"/v1/models/{name}")
+    assert response.status_code == 200
+    assert response.json()["id"] == MODEL.id
+
+
+@pytest.mark.parametrize("name", ["nope", "acme/nope", "acme/words/nope", "%ED%A0%80"])
+def test_an_unknown_model(client: TestClient, name: str) -> None:
+    error_message(client.get(f"/v1/models/{name}"), 404, "NotFoundError")
+
+
+ADDRESS = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_the_documentation_needs_no_other_host(open_house: OpenHouse, path: str) -> None:
+    client = open_house(keys=("k",)).client
+    page = client.get(path)
+    assert page.status_code == 200
+    assert "//" not in re.sub(r"<!--.*?-->|^\s*//.*$", "", page.text, flags=re.DOTALL | re.MULTILINE)
+    assets = ADDRESS.findall(page.text)
+    assert any(asset.endswith(".js") for asset in assets)
+    for asset in assets:
+        assert client.get(asset).status_code == 200
+
+
+def test_the_schema_names_no_other_host(client: TestClient) -> None:
+    response = client.get("/openapi.json")
+    assert response.status_code == 200
+    assert "://" not in response.text
+
+
+def _examples(app: FastAPI) -> list[tuple[str, Any]]:
+    schema = app.openapi()
+    found = []
+    for path, item in schema["paths"].items():
+        for operation in item.values():
+            for media in operation.get("requestBody", {}).get("content", {}).values():
+                body = schema["components"]["schemas"][media["schema"]["$ref"].rsplit("/", 1)[-1]]
+                examples = [
+                    *body.get("examples", []),
+                    *(entry["value"] for entry in media.get("examples", {}).values()),
+                ]
+                examples += [part["example"] for part in (body, media) if "example" in part]
+                found += [(path, example) for example in examples]
+    return found
+
+
+def test_every_example_in_the_documentation_works(house: House) -> None:
+    examples = _examples(house.app)
+    assert {path for path, _ in examples} == {"/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score"}
+    for path, example in examples:
+        response = house.client.post(path, json=example)
+        assert response.status_code == 200, (path, example, response.text)
+
+
+def test_every_error_in_the_documentation_has_the_real_body(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    responses = schema["paths"]["/v1/rerank"]["post"]["responses"]
+    for status in ("400", "401", "404", "413", "429", "500", "503", "504"):
+        assert responses[status]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
