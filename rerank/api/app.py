@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -41,12 +42,28 @@ def build_app(open_services: OpenServices, *, keys: Sequence[str], max_body_byte
         lifespan=lifespan,
         # a client that names no content type means JSON
         strict_content_type=False,
+        redirect_slashes=False,
     )
     for router in (vllm.router, models.router, status.router):
         app.include_router(router)
     add_error_handlers(app)
+    _drop_unused_status(app)
     # the last one added is the first to see a request
     app.add_middleware(RequireKey, keys=keys)
     app.add_middleware(LimitBody, max_bytes=max_body_bytes)
     app.add_middleware(RequestContext)
     return app
+
+
+def _drop_unused_status(app: FastAPI) -> None:
+    """FastAPI documents a 422 for every body; this server answers 400."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = generate()
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -6,7 +6,6 @@ import hmac
 from collections.abc import Sequence
 from urllib.parse import parse_qs
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rerank.api.errors import error_response
@@ -55,11 +54,17 @@ def is_public(path: str) -> bool:
 
 def presented_key(scope: Scope) -> str:
     """The key a request brings: `Authorization: Bearer key` in any case, the bare key, or `?access_token=key`."""
-    header = Headers(scope=scope).get("authorization", "").strip()
-    scheme, _, rest = header.partition(" ")
-    if scheme.lower() == "bearer":
-        return rest.strip()
-    if header:
-        return header
+    raw = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    scheme, _, rest = _decoded(raw).strip().partition(" ")
+    if key := rest.strip() if scheme.lower() == "bearer" else f"{scheme} {rest}".strip():
+        return key
     query_string: bytes = scope.get("query_string", b"")
     return parse_qs(query_string.decode("latin-1")).get("access_token", [""])[0]
+
+
+def _decoded(header: bytes) -> str:
+    """Clients send a key that is not ASCII as UTF-8 or, as HTTP once said, as Latin-1."""
+    try:
+        return header.decode()
+    except UnicodeDecodeError:
+        return header.decode("latin-1")

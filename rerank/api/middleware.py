@@ -35,6 +35,8 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # a slash at the end is as good as none; a redirect would lose the body of a POST
+        scope["path"] = scope["path"].rstrip("/") or "/"
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
         token = request_id_var.set(request_id)

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from rerank.core import Activation, Pair, RawScore, Truncation
 from rerank.scheduling.worker import DeviceWorker
-from rerank.scorers.base import Scorer
+from rerank.scorers.base import Encoded, Scorer
 
 
 class Backend(Protocol):
@@ -53,8 +53,20 @@ class LocalBackend:
     async def score(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[RawScore]:
         """See ``Backend.score``."""
         loop = asyncio.get_running_loop()
-        encode = partial(contextvars.copy_context().run, self._scorer.encode, pairs, truncation, instruction)
-        encoded = await loop.run_in_executor(self._tokenisers, encode)
-        job = self._worker.submit(self._scorer, encoded)
+        encode = partial(contextvars.copy_context().run, self._encode, pairs, truncation, instruction)
+        distinct, places = await loop.run_in_executor(self._tokenisers, encode)
+        job = self._worker.submit(self._scorer, distinct)
         logits = await asyncio.wrap_future(job.future)
-        return [RawScore(logit, pair.tokens) for logit, pair in zip(logits, encoded, strict=True)]
+        return [RawScore(logits[place], distinct[place].tokens) for place in places]
+
+    def _encode(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
+    ) -> tuple[list[Encoded], list[int]]:
+        """The distinct pairs as tokens, and for each pair its place among them.
+
+        Equal pairs are scored once: it saves work, and in one batch two equal rows may differ in the last bit, which
+        would break a tie the wrong way.
+        """
+        encoded = self._scorer.encode(pairs, truncation, instruction)
+        place_of = {pair: place for place, pair in enumerate(dict.fromkeys(encoded))}
+        return list(place_of), [place_of[pair] for pair in encoded]

@@ -10,7 +10,7 @@ from rerank.errors import InvalidRequest
 
 
 class Encoded(Protocol):
-    """A pair as tokens; what is inside is the scorer's own business."""
+    """A pair as tokens, hashable, equal for equal tokens; what is inside is the scorer's own business."""
 
     @property
     def tokens(self) -> int:
@@ -52,6 +52,8 @@ def pair_limit(truncation: Truncation, max_length: int) -> int:
     asked = truncation.max_tokens
     if asked is None or asked == -1:
         return max_length
+    if asked == 0:
+        raise InvalidRequest("truncate_prompt_tokens leaves no room for a pair", param="truncate_prompt_tokens")
     if asked > max_length:
         raise InvalidRequest(
             f"truncate_prompt_tokens value is greater than max_model_len ({max_length}). "

@@ -68,8 +68,9 @@ def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) ->
 
 
 def _cut(document: Encoding, room: int, truncation: Truncation, index: int, limit: int) -> None:
-    if truncation.max_tokens_per_document is not None:
-        document.truncate(truncation.max_tokens_per_document)
+    allowed = truncation.max_tokens_per_document
+    if allowed is not None and allowed < len(document.ids):
+        document.truncate(allowed)
     tokens = len(document.ids)
     if tokens <= room:
         return

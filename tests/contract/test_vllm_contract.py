@@ -198,3 +198,10 @@ def test_a_request_id_becomes_the_answers_id(replay: Replay) -> None:
 
 def test_an_unknown_model_is_said_in_vllms_words(replay: Replay) -> None:
     assert replay("model_unknown").json()["error"]["message"].startswith("The model `nope` does not exist.")
+
+
+def test_ties_are_ties(replay: Replay) -> None:
+    results = replay("ties").json()["results"]
+
+    assert [result["index"] for result in results] == [0, 1, 2]
+    assert len({result["relevance_score"] for result in results}) == 1

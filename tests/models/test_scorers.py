@@ -228,3 +228,11 @@ def test_embedding_models_refuse_and_cut_by_document(tmp_path: Path) -> None:
         scorer.encode([Pair("a", "a"), Pair("a", "word " * 500)], Truncation(allowed=False), None)
     cut = scorer.encode([Pair("a", "word " * 500)], Truncation(max_tokens_per_document=5), None)
     assert cut[0].tokens == 3 + 5 + 2
+
+
+def test_a_document_limit_beyond_every_integer_is_no_limit(tmp_path: Path) -> None:
+    scorer = load(make_xlm_roberta(tmp_path / "reranker"))
+
+    assert scorer.encode(pairs_of(), Truncation(max_tokens_per_document=2**64), None) == scorer.encode(
+        pairs_of(), Truncation(), None
+    )

@@ -182,3 +182,27 @@ def test_no_key_in_an_answer(locked: TestClient) -> None:
         response = locked.post("/v1/rerank", json=BODY, headers=headers)
         assert KEY not in response.text
         assert KEY not in str(response.headers)
+
+
+@pytest.mark.parametrize("header", ["Bearer clé".encode(), "Bearer clé".encode("latin-1"), "bearer  clé ".encode()])
+def test_a_key_that_is_not_ascii_passes_in_either_encoding(open_house: OpenHouse, header: bytes) -> None:
+    client = open_house(keys=("clé",)).client
+
+    assert client.post("/v1/rerank", json=BODY, headers={b"Authorization": header}).status_code == 200
+
+
+def test_an_empty_bearer_does_not_hide_a_key_in_the_address(locked: TestClient) -> None:
+    answer = locked.post(f"/v1/rerank?access_token={KEY}", json=BODY, headers={"Authorization": "Bearer "})
+
+    assert answer.status_code == 200
+
+
+def test_a_slash_at_the_end_changes_nothing(locked: TestClient) -> None:
+    assert locked.post("/v1/rerank/", json=BODY).status_code == 401
+    assert locked.post(f"/v1/rerank/?access_token={KEY}", json=BODY).status_code == 200
+
+
+def test_no_status_is_documented_that_is_never_sent(locked: TestClient) -> None:
+    paths = locked.get("/openapi.json").json()["paths"]
+
+    assert not [path for path, ways in paths.items() for way in ways.values() if "422" in way["responses"]]

@@ -45,7 +45,7 @@ def test_two_requests_share_a_batch(open_house: OpenHouse) -> None:
 def test_a_short_request_does_not_wait_for_a_long_one_to_end(open_house: OpenHouse) -> None:
     scorer = GatedScorer()
     house = open_house(scorer, batch=BatchBudget(2, 16384))
-    long = house.rerank_meanwhile(documents=["a"] * 100)
+    long = house.rerank_meanwhile(documents=[f"a {number}" for number in range(100)])
     assert scorer.reached.wait(PATIENCE)
     short = house.rerank_meanwhile(documents=["b"])
     house.worker.wait_for_jobs(2)
@@ -53,7 +53,7 @@ def test_a_short_request_does_not_wait_for_a_long_one_to_end(open_house: OpenHou
     assert indices(short.result(PATIENCE)) == [0]
     assert len(indices(long.result(PATIENCE))) == 100
     assert scorer.batches == [2] * 50 + [1]
-    assert scorer.seen[:2] == [{"a"}, {"a", "b"}]
+    assert "b" in scorer.seen[1]
 
 
 def test_requests_that_come_together_load_the_model_once(open_house: OpenHouse) -> None:
@@ -85,7 +85,7 @@ def test_the_pairs_of_a_client_that_leaves_are_dropped(serve: Serve, access_log:
     scorer = GatedScorer()
     _, server = serve(scorer, batch=BatchBudget(2, 16384))
     with server.connect() as connection:
-        connection.sendall(request_bytes({"query": "q", "documents": ["a"] * 100}))
+        connection.sendall(request_bytes({"query": "q", "documents": [f"a {number}" for number in range(100)]}))
         assert scorer.reached.wait(PATIENCE)
     assert access_log.next_line().startswith("POST /v1/rerank 499 ")
     scorer.gate.set()

@@ -40,7 +40,7 @@ def _encodable(text: str) -> str:
 
 
 def _listed(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
+    return [value] if isinstance(value, str | dict) else value
 
 
 Name = Annotated[str, AfterValidator(_encodable)]
@@ -75,7 +75,7 @@ class ScoringBody(BaseModel):
         """These pairs, to be scored as the body says."""
         return ScoringRequest(
             pairs=tuple(pairs),
-            model=self.model or None,
+            model=(self.model or "").strip() or None,
             instruction=self.instruction or None,
             truncation=Truncation(self.truncate_prompt_tokens, self.max_tokens_per_doc or None, self.truncate),
             activated=self.use_activation,
