@@ -367,6 +367,13 @@ class TestMenu:
         assert command().status == 130
 
 
+def wait_for_bytes(staging: Path) -> None:
+    """Return once the first bytes of the weights are on disk: what was sent may still be on its way."""
+    deadline = time.monotonic() + 30
+    while not any(part.stat().st_size for part in staging.glob(f"{WEIGHTS}.*.part")):
+        assert time.monotonic() < deadline
+
+
 class TestProcess:
     def test_interrupted_then_resumed(
         self, hub: FakeHub, repository: FakeRepository, models: Path, tmp_path: Path
@@ -376,6 +383,7 @@ class TestProcess:
         weights.holding = True
         process = start(hub, tmp_path, NAME)
         assert weights.held.wait(30)
+        wait_for_bytes(models / ".incomplete" / "tiny-reranker")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
         assert process.returncode == 130
