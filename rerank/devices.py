@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,13 @@ class Device:
     precision: str
     """``fp32``, ``bf16`` or ``fp16``."""
     description: str
+    openvino: bool = False
+    """True where networks that can be converted run in OpenVINO instead of torch."""
+
+    @property
+    def is_cpu(self) -> bool:
+        """True without a GPU."""
+        return self.name == "cpu"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -30,15 +38,32 @@ class Device:
         return f"{self.name} ({self.description}, {self.precision})"
 
 
-def choose_device(requested: str = "auto", precision: str = "auto") -> Device:
+def choose_device(requested: str = "auto", precision: str = "auto", runtime: str = "auto") -> Device:
     """The device to run on. ``auto`` takes the first GPU, else the CPU; a device that is not there is an error.
 
-    Precision ``auto`` is fp32 on the CPU (half precision is emulated on many), bf16 on a GPU that has it, else fp16.
-    Raises SettingsError.
+    Precision ``auto`` is fp32 on the CPU, bf16 on a GPU that has it, else fp16. Runtime ``auto`` is OpenVINO on the
+    CPU where it is installed, else torch. Raises SettingsError.
     """
     name = _device_name(requested)
     chosen = precision if precision != "auto" else _native_precision(name)
-    return Device(name=name, precision=chosen, description=_describe(name))
+    return Device(
+        name=name, precision=chosen, description=_describe(name), openvino=_takes_openvino(name, chosen, runtime)
+    )
+
+
+def _takes_openvino(name: str, precision: str, runtime: str) -> bool:
+    if runtime == "torch":
+        return False
+    obstacle = None
+    if name != "cpu":
+        obstacle = f"it runs on the CPU, not on {name}"
+    elif precision == "fp16":
+        obstacle = "on the CPU it takes fp32 or bf16, not fp16"
+    elif importlib.util.find_spec("openvino") is None:
+        obstacle = "it is not installed"
+    if obstacle and runtime == "openvino":
+        raise SettingsError(f"MODEL_RUNTIME=openvino: {obstacle}")
+    return obstacle is None
 
 
 def _device_name(requested: str) -> str:

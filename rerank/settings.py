@@ -87,12 +87,17 @@ class Settings(BaseSettings):
         validation_alias=_named("rerank_model_precision", "model_precision"),
         description="auto is fp32 on a CPU, bf16 or fp16 on a GPU.",
     )
-    batch_size: int = Field(
-        default=32,
+    runtime: Literal["auto", "openvino", "torch"] = Field(
+        default="auto",
+        validation_alias=_named("rerank_model_runtime", "model_runtime"),
+        description="auto is OpenVINO on a CPU, torch on a GPU. A converted model is kept under models/.openvino.",
+    )
+    batch_size: int | None = Field(
+        default=None,
         ge=1,
         le=4096,
         validation_alias=_named("rerank_batch_size", "batch_size"),
-        description="Most pairs in one forward pass.",
+        description="Most pairs in one forward pass. Default: 8 on a CPU, where more only pads more, 64 on a GPU.",
     )
     batch_tokens: int = Field(
         default=16384,
@@ -151,7 +156,7 @@ class Settings(BaseSettings):
         description="Address of a Hugging Face Hub mirror, for example https://hf-mirror.com.",
     )
 
-    @field_validator("log_level", "log_format", "device", "precision", mode="before")
+    @field_validator("log_level", "log_format", "device", "precision", "runtime", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value

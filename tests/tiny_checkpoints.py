@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections import Counter
@@ -16,10 +17,15 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertModel,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
     PretrainedConfig,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3ForSequenceClassification,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
@@ -143,8 +149,47 @@ def make_bert(folder: Path, positions: int = 128, *, seed: int = 0, activation: 
     return folder
 
 
-def make_qwen3(folder: Path, *, seed: int = 0, tied: bool = True, positions: int = 512) -> Path:
-    """A causal Qwen3 with the special tokens and the prompt of Qwen3-Reranker as its chat template, in ``folder``."""
+def make_qwen3(
+    folder: Path, *, seed: int = 0, tied: bool = True, positions: int = 512, converted: bool = False
+) -> Path:
+    """A Qwen3 with the special tokens and the prompt of Qwen3-Reranker as its chat template, in ``folder``.
+
+    Causal, or ``converted`` to a classifier with one label.
+    """
+    config = Qwen3Config(**_save_qwen_tokenizer(folder, positions), head_dim=16, tie_word_embeddings=tied)
+    config.num_labels = 1
+    _save(Qwen3ForSequenceClassification if converted else Qwen3ForCausalLM, config, folder, seed)
+    return folder
+
+
+def make_qwen2(folder: Path, *, seed: int = 0) -> Path:
+    """A causal Qwen2 with a prompt of its own, as mxbai-rerank-v2 is one: no family of ours scores it."""
+    config = Qwen2Config(**_save_qwen_tokenizer(folder, 512))
+    _save(Qwen2ForCausalLM, config, folder, seed)
+    return folder
+
+
+def make_modernbert(folder: Path, *, seed: int = 0) -> Path:
+    """A ModernBERT reranker, as gte-reranker-modernbert-base is one: no family of ours scores it."""
+    make_bert(folder, seed=seed)
+    vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
+    config = ModernBertConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        pad_token_id=0,
+        initializer_range=0.5,
+    )
+    config.num_labels = 1
+    _save(ModernBertForSequenceClassification, config, folder, seed)
+    return folder
+
+
+def _save_qwen_tokenizer(folder: Path, positions: int) -> dict[str, Any]:
+    """Write the tokenizer; the arguments that a configuration of any Qwen around it shares."""
     tokenizer = _byte_level_tokenizer()
     fast: Any = PreTrainedTokenizerFast
     fast(
@@ -155,22 +200,18 @@ def make_qwen3(folder: Path, *, seed: int = 0, tied: bool = True, positions: int
         padding_side="left",
         chat_template=_QWEN3_TEMPLATE,
     ).save_pretrained(folder)
-    config = Qwen3Config(
-        vocab_size=tokenizer.get_vocab_size(),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        intermediate_size=64,
-        max_position_embeddings=positions,
-        tie_word_embeddings=tied,
-        initializer_range=0.2,
-        pad_token_id=tokenizer.token_to_id("<|endoftext|>"),
-        eos_token_id=tokenizer.token_to_id("<|im_end|>"),
-    )
-    _save(Qwen3ForCausalLM, config, folder, seed)
-    return folder
+    return {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": positions,
+        "initializer_range": 0.2,
+        "pad_token_id": tokenizer.token_to_id("<|endoftext|>"),
+        "eos_token_id": tokenizer.token_to_id("<|im_end|>"),
+    }
 
 
 def make_embedding_model(folder: Path, *, seed: int = 0) -> Path:

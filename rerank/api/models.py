@@ -49,6 +49,10 @@ class ModelInfo(BaseModel):
     """True if the weights are on disk."""
     family: Family | None
     """How it scores; null as long as nothing on disk says."""
+    device: str | None = None
+    """Where it runs; null as long as it is not in memory."""
+    runtime: str | None = None
+    """What runs it: library, precision, kernel; null as long as it is not in memory."""
 
 
 class ModelList(BaseModel):
@@ -80,7 +84,12 @@ def _info(services: Services, card: ModelCard) -> ModelInfo:
     loaded = {model.card.id: model for model in services.registry.loaded()}.get(card.id)
     on_disk = _on_disk(services, card)
     if loaded:
-        on_disk |= {"max_model_len": loaded.backend.max_length, "family": loaded.family}
+        on_disk |= {
+            "max_model_len": loaded.backend.max_length,
+            "family": loaded.family,
+            "device": loaded.device,
+            "runtime": loaded.runtime,
+        }
     return ModelInfo(
         id=card.id,
         created=services.started,

@@ -19,6 +19,8 @@ class Status(BaseModel):
     loaded_models: list[str]
     supported_models: list[str]
     device: str
+    runtimes: dict[str, str]
+    """For each model in memory: where and with what it runs."""
     version: str
 
 
@@ -48,6 +50,7 @@ async def root(services: Running) -> Status:
         loaded_models=[model.card.id for model in services.registry.loaded()],
         supported_models=[card.id for card in cards],
         device=services.device,
+        runtimes={model.card.id: f"{model.runtime} on {model.device}" for model in services.registry.loaded()},
         version=rerank.__version__,
     )
 

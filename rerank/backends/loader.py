@@ -15,9 +15,9 @@ from rerank.catalog import hub
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import check_sha256, read_checkpoint
-from rerank.devices import Device
 from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
 from rerank.scheduling.worker import DeviceWorker
+from rerank.scorers.base import Placement
 from rerank.scorers.load import load_scorer
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ class LoadedModel:
     backend: Backend
     family: Family
     device: str
+    runtime: str
+    """What runs the network: library, precision, kernel."""
     load_seconds: float
 
 
@@ -43,18 +45,16 @@ class LocalLoader:
     def __init__(
         self,
         catalog: Catalog,
-        device: Device,
+        placement: Placement,
         worker: DeviceWorker,
         tokenisers: Executor,
         *,
-        max_length: int | None = None,
         endpoint: str | None = None,
     ) -> None:
         self._catalog = catalog
-        self._device = device
+        self._placement = placement
         self._worker = worker
         self._tokenisers = tokenisers
-        self._max_length = max_length
         self._endpoint = endpoint
         # two loads at once would need the memory of both copies; downloads may overlap
         self._one_at_a_time = threading.Lock()
@@ -73,15 +73,19 @@ class LocalLoader:
             check_sha256(folder / "model.safetensors", card.sha256)
         with self._one_at_a_time:
             started = time.monotonic()
-            logger.info("loading %s (%.0f MB) on %s", card.id, checkpoint.weight_bytes / 1e6, self._device)
-            scorer = load_scorer(checkpoint, card, self._device, self._max_length)
+            device = self._placement.device
+            logger.info("loading %s (%.0f MB) on %s", card.id, checkpoint.weight_bytes / 1e6, device)
+            scorer = load_scorer(checkpoint, card, self._placement)
             seconds = time.monotonic() - started
-        logger.info("%s is ready after %.1f s, %d tokens a pair", card.id, seconds, scorer.max_length)
+        logger.info(
+            "%s is ready after %.1f s: %s, %d tokens a pair", card.id, seconds, scorer.runtime, scorer.max_length
+        )
         return LoadedModel(
             card=card,
             backend=LocalBackend(scorer, self._worker, self._tokenisers),
             family=card.family or checkpoint.family,
-            device=str(self._device),
+            device=device.name,
+            runtime=scorer.runtime,
             load_seconds=seconds,
         )
 

@@ -23,7 +23,7 @@ class Family(StrEnum):
     """How a checkpoint turns a pair into a score."""
 
     CROSS_ENCODER = "cross-encoder"
-    """Query and document are read together; a head gives one logit."""
+    """Query and document are read together; a head gives one logit, or a language model is asked yes or no."""
     BI_ENCODER = "bi-encoder"
     """Query and document are embedded apart; the score is their cosine."""
 
@@ -45,6 +45,10 @@ class ModelCard:
     """None lets the checkpoint's ``config.json`` decide."""
     max_length: int | None = None
     """Tokens of a pair; None means what the checkpoint supports."""
+    instruction: str | None = None
+    """What to look for, where a request does not say; for models that take an instruction."""
+    special_tokens_in_text: bool = False
+    """True reads ``<|im_end|>`` in a user's text as the special token, as the reference does: it can forge a prompt."""
     sha256: str | None = None
     """Expected hash of ``model.safetensors``; a mismatch refuses the load."""
     download_bytes: int | None = None
@@ -66,7 +70,7 @@ EMBEDDED = ModelCard(
     languages="English only; comes with the server",
 )
 
-# Sizes follow from the published configurations: parameters x 4 bytes (fp32).
+# Sizes follow from the published configurations: parameters x 4 bytes (fp32), for Qwen3 x 2 (bf16).
 BUILT_IN: tuple[ModelCard, ...] = (
     ModelCard(
         id="BAAI/bge-reranker-base",
@@ -90,6 +94,27 @@ BUILT_IN: tuple[ModelCard, ...] = (
         download_bytes=2_290_000_000,
         languages="100+ languages",
     ),
+    ModelCard(
+        id="Qwen/Qwen3-Reranker-0.6B",
+        repo="Qwen/Qwen3-Reranker-0.6B",
+        max_length=8192,
+        download_bytes=1_200_000_000,
+        languages="100+ languages; takes an instruction",
+    ),
+    ModelCard(
+        id="Qwen/Qwen3-Reranker-4B",
+        repo="Qwen/Qwen3-Reranker-4B",
+        max_length=8192,
+        download_bytes=8_100_000_000,
+        languages="100+ languages; takes an instruction; for a GPU",
+    ),
+    ModelCard(
+        id="Qwen/Qwen3-Reranker-8B",
+        repo="Qwen/Qwen3-Reranker-8B",
+        max_length=8192,
+        download_bytes=16_400_000_000,
+        languages="100+ languages; takes an instruction; for a GPU",
+    ),
     EMBEDDED,
 )
 
@@ -108,6 +133,8 @@ class _CardInFile(BaseModel):
     path: Path | None = None
     family: Family | None = None
     max_length: int | None = Field(default=None, ge=8, le=1_000_000)
+    instruction: _Name | None = None
+    special_tokens_in_text: bool = False
     sha256: Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")] | None = None
 
     @model_validator(mode="after")
@@ -163,6 +190,8 @@ def _card(entry: _CardInFile, folder: Path) -> ModelCard:
         path=(folder / entry.path).resolve() if entry.path else None,
         family=entry.family,
         max_length=entry.max_length,
+        instruction=entry.instruction,
+        special_tokens_in_text=entry.special_tokens_in_text,
         sha256=entry.sha256,
     )
 

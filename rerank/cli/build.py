@@ -25,33 +25,37 @@ from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
 from rerank.scheduling.line import BatchBudget
 from rerank.scheduling.worker import DeviceWorker
+from rerank.scorers.base import Placement
 from rerank.settings import Settings
 from rerank.telemetry import configure_logging
 
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 10
+_PAIRS_ON = {True: 8, False: 64}
+"""Pairs a batch where the operator does not say, on a CPU or not."""
 
 
 def app_from_settings(settings: Settings) -> FastAPI:
     """The application as the settings describe it. Raises SettingsError before anything is started."""
     configure_logging(settings.log_level, settings.log_format)
     catalog = Catalog.open(settings.models_dir, settings.models_file)
-    device = choose_device(settings.device, settings.precision)
+    device = choose_device(settings.device, settings.precision, settings.runtime)
     default = catalog.choose_default(settings.default_model)
     preloaded = [catalog.operator_choice(name) for name in settings.preloaded_models]
     _announce(catalog, device, default)
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
-        worker = DeviceWorker(device.name, BatchBudget(settings.batch_size, settings.batch_tokens))
+        worker = DeviceWorker(
+            device.name, BatchBudget(settings.batch_size or _PAIRS_ON[device.is_cpu], settings.batch_tokens)
+        )
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="tokenise") as tokenisers:
             loader = LocalLoader(
                 catalog,
-                device,
+                Placement(device, settings.models_dir / ".openvino", settings.max_seq_length),
                 worker,
                 tokenisers,
-                max_length=settings.max_seq_length,
                 endpoint=settings.hf_endpoint,
             )
             registry = Registry(loader)

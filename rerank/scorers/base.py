@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from rerank.core import Activation, Pair, Truncation
+from rerank.devices import Device
 from rerank.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where and how a model is to run."""
+
+    device: Device
+    converted: Path
+    """Folder for networks converted to OpenVINO."""
+    max_length: int | None = None
+    """Tokens of a pair; replaces the card's."""
 
 
 class Encoded(Protocol):
@@ -32,6 +46,11 @@ class Scorer(Protocol):
     @property
     def activation(self) -> Activation:
         """How this model's raw logits become relevance."""
+        ...
+
+    @property
+    def runtime(self) -> str:
+        """What runs the network, for people: library, precision, kernel."""
         ...
 
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[Any]:

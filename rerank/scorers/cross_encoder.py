@@ -1,4 +1,4 @@
-"""Cross-encoders through sentence-transformers: query and document in one sequence, one logit out."""
+"""Whatever sentence-transformers' CrossEncoder loads and no family of ours scores, run by sentence-transformers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any
 import torch
 from sentence_transformers import CrossEncoder
 
-from rerank.core import Activation, Pair, Truncation
+from rerank.core import Pair, Truncation
 from rerank.errors import WeightsBroken
 from rerank.scorers.base import Scorer, pair_limit
 from rerank.scorers.padding import pad
+from rerank.scorers.pretrained import activation_named
 from rerank.scorers.tokens import TokenIds, encode_pairs, private_copy
+
+RUNTIME = "torch, padded, through sentence-transformers"
 
 
 def cross_encoder_scorer(model: CrossEncoder, max_length: int) -> Scorer:
@@ -36,14 +39,6 @@ def _reads_plain_pairs(model: CrossEncoder) -> bool:
     )
 
 
-def _activation(model: CrossEncoder) -> Activation:
-    """The checkpoint's own activation, which sentence-transformers reads from its configuration."""
-    name = type(model.activation_fn).__name__
-    if name not in ("Sigmoid", "Identity"):
-        raise WeightsBroken(f"the checkpoint asks for the activation {name}; Sigmoid and Identity are supported")
-    return Activation(name.lower())
-
-
 def _logits(model: CrossEncoder, features: dict[str, Any]) -> list[float]:
     logits: list[float] = model(features)["scores"].float().reshape(-1).tolist()
     return logits
@@ -54,7 +49,8 @@ class PlainPairScorer:
 
     def __init__(self, model: CrossEncoder, max_length: int) -> None:
         self.max_length = max_length
-        self.activation = _activation(model)
+        self.activation = activation_named(type(model.activation_fn).__name__)
+        self.runtime = RUNTIME
         self._model = model.eval()
         self._tokenizer = private_copy(model.tokenizer)
 
@@ -66,7 +62,14 @@ class PlainPairScorer:
     @torch.inference_mode()
     def score(self, batch: Sequence[TokenIds]) -> list[float]:
         """See ``Scorer.score``."""
-        return _logits(self._model, dict(pad(batch, self._model.tokenizer, str(self._model.device))))
+        tokenizer = self._model.tokenizer
+        tensors = pad(
+            batch,
+            tokenizer.pad_token_id or 0,
+            segments="token_type_ids" in tokenizer.model_input_names,
+            left=tokenizer.padding_side == "left",
+        )
+        return _logits(self._model, {name: tensor.to(self._model.device) for name, tensor in tensors.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ class PromptedPairScorer:
 
     def __init__(self, model: CrossEncoder, max_length: int) -> None:
         self.max_length = max_length
-        self.activation = _activation(model)
+        self.activation = activation_named(type(model.activation_fn).__name__)
+        self.runtime = RUNTIME
         model.max_seq_length = max_length
         self._model = model.eval()
         self._tokenizer = private_copy(model.tokenizer)

@@ -26,6 +26,7 @@ class WordOverlapScorer:
     """Logit = 4 x (share of the query's words that the document holds) - 2. One word is one token."""
 
     activation = Activation.SIGMOID
+    runtime = "none"
 
     def __init__(self, max_length: int = 512) -> None:
         self.max_length = max_length

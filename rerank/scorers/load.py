@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from safetensors import safe_open
-from transformers.utils import logging as transformers_logging
 
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Pair, Truncation
-from rerank.devices import Device
 from rerank.errors import WeightsBroken
-from rerank.scorers.base import Scorer
+from rerank.runtimes.base import MakeNetwork, Runtime
+from rerank.runtimes.torch_padded import TorchRuntime
+from rerank.scorers.base import Placement, Scorer
 
 logger = logging.getLogger(__name__)
 
 
-def load_scorer(checkpoint: Checkpoint, card: ModelCard, device: Device, max_length: int | None) -> Scorer:
+def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     """Load the weights onto the device and score one pair, so that a model that cannot score is never called loaded.
 
-    ``max_length`` replaces the card's; neither goes past what the checkpoint can read. Raises WeightsBroken.
+    Raises WeightsBroken.
     """
+    # importing transformers takes seconds, so everything that does waits for the first load
+    from transformers.utils import logging as transformers_logging
+
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        family = card.family or checkpoint.family
-        scorer = _LOADERS[family](checkpoint, device, max_length or card.max_length)
+        scorer = _family_loader(checkpoint, card)(checkpoint, card, placement)
         _check_scores(scorer)
     except WeightsBroken:
         raise
@@ -38,44 +41,99 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, device: Device, max_len
     return scorer
 
 
-def _load_cross_encoder(checkpoint: Checkpoint, device: Device, max_length: int | None) -> Scorer:
-    # importing sentence-transformers takes seconds, so it waits for the first load
+LoadFamily = Callable[[Checkpoint, ModelCard, Placement], Scorer]
+
+
+def _family_loader(checkpoint: Checkpoint, card: ModelCard) -> LoadFamily:
+    """A family of ours where one scores the checkpoint, else sentence-transformers."""
+    from rerank.scorers.encoder import is_encoder_checkpoint
+    from rerank.scorers.yes_no import is_yes_no_checkpoint
+
+    family = card.family or checkpoint.family
+    if family is Family.BI_ENCODER:
+        return _load_bi_encoder
+    if is_encoder_checkpoint(checkpoint.folder):
+        return _load_encoder
+    if is_yes_no_checkpoint(checkpoint.folder):
+        return _load_yes_no
+    return _load_through_sentence_transformers
+
+
+def _load_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
+    from rerank.scorers.encoder import EncoderScorer, encoder_inputs, encoder_network
+    from rerank.scorers.pretrained import tokenizer_length
+
+    runtime = _open_runtime(
+        lambda: encoder_network(checkpoint), encoder_inputs(checkpoint.folder), checkpoint, placement
+    )
+    return EncoderScorer(checkpoint, runtime, _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder)))
+
+
+def _load_yes_no(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
+    from rerank.scorers.pretrained import tokenizer_length
+    from rerank.scorers.yes_no import YesNoScorer
+
+    length = _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder))
+    return YesNoScorer(checkpoint, card, placement.device, length)
+
+
+def _load_bi_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
+    from sentence_transformers import SentenceTransformer
+
+    from rerank.scorers.bi_encoder import BiEncoderScorer, SentenceVector, embedding_inputs
+
+    model = SentenceTransformer(
+        str(checkpoint.folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+    ).float()
+    length = _fit(card, placement, checkpoint, model.max_seq_length)
+    runtime = _open_runtime(lambda: SentenceVector(model), embedding_inputs(model), checkpoint, placement)
+    return BiEncoderScorer(model, runtime, length)
+
+
+def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     from sentence_transformers import CrossEncoder
 
     from rerank.scorers.cross_encoder import cross_encoder_scorer
 
     model = CrossEncoder(
         str(checkpoint.folder),
-        device=device.name,
+        device=placement.device.name,
         local_files_only=True,
-        model_kwargs={"dtype": device.dtype, "use_safetensors": True},
+        model_kwargs={"dtype": placement.device.dtype, "use_safetensors": True},
     )
     _refuse_random_head(model.transformers_model, checkpoint)
-    return cross_encoder_scorer(model, _fit(max_length, model.max_seq_length, checkpoint.max_positions))
+    return cross_encoder_scorer(model, _fit(card, placement, checkpoint, model.max_seq_length))
 
 
-def _load_bi_encoder(checkpoint: Checkpoint, device: Device, max_length: int | None) -> Scorer:
-    from sentence_transformers import SentenceTransformer
+def _open_runtime(
+    make_network: MakeNetwork, inputs: Sequence[str], checkpoint: Checkpoint, placement: Placement
+) -> Runtime:
+    """OpenVINO where the device takes it and can convert the network, else torch; the log says which and why."""
+    if not placement.device.openvino:
+        return TorchRuntime(make_network(), placement.device)
+    from rerank.runtimes.openvino_cpu import OpenVinoRuntime
 
-    from rerank.scorers.bi_encoder import BiEncoderScorer
+    precision = placement.device.precision
+    try:
+        return OpenVinoRuntime(make_network, inputs, checkpoint.weight_files, precision, placement.converted)
+    except WeightsBroken:
+        raise
+    except Exception as error:
+        # the converter knows most networks, not all, and its errors have no common class
+        logger.warning(
+            "%s runs in plain torch, which is slower: OpenVINO cannot convert it (%s)",
+            checkpoint.folder.name,
+            _first_line(error, checkpoint),
+        )
+        return TorchRuntime(make_network(), placement.device)
 
-    model = SentenceTransformer(
-        str(checkpoint.folder),
-        device=device.name,
-        local_files_only=True,
-        model_kwargs={"dtype": device.dtype, "use_safetensors": True},
-    )
-    return BiEncoderScorer(model, _fit(max_length, model.max_seq_length, checkpoint.max_positions))
 
-
-_LOADERS = {Family.CROSS_ENCODER: _load_cross_encoder, Family.BI_ENCODER: _load_bi_encoder}
-
-
-def _fit(asked: int | None, tokenizer_length: int | None, positions: int | None) -> int:
+def _fit(card: ModelCard, placement: Placement, checkpoint: Checkpoint, tokenizer_tokens: int | None) -> int:
     """Tokens of a pair: what was asked for, else the tokenizer's length, never more than there are positions."""
+    positions = checkpoint.max_positions
     # tokenizers that know no limit say so with an enormous number
-    own = tokenizer_length if tokenizer_length is not None and tokenizer_length < 10**9 else None
-    wanted = asked or own or positions or 512
+    own = tokenizer_tokens if tokenizer_tokens is not None and tokenizer_tokens < 10**9 else None
+    wanted = placement.max_length or card.max_length or own or positions or 512
     return min(wanted, positions) if positions else wanted
 
 
@@ -96,9 +154,11 @@ def _refuse_random_head(model: Any, checkpoint: Checkpoint) -> None:
 
 
 def _check_scores(scorer: Scorer) -> None:
-    logits = scorer.score(scorer.encode([Pair("warm", "up")], Truncation(), None))
-    if len(logits) != 1 or not math.isfinite(logits[0]):
-        raise WeightsBroken(f"the model answered {logits} for one pair instead of one finite number")
+    # two pairs, so that a path for several pairs of one query is tried too
+    pairs = [Pair("warm", "up"), Pair("warm", "up and running")]
+    logits = scorer.score(scorer.encode(pairs, Truncation(), None))
+    if len(logits) != len(pairs) or not all(math.isfinite(logit) for logit in logits):
+        raise WeightsBroken(f"the model answered {logits} for two pairs instead of two finite numbers")
 
 
 def _first_line(error: Exception, checkpoint: Checkpoint) -> str:

@@ -50,7 +50,7 @@ def without_documents(exchange: Exchange) -> None:
 
 def cards_say_more(exchange: Exchange) -> None:
     for card in exchange["response"]["data"]:
-        card |= {"loaded": "bool", "local": "bool", "family": "str"}
+        card |= {"loaded": "bool", "local": "bool", "family": "str", "device": "str", "runtime": "str"}
 
 
 DEPARTURES: dict[str, tuple[str, Depart]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,16 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Activation, Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import InvalidRequest, WeightsBroken
-from rerank.scorers.base import Scorer
+from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
-from tests.tiny_checkpoints import make_bert, make_embedding_model, make_qwen3, make_xlm_roberta
+from tests.tiny_checkpoints import (
+    make_bert,
+    make_embedding_model,
+    make_modernbert,
+    make_qwen2,
+    make_qwen3,
+    make_xlm_roberta,
+)
 
 QUERY = "what is machine learning?"
 DOCUMENTS = [
@@ -35,8 +42,9 @@ DOCUMENTS = [
 ]
 
 
-def load(folder: Path, max_length: int | None = None, card: ModelCard | None = None) -> Scorer:
-    return load_scorer(read_checkpoint(folder), card or ModelCard(id=folder.name), choose_device("cpu"), max_length)
+def load(folder: Path, max_length: int | None = None, card: ModelCard | None = None, runtime: str = "torch") -> Scorer:
+    placement = Placement(choose_device("cpu", "fp32", runtime), folder.parent / ".openvino", max_length)
+    return load_scorer(read_checkpoint(folder), card or ModelCard(id=folder.name), placement)
 
 
 def logits(
@@ -52,7 +60,10 @@ def reference(folder: Path, pairs: Sequence[Pair], **options: Any) -> list[float
     return scores
 
 
-@pytest.fixture(scope="module", params=[make_xlm_roberta, make_bert, make_qwen3], ids=["xlm-roberta", "bert", "qwen3"])
+MAKERS = [make_xlm_roberta, make_bert, make_qwen3, make_modernbert, make_qwen2]
+
+
+@pytest.fixture(scope="module", params=MAKERS, ids=[maker.__name__.removeprefix("make_") for maker in MAKERS])
 def cross_encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = request.param(tmp_path_factory.mktemp("checkpoint") / "reranker")
     return folder
@@ -66,14 +77,20 @@ def pairs_of(query: str = QUERY) -> list[Pair]:
     return [Pair(query, document) for document in DOCUMENTS]
 
 
-def test_scores_equal_cross_encoder_predict(cross_encoder: Path) -> None:
+@pytest.fixture(params=["torch", "auto"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
+    return chosen
+
+
+def test_scores_equal_cross_encoder_predict(cross_encoder: Path, runtime: str) -> None:
     expected = reference(cross_encoder, pairs_of())
 
-    assert logits(load(cross_encoder), pairs_of()) == pytest.approx(expected, abs=1e-4)
+    assert logits(load(cross_encoder, runtime=runtime), pairs_of()) == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_pair_scores_the_same_alone_in_any_order_and_beside_any_neighbour(cross_encoder: Path) -> None:
-    scorer, pairs = load(cross_encoder), pairs_of()
+def test_a_pair_scores_the_same_alone_in_any_order_and_beside_any_neighbour(cross_encoder: Path, runtime: str) -> None:
+    scorer, pairs = load(cross_encoder, runtime=runtime), pairs_of()
     alone = {pair: logits(scorer, [pair])[0] for pair in pairs}
 
     shuffled = random.Random(0).sample(pairs * 2, 2 * len(pairs))
@@ -145,8 +162,9 @@ def test_the_checkpoints_own_activation_is_reported(tmp_path: Path) -> None:
         load(other)
 
 
-def test_a_prompt_template_gets_the_instruction(tmp_path: Path) -> None:
-    folder = make_qwen3(tmp_path / "reranker")
+@pytest.mark.parametrize("make", [make_qwen3, make_qwen2])
+def test_the_prompt_gets_the_instruction(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    folder = make(tmp_path / "reranker")
     expected = reference(folder, pairs_of(), prompt="find bears")
 
     assert logits(load(folder), pairs_of(), instruction="find bears") == pytest.approx(expected, abs=1e-4)
@@ -204,18 +222,19 @@ def cosines(folder: Path, pairs: Sequence[Pair]) -> list[float]:
     return [float(query @ document) for query, document in zip(queries, documents, strict=True)]
 
 
-def test_an_embedding_model_scores_by_cosine(tmp_path: Path) -> None:
+def test_an_embedding_model_scores_by_cosine(tmp_path: Path, runtime: str) -> None:
     folder = make_embedding_model(tmp_path / "embeddings")
-    scorer = load(folder)
+    scorer = load(folder, runtime=runtime)
 
     assert scorer.activation is Activation.COSINE
     assert logits(scorer, pairs_of()) == pytest.approx(cosines(folder, pairs_of()), abs=1e-5)
 
 
-def test_the_embedded_model_scores_as_sentence_transformers_does() -> None:
+def test_the_embedded_model_scores_as_sentence_transformers_does(tmp_path: Path, runtime: str) -> None:
     folder = embedded_folder()
     assert folder is not None
-    scorer = load(folder, card=EMBEDDED)
+    placement = Placement(choose_device("cpu", "fp32", runtime), tmp_path / ".openvino")
+    scorer = load_scorer(read_checkpoint(folder), EMBEDDED, placement)
 
     assert scorer.max_length == 256
     assert logits(scorer, pairs_of()) == pytest.approx(cosines(folder, pairs_of()), abs=1e-5)

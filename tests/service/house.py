@@ -153,6 +153,7 @@ class House:
             LocalBackend(self.scorer, self.worker, self._tokenisers),
             Family.CROSS_ENCODER,
             "cpu",
+            runtime="none",
             load_seconds=0.0,
         )
 

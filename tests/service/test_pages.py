@@ -40,11 +40,15 @@ def test_the_server_at_a_glance(open_house: OpenHouse) -> None:
         "loaded_models": [],
         "supported_models": [MODEL.id, OTHER_MODEL.id, *(card.id for card in BUILT_IN)],
         "device": "cpu",
+        "runtimes": {},
         "version": rerank.__version__,
     }
     house.rerank(model=OTHER_MODEL.id)
     house.rerank()
-    assert house.client.get("/").json() == before | {"loaded_models": [OTHER_MODEL.id, MODEL.id]}
+    assert house.client.get("/").json() == before | {
+        "loaded_models": [OTHER_MODEL.id, MODEL.id],
+        "runtimes": {OTHER_MODEL.id: "none on cpu", MODEL.id: "none on cpu"},
+    }
 
 
 CARD_KEYS = ["id", "object", "created", "owned_by", "root", "parent", "max_model_len", "permission"]
@@ -57,7 +61,7 @@ def test_models(open_house: OpenHouse) -> None:
     assert body["data"][0]["id"] == MODEL.id
     assert {card["id"] for card in body["data"]} == {MODEL.id, OTHER_MODEL.id, *(card.id for card in BUILT_IN)}
     for card in body["data"]:
-        assert list(card) == [*CARD_KEYS, "loaded", "local", "family"]
+        assert list(card) == [*CARD_KEYS, "loaded", "local", "family", "device", "runtime"]
         assert (card["object"], card["created"]) == ("model", 1_700_000_000)
         assert card["permission"][0]["object"] == "model_permission"
 

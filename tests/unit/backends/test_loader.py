@@ -21,11 +21,12 @@ from rerank.devices import Device
 from rerank.errors import FetchFailure, ModelUnavailable, WeightsBroken, WeightsMissing
 from rerank.scheduling.line import BatchBudget
 from rerank.scheduling.worker import DeviceWorker
+from rerank.scorers.base import Placement
 from rerank.scorers.fake import WordOverlapScorer
 from tests.unit.catalog.folders import cut_short, write_checkpoint
 
 WAIT = 10.0
-DEVICE = Device(name="cpu", precision="fp32", description="of a test")
+PLACEMENT = Placement(Device(name="cpu", precision="fp32", description="of a test"), Path("nowhere"), 256)
 MINE = ModelCard(id="maker/mine", repo="maker/mine")
 
 Load = Callable[[ModelCard], LoadedModel]
@@ -35,13 +36,11 @@ class Scorers:
     """Stands for ``load_scorer``; notes what it was asked for."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[Checkpoint, ModelCard, Device, int | None]] = []
+        self.asked: list[tuple[Checkpoint, ModelCard, Placement]] = []
         self.error: Exception | None = None
 
-    def __call__(
-        self, checkpoint: Checkpoint, card: ModelCard, device: Device, max_length: int | None
-    ) -> WordOverlapScorer:
-        self.asked.append((checkpoint, card, device, max_length))
+    def __call__(self, checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> WordOverlapScorer:
+        self.asked.append((checkpoint, card, placement))
         if self.error:
             raise self.error
         return WordOverlapScorer()
@@ -105,7 +104,7 @@ def worker() -> Iterator[DeviceWorker]:
 
 @pytest.fixture
 def load(models: Path, scorers: Scorers, hub: Hub, worker: DeviceWorker, tokenisers: Executor) -> Load:
-    return LocalLoader(Catalog(models), DEVICE, worker, tokenisers, max_length=256, endpoint="https://mirror.test")
+    return LocalLoader(Catalog(models), PLACEMENT, worker, tokenisers, endpoint="https://mirror.test")
 
 
 def complaint(load: Load, card: ModelCard) -> str:
@@ -118,13 +117,13 @@ class TestLoading:
     def test_a_model_on_disk_is_not_fetched(self, load: Load, models: Path, scorers: Scorers, hub: Hub) -> None:
         folder = write_checkpoint(models / "mine")
         model = load(MINE)
-        assert (model.card, model.family, model.device) == (MINE, Family.CROSS_ENCODER, "cpu (of a test, fp32)")
+        assert (model.card, model.family, model.device) == (MINE, Family.CROSS_ENCODER, "cpu")
         assert model.backend.max_length == 512
         assert model.load_seconds >= 0
         assert hub.asked == []
         ((checkpoint, *others),) = scorers.asked
         assert checkpoint.folder == folder
-        assert others == [MINE, DEVICE, 256]
+        assert others == [MINE, PLACEMENT]
 
     def test_the_card_decides_the_family_before_the_checkpoint(self, load: Load, models: Path) -> None:
         write_checkpoint(models / "mine")

@@ -73,7 +73,7 @@ class House:
         self.loads.append(card.id)
         if not self.may_load.wait(WAIT):
             raise TimeoutError("nobody let the model load")
-        return LoadedModel(card, self.backend, Family.CROSS_ENCODER, "test", 0.0)
+        return LoadedModel(card, self.backend, Family.CROSS_ENCODER, "test", "none", 0.0)
 
     def gateway(self, max_documents: int = 8, timeout: float = WAIT) -> Gateway:
         default = DefaultModel(EMBEDDED, "nothing better is there")

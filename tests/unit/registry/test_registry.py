@@ -29,7 +29,7 @@ class NoBackend:
 
 
 def loaded(card: ModelCard) -> LoadedModel:
-    return LoadedModel(card, NoBackend(), Family.CROSS_ENCODER, "test", 0.0)
+    return LoadedModel(card, NoBackend(), Family.CROSS_ENCODER, "test", "none", 0.0)
 
 
 class Loader:

@@ -25,6 +25,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     "models_file": (("RERANK_MODELS_FILE",), "cards.toml", Path("cards.toml")),
     "device": (("RERANK_MODEL_DEVICE", "MODEL_DEVICE"), "CUDA:1", "cuda:1"),
     "precision": (("RERANK_MODEL_PRECISION", "MODEL_PRECISION"), "BF16", "bf16"),
+    "runtime": (("RERANK_MODEL_RUNTIME", "MODEL_RUNTIME"), "Torch", "torch"),
     "batch_size": (("RERANK_BATCH_SIZE", "BATCH_SIZE"), "7", 7),
     "batch_tokens": (("RERANK_BATCH_TOKENS", "BATCH_TOKENS"), "8", 8),
     "max_seq_length": (("RERANK_MAX_SEQ_LENGTH", "MAX_SEQ_LENGTH"), "256", 256),
@@ -38,6 +39,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     "hf_endpoint": (("RERANK_HF_ENDPOINT", "HF_ENDPOINT"), "https://hf-mirror.com", "https://hf-mirror.com"),
 }
 DEFAULTS: dict[str, object] = {
+    "runtime": "auto",
     "host": None,
     "port": 8000,
     "api_key": None,
@@ -47,7 +49,7 @@ DEFAULTS: dict[str, object] = {
     "models_file": Path("models.toml"),
     "device": "auto",
     "precision": "auto",
-    "batch_size": 32,
+    "batch_size": None,
     "batch_tokens": 16384,
     "max_seq_length": None,
     "max_documents": 5000,
@@ -235,9 +237,9 @@ class TestUnknownNames:
     def test_names_without_the_prefix_belong_to_others(
         self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
     ) -> None:
-        monkeypatch.setenv("BATCH_SIZES", "5")
+        monkeypatch.setenv("KEEP_ALIVES", "5")
         dot_env("OTHER_PROGRAM=1\n")
-        assert read_settings([]).batch_size == 32
+        assert read_settings([]).keep_alive == 75
 
     def test_on_the_command_line_they_end_the_program(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:

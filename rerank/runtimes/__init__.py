@@ -1,0 +1,1 @@
+"""Where tensors run: OpenVINO on a CPU, plain torch everywhere else."""

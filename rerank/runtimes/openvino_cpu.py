@@ -1,0 +1,120 @@
+"""OpenVINO on the CPU, converted from the torch module and kept on disk, so that the second start converts nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from rerank.runtimes.base import MakeNetwork, Tensors
+
+# OpenVINO's converter reports its use over the network through this package, unasked; where it cannot be imported,
+# nothing is reported
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+import openvino  # noqa: E402
+
+logger = logging.getLogger(__name__)
+
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+_MODEL = "model.xml"
+# raised whenever what is converted changes, so that no stale copy is taken for it
+_LAYOUT = 1
+
+
+def has_native_bf16() -> bool:
+    """True if the CPU multiplies bf16 by itself (avx512_bf16, amx), so that it is faster than fp32, not slower."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVinoRuntime:
+    """A network compiled for this CPU."""
+
+    device = "cpu"
+
+    def __init__(
+        self, make_network: MakeNetwork, inputs: Sequence[str], weights: Sequence[Path], precision: str, cache: Path
+    ) -> None:
+        """Take the converted network from ``cache``, or convert it and put it there.
+
+        ``weights`` are the files the network is made from: another content is another network.
+        """
+        folder = cache / _key(weights, inputs)
+        core = openvino.Core()
+        network = _kept(core, folder)
+        if network is None:
+            network = _convert(make_network(), inputs)
+            _keep(network, folder)
+        compiled = core.compile_model(
+            network, "CPU", {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        )
+        self._request = compiled.create_infer_request()
+        self.description = f"openvino {openvino.__version__.split('-')[0]} {precision}"
+
+    def __call__(self, tensors: Tensors) -> torch.Tensor:
+        """See ``Runtime``."""
+        outputs = self._request.infer({name: tensor.numpy() for name, tensor in tensors.items()})
+        # the buffer belongs to the request, which the next batch overwrites
+        return torch.from_numpy(outputs[0].copy())
+
+
+def _convert(network: torch.nn.Module, inputs: Sequence[str]) -> Any:
+    started = time.monotonic()
+    example = {name: torch.ones(2, 7, dtype=torch.long) for name in inputs}
+    with warnings.catch_warnings():
+        # tracing warns of every shape it looks at; the shapes stay dynamic, as the tests show
+        warnings.simplefilter("ignore")
+        converted = openvino.convert_model(network.eval(), example_input=example)
+    logger.info("converted for OpenVINO in %.1f s", time.monotonic() - started)
+    return converted
+
+
+def _kept(core: Any, folder: Path) -> Any | None:
+    """The network an earlier start converted; None if there is none that can be read."""
+    if not (folder / _MODEL).is_file():
+        return None
+    try:
+        return core.read_model(folder / _MODEL)
+    except RuntimeError as error:
+        logger.warning("the converted network in %s cannot be read and is made anew: %s", folder.name, error)
+        return None
+
+
+def _keep(network: Any, folder: Path) -> None:
+    """Write the network into ``folder``, whole or not at all. Where that fails, the next start converts again."""
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+    try:
+        unfinished.mkdir(parents=True)
+        openvino.save_model(network, unfinished / _MODEL, compress_to_fp16=False)
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    except (OSError, RuntimeError) as error:
+        logger.warning("the converted network cannot be kept for the next start: %s", error)
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _key(weights: Sequence[Path], inputs: Sequence[str]) -> str:
+    """Name of a converted network: everything its content depends on."""
+    facts: dict[str, Any] = {
+        "layout": _LAYOUT,
+        "inputs": list(inputs),
+        "versions": [openvino.__version__, torch.__version__, transformers.__version__],
+        "weights": [_sha256(file) for file in weights],
+        "config": [_sha256(file.parent / "config.json") for file in weights[:1]],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,92 @@
+"""What every family of ours reads from a checkpoint folder: tokenizer, activation, weights that are really there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from tokenizers import Tokenizer
+
+from rerank.catalog.checkpoint import Checkpoint
+from rerank.core import Activation
+from rerank.errors import WeightsBroken
+
+
+def open_tokenizer(folder: Path, *, special_tokens: bool = True) -> Tokenizer:
+    """The tokenizer exactly as ``tokenizer.json`` describes it, cutting and padding nothing.
+
+    Without ``special_tokens`` a text cannot name one: ``<|im_end|>`` is then six ordinary tokens or so.
+    """
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    if not special_tokens:
+        content["added_tokens"] = []
+    tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(content))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object, empty if there is no such file."""
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return content if isinstance(content, dict) else {}
+
+
+def tokenizer_length(folder: Path) -> int | None:
+    """``model_max_length`` of the tokenizer; None where it says that there is no limit."""
+    length = read_json(folder / "tokenizer_config.json").get("model_max_length")
+    # no limit is written as an enormous number
+    return int(length) if isinstance(length, int | float) and length < 10**9 else None
+
+
+def checkpoint_activation(folder: Path) -> Activation:
+    """The activation the checkpoint asks for, in the three places sentence-transformers looks; else sigmoid."""
+    config = read_json(folder / "config.json")
+    wanted = (
+        read_json(folder / "config_sentence_transformers.json").get("activation_fn")
+        or (config.get("sentence_transformers") or {}).get("activation_fn")
+        or config.get("sbert_ce_default_activation_function")
+        or "Sigmoid"
+    )
+    return activation_named(str(wanted).rsplit(".", 1)[-1])
+
+
+def activation_named(name: str) -> Activation:
+    """The activation of a torch module's class name. Raises WeightsBroken for one that is not known."""
+    if name not in ("Sigmoid", "Identity"):
+        raise WeightsBroken(f"the checkpoint asks for the activation {name}; Sigmoid and Identity are supported")
+    return Activation(name.lower())
+
+
+def read_tensor(checkpoint: Checkpoint, name: str) -> torch.Tensor:
+    """One weight in fp32, straight from the file. Raises WeightsBroken naming it if it is not there."""
+    for file in checkpoint.weight_files:
+        with safe_open(file, framework="pt") as tensors:
+            if name in tensors.keys():  # noqa: SIM118  the handle is no mapping
+                tensor: torch.Tensor = tensors.get_tensor(name)
+                return tensor.float()
+    raise _random(checkpoint, name)
+
+
+def load_network(kind: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+    """A transformers model of class ``kind`` with every weight from the checkpoint.
+
+    Raises WeightsBroken naming one that would be newly initialised or does not fit.
+    """
+    model, report = kind.from_pretrained(
+        checkpoint.folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    for trouble in ("missing_keys", "mismatched_keys"):
+        names = sorted(str(name) for name in report[trouble])
+        if names:
+            raise _random(checkpoint, names[0])
+    return model.eval()
+
+
+def _random(checkpoint: Checkpoint, name: str) -> WeightsBroken:
+    return WeightsBroken(
+        f"{checkpoint.folder.name} has no fitting weights for {name}: they would be random, so it is not loaded"
+    )

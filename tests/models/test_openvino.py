@@ -1,0 +1,130 @@
+"""The converted network: the same scores, kept on disk, made anew where it cannot be read."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import read_checkpoint
+from rerank.core import Pair, Truncation
+from rerank.devices import choose_device
+from rerank.errors import SettingsError
+from rerank.runtimes import openvino_cpu
+from rerank.scorers.base import Placement, Scorer
+from rerank.scorers.load import load_scorer
+from tests.tiny_checkpoints import make_bert, make_xlm_roberta
+
+PAIRS = [Pair("what is machine learning?", "word " * length) for length in (1, 5, 40, 3, 17)]
+
+
+def load(folder: Path, precision: str = "fp32", runtime: str = "auto") -> Scorer:
+    placement = Placement(choose_device("cpu", precision, runtime), folder.parent / ".openvino")
+    return load_scorer(read_checkpoint(folder), ModelCard(id=folder.name), placement)
+
+
+def logits(scorer: Scorer) -> list[float]:
+    return scorer.score(scorer.encode(PAIRS, Truncation(), None))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return make_xlm_roberta(tmp_path / "reranker")
+
+
+@pytest.fixture
+def conversions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    made: list[object] = []
+    convert = openvino_cpu._convert
+
+    def counted(*arguments: object) -> object:
+        made.append(arguments)
+        return convert(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(openvino_cpu, "_convert", counted)
+    return made
+
+
+def test_the_cpu_runs_openvino_and_says_so(folder: Path) -> None:
+    assert load(folder).runtime.startswith("openvino ")
+    assert load(folder).runtime.endswith(" fp32")
+    assert load(folder, runtime="torch").runtime == "torch fp32, padded"
+
+
+def test_a_second_start_converts_nothing_and_scores_the_same(folder: Path, conversions: list[object]) -> None:
+    first, second = logits(load(folder)), logits(load(folder))
+
+    assert first == second
+    assert len(conversions) == 1
+
+
+def test_other_weights_are_converted_anew(folder: Path, tmp_path: Path, conversions: list[object]) -> None:
+    first = logits(load(folder))
+    make_xlm_roberta(folder, seed=1)
+
+    assert logits(load(folder)) != pytest.approx(first, abs=1e-2)
+    assert logits(load(folder)) == pytest.approx(logits(load(folder, runtime="torch")), abs=1e-4)
+    assert len(conversions) == 2
+
+
+def test_a_kept_network_that_cannot_be_read_is_made_anew(folder: Path, conversions: list[object]) -> None:
+    first = logits(load(folder))
+    for file in (folder.parent / ".openvino").rglob("model.xml"):
+        file.write_text("<half")
+
+    assert logits(load(folder)) == first
+    assert len(conversions) == 2
+
+
+def test_a_network_that_cannot_be_kept_still_runs(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder.parent / ".openvino").write_text("a file where a folder should be")
+
+    assert logits(load(folder)) == pytest.approx(logits(load(folder, runtime="torch")), abs=1e-4)
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_network_that_cannot_be_converted_runs_in_torch_and_the_log_says_why(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> object:
+        raise RuntimeError("no such operation")
+
+    monkeypatch.setattr(openvino_cpu, "_convert", refuse)
+
+    assert load(folder).runtime == "torch fp32, padded"
+    assert "reranker runs in plain torch" in caplog.text
+    assert "no such operation" in caplog.text
+
+
+def test_half_precision_stays_close(tmp_path: Path) -> None:
+    folder = make_xlm_roberta(tmp_path / "reranker", initializer_range=0.15)
+
+    exact, half = logits(load(folder)), logits(load(folder, precision="bf16"))
+
+    assert half == pytest.approx(exact, abs=2e-2)
+    assert max(exact) - min(exact) > 1e-3
+
+
+def test_segments_reach_the_converted_network(tmp_path: Path) -> None:
+    folder = make_bert(tmp_path / "reranker")
+
+    assert logits(load(folder)) == pytest.approx(logits(load(folder, runtime="torch")), abs=1e-4)
+
+
+def test_what_openvino_cannot_run_on_is_refused_by_name() -> None:
+    with pytest.raises(SettingsError, match="MODEL_RUNTIME=openvino: on the CPU it takes fp32 or bf16"):
+        choose_device("cpu", "fp16", "openvino")
+
+
+def test_nothing_is_reported_over_the_network() -> None:
+    assert sys.modules["openvino_telemetry"] is None
+
+
+def test_the_log_names_the_conversion(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        load(folder)
+
+    assert "converted for OpenVINO in" in caplog.text

@@ -1,0 +1,55 @@
+"""The example files say what the code does."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from rerank.catalog.cards import BUILT_IN, merge_cards, read_models_file
+from rerank.settings import Settings, read_settings, setting_names
+
+from .conftest import WriteDotEnv
+
+ROOT = Path(__file__).parents[3]
+
+
+def uncommented() -> str:
+    """`.env.example` with every setting switched on."""
+    return re.sub(r"^# ([A-Z_]+=)", r"\1", (ROOT / ".env.example").read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
+def test_the_environment_example_explains_every_setting_once() -> None:
+    shown = list(dotenv_values(stream=io.StringIO(uncommented())))
+
+    for names in setting_names().values():
+        assert len([name for name in shown if name in names]) == 1, names
+    assert len(shown) == len(Settings.model_fields)
+
+
+def test_the_environment_example_can_be_used_as_it_stands(
+    dot_env: WriteDotEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    dot_env(uncommented())
+
+    assert read_settings().port == 8000
+
+
+def test_the_environment_example_shows_the_defaults() -> None:
+    for name, value in dotenv_values(stream=io.StringIO(uncommented())).items():
+        field = next(field for field, names in setting_names().items() if name in names)
+        default = Settings.model_fields[field].default
+        if default is not None:
+            assert str(default) == value, name
+
+
+def test_the_models_example_can_be_used_as_it_stands() -> None:
+    cards = merge_cards(BUILT_IN, read_models_file(ROOT / "models.example.toml"))
+
+    assert cards[0].aliases == ("minilm", "ms-marco")
+    assert cards[1].repo is None
+    assert len(cards) == len(BUILT_IN) + 2
