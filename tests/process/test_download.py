@@ -18,6 +18,7 @@ import pytest
 from rerank.catalog import transfer
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.staging import staging_folder
+from rerank.catalog.cards import BUILT_IN
 from rerank.cli.download import main
 from tests.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
 
@@ -122,8 +123,9 @@ class TestFetching:
         assert command("nick").out == "own: 17 kB in models/own\n"
 
     def test_all(self, command: Command, hub: FakeHub, models: Path) -> None:
-        for name in ("bge-reranker-base", "bge-reranker-large", "bge-reranker-v2-m3"):
-            hub.add_repository(f"BAAI/{name}", tiny_checkpoint())
+        for card in BUILT_IN:
+            if card.repo:
+                hub.add_repository(card.repo, tiny_checkpoint())
         assert command("--all", "bge-reranker-base").status == 0
         assert visible(models) == ["bge-reranker-base", "bge-reranker-large", "bge-reranker-v2-m3"]
         assert len(hub.requests_of(WEIGHTS)) == 6
