@@ -27,7 +27,10 @@ def _named(*names: str) -> AliasChoices:
 
 
 class Settings(BaseSettings):
-    """Settings come from the command line, else the environment, else `.env`, else these defaults."""
+    """Serve rerank models. `rerank-server verify MODEL` instead compares a model's scores with known ones.
+
+    Settings come from the command line, else the environment, else `.env`, else these defaults.
+    """
 
     model_config = SettingsConfigDict(
         frozen=True,

@@ -1,4 +1,4 @@
-"""`rerank-server`: run the server."""
+"""`rerank-server`: run the server, or one of its commands."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ _GRACE_SECONDS = 30
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until told to stop. Exit status: 0 stopped, 2 wrong settings, 3 the address cannot be listened on."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["verify"]:
+        # the command imports what it verifies with, which the server's own start need not wait for
+        from rerank.cli import verify
+
+        return verify.main(given[1:])
     try:
-        settings = read_settings(sys.argv[1:] if arguments is None else arguments)
+        settings = read_settings(given)
         # importing torch takes seconds, which `--help` and a wrong setting need not wait for
         from rerank.cli.build import app_from_settings
 

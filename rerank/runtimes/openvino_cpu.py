@@ -49,6 +49,8 @@ class OpenVinoRuntime:
 
         ``weights`` are the files the network is made from: another content is another network.
         """
+        if precision == "bf16" and not has_native_bf16():
+            logger.warning("this CPU does not multiply bf16 by itself: MODEL_PRECISION=fp32 is as fast and more exact")
         folder = cache / _key(weights, inputs)
         core = openvino.Core()
         network = _kept(core, folder)

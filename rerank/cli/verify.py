@@ -1,0 +1,102 @@
+"""`rerank-server verify MODEL`: does this machine give the scores that the model is known to give?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.catalog import Catalog, download_command
+from rerank.catalog.checkpoint import read_checkpoint
+from rerank.catalog.golden import GOLDEN, GoldenPair
+from rerank.core import Pair, Truncation
+from rerank.devices import choose_device
+from rerank.errors import RerankError, SettingsError
+from rerank.scorers.base import Placement, Scorer
+from rerank.scorers.load import load_scorer
+from rerank.settings import Settings, read_settings
+from rerank.telemetry import configure_logging
+
+_EPILOG = """\
+The model runs as the server would run it: MODEL_DEVICE, MODEL_PRECISION and MODEL_RUNTIME apply.
+
+exit status: 0 every score is within its tolerance, 1 one is not, 2 wrong usage or a model without known scores,
+3 the model cannot be loaded
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A known score and the one this machine gave."""
+
+    golden: GoldenPair
+    logit: float
+    tolerance: float
+
+    @property
+    def holds(self) -> bool:
+        """True if the difference is within the tolerance."""
+        return abs(self.logit - self.golden.logit) <= self.tolerance
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compare and print a table; the exit status is told in ``--help``."""
+    parser = argparse.ArgumentParser(
+        prog="rerank-server verify",
+        description="Score pairs with known results on this machine, and compare.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help=f"one of {', '.join(GOLDEN)}")
+    name = parser.parse_args(arguments).model
+    try:
+        settings = read_settings()
+        configure_logging("warning", settings.log_format)
+        catalog = Catalog.open(settings.models_dir, settings.models_file)
+        card = catalog.operator_choice(name)
+        if card.id not in GOLDEN:
+            parser.error(f"no scores are known of {card.id}")
+        return _report(_load(catalog, card, settings), card, settings)
+    except SettingsError as error:
+        print(f"rerank-server verify: {error}", file=sys.stderr)
+        return 2
+    except RerankError as error:
+        print(f"rerank-server verify: {error.message}", file=sys.stderr)
+        return 3
+
+
+def compare(scorer: Scorer, goldens: Sequence[GoldenPair], *, exact: bool) -> list[Comparison]:
+    """Score the pairs in one batch; half precision (not ``exact``) is given more room."""
+    pairs = [Pair(golden.query, golden.document) for golden in goldens]
+    logits = scorer.score(scorer.encode(pairs, Truncation(), None))
+    return [
+        Comparison(golden, logit, golden.tolerance if exact else golden.half_tolerance)
+        for golden, logit in zip(goldens, logits, strict=True)
+    ]
+
+
+def _load(catalog: Catalog, card: ModelCard, settings: Settings) -> Scorer:
+    folder = catalog.folder(card)
+    if folder is None:
+        raise RerankError(f"{card.id} is not on disk; fetch it first: {download_command(card.id)}")
+    device = choose_device(settings.device, settings.precision, settings.runtime)
+    placement = Placement(device, settings.models_dir / ".openvino", settings.max_seq_length)
+    return load_scorer(read_checkpoint(folder), card, placement)
+
+
+def _report(scorer: Scorer, card: ModelCard, settings: Settings) -> int:
+    precision = choose_device(settings.device, settings.precision, settings.runtime).precision
+    compared = compare(scorer, GOLDEN[card.id], exact=precision == "fp32")
+    print(f"{card.id}: {scorer.runtime}")
+    print(f"{'known':>10}  {'here':>10}  {'off by':>9}  {'allowed':>8}  pair")
+    for row in compared:
+        off = abs(row.logit - row.golden.logit)
+        print(
+            f"{row.golden.logit:>10.5f}  {row.logit:>10.5f}  {off:>9.6f}  {row.tolerance:>8.4f}  "
+            f"{row.golden.query[:40]} | {row.golden.document[:60]}{'' if row.holds else '   <- differs'}"
+        )
+    failed = sum(not row.holds for row in compared)
+    print("all scores are as known" if not failed else f"{failed} of {len(compared)} scores are not as known")
+    return 1 if failed else 0

@@ -1,0 +1,68 @@
+"""The verify command, with the embedded model's real weights and with checkpoints that are not what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rerank.catalog import golden
+from rerank.catalog.cards import BUILT_IN
+from rerank.catalog.golden import GOLDEN, GoldenPair
+from rerank.cli import serve
+from tests.tiny_checkpoints import make_xlm_roberta
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hf"))
+    monkeypatch.setattr("rerank.cli.verify.configure_logging", lambda *_: None)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_embedded_model_gives_its_known_scores(
+    precision: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MODEL_PRECISION", precision)
+
+    assert serve.main(["verify", "all-MiniLM-L6-v2"]) == 0
+    assert "all scores are as known" in capsys.readouterr().out
+
+
+def test_other_weights_under_a_known_name_are_found_out(capsys: pytest.CaptureFixture[str]) -> None:
+    make_xlm_roberta(Path("models/bge-reranker-base"))
+
+    assert serve.main(["verify", "bge-reranker-base"]) == 1
+    said = capsys.readouterr().out
+    assert "2 of 2 scores are not as known" in said
+    assert said.count("<- differs") == 2
+
+
+def test_weights_that_are_not_there_are_told_with_the_command_that_fetches_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert serve.main(["verify", "bge-reranker-v2-m3"]) == 3
+    assert "python download_model.py BAAI/bge-reranker-v2-m3" in capsys.readouterr().err
+
+
+def test_an_unknown_name_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve.main(["verify", "bge-reranker-bsae"]) == 2
+    assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_model_without_known_scores_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        serve.main(["verify", "BAAI/bge-m3"])
+    assert "no scores are known of BAAI/bge-m3" in capsys.readouterr().err
+
+
+def test_half_precision_gets_more_room_but_not_any() -> None:
+    assert [GoldenPair("q", "d", 0, tolerance).half_tolerance for tolerance in (1e-4, 2e-3, 2e-2)] == [5e-3, 0.1, 0.1]
+
+
+def test_scores_are_known_of_every_built_in_model_that_was_published_with_some() -> None:
+    without = {card.id for card in BUILT_IN} - set(golden.GOLDEN)
+
+    assert without == {"Qwen/Qwen3-Reranker-4B", "Qwen/Qwen3-Reranker-8B"}
+    assert all(len(pairs) >= 2 for pairs in GOLDEN.values())
