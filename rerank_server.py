@@ -10,9 +10,15 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from rerank.cli.build import app_from_settings
+    from rerank.errors import SettingsError
     from rerank.settings import read_settings
 
-    return app_from_settings(read_settings())
+    try:
+        # kept, because uvicorn asks twice
+        app = globals()["app"] = app_from_settings(read_settings())
+    except SettingsError as error:
+        raise SystemExit(f"rerank-server: {error}") from error
+    return app
 
 
 if __name__ == "__main__":

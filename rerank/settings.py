@@ -164,6 +164,13 @@ class Settings(BaseSettings):
     def _any_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
 
+    @field_validator("api_key")
+    @classmethod
+    def _names_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _split(value.get_secret_value()):
+            raise ValueError("it is set, but holds no key")
+        return value
+
     @property
     def api_keys(self) -> tuple[str, ...]:
         """The keys in plain text; none means the server is open."""

@@ -47,7 +47,7 @@ def build_app(open_services: OpenServices, *, keys: Sequence[str], max_body_byte
     for router in (vllm.router, models.router, status.router):
         app.include_router(router)
     add_error_handlers(app)
-    _drop_unused_status(app)
+    _describe(app, guarded=bool(keys))
     # the last one added is the first to see a request
     app.add_middleware(RequireKey, keys=keys)
     app.add_middleware(LimitBody, max_bytes=max_body_bytes)
@@ -55,8 +55,8 @@ def build_app(open_services: OpenServices, *, keys: Sequence[str], max_body_byte
     return app
 
 
-def _drop_unused_status(app: FastAPI) -> None:
-    """FastAPI documents a 422 for every body; this server answers 400."""
+def _describe(app: FastAPI, *, guarded: bool) -> None:
+    """Say what FastAPI cannot know: that a wrong body is a 400, not a 422, and that a key is needed."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -64,6 +64,11 @@ def _drop_unused_status(app: FastAPI) -> None:
         for operations in schema["paths"].values():
             for operation in operations.values():
                 operation["responses"].pop("422", None)
+        if guarded:
+            schema.setdefault("components", {})["securitySchemes"] = {
+                "key": {"type": "http", "scheme": "bearer", "description": "One of RERANK_API_KEY."}
+            }
+            schema["security"] = [{"key": []}]
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]

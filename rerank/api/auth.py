@@ -31,6 +31,7 @@ class RequireKey:
         if scope["type"] != "http" or self._may_pass(scope):
             await self._app(scope, receive, send)
         else:
+            scope.setdefault("state", {})["facts"] = {"error": "wrong key" if presented_key(scope) else "no key"}
             await error_response(Unauthorized(self._advice(scope)))(scope, receive, send)
 
     def _may_pass(self, scope: Scope) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -102,14 +103,17 @@ def internal_error_response() -> JSONResponse:
 def add_error_handlers(app: FastAPI) -> None:
     """Have the app answer every known error by the table."""
 
-    async def on_rerank_error(_: Request, error: Exception) -> JSONResponse:
+    async def on_rerank_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RerankError):
             raise error
+        # the message stays out of the log: it may quote what the caller sent
+        _note(request, type(error).__name__)
         return error_response(error)
 
-    async def on_invalid_body(_: Request, error: Exception) -> JSONResponse:
+    async def on_invalid_body(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RequestValidationError):
             raise error
+        _note(request, ".".join(str(part) for part in error.errors()[0]["loc"]))
         return _invalid_body(error.errors())
 
     async def on_http_error(request: Request, error: Exception) -> Response:
@@ -124,6 +128,11 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RerankError, on_rerank_error)
     app.add_exception_handler(RequestValidationError, on_invalid_body)
     app.add_exception_handler(HTTPException, on_http_error)
+
+
+def _note(request: Request, error: str) -> None:
+    """Have the request's log line say what was wrong."""
+    request.state.facts = getattr(request.state, "facts", {}) | {"error": error}
 
 
 def _status(error: RerankError) -> tuple[int, str]:
@@ -152,6 +161,6 @@ def _explain(problem: dict[str, Any]) -> str:
     field = ".".join(str(part) for part in problem["loc"][1:])
     if problem["type"] == "missing":
         return f"{field}: {problem['msg']}"
-    # ascii() also tames lone surrogates, which could not be sent
-    given = ascii(problem["input"])
+    # escaped, because a lone surrogate could not be sent
+    given = json.dumps(problem["input"], default=repr)
     return f"{field}: {problem['msg']} (got {given[:_SHOWN_INPUT]}{'...' if len(given) > _SHOWN_INPUT else ''})"

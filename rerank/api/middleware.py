@@ -114,6 +114,8 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
     level = logging.DEBUG if scope["path"] in _QUIET_PATHS and status < 400 else logging.INFO
     # the query string stays out: it may hold a key
     facts = "".join(f" {name}={value}" for name, value in scope.get("state", {}).get("facts", {}).items())
+    if status >= 400 and scope.get("client"):
+        facts += f" client={scope['client'][0]}"
     logger.log(level, "%s %s %d %.1f ms%s", scope["method"], _printable(scope["path"]), status, seconds * 1000, facts)
 
 

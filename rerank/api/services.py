@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -25,6 +25,10 @@ class Services:
     device: str
     started: int
     """Unix time of the start."""
+    is_alive: Callable[[], bool] = lambda: True
+    """False once scoring is no longer possible."""
+    stop: Callable[[], None] = lambda: None
+    """Ends at once what waits to be loaded or scored; those who wait are told that the server stops."""
 
     @property
     def catalog(self) -> Catalog:

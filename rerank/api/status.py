@@ -57,9 +57,9 @@ async def root(services: Running) -> Status:
 
 @router.get("/health", summary="200 while the server is alive", response_class=Response)
 @router.get("/ping", summary="The same, where SageMaker looks for it", response_class=Response)
-async def health() -> Response:
-    """An empty 200, as vLLM's."""
-    return Response(status_code=200)
+async def health(services: Running) -> Response:
+    """Empty, as vLLM's; 503 once the thread that scores has died, so that whoever watches restarts the server."""
+    return Response(status_code=200 if services.is_alive() else 503)
 
 
 @router.get("/version", summary="The server's version")

@@ -65,6 +65,7 @@ class ModelCard:
 EMBEDDED = ModelCard(
     id=EMBEDDED_MODEL_ID,
     family=Family.BI_ENCODER,
+    max_length=256,
     # of the published model; the package that carries the files is not its publisher
     sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     languages="English only; comes with the server",

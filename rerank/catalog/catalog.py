@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from rerank.catalog.cards import (
     read_models_file,
 )
 from rerank.catalog.checkpoint import is_started, read_checkpoint
+from rerank.catalog.manifest import read_manifest
 from rerank.catalog.names import names_of, normalise, resolve
 from rerank.errors import ModelNotFound, SettingsError, WeightsBroken
 
@@ -66,14 +68,16 @@ class Catalog:
     def own_folder(self, card: ModelCard) -> Path:
         """Where the card's weights belong: its path, or ``<models_dir>/<basename>``.
 
-        Of two cards with one basename the later one gets a folder named after its whole id, so that neither is ever
-        answered with the other's weights.
+        Where another card has that basename already, or another repository was fetched there, the folder is named
+        after the whole id, so that no model is ever answered with another's weights.
         """
         if card.path:
             return card.path
+        usual = self.models_dir / card.basename
         namesakes = [other for other in self._cards if other.basename == card.basename and not other.path]
-        taken = bool(namesakes) and namesakes[0].id != card.id
-        return self.models_dir / (card.id.replace("/", "--") if taken else card.basename)
+        fetched = read_manifest(usual)
+        taken = (namesakes and namesakes[0].id != card.id) or (fetched and card.repo not in (None, fetched.repo))
+        return self.models_dir / card.id.replace("/", "--") if taken else usual
 
     def is_local(self, card: ModelCard) -> bool:
         """True if a whole checkpoint of the card is on disk."""
@@ -118,7 +122,7 @@ class Catalog:
         taken = {name for card in self._cards for name in names_of(card, self.models_dir)}
         taken |= {normalise(self.own_folder(card).name) for card in self._cards}
         folders = sorted(entry for entry in self.models_dir.glob("[!.]*") if (entry / "config.json").is_file())
-        return [ModelCard(id=folder.name) for folder in folders if normalise(folder.name) not in taken]
+        return [_found(folder) for folder in folders if normalise(folder.name) not in taken]
 
 
 def is_repository(name: str) -> bool:
@@ -131,8 +135,21 @@ def is_repository(name: str) -> bool:
 
 
 def download_command(model_id: str) -> str:
-    """The command that fetches a model's weights, as a user would type it."""
-    return f"python download_model.py {model_id}"
+    """The command that fetches a model's weights, as a user of this installation would type it."""
+    home = Path(__file__).parents[2]
+    if home.name == "site-packages":
+        return f"rerank-download {model_id}"
+    python = Path(sys.prefix) / "bin" / "python"
+    shown = python.relative_to(home) if python.is_relative_to(home) else "python"
+    return f"{shown} download_model.py {model_id}"
+
+
+def _found(folder: Path) -> ModelCard:
+    """A card for a folder nobody described: by its own name, or by its repository's if it was fetched."""
+    fetched = read_manifest(folder)
+    if fetched is None:
+        return ModelCard(id=folder.name)
+    return ModelCard(id=fetched.repo, repo=fetched.repo, aliases=(folder.name,), path=folder)
 
 
 def embedded_folder() -> Path | None:

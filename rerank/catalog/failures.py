@@ -49,8 +49,8 @@ class Source:
     def unreachable(self, why: str) -> WeightsMissing:
         """The Hub gave no answer, or none of use; ``why`` continues "the Hub at ..."."""
         return self._missing(
-            f"{self.model_id} could not be fetched: the Hub at {self.site} {why}. Run the same command again to "
-            f"resume, `{download_command(self.model_id)}`, perhaps through a mirror ({_MIRROR}); or {self._copy}.",
+            f"{self.model_id} could not be fetched: the Hub at {self.site} {why}. Fetch it, or resume, "
+            f"with `{download_command(self.model_id)}`, perhaps through a mirror ({_MIRROR}); or {self._copy}.",
             FetchFailure.UNREACHABLE,
         )
 

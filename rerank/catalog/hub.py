@@ -22,11 +22,10 @@ from huggingface_hub.errors import HFValidationError
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import is_started, read_checkpoint
 from rerank.catalog.failures import Source, told
+from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.staging import alone, prune, put_in_place, settle, staging_folder
 from rerank.catalog.transfer import RemoteFile, transfer
 from rerank.errors import WeightsBroken
-
-MANIFEST = ".rerank-manifest.json"
 
 _Answer = TypeVar("_Answer")
 _ANSWER_TIMEOUT = 5.0
@@ -56,14 +55,6 @@ class Repository:
     def total_bytes(self) -> int:
         """Size of the whole download."""
         return sum(file.size for file in self.files)
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """Where a fetched model came from."""
-
-    repo: str
-    commit: str
 
 
 def inspect_repository(
@@ -132,19 +123,6 @@ def fetch(
         _finish(staging, repository)
         put_in_place(staging, destination)
     return destination
-
-
-def read_manifest(folder: Path) -> Manifest | None:
-    """Where the model in a folder came from; None if it was not fetched by this server. Raises OSError."""
-    file = folder / MANIFEST
-    if not file.is_file():
-        return None
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return Manifest(repo=str(content["repo"]), commit=str(content["commit"]))
-    except (ValueError, KeyError, TypeError):
-        # only this module writes it; whatever else is there says nothing of where the model came from
-        return None
 
 
 def human_size(size: int) -> str:

@@ -19,7 +19,7 @@ from rerank.backends.loader import LocalLoader
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID, ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
 from rerank.devices import Device, choose_device
-from rerank.errors import RerankError
+from rerank.errors import RerankError, SettingsError
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
@@ -39,6 +39,9 @@ _PAIRS_ON = {True: 8, False: 64}
 def app_from_settings(settings: Settings) -> FastAPI:
     """The application as the settings describe it. Raises SettingsError before anything is started."""
     configure_logging(settings.log_level, settings.log_format)
+    named = settings.models_file != Settings.model_fields["models_file"].default
+    if named and not settings.models_file.exists():
+        raise SettingsError(f"RERANK_MODELS_FILE: there is no {settings.models_file}")
     catalog = Catalog.open(settings.models_dir, settings.models_file)
     device = choose_device(settings.device, settings.precision, settings.runtime)
     default = catalog.choose_default(settings.default_model)
@@ -67,7 +70,12 @@ def app_from_settings(settings: Settings) -> FastAPI:
                 Limits(settings.max_documents, settings.timeout),
             )
             preloading = asyncio.create_task(_preload(registry, preloaded))
-            yield Services(gateway=gateway, device=str(device), started=int(time.time()))
+
+            def stop() -> None:
+                registry.stop()
+                worker.stop(timeout=0)
+
+            yield Services(gateway, str(device), int(time.time()), is_alive=lambda: worker.alive, stop=stop)
             preloading.cancel()
             await asyncio.to_thread(worker.stop, _STOP_SECONDS)
 
@@ -87,6 +95,8 @@ def _announce(catalog: Catalog, device: Device, default: DefaultModel) -> None:
     on_disk = [card.id for card in catalog.cards() if catalog.is_local(card)]
     logger.info("models on disk: %s", ", ".join(on_disk) or "none")
     logger.info("default model: %s (%s)", default.card.id, default.reason)
+    if default.card.id not in on_disk:
+        logger.warning("%s is not on disk: the first request for it waits for the download", default.card.id)
     if default.card.id == EMBEDDED_MODEL_ID:
         logger.warning(
             "%s ranks English well, other languages badly (Chinese worse than keyword search); for those run: %s",

@@ -15,7 +15,8 @@ from huggingface_hub.errors import HFValidationError
 from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import is_started, read_checkpoint
-from rerank.catalog.hub import fetch, human_size, inspect_repository, read_manifest
+from rerank.catalog.hub import fetch, human_size, inspect_repository
+from rerank.catalog.manifest import read_manifest
 from rerank.catalog.staging import staging_folder
 from rerank.errors import FetchFailure, RerankError, SettingsError, WeightsBroken, WeightsMissing
 from rerank.settings import Settings, read_settings

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import signal
+import socket
 import sys
+import threading
 from collections.abc import Sequence
 
 import uvicorn
 
+from rerank.api.services import Services
 from rerank.errors import SettingsError
 from rerank.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
 
-_GRACE_SECONDS = 30
+_GRACE_SECONDS = 5
+"""For running requests to end by themselves, before those that wait are told to go."""
+_HARD_STOP_SECONDS = 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,13 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             host=settings.listen_host,
             port=settings.port,
             timeout_keep_alive=settings.keep_alive,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_graceful_shutdown=_HARD_STOP_SECONDS,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -53,7 +60,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, lambda *_: None)
     server.run()
+    _leave_at_once_if_busy()
     return 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, but what still waits after a short grace is answered 503 instead of being cut off."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop taking requests, let the running ones end, then end them."""
+        ending = asyncio.create_task(self._end_waiting_work())
+        await super().shutdown(sockets)
+        ending.cancel()
+
+    async def _end_waiting_work(self) -> None:
+        await asyncio.sleep(_GRACE_SECONDS)
+        services: Services = self.config.app.state.services  # type: ignore[union-attr]
+        services.stop()
+
+
+def _leave_at_once_if_busy() -> None:
+    """A thread inside a native library survives neither the end of the interpreter nor waiting for it."""
+    if any(thread.name.startswith(("load-", "device-")) for thread in threading.enumerate()):
+        logging.shutdown()
+        os._exit(0)
 
 
 def _say_where(settings: Settings) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from rerank.backends.loader import LoadedModel, LoadModel
 from rerank.catalog.cards import ModelCard
-from rerank.errors import ModelUnavailable, RerankError
+from rerank.errors import ModelUnavailable, RerankError, ServerStopping
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,12 @@ class Registry:
             self._loading[card.id] = load
             load.add_done_callback(lambda done: self._finish(card, done))
         return await asyncio.shield(self._loading[card.id])
+
+    def stop(self) -> None:
+        """Tell those who wait for a load that the server stops; the loads themselves are abandoned."""
+        for load in self._loading.values():
+            if not load.done():
+                load.set_exception(ServerStopping("The server is shutting down."))
 
     def loaded(self) -> tuple[LoadedModel, ...]:
         """Models in memory, in order of loading."""

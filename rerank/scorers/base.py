@@ -35,7 +35,8 @@ class Encoded(Protocol):
 class Scorer(Protocol):
     """One loaded model.
 
-    ``encode`` may be called from several threads at once; ``score`` only from the one thread that owns the device.
+    ``encode`` may be called from several threads at once; ``score`` only from the one thread that owns the device,
+    but for the check right after loading, when nobody else knows the scorer yet.
     """
 
     @property
@@ -86,12 +87,17 @@ def document_limit(query_tokens: int, limit: int, max_length: int) -> int:
     """Tokens left for a document beside a query (special tokens counted with it), of which at least one is needed."""
     room = limit - query_tokens
     if room < 1:
-        raise InvalidRequest(
-            f"The query takes {query_tokens} of the {limit} tokens a pair may have, which leaves no room for a "
-            f"document. Shorten the query (this model reads at most {max_length} tokens).",
-            param="query",
-        )
+        raise query_too_long(query_tokens, limit, max_length)
     return room
+
+
+def query_too_long(query_tokens: int, limit: int, max_length: int) -> InvalidRequest:
+    """The error for a query that fills the limit by itself: it is never cut."""
+    return InvalidRequest(
+        f"The query takes {query_tokens} of the {limit} tokens it may have, which leaves no room for a document. "
+        f"Shorten the query (this model reads at most {max_length} tokens).",
+        param="query",
+    )
 
 
 def too_long(index: int, tokens: int, limit: int) -> InvalidRequest:

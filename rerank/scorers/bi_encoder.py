@@ -11,9 +11,9 @@ from torch import nn
 
 from rerank.core import Activation, Pair, Truncation
 from rerank.runtimes.base import Runtime
-from rerank.scorers.base import pair_limit, too_long
+from rerank.scorers.base import pair_limit
 from rerank.scorers.padding import pad
-from rerank.scorers.tokens import TokenIds, encode_texts, private_copy
+from rerank.scorers.tokens import TokenIds, encode_documents, encode_queries, private_copy
 
 
 class SentenceVector(nn.Module):
@@ -54,7 +54,7 @@ class EncodedApart:
 
 
 class BiEncoderScorer:
-    """Cosine of two sentence embeddings, in -1..1. Each text is cut to the model's length by itself."""
+    """Cosine of two sentence embeddings, in -1..1. Each text has the model's length for itself."""
 
     activation = Activation.COSINE
 
@@ -71,12 +71,13 @@ class BiEncoderScorer:
         """See ``Scorer.encode``. The model's own prompts are put in front; an instruction is not known to it."""
         del instruction
         limit = pair_limit(truncation, self.max_length)
-        queries = self._embeddable([pair.query for pair in pairs], "query", limit)
-        document_limit = min(limit, (truncation.max_tokens_per_document or limit) + self._specials())
-        if not truncation.allowed:
-            self._refuse_long(pairs, document_limit)
-        documents = self._embeddable([pair.document for pair in pairs], "document", document_limit)
-        return [EncodedApart(queries[pair.query], documents[pair.document]) for pair in pairs]
+        asked = list(dict.fromkeys(pair.query for pair in pairs))
+        queries = dict(
+            zip(asked, encode_queries(self._tokenizer, self._put("query", asked), limit, self.max_length), strict=True)
+        )
+        texts = self._put("document", [pair.document for pair in pairs])
+        documents = encode_documents(self._tokenizer, texts, truncation, limit)
+        return [EncodedApart(queries[pair.query], document) for pair, document in zip(pairs, documents, strict=True)]
 
     @torch.inference_mode()
     def score(self, batch: Sequence[EncodedApart]) -> list[float]:
@@ -90,17 +91,7 @@ class BiEncoderScorer:
         cosines: list[float] = (queries * documents).sum(dim=-1).tolist()
         return cosines
 
-    def _embeddable(self, texts: Sequence[str], role: str, max_tokens: int) -> dict[str, TokenIds]:
-        distinct = list(dict.fromkeys(texts))
+    def _put(self, role: str, texts: Sequence[str]) -> list[str]:
+        """The texts behind the model's own prompt for queries or documents."""
         prompt = self._prompts.get(role) or ""
-        encoded = encode_texts(self._tokenizer, [prompt + text for text in distinct], max_tokens)
-        return dict(zip(distinct, encoded, strict=True))
-
-    def _refuse_long(self, pairs: Sequence[Pair], limit: int) -> None:
-        lengths = self._tokenizer.encode_batch([pair.document for pair in pairs])
-        for index, document in enumerate(lengths):
-            if len(document.ids) > limit:
-                raise too_long(index, len(document.ids), limit)
-
-    def _specials(self) -> int:
-        return int(self._tokenizer.num_special_tokens_to_add(is_pair=False))
+        return [prompt + text for text in texts]

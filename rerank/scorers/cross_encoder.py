@@ -11,7 +11,7 @@ from sentence_transformers import CrossEncoder
 
 from rerank.core import Pair, Truncation
 from rerank.errors import WeightsBroken
-from rerank.scorers.base import Scorer, pair_limit
+from rerank.scorers.base import Scorer, document_limit, pair_limit, too_long
 from rerank.scorers.padding import pad
 from rerank.scorers.pretrained import activation_named
 from rerank.scorers.tokens import TokenIds, encode_pairs, private_copy
@@ -106,8 +106,11 @@ class PromptedPairScorer:
         }
         documents = self._tokenizer.encode_batch([pair.document for pair in pairs], add_special_tokens=False)
         encoded = []
-        for pair, document in zip(pairs, documents, strict=True):
-            room = min(limit, truncation.max_tokens_per_document or limit)
+        for index, (pair, document) in enumerate(zip(pairs, documents, strict=True)):
+            left = document_limit(queries[pair.query], limit, self.max_length)
+            room = min(left, truncation.max_tokens_per_document or left)
+            if not truncation.allowed and room == left < len(document.ids):
+                raise too_long(index, queries[pair.query] + len(document.ids), limit)
             kept = pair.document[: document.offsets[room - 1][1]] if len(document.ids) > room else pair.document
             tokens = queries[pair.query] + min(len(document.ids), room)
             encoded.append(PromptedPair(pair.query, kept, instruction, tokens))

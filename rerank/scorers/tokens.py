@@ -14,7 +14,7 @@ from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from rerank.core import Pair, Truncation
-from rerank.scorers.base import document_limit, pair_limit, too_long
+from rerank.scorers.base import document_limit, pair_limit, query_too_long, too_long
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,21 @@ def encode_pairs(
     return encoded
 
 
-def encode_texts(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> list[TokenIds]:
-    """Each text as a sequence of its own, its tail cut to ``max_tokens`` with special tokens."""
-    room = max_tokens - tokenizer.num_special_tokens_to_add(is_pair=False)
+def encode_queries(tokenizer: Tokenizer, texts: Sequence[str], limit: int, max_length: int) -> list[TokenIds]:
+    """Each query as a sequence of its own, whole. Raises InvalidRequest for one that does not fit."""
+    encoded = [_ids(text) for text in tokenizer.encode_batch(list(texts))]
+    for sequence in encoded:
+        if sequence.tokens > limit:
+            raise query_too_long(sequence.tokens, limit, max_length)
+    return encoded
+
+
+def encode_documents(tokenizer: Tokenizer, texts: Sequence[str], truncation: Truncation, limit: int) -> list[TokenIds]:
+    """Each document as a sequence of its own, its tail cut to fit."""
+    room = limit - tokenizer.num_special_tokens_to_add(is_pair=False)
     encoded = []
-    for text in tokenizer.encode_batch(list(texts), add_special_tokens=False):
-        text.truncate(max(room, 1))
+    for index, text in enumerate(tokenizer.encode_batch(list(texts), add_special_tokens=False)):
+        _cut(text, max(room, 1), truncation, index, limit)
         encoded.append(_ids(tokenizer.post_process(text)))
     return encoded
 

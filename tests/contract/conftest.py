@@ -19,6 +19,7 @@ POSITIONS = 514
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     make_xlm_roberta(folder / MODEL, positions=POSITIONS, limit_in_tokenizer=False)
+    (folder / "models.toml").touch()
     return folder
 
 

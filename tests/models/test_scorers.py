@@ -255,3 +255,21 @@ def test_a_document_limit_beyond_every_integer_is_no_limit(tmp_path: Path) -> No
     assert scorer.encode(pairs_of(), Truncation(max_tokens_per_document=2**64), None) == scorer.encode(
         pairs_of(), Truncation(), None
     )
+
+
+def test_embedding_models_keep_the_query_whole(tmp_path: Path) -> None:
+    scorer = load(make_embedding_model(tmp_path / "embeddings"))
+
+    with pytest.raises(InvalidRequest, match="leaves no room") as caught:
+        scorer.encode([Pair(words(500), "a")], Truncation(), None)
+    assert caught.value.param == "query"
+
+
+@pytest.mark.parametrize("make", [make_embedding_model, make_qwen2, make_xlm_roberta])
+def test_a_document_cut_on_request_is_not_refused_for_its_length(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    scorer = load(make(tmp_path / "reranker"))
+    short = Truncation(max_tokens_per_document=5, allowed=False)
+
+    assert scorer.encode([Pair("a", words(800))], short, None)
+    with pytest.raises(InvalidRequest, match=r"documents\.0"):
+        scorer.encode([Pair("a", words(800))], Truncation(allowed=False), None)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -292,3 +293,38 @@ def test_a_port_in_use_is_said(tmp_path: Path, server: ServerProcess) -> None:
 
     assert second.wait() == 3
     assert "address already in use" in "".join(second.log)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_who_still_waits_at_a_stop_is_told_so(tmp_path: Path, tiny: Path, stop: signal.Signals) -> None:
+    with FakeHub() as hub:
+        weights = hub.add_folder("org/reranker", tiny).files["model.safetensors"]
+        weights.holding = True
+        settings = {"RERANK_DEFAULT_MODEL": "org/reranker", "HF_ENDPOINT": hub.url}
+        with ServerProcess(tmp_path, settings) as server, ThreadPoolExecutor(1) as callers:
+            waiting = callers.submit(post, server, {"query": QUERY, "documents": DOCUMENTS})
+            assert weights.held.wait(60)
+            status = server.stop(stop)
+            answer = waiting.result()
+        weights.release.set()
+
+    assert (status, answer.status_code) == (0, 503)
+    assert answer.json()["error"]["message"] == "The server is shutting down."
+    assert "Traceback" not in "".join(server.log)
+
+
+def test_the_log_says_why_a_request_was_refused(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, {"RERANK_API_KEY": "key"}) as server:
+        post(server, {"query": QUERY, "documents": DOCUMENTS})
+        post(server, {"query": QUERY, "documents": [3]}, headers={"Authorization": "Bearer key"})
+        server.wait_for_log(" 401 ")
+        server.wait_for_log("error=body.documents.0 client=127.0.0.1")
+
+    assert "error=no key client=127.0.0.1" in "".join(server.log)
+
+
+def test_a_models_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, {"RERANK_MODELS_FILE": "elsewhere.toml"})
+
+    assert server.wait() == 2
+    assert "there is no elsewhere.toml" in "".join(server.log)

@@ -145,7 +145,7 @@ class House:
     async def _open(self) -> AsyncIterator[Services]:
         default = DefaultModel(self._catalog.resolve(MODEL.id), "the test says so")
         self.gateway = Gateway(self._catalog, Registry(self._load), self._admission, default, self._limits)
-        yield Services(self.gateway, "cpu", started=1_700_000_000)
+        yield Services(self.gateway, "cpu", started=1_700_000_000, is_alive=lambda: self.worker.alive)
 
     def loaded(self, card: ModelCard) -> LoadedModel:
         return LoadedModel(

@@ -21,7 +21,7 @@ NOT_A_TEXT = "Input should be a string or an object with a string field `text`"
         ({"query": None}, "body.query", "query: Field required"),
         ({"documents": None}, "body.documents", "documents: Field required"),
         ({"documents": 3}, "body.documents", "documents: "),
-        ({"documents": ["a", None]}, "body.documents.1", f"documents.1: {NOT_A_TEXT} (got None)"),
+        ({"documents": ["a", None]}, "body.documents.1", f"documents.1: {NOT_A_TEXT} (got null)"),
         ({"documents": ["a", "b", 7]}, "body.documents.2", "documents.2: "),
         ({"documents": ["a", True]}, "body.documents.1", "documents.1: "),
         ({"documents": [["a"], "b"]}, "body.documents.0", "documents.0: "),

@@ -13,7 +13,7 @@ import rerank
 from rerank.catalog.cards import BUILT_IN
 
 from .conftest import OpenHouse
-from .house import MODEL, OTHER_MODEL, House, error_message
+from .house import MODEL, OTHER_MODEL, PATIENCE, House, error_message
 
 
 @pytest.mark.parametrize("path", ["/health", "/ping"])
@@ -136,3 +136,21 @@ def test_every_error_in_the_documentation_has_the_real_body(client: TestClient) 
     responses = schema["paths"]["/v1/rerank"]["post"]["responses"]
     for status in ("400", "401", "404", "413", "429", "500", "503", "504"):
         assert responses[status]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
+
+
+def test_health_turns_red_when_the_scoring_thread_has_died(open_house: OpenHouse) -> None:
+    house = open_house()
+    assert house.client.get("/health").status_code == 200
+
+    house.worker.stop(PATIENCE)
+
+    assert house.client.get("/health").status_code == 503
+
+
+def test_the_documentation_offers_to_take_a_key_where_one_is_needed(open_house: OpenHouse) -> None:
+    guarded = open_house(keys=("key",)).client.get("/openapi.json").json()
+    opened = open_house().client.get("/openapi.json").json()
+
+    assert guarded["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert guarded["security"] == [{"key": []}]
+    assert "security" not in opened

@@ -9,9 +9,10 @@ from huggingface_hub import constants
 from rerank.catalog import catalog as catalog_module
 from rerank.catalog.cards import BUILT_IN, EMBEDDED, EMBEDDED_MODEL_ID, LARGE_MODEL_ID, ModelCard
 from rerank.catalog.catalog import Catalog, download_command, embedded_folder
+from rerank.catalog.manifest import MANIFEST
 from rerank.errors import ModelNotFound, SettingsError
 
-from .folders import BERT_ENCODER, cut_short, write_cache_snapshot, write_checkpoint, write_modules
+from .folders import BERT_ENCODER, cut_short, write_cache_snapshot, write_checkpoint, write_json, write_modules
 
 LARGE = next(card for card in BUILT_IN if card.id == LARGE_MODEL_ID)
 
@@ -264,3 +265,23 @@ def test_hidden_folders_are_no_models(tmp_path: Path) -> None:
 def test_a_path_with_a_typo_is_no_repository(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="does not exist"):
         Catalog(tmp_path / "models").operator_choice("models/bge-reranker-lrge")
+
+
+class TestFetchedFolders:
+    """Folders that say in a manifest which repository they came from."""
+
+    @pytest.fixture
+    def catalog(self, tmp_path: Path) -> Catalog:
+        folder = write_checkpoint(tmp_path / "models" / "bar")
+        write_json(folder / MANIFEST, {"repo": "foo/bar", "commit": "c0ffee"})
+        return Catalog(tmp_path / "models")
+
+    @pytest.mark.parametrize("name", ["foo/bar", "bar", "FOO/Bar", "models/bar"])
+    def test_answer_to_the_repositorys_name_and_to_their_own(self, catalog: Catalog, name: str) -> None:
+        assert catalog.resolve(name).id == "foo/bar"
+
+    def test_are_not_taken_for_another_repositorys(self, catalog: Catalog) -> None:
+        other = catalog.operator_choice("other/bar")
+
+        assert catalog.folder(other) is None
+        assert catalog.own_folder(other).name == "other--bar"

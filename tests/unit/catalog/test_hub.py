@@ -20,7 +20,8 @@ from rerank.catalog import hub as hub_module
 from rerank.catalog import staging, transfer
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import is_started, read_checkpoint
-from rerank.catalog.hub import MANIFEST, fetch, human_size, inspect_repository, read_manifest, select_files
+from rerank.catalog.hub import fetch, human_size, inspect_repository, select_files
+from rerank.catalog.manifest import MANIFEST, read_manifest
 from rerank.catalog.staging import staging_folder
 from rerank.catalog.transfer import RemoteFile
 from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
@@ -304,7 +305,7 @@ class TestFetch:
         weights.breaks = 3
         error = failure_of(hub, destination)
         assert error.failure is FetchFailure.UNREACHABLE
-        assert "Run the same command again to resume" in error.message
+        assert "or resume, with `python download_model.py" in error.message
 
         hub.requests.clear()
         fetch(NAME, destination, endpoint=hub.url)
