@@ -317,7 +317,7 @@ class TestUsage:
         assert lines["BAAI/bge-reranker-base"].endswith("broken")
         assert lines["BAAI/bge-reranker-large"].endswith("incomplete, will resume")
         assert lines["BAAI/bge-reranker-v2-m3"].endswith("-")
-        assert lines["tiny-reranker"].endswith("on disk")
+        assert lines[NAME].endswith("on disk")
         assert "2.3 GB" in lines["BAAI/bge-reranker-v2-m3"]
 
 

@@ -224,8 +224,20 @@ class TestOperatorsChoice:
         assert len(catalog.cards()) == len(BUILT_IN)
 
 
-def test_the_download_command_can_be_typed_as_it_stands() -> None:
-    assert download_command("maker/base") == "python download_model.py maker/base"
+class TestDownloadCommand:
+    """Can be typed as it stands, however the server was installed."""
+
+    def test_with_a_python_from_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "prefix", "/usr")
+        assert download_command("maker/base") == "python download_model.py maker/base"
+
+    def test_with_the_checkouts_own_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "prefix", str(Path(catalog_module.__file__).parents[2] / ".venv"))
+        assert download_command("maker/base") == ".venv/bin/python download_model.py maker/base"
+
+    def test_of_an_installed_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(catalog_module, "__file__", "/lib/site-packages/rerank/catalog/catalog.py")
+        assert download_command("maker/base") == "rerank-download maker/base"
 
 
 class TestNamesakes:

@@ -19,6 +19,7 @@ from huggingface_hub import constants
 from rerank.catalog import hub as hub_module
 from rerank.catalog import staging, transfer
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.catalog import download_command
 from rerank.catalog.checkpoint import is_started, read_checkpoint
 from rerank.catalog.hub import fetch, human_size, inspect_repository, select_files
 from rerank.catalog.manifest import MANIFEST, read_manifest
@@ -305,7 +306,7 @@ class TestFetch:
         weights.breaks = 3
         error = failure_of(hub, destination)
         assert error.failure is FetchFailure.UNREACHABLE
-        assert "or resume, with `python download_model.py" in error.message
+        assert f"or resume, with `{download_command(NAME)}`" in error.message
 
         hub.requests.clear()
         fetch(NAME, destination, endpoint=hub.url)
