@@ -14,7 +14,7 @@ from rerank.backends.local import Backend, LocalBackend
 from rerank.catalog import hub
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog
-from rerank.catalog.checkpoint import check_sha256, read_checkpoint
+from rerank.catalog.checkpoint import WEIGHTS_FILE, check_sha256, read_checkpoint
 from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
 from rerank.scheduling.worker import DeviceWorker
 from rerank.scorers.base import Placement
@@ -70,7 +70,7 @@ class LocalLoader:
     def _load(self, card: ModelCard, folder: Path) -> LoadedModel:
         checkpoint = read_checkpoint(folder)
         if card.sha256:
-            check_sha256(folder / "model.safetensors", card.sha256)
+            check_sha256(folder / WEIGHTS_FILE, card.sha256)
         with self._one_at_a_time:
             started = time.monotonic()
             device = self._placement.device

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from rerank.catalog.cards import Family
 from rerank.errors import WeightsBroken
 
-_INDEX = "model.safetensors.index.json"
-_SINGLE = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+WEIGHTS_FILE = "model.safetensors"
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.txt",
@@ -113,16 +113,18 @@ def _family(folder: Path, architecture: str) -> Family:
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
-    index = folder / _INDEX
+    index = folder / WEIGHTS_INDEX
     # in this order, as transformers chooses
-    if index.is_file() and not (folder / _SINGLE).is_file():
+    if index.is_file() and not (folder / WEIGHTS_FILE).is_file():
         shards = _read_json(index).get("weight_map")
         if not isinstance(shards, dict) or not shards:
             raise _broken(index, "has no weight_map")
         return tuple(folder / name for name in sorted({str(name) for name in shards.values()}))
-    if not (folder / _SINGLE).is_file() and any(folder.glob("*.bin")):
-        raise _broken(folder / _SINGLE, "is missing; pickled .bin weights are not loaded, convert them to safetensors")
-    return (folder / _SINGLE,)
+    if not (folder / WEIGHTS_FILE).is_file() and any(folder.glob("*.bin")):
+        raise _broken(
+            folder / WEIGHTS_FILE, "is missing; pickled .bin weights are not loaded, convert them to safetensors"
+        )
+    return (folder / WEIGHTS_FILE,)
 
 
 def _check_weight_file(file: Path) -> None:

@@ -20,7 +20,7 @@ from huggingface_hub import HfApi, ModelInfo, constants, hf_hub_url
 from huggingface_hub.errors import HFValidationError
 
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.checkpoint import is_started, read_checkpoint
+from rerank.catalog.checkpoint import WEIGHTS_FILE, WEIGHTS_INDEX, is_started, read_checkpoint
 from rerank.catalog.failures import Source, told
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.staging import alone, prune, put_in_place, settle, staging_folder
@@ -38,8 +38,6 @@ _UNWANTED = re.compile(r"(^trainer_state\.json|^training_args.*|(?<!^model\.safe
 # a module of sentence-transformers, such as 1_Pooling or 2_Dense
 _MODULE_FOLDER = re.compile(r"^(\w+_)?\d+_\w+$")
 _SHARD = re.compile(r"^model-\d{5}-of-\d{5}\.safetensors$")
-_SINGLE = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +137,12 @@ def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
     """The files a model is loaded from: configuration, tokenizer, and one set of safetensors."""
     readable = [file for file in files if _is_needed(PurePosixPath(file.path))]
     names = {file.path for file in readable}
-    if _SINGLE in names:
-        left_out = {name for name in names if "/" not in name and name.endswith(".safetensors") and name != _SINGLE}
-        left_out.add(_INDEX)
-    elif _INDEX in names:
+    if WEIGHTS_FILE in names:
+        left_out = {
+            name for name in names if "/" not in name and name.endswith(".safetensors") and name != WEIGHTS_FILE
+        }
+        left_out.add(WEIGHTS_INDEX)
+    elif WEIGHTS_INDEX in names:
         left_out = {name for name in names if "/" not in name and name.endswith(".safetensors")}
         left_out = {name for name in left_out if not _SHARD.match(name)}
     else:
@@ -197,8 +197,8 @@ def _within(seconds: float, ask: Callable[[], _Answer]) -> _Answer:
 def _check_expected_hash(card: ModelCard, repository: Repository, source: Source) -> None:
     """Refuse before the download what the load would refuse after it."""
     for file in repository.files:
-        if card.sha256 and file.path == _SINGLE and file.sha256 != card.sha256:
-            raise source.unexpected(_SINGLE, file.sha256, card.sha256)
+        if card.sha256 and file.path == WEIGHTS_FILE and file.sha256 != card.sha256:
+            raise source.unexpected(WEIGHTS_FILE, file.sha256, card.sha256)
 
 
 def _check_room(staging: Path, repository: Repository, source: Source) -> None:

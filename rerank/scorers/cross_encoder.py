@@ -10,10 +10,9 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from rerank.core import Pair, Truncation
-from rerank.errors import WeightsBroken
 from rerank.scorers.base import Scorer, document_limit, pair_limit, too_long
 from rerank.scorers.padding import pad
-from rerank.scorers.pretrained import activation_named
+from rerank.scorers.pretrained import activation_named, refuse_other_labels
 from rerank.scorers.tokens import TokenIds, encode_pairs, private_copy
 
 RUNTIME = "torch, padded, through sentence-transformers"
@@ -21,8 +20,7 @@ RUNTIME = "torch, padded, through sentence-transformers"
 
 def cross_encoder_scorer(model: CrossEncoder, max_length: int) -> Scorer:
     """The scorer that fits how the model wants its pairs: as plain token ids, or as texts for a prompt of its own."""
-    if model.num_labels != 1:
-        raise WeightsBroken(f"the checkpoint gives {model.num_labels} labels a pair; a reranker gives one")
+    refuse_other_labels(model.num_labels)
     if _reads_plain_pairs(model):
         return PlainPairScorer(model, max_length)
     return PromptedPairScorer(model, max_length)

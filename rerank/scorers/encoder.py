@@ -17,7 +17,6 @@ from transformers import AutoModelForSequenceClassification
 
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Pair, Truncation
-from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime
 from rerank.scorers.padding import pad
 from rerank.scorers.pretrained import (
@@ -26,6 +25,7 @@ from rerank.scorers.pretrained import (
     open_tokenizer,
     read_json,
     read_tensor,
+    refuse_other_labels,
 )
 from rerank.scorers.tokens import TokenIds, encode_pairs
 
@@ -98,8 +98,7 @@ def read_head(checkpoint: Checkpoint, device: str) -> Head:
     """The head's weights, straight from the file: a head that is not there cannot be random."""
     names = _HEADS[read_json(checkpoint.folder / "config.json")["model_type"]]
     dense, out = (_linear(checkpoint, name, device) for name in names)
-    if out.out_features != 1:
-        raise WeightsBroken(f"the checkpoint gives {out.out_features} labels a pair; a reranker gives one")
+    refuse_other_labels(out.out_features)
     return Head(dense, out)
 
 

@@ -1,4 +1,4 @@
-"""A scorer without a model: deterministic, instant, free of torch. For tests and for trying out the server."""
+"""A scorer without a model: deterministic, instant, free of torch. For tests."""
 
 from __future__ import annotations
 

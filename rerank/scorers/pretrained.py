@@ -61,6 +61,12 @@ def activation_named(name: str) -> Activation:
     return Activation(name.lower())
 
 
+def refuse_other_labels(labels: int) -> None:
+    """Raise WeightsBroken unless the checkpoint gives one number a pair."""
+    if labels != 1:
+        raise WeightsBroken(f"the checkpoint gives {labels} labels a pair; a reranker gives one")
+
+
 def read_tensor(checkpoint: Checkpoint, name: str) -> torch.Tensor:
     """One weight in fp32, straight from the file. Raises WeightsBroken naming it if it is not there."""
     for file in checkpoint.weight_files:

@@ -24,7 +24,7 @@ from rerank.core import Activation, Pair, Truncation
 from rerank.devices import Device
 from rerank.errors import WeightsBroken
 from rerank.scorers.base import document_limit, pair_limit, too_long
-from rerank.scorers.pretrained import load_network, open_tokenizer, read_json
+from rerank.scorers.pretrained import load_network, open_tokenizer, read_json, refuse_other_labels
 
 SYSTEM = (
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
@@ -190,10 +190,7 @@ def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.Tensor
     """The body, and the vector w_yes - w_no in fp32. Raises WeightsBroken."""
     if checkpoint.architecture == "Qwen3ForSequenceClassification":
         model = load_network(AutoModelForSequenceClassification, checkpoint, dtype)
-        if model.score.weight.shape[0] != 1:
-            raise WeightsBroken(
-                f"the checkpoint gives {model.score.weight.shape[0]} labels a pair; a reranker gives one"
-            )
+        refuse_other_labels(model.score.weight.shape[0])
         return model.model, model.score.weight[0].float()
     model = load_network(AutoModelForCausalLM, checkpoint, dtype)
     tokenizer = open_tokenizer(checkpoint.folder)
