@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,31 @@ class Activation(StrEnum):
     """The checkpoint asks for raw logits, as the ms-marco family does."""
     COSINE = "cosine"
     """A cosine in -1..1, shifted and halved into 0..1."""
+
+
+class Running(Protocol):
+    """A batch on its device. Devices that work by themselves leave time to prepare the next batch meanwhile."""
+
+    @property
+    def done(self) -> bool:
+        """True if ``result`` would not wait."""
+        ...
+
+    def result(self) -> list[float]:
+        """One raw logit a pair, in order, once the device has them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A batch whose logits are there."""
+
+    logits: list[float]
+    done = True
+
+    def result(self) -> list[float]:
+        """See ``Running.result``."""
+        return self.logits
 
 
 @dataclass(frozen=True, slots=True)
