@@ -14,7 +14,7 @@ from rerank.catalog.golden import GOLDEN, GoldenPair
 from rerank.core import Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import RerankError, SettingsError
-from rerank.scorers.base import Placement, Scorer
+from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 from rerank.settings import Settings, read_settings
 from rerank.telemetry import configure_logging
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
 def compare(scorer: Scorer, goldens: Sequence[GoldenPair], *, exact: bool) -> list[Comparison]:
     """Score the pairs in one batch; half precision (not ``exact``) is given more room."""
     pairs = [Pair(golden.query, golden.document) for golden in goldens]
-    logits = scorer.score(scorer.encode(pairs, Truncation(), None))
+    logits = score(scorer, scorer.encode(pairs, Truncation(), None))
     return [
         Comparison(golden, logit, golden.tolerance if exact else golden.half_tolerance)
         for golden, logit in zip(goldens, logits, strict=True)

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import nn
 
+from rerank.core import Finished, Running
+
 Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIds:
+    """One sequence the model reads: ids and segment ids of equal length."""
+
+    input_ids: tuple[int, ...]
+    type_ids: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Length of the sequence."""
+        return len(self.input_ids)
 
 
 class Runtime(Protocol):
@@ -16,7 +32,7 @@ class Runtime(Protocol):
 
     @property
     def device(self) -> str:
-        """Where inputs are expected and outputs appear, as torch names it."""
+        """Where outputs appear, as torch names it."""
         ...
 
     @property
@@ -24,10 +40,39 @@ class Runtime(Protocol):
         """For people: library, precision, kernel."""
         ...
 
-    def __call__(self, tensors: Tensors) -> torch.Tensor:
-        """Padded int64 inputs of shape (pairs, tokens) by name, to fp32 vectors of shape (pairs, hidden)."""
+    def __call__(self, tensors: Tensors) -> tuple[torch.Tensor, ...]:
+        """Inputs by name, on the CPU, to the network's outputs in fp32."""
         ...
 
 
-MakeNetwork = Callable[[], nn.Module]
-"""Builds the torch module in fp32 on the CPU; not called where a converted copy is on disk."""
+MakeNetwork = Callable[[torch.dtype], nn.Module]
+"""Builds the torch module on the CPU in a precision; not called where a converted copy is on disk."""
+
+
+def running(logits: torch.Tensor) -> Running:
+    """The logits of a batch as something to wait for; on CUDA without stopping what the device does next."""
+    return _OnCuda(logits) if logits.is_cuda else Finished(logits.tolist())
+
+
+class _OnCuda:
+    """Logits on their way to the host.
+
+    They travel by an asynchronous copy with an event behind it: reading the tensor itself would wait for everything
+    in the stream, which by then holds the next batch.
+    """
+
+    def __init__(self, logits: torch.Tensor) -> None:
+        self._host = torch.empty(logits.shape, dtype=logits.dtype, pin_memory=True)
+        self._host.copy_(logits, non_blocking=True)
+        self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self._copied.record(torch.cuda.current_stream(logits.device))
+
+    @property
+    def done(self) -> bool:
+        done: bool = self._copied.query()  # type: ignore[no-untyped-call]
+        return done
+
+    def result(self) -> list[float]:
+        self._copied.synchronize()
+        logits: list[float] = self._host.tolist()
+        return logits

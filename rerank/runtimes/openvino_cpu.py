@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 _MODEL = "model.xml"
 # raised whenever what is converted changes, so that no stale copy is taken for it
-_LAYOUT = 1
+_LAYOUT = 2
 
 
 def has_native_bf16() -> bool:
@@ -43,7 +43,7 @@ class OpenVinoRuntime:
     device = "cpu"
 
     def __init__(
-        self, make_network: MakeNetwork, inputs: Sequence[str], weights: Sequence[Path], precision: str, cache: Path
+        self, make_network: MakeNetwork, example: Tensors, weights: Sequence[Path], precision: str, cache: Path
     ) -> None:
         """Take the converted network from ``cache``, or convert it and put it there.
 
@@ -51,11 +51,11 @@ class OpenVinoRuntime:
         """
         if precision == "bf16" and not has_native_bf16():
             logger.warning("this CPU does not multiply bf16 by itself: MODEL_PRECISION=fp32 is as fast and more exact")
-        folder = cache / _key(weights, inputs)
+        folder = cache / _key(weights, list(example))
         core = openvino.Core()
         network = _kept(core, folder)
         if network is None:
-            network = _convert(make_network(), inputs)
+            network = _convert(make_network(torch.float32), example)
             _keep(network, folder)
         compiled = core.compile_model(
             network, "CPU", {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY"}
@@ -63,20 +63,19 @@ class OpenVinoRuntime:
         self._request = compiled.create_infer_request()
         self.description = f"openvino {openvino.__version__.split('-')[0]} {precision}"
 
-    def __call__(self, tensors: Tensors) -> torch.Tensor:
+    def __call__(self, tensors: Tensors) -> tuple[torch.Tensor, ...]:
         """See ``Runtime``."""
         outputs = self._request.infer({name: tensor.numpy() for name, tensor in tensors.items()})
-        # the buffer belongs to the request, which the next batch overwrites
-        return torch.from_numpy(outputs[0].copy())
+        # the buffers belong to the request, which the next batch overwrites
+        return tuple(torch.from_numpy(outputs[place].copy()) for place in range(len(outputs)))
 
 
-def _convert(network: torch.nn.Module, inputs: Sequence[str]) -> Any:
+def _convert(network: torch.nn.Module, example: Tensors) -> Any:
     started = time.monotonic()
-    example = {name: torch.ones(2, 7, dtype=torch.long) for name in inputs}
     with warnings.catch_warnings():
         # tracing warns of every shape it looks at; the shapes stay dynamic, as the tests show
         warnings.simplefilter("ignore")
-        converted = openvino.convert_model(network.eval(), example_input=example)
+        converted = openvino.convert_model(network.eval(), example_input=dict(example))
     logger.info("converted for OpenVINO in %.1f s", time.monotonic() - started)
     return converted
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from rerank.devices import Device
-from rerank.runtimes.base import Tensors
+from rerank.runtimes.base import MakeNetwork, Tensors
 
 
 class TorchRuntime:
     """A torch module on its device."""
 
-    def __init__(self, network: nn.Module, device: Device) -> None:
+    def __init__(self, make_network: MakeNetwork, device: Device) -> None:
         self.device = device.name
         self.description = f"torch {device.precision}, padded"
-        self._network = network.to(device.name, device.dtype).eval()
+        self._dtype = device.dtype
+        self._network = make_network(device.dtype).to(device.name, device.dtype).eval()
 
     @torch.inference_mode()
-    def __call__(self, tensors: Tensors) -> torch.Tensor:
+    def __call__(self, tensors: Tensors) -> tuple[torch.Tensor, ...]:
         """See ``Runtime``."""
-        vectors: torch.Tensor = self._network(**{name: tensor.to(self.device) for name, tensor in tensors.items()})
-        return vectors.float()
+        outputs = self._network(**{name: self._input(tensor) for name, tensor in tensors.items()})
+        return tuple(output.float() for output in outputs)
+
+    def _input(self, tensor: torch.Tensor) -> torch.Tensor:
+        """On the device; fractions in the network's precision, whole numbers as they are."""
+        return tensor.to(self.device, self._dtype if tensor.is_floating_point() else tensor.dtype)

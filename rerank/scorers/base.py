@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rerank.core import Activation, Pair, Truncation
+from rerank.core import Activation, Pair, Running, Truncation
 from rerank.devices import Device
 from rerank.errors import InvalidRequest
 
@@ -35,7 +35,7 @@ class Encoded(Protocol):
 class Scorer(Protocol):
     """One loaded model.
 
-    ``encode`` may be called from several threads at once; ``score`` only from the one thread that owns the device,
+    ``encode`` may be called from several threads at once; ``start`` only from the one thread that owns the device,
     but for the check right after loading, when nobody else knows the scorer yet.
     """
 
@@ -62,9 +62,24 @@ class Scorer(Protocol):
         """
         ...
 
-    def score(self, batch: Sequence[Any]) -> list[float]:
-        """One raw fp32 logit a pair, in order."""
+    @property
+    def padded(self) -> bool:
+        """True where a batch costs its longest pair's tokens times its pairs, False where it costs their sum."""
         ...
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Device memory one token of a batch takes while it runs, about."""
+        ...
+
+    def start(self, batch: Sequence[Any]) -> Running:
+        """Put a batch on the device: one raw fp32 logit a pair, in order, is on its way."""
+        ...
+
+
+def score(scorer: Scorer, batch: Sequence[Any]) -> list[float]:
+    """Start a batch and wait for its logits."""
+    return scorer.start(batch).result()
 
 
 def pair_limit(truncation: Truncation, max_length: int) -> int:

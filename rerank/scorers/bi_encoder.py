@@ -9,11 +9,11 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from rerank.core import Activation, Pair, Truncation
-from rerank.runtimes.base import Runtime
+from rerank.core import Activation, Pair, Running, Truncation
+from rerank.runtimes.base import Runtime, TokenIds, running
+from rerank.runtimes.padding import pad
 from rerank.scorers.base import pair_limit
-from rerank.scorers.padding import pad
-from rerank.scorers.tokens import TokenIds, encode_documents, encode_queries, private_copy
+from rerank.scorers.tokens import encode_documents, encode_queries, private_copy
 
 
 class SentenceVector(nn.Module):
@@ -25,13 +25,12 @@ class SentenceVector(nn.Module):
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    ) -> tuple[torch.Tensor]:
         """Vectors of shape (texts, dimensions), not normalised."""
         features = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
             features["token_type_ids"] = token_type_ids
-        vectors: torch.Tensor = self.model(features)["sentence_embedding"]
-        return vectors
+        return (self.model(features)["sentence_embedding"],)
 
 
 def embedding_inputs(model: SentenceTransformer) -> tuple[str, ...]:
@@ -57,10 +56,12 @@ class BiEncoderScorer:
     """Cosine of two sentence embeddings, in -1..1. Each text has the model's length for itself."""
 
     activation = Activation.COSINE
+    padded = True
 
-    def __init__(self, model: SentenceTransformer, runtime: Runtime, max_length: int) -> None:
+    def __init__(self, model: SentenceTransformer, runtime: Runtime, max_length: int, bytes_per_token: int) -> None:
         self.max_length = max_length
         self.runtime = runtime.description
+        self.bytes_per_token = bytes_per_token
         self._runtime = runtime
         self._prompts = dict(model.prompts)
         self._pad_id = int(model.tokenizer.pad_token_id or 0)
@@ -80,16 +81,15 @@ class BiEncoderScorer:
         return [EncodedApart(queries[pair.query], document) for pair, document in zip(pairs, documents, strict=True)]
 
     @torch.inference_mode()
-    def score(self, batch: Sequence[EncodedApart]) -> list[float]:
-        """See ``Scorer.score``. A text that stands in several pairs is embedded once."""
+    def start(self, batch: Sequence[EncodedApart]) -> Running:
+        """See ``Scorer.start``. A text that stands in several pairs is embedded once."""
         texts = list(dict.fromkeys([*(pair.query for pair in batch), *(pair.document for pair in batch)]))
-        vectors = self._runtime(pad(texts, self._pad_id, segments=self._segments))
+        (vectors,) = self._runtime(pad(texts, self._pad_id, segments=self._segments))
         embeddings = torch.nn.functional.normalize(vectors, dim=-1)
         row = {text: place for place, text in enumerate(texts)}
         queries = embeddings[[row[pair.query] for pair in batch]]
         documents = embeddings[[row[pair.document] for pair in batch]]
-        cosines: list[float] = (queries * documents).sum(dim=-1).tolist()
-        return cosines
+        return running((queries * documents).sum(dim=-1))
 
     def _put(self, role: str, texts: Sequence[str]) -> list[str]:
         """The texts behind the model's own prompt for queries or documents."""

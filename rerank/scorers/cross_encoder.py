@@ -9,21 +9,22 @@ from typing import Any
 import torch
 from sentence_transformers import CrossEncoder
 
-from rerank.core import Pair, Truncation
+from rerank.core import Finished, Pair, Running, Truncation
+from rerank.runtimes.base import TokenIds, running
+from rerank.runtimes.padding import pad
 from rerank.scorers.base import Scorer, document_limit, pair_limit, too_long
-from rerank.scorers.padding import pad
 from rerank.scorers.pretrained import activation_named, refuse_other_labels
-from rerank.scorers.tokens import TokenIds, encode_pairs, private_copy
+from rerank.scorers.tokens import encode_pairs, private_copy
 
 RUNTIME = "torch, padded, through sentence-transformers"
 
 
-def cross_encoder_scorer(model: CrossEncoder, max_length: int) -> Scorer:
+def cross_encoder_scorer(model: CrossEncoder, max_length: int, bytes_per_token: int) -> Scorer:
     """The scorer that fits how the model wants its pairs: as plain token ids, or as texts for a prompt of its own."""
     refuse_other_labels(model.num_labels)
     if _reads_plain_pairs(model):
-        return PlainPairScorer(model, max_length)
-    return PromptedPairScorer(model, max_length)
+        return PlainPairScorer(model, max_length, bytes_per_token)
+    return PromptedPairScorer(model, max_length, bytes_per_token)
 
 
 def _reads_plain_pairs(model: CrossEncoder) -> bool:
@@ -37,16 +38,20 @@ def _reads_plain_pairs(model: CrossEncoder) -> bool:
     )
 
 
-def _logits(model: CrossEncoder, features: dict[str, Any]) -> list[float]:
-    logits: list[float] = model(features)["scores"].float().reshape(-1).tolist()
+def _logits(model: CrossEncoder, features: dict[str, Any]) -> torch.Tensor:
+    """fp32 logits of shape (pairs)."""
+    logits: torch.Tensor = model(features)["scores"].float().reshape(-1)
     return logits
 
 
 class PlainPairScorer:
     """Pairs as token ids, cut on ids: the document's tail goes, the query stays."""
 
-    def __init__(self, model: CrossEncoder, max_length: int) -> None:
+    padded = True
+
+    def __init__(self, model: CrossEncoder, max_length: int, bytes_per_token: int) -> None:
         self.max_length = max_length
+        self.bytes_per_token = bytes_per_token
         self.activation = activation_named(type(model.activation_fn).__name__)
         self.runtime = RUNTIME
         self._model = model.eval()
@@ -58,8 +63,8 @@ class PlainPairScorer:
         return encode_pairs(self._tokenizer, pairs, truncation, self.max_length)
 
     @torch.inference_mode()
-    def score(self, batch: Sequence[TokenIds]) -> list[float]:
-        """See ``Scorer.score``."""
+    def start(self, batch: Sequence[TokenIds]) -> Running:
+        """See ``Scorer.start``."""
         tokenizer = self._model.tokenizer
         tensors = pad(
             batch,
@@ -67,7 +72,8 @@ class PlainPairScorer:
             segments="token_type_ids" in tokenizer.model_input_names,
             left=tokenizer.padding_side == "left",
         )
-        return _logits(self._model, {name: tensor.to(self._model.device) for name, tensor in tensors.items()})
+        features = {name: tensor.to(self._model.device) for name, tensor in tensors.items()}
+        return running(_logits(self._model, features))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +93,11 @@ class PromptedPairScorer:
     Only the thread that owns the device renders, because rendering sets state inside the tokenizer.
     """
 
-    def __init__(self, model: CrossEncoder, max_length: int) -> None:
+    padded = True
+
+    def __init__(self, model: CrossEncoder, max_length: int, bytes_per_token: int) -> None:
         self.max_length = max_length
+        self.bytes_per_token = bytes_per_token
         self.activation = activation_named(type(model.activation_fn).__name__)
         self.runtime = RUNTIME
         model.max_seq_length = max_length
@@ -115,8 +124,8 @@ class PromptedPairScorer:
         return encoded
 
     @torch.inference_mode()
-    def score(self, batch: Sequence[PromptedPair]) -> list[float]:
-        """See ``Scorer.score``. Pairs with different instructions cannot share a forward pass."""
+    def start(self, batch: Sequence[PromptedPair]) -> Running:
+        """See ``Scorer.start``. Pairs with different instructions cannot share a forward pass."""
         logits = [0.0] * len(batch)
         for instruction in dict.fromkeys(pair.instruction for pair in batch):
             places = [place for place, pair in enumerate(batch) if pair.instruction == instruction]
@@ -127,6 +136,6 @@ class PromptedPairScorer:
                 name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value
                 for name, value in features.items()
             }
-            for place, logit in zip(places, _logits(self._model, moved), strict=True):
+            for place, logit in zip(places, _logits(self._model, moved).tolist(), strict=True):
                 logits[place] = logit
-        return logits
+        return Finished(logits)

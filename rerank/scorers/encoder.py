@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Pair, Truncation
-from rerank.runtimes.base import Runtime
-from rerank.scorers.padding import pad
+from rerank.core import Pair, Running, Truncation
+from rerank.runtimes.base import Runtime, TokenIds, running
+from rerank.runtimes.packing import Segment, pack_segments
+from rerank.runtimes.padding import pad
+from rerank.runtimes.torch_packed import PackedRuntime
+from rerank.scorers.bert_body import FirstTokenVector
 from rerank.scorers.pretrained import (
+    activation_bytes,
     checkpoint_activation,
     load_network,
     open_tokenizer,
@@ -27,7 +32,7 @@ from rerank.scorers.pretrained import (
     read_tensor,
     refuse_other_labels,
 )
-from rerank.scorers.tokens import TokenIds, encode_pairs
+from rerank.scorers.tokens import encode_pairs
 
 # model type -> names of the head's two layers; between them stands a tanh
 _HEADS = {
@@ -35,6 +40,7 @@ _HEADS = {
     "roberta": ("classifier.dense", "classifier.out_proj"),
     "bert": ("bert.pooler.dense", "classifier"),
 }
+_COUNTS_BEHIND_PADDING = ("xlm-roberta", "roberta")
 
 
 def is_encoder_checkpoint(folder: Path) -> bool:
@@ -51,33 +57,16 @@ def is_encoder_checkpoint(folder: Path) -> bool:
     )
 
 
-class FirstTokenVector(nn.Module):
-    """The body of a cross-encoder, down to the vector of each pair's first token."""
-
-    def __init__(self, body: nn.Module) -> None:
-        super().__init__()
-        self.body = body
-
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Vectors of shape (pairs, hidden)."""
-        given = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-        states = self.body(input_ids=input_ids, attention_mask=attention_mask, **given).last_hidden_state
-        vectors: torch.Tensor = states[:, 0]
-        return vectors
-
-
-def encoder_network(checkpoint: Checkpoint) -> FirstTokenVector:
-    """The body in fp32. Raises WeightsBroken where a weight is missing."""
-    model = load_network(AutoModelForSequenceClassification, checkpoint, torch.float32)
+def encoder_network(checkpoint: Checkpoint, dtype: torch.dtype) -> FirstTokenVector:
+    """The body. Raises WeightsBroken where a weight is missing."""
+    model = load_network(AutoModelForSequenceClassification, checkpoint, dtype)
     return FirstTokenVector(model.base_model)
 
 
-def encoder_inputs(folder: Path) -> tuple[str, ...]:
+def encoder_inputs(config: dict[str, Any]) -> tuple[str, ...]:
     """Names of the inputs; BERT tells query and document apart by segment ids."""
     names = ("input_ids", "attention_mask")
-    return (*names, "token_type_ids") if read_json(folder / "config.json").get("type_vocab_size", 1) > 1 else names
+    return (*names, "token_type_ids") if config.get("type_vocab_size", 1) > 1 else names
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +77,9 @@ class Head:
     out: nn.Linear
 
     @torch.inference_mode()
-    def __call__(self, vectors: torch.Tensor) -> list[float]:
-        """fp32 vectors of shape (pairs, hidden) to one logit a pair."""
-        logits: list[float] = self.out(torch.tanh(self.dense(vectors))).squeeze(-1).tolist()
+    def __call__(self, vectors: torch.Tensor) -> torch.Tensor:
+        """fp32 vectors of shape (pairs, hidden) to logits of shape (pairs)."""
+        logits: torch.Tensor = self.out(torch.tanh(self.dense(vectors))).squeeze(-1)
         return logits
 
 
@@ -110,25 +99,69 @@ def _linear(checkpoint: Checkpoint, name: str, device: str) -> nn.Linear:
     return layer
 
 
+class PaddedPairs:
+    """Pairs to fp32 vectors of shape (pairs, hidden), the batch as a rectangle."""
+
+    padded = True
+
+    def __init__(self, runtime: Runtime, config: dict[str, Any]) -> None:
+        self.runtime = runtime
+        self._pad_id = int(config.get("pad_token_id") or 0)
+        self._segments = "token_type_ids" in encoder_inputs(config)
+
+    def __call__(self, batch: Sequence[TokenIds]) -> torch.Tensor:
+        return self.runtime(pad(batch, self._pad_id, segments=self._segments))[0]
+
+
+class PackedPairs:
+    """Pairs to fp32 vectors of shape (pairs, hidden), the batch as one row."""
+
+    padded = False
+
+    def __init__(self, runtime: PackedRuntime, config: dict[str, Any]) -> None:
+        self.runtime = runtime
+        # RoBERTa counts positions behind the id that stands for padding, and does not count that id even in a text
+        self._first_after = int(config["pad_token_id"]) if config["model_type"] in _COUNTS_BEHIND_PADDING else None
+        self._segments = "token_type_ids" in encoder_inputs(config)
+
+    def __call__(self, batch: Sequence[TokenIds]) -> torch.Tensor:
+        return self.runtime(pack_segments([self._segment(pair) for pair in batch], self.runtime.device))
+
+    def _segment(self, pair: TokenIds) -> Segment:
+        return Segment(
+            pair.input_ids, self._positions(pair), read=0, type_ids=pair.type_ids if self._segments else None
+        )
+
+    def _positions(self, pair: TokenIds) -> Sequence[int]:
+        padding = self._first_after
+        if padding is None:
+            return range(pair.tokens)
+        if padding not in pair.input_ids:
+            return range(padding + 1, padding + 1 + pair.tokens)
+        counted = accumulate(token != padding for token in pair.input_ids)
+        return [
+            padding + (count if token != padding else 0) for token, count in zip(pair.input_ids, counted, strict=True)
+        ]
+
+
 class EncoderScorer:
     """Pairs as the checkpoint's tokenizer lays them out, scored by body and head."""
 
-    def __init__(self, checkpoint: Checkpoint, runtime: Runtime, max_length: int) -> None:
-        config = read_json(checkpoint.folder / "config.json")
+    def __init__(self, checkpoint: Checkpoint, vectors: PaddedPairs | PackedPairs, max_length: int) -> None:
         self.max_length = max_length
         self.activation = checkpoint_activation(checkpoint.folder)
-        self.runtime = runtime.description
-        self._runtime = runtime
-        self._head = read_head(checkpoint, runtime.device)
+        self.runtime = vectors.runtime.description
+        self.padded = vectors.padded
+        self.bytes_per_token = activation_bytes(checkpoint)
+        self._vectors = vectors
+        self._head = read_head(checkpoint, vectors.runtime.device)
         self._tokenizer = open_tokenizer(checkpoint.folder)
-        self._pad_id = int(config.get("pad_token_id") or 0)
-        self._segments = "token_type_ids" in encoder_inputs(checkpoint.folder)
 
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[TokenIds]:
         """See ``Scorer.encode``. These models know no instruction, so it is left out."""
         del instruction
         return encode_pairs(self._tokenizer, pairs, truncation, self.max_length)
 
-    def score(self, batch: Sequence[TokenIds]) -> list[float]:
-        """See ``Scorer.score``."""
-        return self._head(self._runtime(pad(batch, self._pad_id, segments=self._segments)))
+    def start(self, batch: Sequence[TokenIds]) -> Running:
+        """See ``Scorer.start``."""
+        return running(self._head(self._vectors(batch)))

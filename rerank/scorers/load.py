@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from safetensors import safe_open
@@ -13,9 +14,11 @@ from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Pair, Truncation
 from rerank.errors import WeightsBroken
-from rerank.runtimes.base import MakeNetwork, Runtime
+from rerank.runtimes.base import MakeNetwork, Runtime, Tensors
+from rerank.runtimes.padding import example_ids
+from rerank.runtimes.torch_packed import PackedRuntime, runs_packed
 from rerank.runtimes.torch_padded import TorchRuntime
-from rerank.scorers.base import Placement, Scorer
+from rerank.scorers.base import Placement, Scorer, score
 
 logger = logging.getLogger(__name__)
 
@@ -60,40 +63,55 @@ def _family_loader(checkpoint: Checkpoint, card: ModelCard) -> LoadFamily:
 
 
 def _load_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
-    from rerank.scorers.encoder import EncoderScorer, encoder_inputs, encoder_network
-    from rerank.scorers.pretrained import tokenizer_length
+    from rerank.scorers.encoder import EncoderScorer, PackedPairs, PaddedPairs, encoder_inputs, encoder_network
+    from rerank.scorers.pretrained import read_json, tokenizer_length
 
-    runtime = _open_runtime(
-        lambda: encoder_network(checkpoint), encoder_inputs(checkpoint.folder), checkpoint, placement
-    )
-    return EncoderScorer(checkpoint, runtime, _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder)))
+    config = read_json(checkpoint.folder / "config.json")
+    length = _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder))
+    make_network = partial(encoder_network, checkpoint)
+    if runs_packed(placement.device):
+        packed = PackedRuntime(make_network, placement.device)
+        return EncoderScorer(checkpoint, PackedPairs(packed, config), length)
+    runtime = _open_runtime(make_network, example_ids(encoder_inputs(config)), checkpoint, placement)
+    return EncoderScorer(checkpoint, PaddedPairs(runtime, config), length)
 
 
 def _load_yes_no(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
-    from rerank.scorers.pretrained import tokenizer_length
-    from rerank.scorers.yes_no import YesNoScorer
+    from rerank.scorers import yes_no
+    from rerank.scorers.pretrained import read_json, tokenizer_length
 
     length = _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder))
-    return YesNoScorer(checkpoint, card, placement.device, length)
+    prompts = yes_no.PromptTokenizer(checkpoint.folder, length, special_tokens_in_text=card.special_tokens_in_text)
+    make_network = partial(yes_no.yes_no_network, checkpoint)
+    vectors: yes_no.PaddedPrompts | yes_no.PackedPrompts
+    if runs_packed(placement.device):
+        vectors = yes_no.PackedPrompts(PackedRuntime(make_network, placement.device))
+    else:
+        runtime = _open_runtime(make_network, yes_no.yes_no_example(checkpoint), checkpoint, placement)
+        vectors = yes_no.PaddedPrompts(runtime, prompts.system, read_json(checkpoint.folder / "config.json"))
+    return yes_no.YesNoScorer(checkpoint, card, prompts, vectors)
 
 
 def _load_bi_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     from sentence_transformers import SentenceTransformer
 
     from rerank.scorers.bi_encoder import BiEncoderScorer, SentenceVector, embedding_inputs
+    from rerank.scorers.pretrained import activation_bytes
 
     model = SentenceTransformer(
         str(checkpoint.folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
     ).float()
     length = _fit(card, placement, checkpoint, model.max_seq_length)
-    runtime = _open_runtime(lambda: SentenceVector(model), embedding_inputs(model), checkpoint, placement)
-    return BiEncoderScorer(model, runtime, length)
+    example = example_ids(embedding_inputs(model))
+    runtime = _open_runtime(lambda _: SentenceVector(model), example, checkpoint, placement)
+    return BiEncoderScorer(model, runtime, length, activation_bytes(checkpoint))
 
 
 def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     from sentence_transformers import CrossEncoder
 
     from rerank.scorers.cross_encoder import cross_encoder_scorer
+    from rerank.scorers.pretrained import activation_bytes
 
     model = CrossEncoder(
         str(checkpoint.folder),
@@ -102,20 +120,19 @@ def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard,
         model_kwargs={"dtype": placement.device.dtype, "use_safetensors": True},
     )
     _refuse_random_head(model.transformers_model, checkpoint)
-    return cross_encoder_scorer(model, _fit(card, placement, checkpoint, model.max_seq_length))
+    length = _fit(card, placement, checkpoint, model.max_seq_length)
+    return cross_encoder_scorer(model, length, activation_bytes(checkpoint))
 
 
-def _open_runtime(
-    make_network: MakeNetwork, inputs: Sequence[str], checkpoint: Checkpoint, placement: Placement
-) -> Runtime:
+def _open_runtime(make_network: MakeNetwork, example: Tensors, checkpoint: Checkpoint, placement: Placement) -> Runtime:
     """OpenVINO where the device takes it and can convert the network, else torch; the log says which and why."""
     if not placement.device.openvino:
-        return TorchRuntime(make_network(), placement.device)
+        return TorchRuntime(make_network, placement.device)
     from rerank.runtimes.openvino_cpu import OpenVinoRuntime
 
     precision = placement.device.precision
     try:
-        return OpenVinoRuntime(make_network, inputs, checkpoint.weight_files, precision, placement.converted)
+        return OpenVinoRuntime(make_network, example, checkpoint.weight_files, precision, placement.converted)
     except WeightsBroken:
         raise
     except Exception as error:
@@ -125,7 +142,7 @@ def _open_runtime(
             checkpoint.folder.name,
             _first_line(error, checkpoint),
         )
-        return TorchRuntime(make_network(), placement.device)
+        return TorchRuntime(make_network, placement.device)
 
 
 def _fit(card: ModelCard, placement: Placement, checkpoint: Checkpoint, tokenizer_tokens: int | None) -> int:
@@ -156,7 +173,7 @@ def _refuse_random_head(model: Any, checkpoint: Checkpoint) -> None:
 def _check_scores(scorer: Scorer) -> None:
     # two pairs, so that a path for several pairs of one query is tried too
     pairs = [Pair("warm", "up"), Pair("warm", "up and running")]
-    logits = scorer.score(scorer.encode(pairs, Truncation(), None))
+    logits = score(scorer, scorer.encode(pairs, Truncation(), None))
     if len(logits) != len(pairs) or not all(math.isfinite(logit) for logit in logits):
         raise WeightsBroken(f"the model answered {logits} for two pairs instead of two finite numbers")
 

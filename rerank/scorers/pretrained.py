@@ -67,12 +67,21 @@ def refuse_other_labels(labels: int) -> None:
         raise WeightsBroken(f"the checkpoint gives {labels} labels a pair; a reranker gives one")
 
 
-def read_tensor(checkpoint: Checkpoint, name: str) -> torch.Tensor:
-    """One weight in fp32, straight from the file. Raises WeightsBroken naming it if it is not there."""
+def activation_bytes(checkpoint: Checkpoint) -> int:
+    """Device memory a token of a batch takes while it runs, in bytes: about what a layer holds at its widest, in fp32.
+
+    A dozen vectors of the hidden size (states, queries, keys, values, residuals) and three of the inner one.
+    """
+    config = read_json(checkpoint.folder / "config.json")
+    return 4 * (12 * int(config["hidden_size"]) + 3 * int(config.get("intermediate_size") or 4 * config["hidden_size"]))
+
+
+def read_tensor(checkpoint: Checkpoint, name: str, *, row: int | None = None) -> torch.Tensor:
+    """One weight, or one ``row`` of it, in fp32, straight from the file. Raises WeightsBroken if it is not there."""
     for file in checkpoint.weight_files:
         with safe_open(file, framework="pt") as tensors:
             if name in tensors.keys():  # noqa: SIM118  the handle is no mapping
-                tensor: torch.Tensor = tensors.get_tensor(name)
+                tensor: torch.Tensor = tensors.get_tensor(name) if row is None else tensors.get_slice(name)[row]
                 return tensor.float()
     raise _random(checkpoint, name)
 

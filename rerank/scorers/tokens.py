@@ -8,26 +8,13 @@ tokenizer's own post-processor, so the layout is the checkpoint's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from rerank.core import Pair, Truncation
+from rerank.runtimes.base import TokenIds
 from rerank.scorers.base import document_limit, pair_limit, query_too_long, too_long
-
-
-@dataclass(frozen=True, slots=True)
-class TokenIds:
-    """One sequence the model reads: ids and segment ids of equal length."""
-
-    input_ids: tuple[int, ...]
-    type_ids: tuple[int, ...]
-
-    @property
-    def tokens(self) -> int:
-        """Length of the sequence."""
-        return len(self.input_ids)
 
 
 def private_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:

@@ -16,15 +16,24 @@ import torch
 from cachetools import LRUCache
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-from transformers.cache_utils import DynamicCache
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Activation, Pair, Truncation
-from rerank.devices import Device
+from rerank.core import Activation, Pair, Running, Truncation
 from rerank.errors import WeightsBroken
+from rerank.runtimes.base import Runtime, running
+from rerank.runtimes.packing import Segment, pack_segments
+from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import document_limit, pair_limit, too_long
-from rerank.scorers.pretrained import load_network, open_tokenizer, read_json, refuse_other_labels
+from rerank.scorers.pretrained import (
+    activation_bytes,
+    load_network,
+    open_tokenizer,
+    read_json,
+    read_tensor,
+    refuse_other_labels,
+)
+from rerank.scorers.qwen3_body import LastTokenVector
 
 SYSTEM = (
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
@@ -33,12 +42,10 @@ SYSTEM = (
 SUFFIX = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
-# of the latest requests; with the 8B model each takes some 11 MB
+# of the latest requests; with the 8B model each takes some 22 MB
 _KEPT_PREFIXES = 8
 # below this many documents in a batch, running the prefix apart costs more than it saves
 _WORTH_SHARING = 2
-
-Layer = tuple[torch.Tensor, torch.Tensor]
 
 
 def is_yes_no_checkpoint(folder: Path) -> bool:
@@ -51,6 +58,8 @@ def is_yes_no_checkpoint(folder: Path) -> bool:
     if config.get("model_type") != "qwen3" or config.get("auto_map") or not (folder / "tokenizer.json").is_file():
         return False
     if architecture not in ("Qwen3ForCausalLM", "Qwen3ForSequenceClassification"):
+        return False
+    if config.get("use_sliding_window"):
         return False
     own = read_json(folder / "1_LogitScore" / "config.json")
     if not own:
@@ -108,94 +117,168 @@ class PromptTokenizer:
         return (*self.system, *self._text.encode(text, add_special_tokens=False).ids)
 
 
+class PaddedPrompts:
+    """Prompts to fp32 vectors of shape (prompts, hidden): those of their last tokens.
+
+    Documents are rows that go on from their prefix, whose keys and values are kept.
+    Those of the system text are computed once and built upon; a prefix that only one document of a batch needs is run
+    together with it, because apart it would save nothing.
+    """
+
+    padded = True
+
+    def __init__(self, runtime: Runtime, system: tuple[int, ...], config: dict[str, Any]) -> None:
+        self.runtime = runtime
+        self._system_ids = system
+        size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+        self._nothing = torch.zeros(config["num_hidden_layers"], 2, 0, config["num_key_value_heads"], size)
+        self._system: torch.Tensor | None = None
+        self._prefixes: LRUCache[tuple[int, ...], torch.Tensor] = LRUCache(maxsize=_KEPT_PREFIXES)
+
+    def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
+        vectors: list[torch.Tensor | None] = [None] * len(batch)
+        for prefix, places in _by_prefix(batch).items():
+            rests = [batch[place].rest for place in places]
+            if len(places) < _WORTH_SHARING and prefix not in self._prefixes:
+                found, _ = self._run([self._own(prefix) + rest for rest in rests], self._of_system())
+            else:
+                found, _ = self._run(rests, self._of_prefix(prefix))
+            for place, vector in zip(places, found, strict=True):
+                vectors[place] = vector
+        return torch.stack([vector for vector in vectors if vector is not None])
+
+    def _run(
+        self, rows: Sequence[tuple[int, ...]], past: torch.Tensor, kept: int = 0
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vectors of rows that follow ``past``, and keys and values of the first row's first ``kept`` tokens."""
+        longest = max(len(row) for row in rows)
+        vectors, present = self.runtime(
+            {
+                "input_ids": torch.tensor([row + (0,) * (longest - len(row)) for row in rows]),
+                "lengths": torch.tensor([len(row) for row in rows]),
+                "past": past,
+                "kept": torch.arange(kept),
+            }
+        )
+        return vectors, present
+
+    def _own(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
+        """What a prefix adds to the system text."""
+        return prefix[len(self._system_ids) :]
+
+    def _of_system(self) -> torch.Tensor:
+        if self._system is None:
+            _, self._system = self._run([self._system_ids], self._nothing, kept=len(self._system_ids))
+        return self._system
+
+    def _of_prefix(self, prefix: tuple[int, ...]) -> torch.Tensor:
+        if prefix not in self._prefixes:
+            own, system = self._own(prefix), self._of_system()
+            _, made = self._run([own], system, kept=len(own))
+            self._prefixes[prefix] = torch.cat([system, made], dim=2)
+        past: torch.Tensor = self._prefixes[prefix]
+        return past
+
+
+class PackedPrompts:
+    """Prompts to fp32 vectors of shape (prompts, hidden): those of their last tokens.
+
+    Prefixes and documents stand in one row of tokens, each prefix once a batch, attended by all its documents.
+
+    Nothing is kept between batches: a batch holds so many documents that the prefix does not count.
+    """
+
+    padded = False
+
+    def __init__(self, runtime: PackedRuntime) -> None:
+        self.runtime = runtime
+
+    def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
+        segments: list[Segment] = []
+        order: list[int] = []
+        for prefix, places in _by_prefix(batch).items():
+            shared = len(places) >= _WORTH_SHARING
+            if shared:
+                segments.append(Segment(prefix, range(len(prefix))))
+            stem = len(segments) - 1
+            for place in places:
+                ids = batch[place].rest if shared else prefix + batch[place].rest
+                first = len(prefix) if shared else 0
+                positions = range(first, first + len(ids))
+                segments.append(Segment(ids, positions, read=len(ids) - 1, continues=stem if shared else None))
+                order.append(place)
+        vectors = self.runtime(pack_segments(segments, self.runtime.device))
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return vectors if back == list(range(len(back))) else vectors[back]
+
+
+def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:
+    """Places of the prompts of each prefix."""
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, prompt in enumerate(batch):
+        places.setdefault(prompt.prefix, []).append(place)
+    return places
+
+
 class YesNoScorer:
     """A Qwen3 whose last hidden state is compared with the two words only; the vocabulary is never multiplied."""
 
     activation = Activation.SIGMOID
 
-    def __init__(self, checkpoint: Checkpoint, card: ModelCard, device: Device, max_length: int) -> None:
-        self._prompts = PromptTokenizer(
-            checkpoint.folder, max_length, special_tokens_in_text=card.special_tokens_in_text
-        )
+    def __init__(
+        self, checkpoint: Checkpoint, card: ModelCard, prompts: PromptTokenizer, vectors: PaddedPrompts | PackedPrompts
+    ) -> None:
         self._instruction = card.instruction or DEFAULT_INSTRUCTION
-        self.max_length = max_length
-        body, direction = _load(checkpoint, device.dtype)
-        self._body = body.to(device.name)
-        self._direction = direction.to(device.name)
-        self._device = device.name
-        self.runtime = f"torch {device.precision}, shared prefix"
-        self._system: list[Layer] | None = None
-        self._prefixes: LRUCache[tuple[int, ...], list[Layer]] = LRUCache(maxsize=_KEPT_PREFIXES)
+        self.max_length = prompts.max_length
+        self.runtime = f"{vectors.runtime.description}, shared prefix"
+        self.padded = vectors.padded
+        self.bytes_per_token = activation_bytes(checkpoint)
+        self._prompts = prompts
+        self._vectors = vectors
+        self._direction = yes_minus_no(checkpoint).to(vectors.runtime.device)
 
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[Prompt]:
         """See ``Scorer.encode``."""
         return self._prompts.encode(pairs, truncation, instruction or self._instruction)
 
     @torch.inference_mode()
-    def score(self, batch: Sequence[Prompt]) -> list[float]:
-        """See ``Scorer.score``. Pairs of one request share their prefix; a pair alone is run whole."""
-        logits = [0.0] * len(batch)
-        for prefix in dict.fromkeys(prompt.prefix for prompt in batch):
-            places = [place for place, prompt in enumerate(batch) if prompt.prefix == prefix]
-            rests = [batch[place].rest for place in places]
-            if len(places) < _WORTH_SHARING and prefix not in self._prefixes:
-                found = self._run([prefix + rest for rest in rests], None)
-            else:
-                found = self._run(rests, self._prefix_layers(prefix))
-            for place, logit in zip(places, found, strict=True):
-                logits[place] = logit
-        return logits
-
-    def _run(self, rows: Sequence[tuple[int, ...]], past: list[Layer] | None) -> list[float]:
-        """Logits of token rows that follow ``past``.
-
-        Padded on the right: a causal model's last real token sees no padding, so no mask is needed.
-        """
-        lengths = torch.tensor([len(row) for row in rows], device=self._device)
-        longest = int(max(len(row) for row in rows))
-        ids = torch.tensor([row + (0,) * (longest - len(row)) for row in rows], device=self._device)
-        states = self._body(input_ids=ids, past_key_values=_cache_for(past, len(rows)), use_cache=past is not None)
-        last = states.last_hidden_state[torch.arange(len(rows), device=self._device), lengths - 1]
-        logits: list[float] = (last.float() @ self._direction).tolist()
-        return logits
-
-    def _prefix_layers(self, prefix: tuple[int, ...]) -> list[Layer]:
-        """Keys and values of a prefix; those of the system text are computed once and built upon."""
-        system = self._prompts.system
-        if self._system is None:
-            self._system = self._layers(system, None)
-        if prefix not in self._prefixes:
-            self._prefixes[prefix] = self._layers(prefix[len(system) :], self._system)
-        layers: list[Layer] = self._prefixes[prefix]
-        return layers
-
-    def _layers(self, ids: tuple[int, ...], past: list[Layer] | None) -> list[Layer]:
-        cache = _cache_for(past, 1) or DynamicCache()
-        self._body(input_ids=torch.tensor([ids], device=self._device), past_key_values=cache, use_cache=True)
-        layers: list[Any] = cache.layers
-        return [(layer.keys, layer.values) for layer in layers]
+    def start(self, batch: Sequence[Prompt]) -> Running:
+        """See ``Scorer.start``. Prompts of one request share their prefix."""
+        return running(self._vectors(batch) @ self._direction)
 
 
-def _cache_for(past: list[Layer] | None, rows: int) -> DynamicCache | None:
-    """The layers as a cache for ``rows`` rows. The model appends to copies, so ``past`` stays as it is."""
-    if past is None:
-        return None
-    cache = DynamicCache()
-    for index, (keys, values) in enumerate(past):
-        cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), index)
-    return cache
+def yes_no_network(checkpoint: Checkpoint, dtype: torch.dtype) -> LastTokenVector:
+    """The body. Raises WeightsBroken where a weight is missing."""
+    kind = AutoModelForSequenceClassification if _is_converted(checkpoint) else AutoModelForCausalLM
+    return LastTokenVector(load_network(kind, checkpoint, dtype).model)
 
 
-def _load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[Any, torch.Tensor]:
-    """The body, and the vector w_yes - w_no in fp32. Raises WeightsBroken."""
-    if checkpoint.architecture == "Qwen3ForSequenceClassification":
-        model = load_network(AutoModelForSequenceClassification, checkpoint, dtype)
-        refuse_other_labels(model.score.weight.shape[0])
-        return model.model, model.score.weight[0].float()
-    model = load_network(AutoModelForCausalLM, checkpoint, dtype)
+def yes_no_example(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """Inputs of ``LastTokenVector.forward`` to trace it with."""
+    config = read_json(checkpoint.folder / "config.json")
+    size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    return {
+        "input_ids": torch.ones(2, 7, dtype=torch.long),
+        "lengths": torch.tensor([7, 5]),
+        "past": torch.zeros(config["num_hidden_layers"], 2, 3, config["num_key_value_heads"], size),
+        "kept": torch.arange(2),
+    }
+
+
+def yes_minus_no(checkpoint: Checkpoint) -> torch.Tensor:
+    """w_yes - w_no in fp32, of shape (hidden), straight from the file. Raises WeightsBroken."""
+    if _is_converted(checkpoint):
+        rows = read_tensor(checkpoint, "score.weight")
+        refuse_other_labels(rows.shape[0])
+        return rows[0]
     tokenizer = open_tokenizer(checkpoint.folder)
     yes, no = tokenizer.token_to_id("yes"), tokenizer.token_to_id("no")
     if yes is None or no is None:
         raise WeightsBroken("the tokenizer does not know the words yes and no")
-    words = model.get_output_embeddings().weight
-    return model.model, (words[yes].float() - words[no].float()).detach().clone()
+    tied = read_json(checkpoint.folder / "config.json").get("tie_word_embeddings", False)
+    words = "model.embed_tokens.weight" if tied else "lm_head.weight"
+    return read_tensor(checkpoint, words, row=yes) - read_tensor(checkpoint, words, row=no)
+
+
+def _is_converted(checkpoint: Checkpoint) -> bool:
+    return checkpoint.architecture == "Qwen3ForSequenceClassification"

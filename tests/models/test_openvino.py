@@ -14,7 +14,7 @@ from rerank.core import Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import SettingsError
 from rerank.runtimes import openvino_cpu
-from rerank.scorers.base import Placement, Scorer
+from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 from tests.tiny_checkpoints import make_bert, make_xlm_roberta
 
@@ -27,7 +27,7 @@ def load(folder: Path, precision: str = "fp32", runtime: str = "auto") -> Scorer
 
 
 def logits(scorer: Scorer) -> list[float]:
-    return scorer.score(scorer.encode(PAIRS, Truncation(), None))
+    return score(scorer, scorer.encode(PAIRS, Truncation(), None))
 
 
 @pytest.fixture

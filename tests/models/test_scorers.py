@@ -20,7 +20,7 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Activation, Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import InvalidRequest, WeightsBroken
-from rerank.scorers.base import Placement, Scorer
+from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 from tests.tiny_checkpoints import (
     make_bert,
@@ -50,7 +50,7 @@ def load(folder: Path, max_length: int | None = None, card: ModelCard | None = N
 def logits(
     scorer: Scorer, pairs: Sequence[Pair], truncation: Truncation | None = None, instruction: str | None = None
 ) -> list[float]:
-    return scorer.score(scorer.encode(pairs, truncation or Truncation(), instruction))
+    return score(scorer, scorer.encode(pairs, truncation or Truncation(), instruction))
 
 
 def reference(folder: Path, pairs: Sequence[Pair], **options: Any) -> list[float]:
@@ -77,12 +77,6 @@ def pairs_of(query: str = QUERY) -> list[Pair]:
     return [Pair(query, document) for document in DOCUMENTS]
 
 
-@pytest.fixture(params=["torch", "auto"])
-def runtime(request: pytest.FixtureRequest) -> str:
-    chosen: str = request.param
-    return chosen
-
-
 def test_scores_equal_cross_encoder_predict(cross_encoder: Path, runtime: str) -> None:
     expected = reference(cross_encoder, pairs_of())
 
@@ -99,11 +93,11 @@ def test_a_pair_scores_the_same_alone_in_any_order_and_beside_any_neighbour(cros
 
 
 @pytest.mark.parametrize("words", range(30, 36))
-def test_around_the_length_limit_the_reference_is_met(tmp_path: Path, words: int) -> None:
+def test_around_the_length_limit_the_reference_is_met(tmp_path: Path, words: int, runtime: str) -> None:
     folder = make_xlm_roberta(tmp_path / "reranker", positions=42)
     pairs = [Pair("word word", "word " * words)]
 
-    assert logits(load(folder), pairs) == pytest.approx(reference(folder, pairs), abs=1e-4)
+    assert logits(load(folder, runtime=runtime), pairs) == pytest.approx(reference(folder, pairs), abs=1e-4)
 
 
 def test_the_documents_tail_is_cut_and_the_query_kept(tmp_path: Path) -> None:

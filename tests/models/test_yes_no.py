@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import InvalidRequest
-from rerank.scorers.base import Placement
+from rerank.scorers.base import Placement, score
 from rerank.scorers.load import load_scorer
 from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM, PromptTokenizer, YesNoScorer
 from tests.tiny_checkpoints import make_qwen2, make_qwen3
@@ -25,8 +25,8 @@ QUERY = "which planet is red?"
 DOCUMENTS = ["Mars is red", "", "\nVenus", " é  two spaces", "机器学习 " * 40, "a"]
 
 
-def load(folder: Path, card: ModelCard | None = None, precision: str = "fp32") -> YesNoScorer:
-    placement = Placement(choose_device("cpu", precision), folder.parent / ".openvino")
+def load(folder: Path, card: ModelCard | None = None, precision: str = "fp32", runtime: str = "torch") -> YesNoScorer:
+    placement = Placement(choose_device("cpu", precision, runtime), folder.parent / ".openvino")
     scorer = load_scorer(read_checkpoint(folder), card or ModelCard(id="reranker"), placement)
     assert isinstance(scorer, YesNoScorer)
     return scorer
@@ -63,59 +63,64 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_scores_equal_the_model_cards_procedure(tmp_path: Path, tied: bool) -> None:
+def test_scores_equal_the_model_cards_procedure(tmp_path: Path, tied: bool, runtime: str) -> None:
     folder = make_qwen3(tmp_path / "reranker", tied=tied)
-    scorer = load(folder)
+    scorer = load(folder, runtime=runtime)
 
-    shared = scorer.score(scorer.encode(pairs_of(), Truncation(), None))
-    alone = [scorer.score(scorer.encode([pair], Truncation(), None))[0] for pair in pairs_of("another query")]
+    shared = score(scorer, scorer.encode(pairs_of(), Truncation(), None))
+    alone = [score(scorer, scorer.encode([pair], Truncation(), None))[0] for pair in pairs_of("another query")]
 
     assert shared == pytest.approx(model_card_logits(folder, pairs_of()), abs=1e-4)
     assert alone == pytest.approx(model_card_logits(folder, pairs_of("another query")), abs=1e-4)
 
 
-def test_many_queries_in_one_batch_keep_apart(folder: Path) -> None:
+def test_the_packed_batch_is_what_runs_where_it_can(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rerank.scorers.load.runs_packed", lambda _: True)
     scorer = load(folder)
+
+    assert scorer.runtime == "torch fp32, packed, varlen attention, shared prefix"
+    assert not scorer.padded
+
+
+def test_many_queries_in_one_batch_keep_apart(folder: Path, runtime: str) -> None:
+    scorer = load(folder, runtime=runtime)
     mixed = [pair for query in ("one", "two", "three") for pair in pairs_of(query)][::-1]
 
-    assert scorer.score(scorer.encode(mixed, Truncation(), None)) == pytest.approx(
+    assert score(scorer, scorer.encode(mixed, Truncation(), None)) == pytest.approx(
         model_card_logits(folder, mixed), abs=1e-4
     )
 
 
-def test_more_queries_than_prefixes_are_kept(folder: Path) -> None:
-    scorer = load(folder)
+def test_more_queries_than_prefixes_are_kept(folder: Path, runtime: str) -> None:
+    scorer = load(folder, runtime=runtime)
     pairs = [Pair(f"query {number}", document) for number in range(20) for document in ("a", "b")]
 
-    first, second = (scorer.score(scorer.encode(pairs, Truncation(), None)) for _ in range(2))
+    first, second = (score(scorer, scorer.encode(pairs, Truncation(), None)) for _ in range(2))
 
     assert first == pytest.approx(model_card_logits(folder, pairs), abs=1e-4)
     assert second == pytest.approx(first, abs=1e-5)
 
 
-def test_a_converted_checkpoint_scores_through_its_own_head(tmp_path: Path) -> None:
+def test_a_converted_checkpoint_scores_through_its_own_head(tmp_path: Path, runtime: str) -> None:
     folder = make_qwen3(tmp_path / "reranker", converted=True)
-    scorer = load(folder)
-    body, direction = scorer._body, scorer._direction
+    scorer = load(folder, runtime=runtime)
     prompts = scorer.encode(pairs_of(), Truncation(), None)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
 
     with torch.inference_mode():
-        expected = [
-            float(body(input_ids=torch.tensor([prompt.prefix + prompt.rest])).last_hidden_state[0, -1] @ direction)
-            for prompt in prompts
-        ]
+        expected = [float(model(torch.tensor([prompt.prefix + prompt.rest])).logits) for prompt in prompts]
 
-    assert scorer.score(prompts) == pytest.approx(expected, abs=1e-4)
+    assert score(scorer, prompts) == pytest.approx(expected, abs=1e-4)
 
 
-def test_half_precision_stays_close(folder: Path) -> None:
-    exact, half = load(folder), load(folder, precision="bf16")
+def test_half_precision_stays_close(folder: Path, runtime: str) -> None:
+    exact, half = load(folder, runtime=runtime), load(folder, precision="bf16", runtime=runtime)
 
     difference = [
         abs(one - other)
         for one, other in zip(
-            exact.score(exact.encode(pairs_of(), Truncation(), None)),
-            half.score(half.encode(pairs_of(), Truncation(), None)),
+            score(exact, exact.encode(pairs_of(), Truncation(), None)),
+            score(half, half.encode(pairs_of(), Truncation(), None)),
             strict=True,
         )
     ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from rerank.scorers.tokens import TokenIds
+from rerank.runtimes.base import TokenIds
 
 
 def pad(batch: Sequence[TokenIds], pad_id: int, *, segments: bool, left: bool = False) -> dict[str, torch.Tensor]:
@@ -27,3 +27,8 @@ def pad(batch: Sequence[TokenIds], pad_id: int, *, segments: bool, left: bool = 
     if segments:
         tensors["token_type_ids"] = rectangle([sequence.type_ids for sequence in batch], 0)
     return tensors
+
+
+def example_ids(names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Padded inputs of these names to trace a network with."""
+    return {name: torch.ones(2, 7, dtype=torch.long) for name in names}

@@ -1,0 +1,110 @@
+"""Sequences end to end, without padding, and who attends to whom among them.
+
+A *segment* is a stretch of tokens that attends to itself and, where it ``continues`` another segment, to that one
+too: many documents may continue one query, whose keys and values are then computed once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, chain
+
+import numpy
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of tokens in a packed batch."""
+
+    input_ids: Sequence[int]
+    positions: Sequence[int]
+    """Position of each token in its sequence, as the model counts them."""
+    read: int | None = None
+    """Which of its tokens gives the answer, counted from the segment's start; None gives none."""
+    type_ids: Sequence[int] | None = None
+    continues: int | None = None
+    """Place in the batch of an earlier segment that this one goes on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Queries and their keys, span by span: query span i attends to key span i. int32 offsets of shape (spans + 1)."""
+
+    query_offsets: torch.Tensor
+    key_offsets: torch.Tensor
+    longest_query: int
+    longest_key: int
+    key_places: torch.Tensor | None
+    """Row of each key among the batch's tokens, int64; None where key spans are the batch's own rows in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackedBatch:
+    """A batch as one row of tokens."""
+
+    input_ids: torch.Tensor
+    """int64, shape (tokens)."""
+    positions: torch.Tensor
+    """int64, shape (tokens)."""
+    type_ids: torch.Tensor | None
+    spans: Spans
+    read_at: torch.Tensor
+    """Rows of the tokens that give answers, int64, shape (answers)."""
+    read_spans: Spans
+    """The same answers attending to their whole sequences: one query a span."""
+
+
+def pack_segments(segments: Sequence[Segment], device: str = "cpu") -> PackedBatch:
+    """Lay segments out one after another. Answers come in the order of their segments."""
+    lengths = [len(segment.input_ids) for segment in segments]
+    starts = [0, *accumulate(lengths)]
+    readers = [place for place, segment in enumerate(segments) if segment.read is not None]
+    types = [segment.type_ids for segment in segments if segment.type_ids is not None]
+
+    def row(parts: Sequence[Sequence[int]]) -> torch.Tensor:
+        return _to(numpy.fromiter(chain.from_iterable(parts), numpy.int64), device)
+
+    return PackedBatch(
+        input_ids=row([segment.input_ids for segment in segments]),
+        positions=row([segment.positions for segment in segments]),
+        type_ids=row(types) if types else None,
+        spans=_spans(segments, starts, range(len(segments)), lengths, device),
+        read_at=row([[starts[place] + (segments[place].read or 0) for place in readers]]),
+        read_spans=_spans(segments, starts, readers, [1] * len(readers), device),
+    )
+
+
+def _spans(
+    segments: Sequence[Segment], starts: Sequence[int], places: Sequence[int], queries: Sequence[int], device: str
+) -> Spans:
+    """The segments at ``places`` as key spans, each with so many queries."""
+    keys = [_key_rows(segments, starts, place) for place in places]
+    key_lengths = [sum(end - start for start, end in rows) for rows in keys]
+    own_rows_only = all(len(rows) == 1 for rows in keys) and len(places) == len(segments)
+    key_places = None
+    if not own_rows_only:
+        key_places = _to(numpy.concatenate([numpy.arange(start, end) for rows in keys for start, end in rows]), device)
+    return Spans(
+        query_offsets=_to(numpy.array([0, *accumulate(queries)], numpy.int32), device),
+        key_offsets=_to(numpy.array([0, *accumulate(key_lengths)], numpy.int32), device),
+        longest_query=max(queries),
+        longest_key=max(key_lengths),
+        key_places=key_places,
+    )
+
+
+def _key_rows(segments: Sequence[Segment], starts: Sequence[int], place: int) -> list[tuple[int, int]]:
+    """Start and end of the rows a segment attends to: what it continues, then itself."""
+    own = (starts[place], starts[place + 1])
+    before = segments[place].continues
+    return [own] if before is None else [(starts[before], starts[before + 1]), own]
+
+
+def _to(array: numpy.ndarray, device: str) -> torch.Tensor:
+    """The array on the device; from pinned memory, so that the copy does not wait for the device."""
+    tensor = torch.from_numpy(array)
+    if not device.startswith("cuda"):
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -1,0 +1,108 @@
+"""Torch on CUDA without padding: a batch is one row of tokens, attended span by span by the flash kernels of torch."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Protocol
+
+import torch
+
+from rerank.devices import Device
+from rerank.runtimes.base import MakeNetwork
+from rerank.runtimes.packing import PackedBatch, Spans
+
+# the flash kernels behind torch.nn.attention.varlen need it
+_LEAST_CAPABILITY = (8, 0)
+
+
+def runs_packed(device: Device) -> bool:
+    """True if the device has kernels for packed attention: half precision on an Ampere GPU or newer."""
+    if not device.name.startswith("cuda") or device.dtype == torch.float32:
+        return False
+    return torch.cuda.get_device_capability(device.name) >= _LEAST_CAPABILITY
+
+
+class PackedNetwork(Protocol):
+    """A network that reads packed batches."""
+
+    def packed(self, batch: PackedBatch) -> torch.Tensor:
+        """Vectors of shape (answers, hidden), without waiting for the device anywhere."""
+        ...
+
+
+class PackedRuntime:
+    """A network on its device, fed with packed batches."""
+
+    def __init__(self, make_network: MakeNetwork, device: Device) -> None:
+        self.device = device.name
+        self.description = f"torch {device.precision}, packed, varlen attention"
+        network: Any = make_network(device.dtype).to(device.name, device.dtype).eval()
+        self._network: PackedNetwork = network
+
+    @torch.inference_mode()
+    def __call__(self, batch: PackedBatch) -> torch.Tensor:
+        """fp32 vectors of shape (answers, hidden), perhaps still being computed."""
+        return self._network.packed(batch).float()
+
+
+def attend_spans(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, *, causal: bool
+) -> torch.Tensor:
+    """Attention of each query span to its key span.
+
+    ``query`` has the shape (queries, heads, size), ``key`` and ``value`` (tokens, key heads, size); the result that of
+    ``query``. ``causal`` aligns the last query of a span with its last key.
+    """
+    if spans.key_places is not None:
+        key, value = key[spans.key_places], value[spans.key_places]
+    attend = _on_cuda if query.is_cuda else _one_span_after_another
+    return attend(query, key, value, spans, causal)
+
+
+def _on_cuda(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, causal: bool) -> torch.Tensor:
+    from torch.nn.attention import varlen
+
+    names = inspect.signature(varlen.varlen_attn).parameters
+    options: dict[str, Any] = {}
+    if causal:
+        # torch 2.10 names it, later versions speak of a window that ends at the query
+        options = {"is_causal": True} if "is_causal" in names else {"window_size": (-1, 0)}
+    if key.shape[1] != query.shape[1]:
+        if "enable_gqa" in names:
+            options["enable_gqa"] = True
+        else:
+            groups = query.shape[1] // key.shape[1]
+            key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    attended = varlen.varlen_attn(
+        query,
+        key,
+        value,
+        spans.query_offsets,
+        spans.key_offsets,
+        spans.longest_query,
+        spans.longest_key,
+        **options,
+    )
+    assert isinstance(attended, torch.Tensor)  # no auxiliary output was asked for
+    return attended
+
+
+def _one_span_after_another(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, causal: bool
+) -> torch.Tensor:
+    """The same without the CUDA kernels, which exist nowhere else."""
+    attended = torch.empty_like(query)
+    query_offsets, key_offsets = spans.query_offsets.tolist(), spans.key_offsets.tolist()
+    for place in range(len(query_offsets) - 1):
+        queries = slice(query_offsets[place], query_offsets[place + 1])
+        keys = slice(key_offsets[place], key_offsets[place + 1])
+        count, seen = queries.stop - queries.start, keys.stop - keys.start
+        mask = torch.ones(count, seen, dtype=torch.bool).tril(seen - count) if causal else None
+        attended[queries] = torch.nn.functional.scaled_dot_product_attention(
+            query[queries].transpose(0, 1),
+            key[keys].transpose(0, 1),
+            value[keys].transpose(0, 1),
+            attn_mask=mask,
+            enable_gqa=key.shape[1] != query.shape[1],
+        ).transpose(0, 1)
+    return attended
