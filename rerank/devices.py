@@ -1,15 +1,21 @@
-"""What the machine has: which device to score on, in which precision, and what running out of memory looks like."""
+"""What the machine has: which devices to score on, in which precision, and how much memory they have left."""
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
+import psutil
 import torch
 
 from rerank.errors import SettingsError
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +25,12 @@ class Device:
     name: str
     """As torch calls it: ``cpu``, ``cuda:0``, ``mps``."""
     precision: str
-    """``fp32``, ``bf16`` or ``fp16``."""
+    """``fp32``, ``bf16``, ``fp16`` or ``int8``."""
     description: str
     openvino: bool = False
     """True where networks that can be converted run in OpenVINO instead of torch."""
+    fp32_in_torch: bool = False
+    """True where the precision is OpenVINO's only: a network that it cannot run is fp32 in torch."""
 
     @property
     def is_cpu(self) -> bool:
@@ -30,62 +38,165 @@ class Device:
         return self.name == "cpu"
 
     @property
+    def torch_precision(self) -> str:
+        """The precision of networks that run in torch."""
+        return "fp32" if self.fp32_in_torch else self.precision
+
+    @property
     def dtype(self) -> torch.dtype:
-        """The precision as torch's type."""
-        return _DTYPES[self.precision]
+        """The precision of networks that run in torch, as torch's type."""
+        return _DTYPES[self.torch_precision]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.description}, {self.precision})"
 
 
 def choose_device(requested: str = "auto", precision: str = "auto", runtime: str = "auto") -> Device:
-    """The device to run on. ``auto`` takes the first GPU, else the CPU; a device that is not there is an error.
+    """The first of ``choose_devices``, for what needs but one."""
+    return choose_devices(requested, precision, runtime)[0]
 
-    Precision ``auto`` is fp32 on the CPU, bf16 on a GPU that has it, else fp16. Runtime ``auto`` is OpenVINO on the
-    CPU where it is installed, else torch. Raises SettingsError.
+
+def choose_devices(requested: str = "auto", precision: str = "auto", runtime: str = "auto") -> tuple[Device, ...]:
+    """The devices to run on. ``auto`` takes the first GPU, else the CPU; ``cuda`` every GPU torch shows.
+
+    Precision ``auto`` is bf16 on a GPU that has it, else fp16. On the CPU it is bf16 for networks that run in OpenVINO,
+    where the CPU has bf16, else fp32. Runtime ``auto`` is OpenVINO on the CPU where it is installed, else torch.
+    Raises SettingsError.
     """
-    name = _device_name(requested)
-    chosen = precision if precision != "auto" else _native_precision(name)
+    return tuple(_device(name, precision, runtime) for name in _device_names(requested))
+
+
+def gpu_count() -> int:
+    """CUDA devices that torch shows."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def free_memory(name: str) -> int:
+    """Bytes that a batch on this device could take now."""
+    if not name.startswith("cuda"):
+        available = int(psutil.virtual_memory().available)
+        limit = cgroup_memory_left()
+        return available if limit is None else min(available, limit)
+    device = torch.device(name)
+    free, _ = torch.cuda.mem_get_info(device)
+    # torch keeps what it freed; the next batch gets it back
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+def import_openvino() -> Any:
+    """OpenVINO, kept from reporting its use.
+
+    Its converter does so over the network through ``openvino_telemetry``, unasked; where that cannot be imported,
+    nothing is reported.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+
+    return openvino
+
+
+@cache
+def has_native_bf16() -> bool:
+    """True if the CPU multiplies bf16 by itself (avx512_bf16, amx), so that it is faster than fp32, not slower."""
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def cgroup_memory_left(cgroups: Path = _CGROUPS, memberships: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Bytes until the limit of this process's control group, as containers have one; None without a limit."""
+    files = _cgroup_files(cgroups, memberships)
+    if files is None:
+        return None
+    folder, limit_name, used_name, cache_name = files
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in (limit_name, used_name))
+        if limit == "max":
+            return None
+        counters = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        # files that were read and are no longer in use count as used, but give way when memory is needed
+        return max(0, int(limit) - int(used) + int(counters.get(cache_name, 0)))
+    except (OSError, ValueError):
+        return None
+
+
+@cache
+def _cgroup_files(cgroups: Path, memberships: Path) -> tuple[Path, str, str, str] | None:
+    """Folder of the memory counters, and the names of limit, use and idle cache in it; None where there are none."""
+    try:
+        groups = [line.split(":", 2) for line in memberships.read_text().splitlines()]
+    except OSError:
+        return None
+    for _, controllers, path in groups:
+        v1 = "memory" in controllers.split(",")
+        if not v1 and controllers:
+            continue
+        root = cgroups / "memory" if v1 else cgroups
+        names = (
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            if v1
+            else ("memory.max", "memory.current", "inactive_file")
+        )
+        # inside a container the group's own files are often mounted at the root
+        for folder in (root / path.lstrip("/"), root):
+            if (folder / names[0]).is_file():
+                return folder, *names
+    return None
+
+
+def _device(name: str, precision: str, runtime: str) -> Device:
+    obstacle = _openvino_obstacle(name, precision, runtime)
+    if obstacle and runtime == "openvino":
+        raise SettingsError(f"MODEL_RUNTIME=openvino: {obstacle}")
+    if obstacle and precision == "int8":
+        raise SettingsError(f"MODEL_PRECISION=int8 is for OpenVINO on the CPU: {obstacle}")
+    openvino = obstacle is None
     return Device(
-        name=name, precision=chosen, description=_describe(name), openvino=_takes_openvino(name, chosen, runtime)
+        name=name,
+        precision=precision if precision != "auto" else _native_precision(name, openvino=openvino),
+        description=_describe(name),
+        openvino=openvino,
+        fp32_in_torch=openvino and precision in ("auto", "int8"),
     )
 
 
-def _takes_openvino(name: str, precision: str, runtime: str) -> bool:
+def _openvino_obstacle(name: str, precision: str, runtime: str) -> str | None:
+    """Why models do not run in OpenVINO; None if they do."""
     if runtime == "torch":
-        return False
-    obstacle = None
+        return "MODEL_RUNTIME is torch"
     if name != "cpu":
-        obstacle = f"it runs on the CPU, not on {name}"
-    elif precision == "fp16":
-        obstacle = "on the CPU it takes fp32 or bf16, not fp16"
-    elif importlib.util.find_spec("openvino") is None:
-        obstacle = "it is not installed"
-    if obstacle and runtime == "openvino":
-        raise SettingsError(f"MODEL_RUNTIME=openvino: {obstacle}")
-    return obstacle is None
+        return f"it runs on the CPU, not on {name}"
+    if precision == "fp16":
+        return "on the CPU it takes fp32 or bf16 or int8, not fp16"
+    return None if importlib.util.find_spec("openvino") else "it is not installed"
 
 
-def _device_name(requested: str) -> str:
+def _device_names(requested: str) -> tuple[str, ...]:
     if requested == "auto":
-        if torch.cuda.is_available():
-            return "cuda:0"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    kind, _, index = requested.partition(":")
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(index or 0) >= count:
-            raise SettingsError(f"MODEL_DEVICE={requested}: this machine shows {count} CUDA devices to torch")
-        return f"cuda:{index or 0}"
-    if kind == "mps" and not torch.backends.mps.is_available():
+        if gpu_count():
+            return ("cuda:0",)
+        return ("mps",) if torch.backends.mps.is_available() else ("cpu",)
+    if requested.startswith("cuda"):
+        return _cuda_names(requested)
+    if requested == "mps" and not torch.backends.mps.is_available():
         raise SettingsError("MODEL_DEVICE=mps: torch finds no Apple GPU on this machine")
-    return kind
+    return (requested,)
 
 
-def _native_precision(name: str) -> str:
+def _cuda_names(requested: str) -> tuple[str, ...]:
+    count = gpu_count()
+    there = [f"cuda:{index}" for index in range(count)]
+    wanted = there if requested == "cuda" else list(dict.fromkeys(name.strip() for name in requested.split(",")))
+    if not wanted or not set(wanted) <= set(there):
+        raise SettingsError(f"MODEL_DEVICE={requested}: this machine shows {count} CUDA devices to torch")
+    return tuple(wanted)
+
+
+def _native_precision(name: str, *, openvino: bool) -> str:
     if name.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "fp16" if name == "mps" else "fp32"
+        with torch.cuda.device(name):
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if name == "mps":
+        return "fp16"
+    return "bf16" if openvino and has_native_bf16() else "fp32"
 
 
 def _describe(name: str) -> str:

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -17,24 +16,17 @@ from typing import Any
 import torch
 import transformers
 
+from rerank.devices import has_native_bf16, import_openvino
 from rerank.runtimes.base import MakeNetwork, Tensors
 
-# OpenVINO's converter reports its use over the network through this package, unasked; where it cannot be imported,
-# nothing is reported
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
-import openvino  # noqa: E402
-
 logger = logging.getLogger(__name__)
+
+openvino = import_openvino()
 
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 _MODEL = "model.xml"
 # raised whenever what is converted changes, so that no stale copy is taken for it
 _LAYOUT = 2
-
-
-def has_native_bf16() -> bool:
-    """True if the CPU multiplies bf16 by itself (avx512_bf16, amx), so that it is faster than fp32, not slower."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoRuntime:

@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+
+from rerank import devices
+from rerank.devices import Device, cgroup_memory_left, choose_devices, free_memory
+from rerank.errors import SettingsError
+
+GIB = 2**30
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with three GPUs, as far as torch says."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda name: f"GPU {name[-1]}")
+    monkeypatch.setattr(devices, "_native_precision", lambda *_, **__: "bf16")
+
+
+@pytest.fixture(params=[True, False])
+def native_bf16(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    native: bool = request.param
+    monkeypatch.setattr(devices, "has_native_bf16", lambda: native)
+    return native
+
+
+def names(requested: str) -> list[str]:
+    return [device.name for device in choose_devices(requested, "fp32", "torch")]
+
+
+class TestWhichDevices:
+    @pytest.mark.parametrize(
+        ("requested", "chosen"),
+        [
+            ("auto", ["cuda:0"]),
+            ("cpu", ["cpu"]),
+            ("cuda", ["cuda:0", "cuda:1", "cuda:2"]),
+            ("cuda:1", ["cuda:1"]),
+            ("cuda:0,cuda:2", ["cuda:0", "cuda:2"]),
+            ("cuda:2, cuda:0, cuda:2", ["cuda:2", "cuda:0"]),
+        ],
+    )
+    @pytest.mark.usefixtures("gpus")
+    def test_are_those_the_setting_says(self, requested: str, chosen: list[str]) -> None:
+        assert names(requested) == chosen
+
+    @pytest.mark.usefixtures("gpus")
+    def test_show_their_name_and_precision(self) -> None:
+        assert [str(device) for device in choose_devices("cuda:0,cuda:1")] == [
+            "cuda:0 (GPU 0, bf16)",
+            "cuda:1 (GPU 1, bf16)",
+        ]
+
+    def test_auto_without_a_gpu_is_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+        assert names("auto") == ["cpu"]
+
+    @pytest.mark.parametrize("requested", ["cuda:3", "cuda:0,cuda:7"])
+    @pytest.mark.usefixtures("gpus")
+    def test_that_are_not_there_stop_the_start(self, requested: str) -> None:
+        with pytest.raises(SettingsError, match=f"MODEL_DEVICE={requested}: this machine shows 3 CUDA devices"):
+            choose_devices(requested)
+
+    def test_cuda_without_a_gpu_stops_the_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+        with pytest.raises(SettingsError, match="shows 0 CUDA devices"):
+            choose_devices("cuda")
+
+
+class TestPrecision:
+    def test_auto_is_bf16_in_openvino_where_the_cpu_has_it_and_fp32_in_torch(self, native_bf16: bool) -> None:
+        (device,) = choose_devices("cpu")
+        assert device.openvino
+        assert device.precision == ("bf16" if native_bf16 else "fp32")
+        assert (device.torch_precision, device.dtype) == ("fp32", torch.float32)
+
+    @pytest.mark.usefixtures("native_bf16")
+    def test_auto_is_fp32_where_torch_runs_on_the_cpu(self) -> None:
+        (device,) = choose_devices("cpu", runtime="torch")
+        assert (device.openvino, device.precision, device.dtype) == (False, "fp32", torch.float32)
+
+    @pytest.mark.usefixtures("native_bf16")
+    @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+    def test_a_precision_that_is_asked_for_is_torchs_too(self, precision: str) -> None:
+        (device,) = choose_devices("cpu", precision)
+        assert device.precision == device.torch_precision == precision
+
+    def test_int8_is_openvinos_and_the_rest_is_fp32(self) -> None:
+        (device,) = choose_devices("cpu", "int8")
+        assert (device.openvino, device.precision, device.torch_precision) == (True, "int8", "fp32")
+        assert device.dtype is torch.float32
+
+    @pytest.mark.parametrize(
+        ("requested", "runtime", "obstacle"),
+        [("cpu", "torch", "MODEL_RUNTIME is torch"), ("cuda", "auto", "it runs on the CPU, not on cuda:0")],
+    )
+    @pytest.mark.usefixtures("gpus")
+    def test_int8_anywhere_else_stops_the_start(self, requested: str, runtime: str, obstacle: str) -> None:
+        with pytest.raises(SettingsError, match=f"MODEL_PRECISION=int8 is for OpenVINO on the CPU: {obstacle}"):
+            choose_devices(requested, "int8", runtime)
+
+    def test_int8_without_openvino_stops_the_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+        with pytest.raises(SettingsError, match=r"MODEL_PRECISION=int8 .*: it is not installed"):
+            choose_devices("cpu", "int8")
+
+    def test_openvino_says_what_it_has(self) -> None:
+        assert isinstance(devices.has_native_bf16(), bool)
+
+
+class TestFreeMemory:
+    def test_of_a_gpu_counts_what_torch_holds_unused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * GIB, 80 * GIB))
+        monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 30 * GIB)
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 25 * GIB)
+        assert free_memory("cuda:1") == 15 * GIB
+
+    @pytest.mark.parametrize(("limit", "free"), [(None, 8 * GIB), (2 * GIB, 2 * GIB), (9 * GIB, 8 * GIB)])
+    def test_of_a_cpu_is_what_machine_and_container_leave(
+        self, limit: int | None, free: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GIB))
+        monkeypatch.setattr(devices, "cgroup_memory_left", lambda: limit)
+        assert free_memory("cpu") == free
+
+    def test_of_this_machine_is_something(self) -> None:
+        assert free_memory("cpu") > 0
+
+
+class TestControlGroup:
+    @pytest.fixture
+    def memberships(self, tmp_path: Path) -> Path:
+        return tmp_path / "memberships"
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        return tmp_path / "cgroup"
+
+    @staticmethod
+    def write(folder: Path, **files: str) -> None:
+        folder.mkdir(parents=True)
+        for name, text in files.items():
+            (folder / f"memory.{name}").write_text(f"{text}\n")
+
+    @pytest.mark.parametrize("folder", ["", "system.slice/rerank.service"])
+    def test_version_2_leaves_limit_less_use_but_for_idle_files(
+        self, root: Path, memberships: Path, folder: str
+    ) -> None:
+        memberships.write_text("0::/system.slice/rerank.service\n")
+        self.write(root / folder, max="1000", current="700", stat="anon 500\ninactive_file 150\nfile 200")
+        assert cgroup_memory_left(root, memberships) == 450
+
+    def test_version_2_without_a_limit_leaves_everything(self, root: Path, memberships: Path) -> None:
+        memberships.write_text("0::/\n")
+        self.write(root, max="max", current="700", stat="inactive_file 0")
+        assert cgroup_memory_left(root, memberships) is None
+
+    def test_version_1_is_the_same_under_other_names(self, root: Path, memberships: Path) -> None:
+        memberships.write_text("5:cpu,cpuacct:/a\n4:memory:/docker/abc\n0::/\n")
+        self.write(
+            root / "memory",
+            limit_in_bytes="1000",
+            usage_in_bytes="900",
+            stat="inactive_file 1\ntotal_inactive_file 300",
+        )
+        assert cgroup_memory_left(root, memberships) == 400
+
+    def test_a_full_group_leaves_nothing(self, root: Path, memberships: Path) -> None:
+        memberships.write_text("0::/\n")
+        self.write(root, max="1000", current="1100", stat="inactive_file 0")
+        assert cgroup_memory_left(root, memberships) == 0
+
+    def test_a_machine_without_groups_has_no_limit(self, root: Path, memberships: Path) -> None:
+        assert cgroup_memory_left(root, memberships) is None
+        memberships.write_text("0::/\n")
+        assert cgroup_memory_left(root, memberships.rename(memberships.with_name("moved"))) is None
+
+    def test_counters_that_cannot_be_read_set_no_limit(self, root: Path, memberships: Path) -> None:
+        memberships.write_text("0::/\n")
+        self.write(root, max="1000", current="what?", stat="")
+        assert cgroup_memory_left(root, memberships) is None
+
+
+def test_a_device_that_only_names_a_precision_uses_it_everywhere() -> None:
+    assert Device("cuda:0", "bf16", "a GPU").dtype is torch.bfloat16
