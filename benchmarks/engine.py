@@ -23,8 +23,8 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair, Truncation
 from rerank.devices import choose_device
-from rerank.scheduling.line import BatchBudget
-from rerank.scheduling.worker import DeviceWorker
+from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
 from rerank.scorers.load import load_scorer
 
@@ -60,13 +60,13 @@ def ours(folder: Path, cache: Path, precision: str, runtime: str, pairs: list[Pa
     """The server's scorer and scheduler, without the server."""
     placement = Placement(choose_device("cpu", precision, runtime), cache)
     scorer = load_scorer(read_checkpoint(folder), ModelCard(id=folder.name), placement)
-    worker = DeviceWorker("benchmark", BatchBudget(batch, 16384))
+    scheduler = Scheduler(Lane("benchmark", BatchBudget(batch, 16384)))
 
     def run() -> None:
-        worker.submit(scorer, scorer.encode(pairs, Truncation(), None)).future.result()
+        scheduler.submit((scorer,), scorer.encode(pairs, Truncation(), None)).future.result()
 
     yield run
-    worker.stop()
+    scheduler.stop()
 
 
 def sentence_transformers(folder: Path, dtype: torch.dtype, pairs: list[Pair]) -> Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from rerank.backends.local import Backend, LocalBackend
 from rerank.catalog import hub
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog
-from rerank.catalog.checkpoint import WEIGHTS_FILE, check_sha256, read_checkpoint
+from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, read_checkpoint
 from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
-from rerank.scheduling.worker import DeviceWorker
-from rerank.scorers.base import Placement
+from rerank.scheduling.scheduler import Scheduler
+from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
 
 logger = logging.getLogger(__name__)
@@ -31,8 +31,9 @@ class LoadedModel:
     backend: Backend
     family: Family
     device: str
+    """Where it runs; names separated by commas where there are several."""
     runtime: str
-    """What runs the network: library, precision, kernel."""
+    """What runs the network there: library, precision, kernel."""
     load_seconds: float
 
 
@@ -40,20 +41,20 @@ LoadModel = Callable[[ModelCard], LoadedModel]
 
 
 class LocalLoader:
-    """Loads models onto one device. Blocking: to be called on a thread of its own, by several at once if need be."""
+    """Loads models, onto each device. Blocking: to be called on a thread of its own, by several at once if need be."""
 
     def __init__(
         self,
         catalog: Catalog,
-        placement: Placement,
-        worker: DeviceWorker,
+        placements: Sequence[Placement],
+        scheduler: Scheduler,
         tokenisers: Executor,
         *,
         endpoint: str | None = None,
     ) -> None:
         self._catalog = catalog
-        self._placement = placement
-        self._worker = worker
+        self._placements = placements
+        self._scheduler = scheduler
         self._tokenisers = tokenisers
         self._endpoint = endpoint
         # two loads at once would need the memory of both copies; downloads may overlap
@@ -73,21 +74,23 @@ class LocalLoader:
             check_sha256(folder / WEIGHTS_FILE, card.sha256)
         with self._one_at_a_time:
             started = time.monotonic()
-            device = self._placement.device
-            logger.info("loading %s (%.0f MB) on %s", card.id, checkpoint.weight_bytes / 1e6, device)
-            scorer = load_scorer(checkpoint, card, self._placement)
+            replicas = [self._replica(card, checkpoint, placement) for placement in self._placements]
             seconds = time.monotonic() - started
-        logger.info(
-            "%s is ready after %.1f s: %s, %d tokens a pair", card.id, seconds, scorer.runtime, scorer.max_length
-        )
+        runtime = ", ".join(dict.fromkeys(scorer.runtime for scorer in replicas))
+        length = replicas[0].max_length
+        logger.info("%s is ready after %.1f s: %s, %d tokens a pair", card.id, seconds, runtime, length)
         return LoadedModel(
             card=card,
-            backend=LocalBackend(scorer, self._worker, self._tokenisers),
+            backend=LocalBackend(replicas, self._scheduler, self._tokenisers),
             family=card.family or checkpoint.family,
-            device=device.name,
-            runtime=scorer.runtime,
+            device=", ".join(placement.device.name for placement in self._placements),
+            runtime=runtime,
             load_seconds=seconds,
         )
+
+    def _replica(self, card: ModelCard, checkpoint: Checkpoint, placement: Placement) -> Scorer:
+        logger.info("loading %s (%.0f MB) on %s", card.id, checkpoint.weight_bytes / 1e6, placement.device)
+        return load_scorer(checkpoint, card, placement)
 
     def _fetch(self, card: ModelCard) -> Path:
         if card.repo is None:

@@ -1,4 +1,4 @@
-"""A model in this process: tokenises on threads of its own, scores on the device's worker."""
+"""A model in this process: tokenises on threads of its own, scores on the devices it is loaded on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from rerank.core import Activation, Pair, RawScore, Truncation
-from rerank.scheduling.worker import DeviceWorker
+from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Encoded, Scorer
 
 
@@ -33,11 +33,14 @@ class Backend(Protocol):
 
 
 class LocalBackend:
-    """A scorer on this machine, fed through the device's line."""
+    """A model on this machine, fed through the line of its devices."""
 
-    def __init__(self, scorer: Scorer, worker: DeviceWorker, tokenisers: Executor) -> None:
-        self._scorer = scorer
-        self._worker = worker
+    def __init__(self, replicas: Sequence[Scorer], scheduler: Scheduler, tokenisers: Executor) -> None:
+        """``replicas`` are the same model once on each device, in the scheduler's order of devices."""
+        self._replicas = tuple(replicas)
+        # lengths, activation and tokens are the same whatever the device
+        self._scorer = self._replicas[0]
+        self._scheduler = scheduler
         self._tokenisers = tokenisers
 
     @property
@@ -55,7 +58,7 @@ class LocalBackend:
         loop = asyncio.get_running_loop()
         encode = partial(contextvars.copy_context().run, self._encode, pairs, truncation, instruction)
         distinct, places = await loop.run_in_executor(self._tokenisers, encode)
-        job = self._worker.submit(self._scorer, distinct)
+        job = self._scheduler.submit(self._replicas, distinct)
         logits = await asyncio.wrap_future(job.future)
         return [RawScore(logits[place], distinct[place].tokens) for place in places]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank.core import Activation, Pair, Truncation
+from rerank.core import Activation, Finished, Pair, Running, Truncation
 from rerank.scorers.base import document_limit, pair_limit, too_long
 
 
@@ -27,6 +27,8 @@ class WordOverlapScorer:
 
     activation = Activation.SIGMOID
     runtime = "none"
+    padded = True
+    bytes_per_token = 0
 
     def __init__(self, max_length: int = 512) -> None:
         self.max_length = max_length
@@ -47,10 +49,10 @@ class WordOverlapScorer:
             encoded.append(EncodedWords(query, document[:room]))
         return encoded
 
-    def score(self, batch: Sequence[EncodedWords]) -> list[float]:
-        """See ``Scorer.score``."""
+    def start(self, batch: Sequence[EncodedWords]) -> Running:
+        """See ``Scorer.start``."""
         self.batches.append(len(batch))
-        return [4 * self._overlap(pair) - 2 for pair in batch]
+        return Finished([4 * self._overlap(pair) - 2 for pair in batch])
 
     @staticmethod
     def _overlap(pair: EncodedWords) -> float:

@@ -26,12 +26,13 @@ from rerank.backends.loader import LoadedModel
 from rerank.backends.local import LocalBackend
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
-from rerank.core import Pair, Truncation
+from rerank.core import Finished, Pair, Running, Truncation
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
-from rerank.scheduling.line import BatchBudget, HasTokens, Job, ScoresBatches
-from rerank.scheduling.worker import DeviceWorker
+from rerank.scheduling.job import HasTokens, Job, Replicas
+from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 
@@ -51,8 +52,8 @@ class FixedScorer(WordOverlapScorer):
         super().__init__()
         self._logits = list(logits)
 
-    def score(self, batch: Sequence[EncodedWords]) -> list[float]:
-        return self._logits
+    def start(self, batch: Sequence[EncodedWords]) -> Running:
+        return Finished(self._logits)
 
 
 class BrokenScorer(WordOverlapScorer):
@@ -62,10 +63,10 @@ class BrokenScorer(WordOverlapScorer):
         super().__init__()
         self.error: Exception | None = error
 
-    def score(self, batch: Sequence[EncodedWords]) -> list[float]:
+    def start(self, batch: Sequence[EncodedWords]) -> Running:
         if self.error:
             raise self.error
-        return super().score(batch)
+        return super().start(batch)
 
 
 class GatedScorer(WordOverlapScorer):
@@ -83,10 +84,10 @@ class GatedScorer(WordOverlapScorer):
         self._wait("encode")
         return super().encode(pairs, truncation, instruction)
 
-    def score(self, batch: Sequence[EncodedWords]) -> list[float]:
+    def start(self, batch: Sequence[EncodedWords]) -> Running:
         self._wait("score")
         self.seen.append({" ".join(pair.document) for pair in batch})
-        return super().score(batch)
+        return super().start(batch)
 
     def _wait(self, place: str) -> None:
         if place == self._at:
@@ -94,15 +95,15 @@ class GatedScorer(WordOverlapScorer):
             assert self.gate.wait(PATIENCE)
 
 
-class WatchedWorker(DeviceWorker):
+class WatchedScheduler(Scheduler):
     """Says when work has come in."""
 
     def __init__(self, budget: BatchBudget) -> None:
         self._submitted = threading.Semaphore(0)
-        super().__init__("test", budget)
+        super().__init__(Lane("test", budget))
 
-    def submit(self, scorer: ScoresBatches, pairs: Sequence[HasTokens]) -> Job:
-        job = super().submit(scorer, pairs)
+    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens]) -> Job:
+        job = super().submit(replicas, pairs)
         self._submitted.release()
         return job
 
@@ -129,7 +130,7 @@ class House:
         batch: BatchBudget = BatchBudget(32, 16384),  # noqa: B008
     ) -> None:
         self.scorer = scorer or WordOverlapScorer()
-        self.worker = WatchedWorker(batch)
+        self.scheduler = WatchedScheduler(batch)
         self._tokenisers = ThreadPoolExecutor(2)
         self._callers = ThreadPoolExecutor(32)
         self._load = load or self.loaded
@@ -145,12 +146,12 @@ class House:
     async def _open(self) -> AsyncIterator[Services]:
         default = DefaultModel(self._catalog.resolve(MODEL.id), "the test says so")
         self.gateway = Gateway(self._catalog, Registry(self._load), self._admission, default, self._limits)
-        yield Services(self.gateway, "cpu", started=1_700_000_000, is_alive=lambda: self.worker.alive)
+        yield Services(self.gateway, "cpu", started=1_700_000_000, is_alive=lambda: self.scheduler.alive)
 
     def loaded(self, card: ModelCard) -> LoadedModel:
         return LoadedModel(
             card,
-            LocalBackend(self.scorer, self.worker, self._tokenisers),
+            LocalBackend([self.scorer], self.scheduler, self._tokenisers),
             Family.CROSS_ENCODER,
             "cpu",
             runtime="none",
@@ -170,7 +171,7 @@ class House:
         if isinstance(self.scorer, GatedScorer):
             self.scorer.gate.set()
         self._callers.shutdown()
-        self.worker.stop(PATIENCE)
+        self.scheduler.stop(PATIENCE)
         self._tokenisers.shutdown()
 
     def rerank(self, **fields: Any) -> Response:

@@ -12,7 +12,7 @@ from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.core import ScoringRequest, ScoringResult
 from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
-from rerank.scheduling.line import BatchBudget
+from rerank.scheduling.packing import BatchBudget
 
 from .conftest import OpenHouse, Serve
 from .house import PATIENCE, BrokenScorer, FixedScorer, GatedScorer, House, error_message
@@ -92,7 +92,7 @@ def test_429_when_too_much_is_in_work(open_house: OpenHouse) -> None:
     scorer = GatedScorer()
     house = open_house(scorer, max_waiting_documents=4)
     first = house.rerank_meanwhile(documents=["a", "b", "c"])
-    house.worker.wait_for_jobs(1)
+    house.scheduler.wait_for_jobs(1)
     response = house.rerank(documents=["d", "e"])
     message = error_message(response, 429, "RateLimitError")
     assert response.headers["retry-after"] == "1"
@@ -191,7 +191,7 @@ def test_503_while_the_model_is_still_loading(open_house: OpenHouse) -> None:
 
 def test_503_when_the_server_stops(open_house: OpenHouse) -> None:
     house = open_house()
-    house.worker.stop(PATIENCE)
+    house.scheduler.stop(PATIENCE)
     assert error_message(house.rerank(), 503, "ServiceUnavailableError") == "The server is shutting down."
 
 
@@ -199,8 +199,8 @@ def test_503_for_those_in_line_when_the_server_stops(open_house: OpenHouse) -> N
     scorer = GatedScorer()
     house = open_house(scorer, batch=BatchBudget(1, 16384))
     waiting = house.rerank_meanwhile()
-    house.worker.wait_for_jobs(1)
-    house.worker.stop(timeout=0)
+    house.scheduler.wait_for_jobs(1)
+    house.scheduler.stop(timeout=0)
     scorer.gate.set()
     error_message(waiting.result(PATIENCE), 503, "ServiceUnavailableError")
 

@@ -8,7 +8,7 @@ import pytest
 
 from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
-from rerank.scheduling.line import BatchBudget
+from rerank.scheduling.packing import BatchBudget
 
 from .conftest import OpenHouse, Serve
 from .house import PATIENCE, AccessLog, GatedScorer, indices, request_bytes
@@ -36,7 +36,7 @@ def test_two_requests_share_a_batch(open_house: OpenHouse) -> None:
     first = house.rerank_meanwhile(documents=["occupies the device"])
     assert scorer.reached.wait(PATIENCE)
     waiting = [house.rerank_meanwhile(documents=["a", "capital"]) for _ in range(2)]
-    house.worker.wait_for_jobs(3)
+    house.scheduler.wait_for_jobs(3)
     scorer.gate.set()
     assert [indices(request.result(PATIENCE)) for request in (first, *waiting)] == [[0], [1, 0], [1, 0]]
     assert scorer.batches == [1, 4]
@@ -48,11 +48,11 @@ def test_a_short_request_does_not_wait_for_a_long_one_to_end(open_house: OpenHou
     long = house.rerank_meanwhile(documents=[f"a {number}" for number in range(100)])
     assert scorer.reached.wait(PATIENCE)
     short = house.rerank_meanwhile(documents=["b"])
-    house.worker.wait_for_jobs(2)
+    house.scheduler.wait_for_jobs(2)
     scorer.gate.set()
     assert indices(short.result(PATIENCE)) == [0]
     assert len(indices(long.result(PATIENCE))) == 100
-    assert scorer.batches == [2] * 50 + [1]
+    assert scorer.batches == [2, 1, *[2] * 49]
     assert "b" in scorer.seen[1]
 
 
@@ -102,7 +102,7 @@ def test_others_in_the_batch_of_a_client_that_leaves_are_served(serve: Serve, ac
         staying.sendall(request_bytes({"query": "q", "documents": ["b", "c"]}))
         with server.connect() as leaving:
             leaving.sendall(request_bytes({"query": "q", "documents": ["d", "e"]}))
-            house.worker.wait_for_jobs(2)
+            house.scheduler.wait_for_jobs(2)
         assert " 499 " in access_log.next_line()
         scorer.gate.set()
         assert " 200 " in access_log.next_line()

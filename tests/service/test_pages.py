@@ -142,7 +142,7 @@ def test_health_turns_red_when_the_scoring_thread_has_died(open_house: OpenHouse
     house = open_house()
     assert house.client.get("/health").status_code == 200
 
-    house.worker.stop(PATIENCE)
+    house.scheduler.stop(PATIENCE)
 
     assert house.client.get("/health").status_code == 503
 

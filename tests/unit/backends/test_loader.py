@@ -19,8 +19,8 @@ from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.devices import Device
 from rerank.errors import FetchFailure, ModelUnavailable, WeightsBroken, WeightsMissing
-from rerank.scheduling.line import BatchBudget
-from rerank.scheduling.worker import DeviceWorker
+from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
 from rerank.scorers.fake import WordOverlapScorer
 from tests.unit.catalog.folders import cut_short, write_checkpoint
@@ -96,15 +96,15 @@ def tokenisers() -> Iterator[Executor]:
 
 
 @pytest.fixture
-def worker() -> Iterator[DeviceWorker]:
-    worker = DeviceWorker("test", BatchBudget(4, 1000))
-    yield worker
-    worker.stop(WAIT)
+def scheduler() -> Iterator[Scheduler]:
+    scheduler = Scheduler(Lane("test", BatchBudget(4, 1000)))
+    yield scheduler
+    scheduler.stop(WAIT)
 
 
 @pytest.fixture
-def load(models: Path, scorers: Scorers, hub: Hub, worker: DeviceWorker, tokenisers: Executor) -> Load:
-    return LocalLoader(Catalog(models), PLACEMENT, worker, tokenisers, endpoint="https://mirror.test")
+def load(models: Path, scorers: Scorers, hub: Hub, scheduler: Scheduler, tokenisers: Executor) -> Load:
+    return LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers, endpoint="https://mirror.test")
 
 
 def complaint(load: Load, card: ModelCard) -> str:
@@ -124,6 +124,18 @@ class TestLoading:
         ((checkpoint, *others),) = scorers.asked
         assert checkpoint.folder == folder
         assert others == [MINE, PLACEMENT]
+
+    def test_a_model_is_loaded_onto_each_device(
+        self, models: Path, scorers: Scorers, scheduler: Scheduler, tokenisers: Executor
+    ) -> None:
+        write_checkpoint(models / "mine")
+        placements = [
+            Placement(Device(name=name, precision="bf16", description="of a test"), Path("nowhere"))
+            for name in ("cuda:0", "cuda:2")
+        ]
+        model = LocalLoader(Catalog(models), placements, scheduler, tokenisers)(MINE)
+        assert (model.device, model.runtime) == ("cuda:0, cuda:2", "none")
+        assert [asked[2] for asked in scorers.asked] == placements
 
     def test_the_card_decides_the_family_before_the_checkpoint(self, load: Load, models: Path) -> None:
         write_checkpoint(models / "mine")

@@ -8,25 +8,26 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 import pytest
 
 from rerank.backends.local import LocalBackend
-from rerank.core import Activation, Pair, RawScore, Truncation
+from rerank.core import Activation, Pair, RawScore, Running, Truncation
 from rerank.errors import InvalidRequest, ServerStopping
-from rerank.scheduling.line import BatchBudget, HasTokens, Job, ScoresBatches
-from rerank.scheduling.worker import DeviceWorker
+from rerank.scheduling.job import HasTokens, Job, Replicas
+from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 
 WAIT = 10.0
 PLAIN = Truncation()
 
 
-class NoticingWorker(DeviceWorker):
+class NoticingScheduler(Scheduler):
     """Lets a test wait until a request is in line."""
 
     def __init__(self) -> None:
-        super().__init__("test", BatchBudget(pairs=4, tokens=1000))
+        super().__init__(Lane("test", BatchBudget(pairs=4, tokens=1000)))
         self.submitted: asyncio.Queue[Job] = asyncio.Queue()
 
-    def submit(self, scorer: ScoresBatches, pairs: Sequence[HasTokens]) -> Job:
-        job = super().submit(scorer, pairs)
+    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens]) -> Job:
+        job = super().submit(replicas, pairs)
         self.submitted.put_nowait(job)
         return job
 
@@ -41,11 +42,11 @@ class BlockedScorer(WordOverlapScorer):
         super().__init__()
         self.release = threading.Event()
 
-    def score(self, batch: Sequence[EncodedWords]) -> list[float]:
-        logits = super().score(batch)
+    def start(self, batch: Sequence[EncodedWords]) -> Running:
+        running = super().start(batch)
         if not self.release.wait(WAIT):
             raise TimeoutError("nobody released the scorer")
-        return logits
+        return running
 
 
 @pytest.fixture
@@ -61,11 +62,11 @@ def blocked() -> Iterator[BlockedScorer]:
 
 
 @pytest.fixture
-def worker(blocked: BlockedScorer) -> Iterator[NoticingWorker]:
-    worker = NoticingWorker()
-    yield worker
+def scheduler(blocked: BlockedScorer) -> Iterator[NoticingScheduler]:
+    scheduler = NoticingScheduler()
+    yield scheduler
     blocked.release.set()
-    worker.stop(WAIT)
+    scheduler.stop(WAIT)
 
 
 @pytest.fixture
@@ -75,8 +76,8 @@ def tokenisers() -> Iterator[Executor]:
 
 
 @pytest.fixture
-def backend(scorer: WordOverlapScorer, worker: NoticingWorker, tokenisers: Executor) -> LocalBackend:
-    return LocalBackend(scorer, worker, tokenisers)
+def backend(scorer: WordOverlapScorer, scheduler: NoticingScheduler, tokenisers: Executor) -> LocalBackend:
+    return LocalBackend([scorer], scheduler, tokenisers)
 
 
 def asked(query: str, *documents: str) -> list[Pair]:
@@ -122,21 +123,21 @@ class TestFailures:
             await backend.score(asked("q", "a", "b " * 100), Truncation(allowed=False), None)
         assert scorer.batches == []
 
-    async def test_a_stopped_worker_takes_nothing(self, backend: LocalBackend, worker: NoticingWorker) -> None:
-        worker.stop(WAIT)
+    async def test_a_stopped_scheduler_takes_nothing(self, backend: LocalBackend, scheduler: NoticingScheduler) -> None:
+        scheduler.stop(WAIT)
         with pytest.raises(ServerStopping):
             await backend.score(asked("q", "a"), PLAIN, None)
 
 
 class TestCancelling:
     async def test_takes_the_waiting_pairs_out_of_the_line(
-        self, blocked: BlockedScorer, worker: NoticingWorker, tokenisers: Executor
+        self, blocked: BlockedScorer, scheduler: NoticingScheduler, tokenisers: Executor
     ) -> None:
-        backend = LocalBackend(blocked, worker, tokenisers)
+        backend = LocalBackend([blocked], scheduler, tokenisers)
         running = asyncio.create_task(backend.score(asked("a", "a"), PLAIN, None))
-        await worker.next_job()
+        await scheduler.next_job()
         leaving = asyncio.create_task(backend.score(asked("a", *["a"] * 100), PLAIN, None))
-        job = await worker.next_job()
+        job = await scheduler.next_job()
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving

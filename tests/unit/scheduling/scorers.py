@@ -8,6 +8,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
+from rerank.core import Finished, Running
+from rerank.scheduling.job import Job
+
 WAIT = 10.0
 """Seconds after which something that should have happened has not."""
 
@@ -21,16 +24,21 @@ class Piece:
 
 
 class Echo:
-    """Gives every piece the logit it carries."""
+    """Gives every piece the logit it carries, at once."""
 
-    def score(self, batch: Sequence[Any]) -> list[float]:
-        return [piece.logit for piece in batch]
+    def __init__(self, *, padded: bool = True, bytes_per_token: int = 0) -> None:
+        self.padded = padded
+        self.bytes_per_token = bytes_per_token
+
+    def start(self, batch: Sequence[Any]) -> Running:
+        return Finished([piece.logit for piece in batch])
 
 
 class Gate(Echo):
     """Holds every batch until ``open`` is called; notes how large each was."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.passes: list[int] = []
         self.entered = threading.Event()
         self._open = threading.Event()
@@ -38,24 +46,82 @@ class Gate(Echo):
     def open(self) -> None:
         self._open.set()
 
-    def score(self, batch: Sequence[Any]) -> list[float]:
+    def start(self, batch: Sequence[Any]) -> Running:
         self.passes.append(len(batch))
         self.entered.set()
         if not self._open.wait(WAIT):
             raise TimeoutError("nobody opened the gate")
-        return super().score(batch)
+        return super().start(batch)
 
 
-class Answering:
+class Answering(Echo):
     """Answers with whatever a function makes of the batch."""
 
     def __init__(self, answer: Callable[[Sequence[Any]], list[float]]) -> None:
-        self.score = answer
+        super().__init__()
+        self._answer = answer
+
+    def start(self, batch: Sequence[Any]) -> Running:
+        return Finished(self._answer(batch))
+
+
+class OnDevice:
+    """A batch that runs by itself until the test ends it."""
+
+    def __init__(self, batch: Sequence[Any]) -> None:
+        self.batch = batch
+        self.asked = threading.Event()
+        """Set once somebody waits for the result."""
+        self._ended = threading.Event()
+        self._error: BaseException | None = None
+
+    def end(self, error: BaseException | None = None) -> None:
+        self._error = error
+        self._ended.set()
+
+    @property
+    def done(self) -> bool:
+        return self._ended.is_set()
+
+    def result(self) -> list[float]:
+        self.asked.set()
+        if not self._ended.wait(WAIT):
+            raise TimeoutError("nobody ended the batch")
+        if self._error:
+            raise self._error
+        return [piece.logit for piece in self.batch]
+
+
+class Kernels(Echo):
+    """As a GPU: a batch is started at once, and ends when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[OnDevice] = []
+        self._changed = threading.Condition()
+
+    def start(self, batch: Sequence[Any]) -> Running:
+        running = OnDevice(batch)
+        with self._changed:
+            self.started.append(running)
+            self._changed.notify_all()
+        return running
+
+    def wait_for(self, count: int) -> list[OnDevice]:
+        """The batches started, once there are so many."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.started) >= count, WAIT)
+        return self.started
 
 
 def pieces(count: int, tokens: int = 1) -> list[Piece]:
     """Pieces whose logits are 0, 1, 2, ..."""
     return [Piece(tokens, float(place)) for place in range(count)]
+
+
+def job_of(lengths: Sequence[int], scorer: Echo | None = None) -> Job:
+    """A job of pieces of these lengths, whose logits are 0, 1, 2, ..."""
+    return Job((scorer or Echo(),), [Piece(tokens, float(place)) for place, tokens in enumerate(lengths)])
 
 
 def answer(future: Future[list[float]]) -> list[float]:

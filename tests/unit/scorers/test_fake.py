@@ -61,12 +61,12 @@ class TestWithoutTruncation:
 class TestScoring:
     def test_a_logit_is_the_share_of_the_querys_words(self, scorer: WordOverlapScorer) -> None:
         pairs = encode(scorer, ("red fox", "a red fox"), ("red fox", "a red hen"), ("red fox", "blue"), ("", "x"))
-        assert scorer.score(pairs) == [2.0, 0.0, -2.0, -2.0]
+        assert scorer.start(pairs).result() == [2.0, 0.0, -2.0, -2.0]
 
     def test_every_batch_is_noted(self, scorer: WordOverlapScorer) -> None:
         pairs = encode(scorer, ("q", "a"), ("q", "b"), ("q", "c"))
-        scorer.score(pairs)
-        scorer.score(pairs[:1])
+        scorer.start(pairs).result()
+        scorer.start(pairs[:1]).result()
         assert scorer.batches == [3, 1]
 
     def test_relevance_is_its_sigmoid(self, scorer: WordOverlapScorer) -> None:

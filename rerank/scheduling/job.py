@@ -1,0 +1,124 @@
+"""The waiting pairs of one request. Pure: no threads, no clock, no tensors."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rerank.core import Running
+
+
+class HasTokens(Protocol):
+    """An encoded pair, of which scheduling needs only its length."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens the model reads."""
+        ...
+
+
+class ScoresBatches(Protocol):
+    """A model on one device: whatever turns a batch of encoded pairs into raw logits."""
+
+    @property
+    def padded(self) -> bool:
+        """True where each pair of a batch costs as much as its longest, False where each costs its own tokens."""
+        ...
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Device memory that a token of a batch takes while it runs; 0 if that is of no account."""
+        ...
+
+    def start(self, batch: Sequence[Any]) -> Running:
+        """Put a batch on the device."""
+        ...
+
+
+Replicas = tuple[ScoresBatches, ...]
+"""The same model on each device, in the order of the devices."""
+
+
+class Job:
+    """The pairs of one request, waiting for one model. Ends exactly once, through its future.
+
+    The future ends with every pair's logit in request order, with an error, or cancelled by a caller that left.
+    """
+
+    def __init__(self, replicas: Replicas, pairs: Sequence[HasTokens]) -> None:
+        self.replicas = replicas
+        self.future: Future[list[float]] = Future()
+        self.tokens_taken = 0
+        """Tokens of the pairs that batches have taken."""
+        self.passed_over = 0
+        """How many batches in a row held none of its pairs while it waited."""
+        self._pairs = pairs
+        self._lengths = [pair.tokens for pair in pairs]
+        self._tokens = sum(self._lengths)
+        # longest first, so that neighbours are of like length and leave little padding
+        self._waiting = sorted(range(len(pairs)), key=self._lengths.__getitem__, reverse=True)
+        self._logits: dict[int, float] = {}
+        if not pairs:
+            self.future.set_result([])
+
+    @property
+    def waiting(self) -> int:
+        """Pairs no batch has taken yet; none once the job has ended, however it did."""
+        return 0 if self.future.done() else len(self._waiting)
+
+    @property
+    def waiting_tokens(self) -> int:
+        """Tokens of the pairs no batch has taken yet."""
+        return self._tokens - self.tokens_taken
+
+    @property
+    def longest(self) -> int:
+        """Length of the longest waiting pair."""
+        return self._lengths[self._waiting[0]]
+
+    def first_within(self, tokens: int) -> int:
+        """Where in line its longest pair of at most ``tokens`` stands; the length of the line if there is none."""
+        return bisect_left(self._waiting, -tokens, key=lambda place: -self._lengths[place])
+
+    def fitting(self, start: int, pairs: int, tokens: int) -> int:
+        """How many of its pairs, from ``start`` on, are together within ``pairs`` and ``tokens``."""
+        count = 0
+        for place in self._waiting[start : start + pairs]:
+            tokens -= self._lengths[place]
+            if tokens < 0:
+                break
+            count += 1
+        return count
+
+    def take(self, start: int, count: int) -> list[Slot]:
+        """Hand out ``count`` waiting pairs, from the one that stands at ``start`` on."""
+        taken = [Slot(self, place, self._pairs[place]) for place in self._waiting[start : start + count]]
+        del self._waiting[start : start + count]
+        self.tokens_taken += sum(slot.pair.tokens for slot in taken)
+        return taken
+
+    def resolve(self, place: int, logit: float) -> None:
+        """Note a pair's logit; the last one ends the job."""
+        self._logits[place] = logit
+        if len(self._logits) == len(self._pairs):
+            # a caller may leave, or another device's thread end the job, between the last pair and this line
+            with suppress(InvalidStateError):
+                self.future.set_result([self._logits[index] for index in range(len(self._pairs))])
+
+    def fail(self, error: Exception) -> None:
+        """End the job with an error, unless it has ended."""
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One pair in a batch, and the job it belongs to."""
+
+    job: Job
+    place: int
+    pair: HasTokens

@@ -1,0 +1,64 @@
+"""Which waiting pairs share a batch. Pure: no threads, no clock, no tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rerank.scheduling.job import Job, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class BatchBudget:
+    """The largest batch. A single pair is always a batch, however long."""
+
+    pairs: int
+    tokens: int
+    """As the device computes them: with padding where there is padding."""
+
+    def within(self, memory: int, bytes_per_token: int) -> BatchBudget:
+        """The same, with no more tokens than so many bytes hold."""
+        if not bytes_per_token:
+            return self
+        return BatchBudget(self.pairs, min(self.tokens, memory // bytes_per_token))
+
+
+def pack(jobs: Sequence[Job], budget: BatchBudget, *, padded: bool) -> list[Slot]:
+    """Fill a batch with pairs of waiting jobs: the first job's longest pair, its others, then the next job's.
+
+    A job that fills a batch by itself stays out of the first one's: it gains nothing there, and the first would wait
+    for it.
+    """
+    return _alike(jobs, budget) if padded else _any_length(jobs, budget)
+
+
+def _alike(jobs: Sequence[Job], budget: BatchBudget) -> list[Slot]:
+    """Every pair costs as much as the longest, so only pairs of at least two thirds of its length join it."""
+    longest = max(jobs[0].longest, 1)
+    most = max(1, min(budget.pairs, budget.tokens // longest))
+    batch: list[Slot] = []
+    for job in jobs:
+        if batch and job.waiting >= most:
+            continue
+        start = job.first_within(longest)
+        alike = job.first_within((2 * longest - 1) // 3) - start
+        batch += job.take(start, min(alike, most - len(batch)))
+        if len(batch) == most:
+            break
+    return batch
+
+
+def _any_length(jobs: Sequence[Job], budget: BatchBudget) -> list[Slot]:
+    """Every pair costs its own tokens, so every length goes with every other."""
+    tokens = max(jobs[0].longest, budget.tokens)
+    batch: list[Slot] = []
+    for job in jobs:
+        if batch and (job.waiting >= budget.pairs or job.waiting_tokens >= budget.tokens):
+            continue
+        start = job.first_within(tokens)
+        taken = job.take(start, job.fitting(start, budget.pairs - len(batch), tokens))
+        batch += taken
+        tokens -= sum(slot.pair.tokens for slot in taken)
+        if len(batch) == budget.pairs or tokens <= 0:
+            break
+    return batch
