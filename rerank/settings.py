@@ -81,14 +81,16 @@ class Settings(BaseSettings):
     )
     device: str = Field(
         default="auto",
-        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        pattern=r"^(auto|cpu|mps|cuda|cuda:\d+(\s*,\s*cuda:\d+)*)$",
         validation_alias=_named("rerank_model_device", "model_device"),
-        description="auto, cpu, cuda, cuda:1 or mps. auto takes a GPU where there is one.",
+        description="auto, cpu, mps, cuda (every GPU, each with a copy of every model), cuda:1 or cuda:0,cuda:2. "
+        "auto takes the first GPU where there is one.",
     )
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
         default="auto",
         validation_alias=_named("rerank_model_precision", "model_precision"),
-        description="auto is fp32 on a CPU, bf16 or fp16 on a GPU.",
+        description="auto is bf16 where the device has it (on a CPU: avx512_bf16 or AMX, in OpenVINO), else fp16 on a "
+        "GPU and fp32 on a CPU. int8 is for OpenVINO on a CPU, and the least exact.",
     )
     runtime: Literal["auto", "openvino", "torch"] = Field(
         default="auto",
@@ -100,13 +102,15 @@ class Settings(BaseSettings):
         ge=1,
         le=4096,
         validation_alias=_named("rerank_batch_size", "batch_size"),
-        description="Most pairs in one forward pass. Default: 8 on a CPU, where more only pads more, 64 on a GPU.",
+        description="Most pairs in one forward pass. Default: 8 on a CPU, where more only pads more; 1024 on a GPU, "
+        "where pairs are packed without padding and the tokens are the limit.",
     )
-    batch_tokens: int = Field(
-        default=16384,
+    batch_tokens: int | None = Field(
+        default=None,
         ge=1,
         validation_alias=_named("rerank_batch_tokens", "batch_tokens"),
-        description="Most tokens in one forward pass, padding included; bounds memory.",
+        description="Most tokens in one forward pass, padding included; fewer where half of the free memory would not "
+        "hold them. Default: 2048 on a CPU, 32768 on a GPU. The larger, the longer a newcomer waits.",
     )
     max_seq_length: int | None = Field(
         default=None,

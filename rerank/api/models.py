@@ -50,7 +50,7 @@ class ModelInfo(BaseModel):
     family: Family | None
     """How it scores; null as long as nothing on disk says."""
     device: str | None = None
-    """Where it runs; null as long as it is not in memory."""
+    """Where it runs, names separated by commas; null as long as it is not in memory."""
     runtime: str | None = None
     """What runs it: library, precision, kernel; null as long as it is not in memory."""
 

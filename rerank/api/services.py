@@ -23,6 +23,7 @@ class Services:
 
     gateway: Gateway
     device: str
+    """Where models run: each device with its precision, separated by commas."""
     started: int
     """Unix time of the start."""
     is_alive: Callable[[], bool] = lambda: True

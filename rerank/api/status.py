@@ -19,6 +19,7 @@ class Status(BaseModel):
     loaded_models: list[str]
     supported_models: list[str]
     device: str
+    """Each device that scores, and its precision."""
     runtimes: dict[str, str]
     """For each model in memory: where and with what it runs."""
     version: str

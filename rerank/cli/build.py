@@ -6,9 +6,10 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -18,13 +19,13 @@ from rerank.api.services import Services
 from rerank.backends.loader import LocalLoader
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID, ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
-from rerank.devices import Device, choose_device
+from rerank.devices import Device, choose_devices, free_memory, gpu_count
 from rerank.errors import RerankError, SettingsError
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
-from rerank.scheduling.line import BatchBudget
-from rerank.scheduling.worker import DeviceWorker
+from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
 from rerank.settings import Settings
 from rerank.telemetry import configure_logging
@@ -32,8 +33,9 @@ from rerank.telemetry import configure_logging
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 10
-_PAIRS_ON = {True: 8, False: 64}
-"""Pairs a batch where the operator does not say, on a CPU or not."""
+_CPU_BATCH = BatchBudget(pairs=8, tokens=2048)
+_GPU_BATCH = BatchBudget(pairs=1024, tokens=32768)
+"""Batches where the operator does not say. A larger one would make who comes next wait longer."""
 
 
 def app_from_settings(settings: Settings) -> FastAPI:
@@ -43,21 +45,21 @@ def app_from_settings(settings: Settings) -> FastAPI:
     if named and not settings.models_file.exists():
         raise SettingsError(f"RERANK_MODELS_FILE: there is no {settings.models_file}")
     catalog = Catalog.open(settings.models_dir, settings.models_file)
-    device = choose_device(settings.device, settings.precision, settings.runtime)
+    devices = choose_devices(settings.device, settings.precision, settings.runtime)
     default = catalog.choose_default(settings.default_model)
     preloaded = [catalog.operator_choice(name) for name in settings.preloaded_models]
-    _announce(catalog, device, default)
+    _announce(catalog, devices, default)
+    if settings.device == "auto" and gpu_count() > len(devices):
+        logger.info("this machine has %d GPUs; MODEL_DEVICE=cuda uses them all", gpu_count())
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
-        worker = DeviceWorker(
-            device.name, BatchBudget(settings.batch_size or _PAIRS_ON[device.is_cpu], settings.batch_tokens)
-        )
+        scheduler = Scheduler(*(_lane(device, settings) for device in devices))
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="tokenise") as tokenisers:
             loader = LocalLoader(
                 catalog,
-                Placement(device, settings.models_dir / ".openvino", settings.max_seq_length),
-                worker,
+                [Placement(device, settings.models_dir / ".openvino", settings.max_seq_length) for device in devices],
+                scheduler,
                 tokenisers,
                 endpoint=settings.hf_endpoint,
             )
@@ -73,13 +75,20 @@ def app_from_settings(settings: Settings) -> FastAPI:
 
             def stop() -> None:
                 registry.stop()
-                worker.stop(timeout=0)
+                scheduler.stop(timeout=0)
 
-            yield Services(gateway, str(device), int(time.time()), is_alive=lambda: worker.alive, stop=stop)
+            shown = ", ".join(map(str, devices))
+            yield Services(gateway, shown, int(time.time()), is_alive=lambda: scheduler.alive, stop=stop)
             preloading.cancel()
-            await asyncio.to_thread(worker.stop, _STOP_SECONDS)
+            await asyncio.to_thread(scheduler.stop, _STOP_SECONDS)
 
     return build_app(open_services, keys=settings.api_keys, max_body_bytes=settings.max_body_bytes)
+
+
+def _lane(device: Device, settings: Settings) -> Lane:
+    usual = _CPU_BATCH if device.is_cpu else _GPU_BATCH
+    budget = BatchBudget(settings.batch_size or usual.pairs, settings.batch_tokens or usual.tokens)
+    return Lane(device.name, budget, partial(free_memory, device.name))
 
 
 async def _preload(registry: Registry, cards: list[ModelCard]) -> None:
@@ -90,8 +99,8 @@ async def _preload(registry: Registry, cards: list[ModelCard]) -> None:
             logger.error("RERANK_PRELOAD: %s is not loaded: %s", card.id, error.message)
 
 
-def _announce(catalog: Catalog, device: Device, default: DefaultModel) -> None:
-    logger.info("rerank-gateway %s on %s", rerank.__version__, device)
+def _announce(catalog: Catalog, devices: Sequence[Device], default: DefaultModel) -> None:
+    logger.info("rerank-gateway %s on %s", rerank.__version__, ", ".join(map(str, devices)))
     on_disk = [card.id for card in catalog.cards() if catalog.is_local(card)]
     logger.info("models on disk: %s", ", ".join(on_disk) or "none")
     logger.info("default model: %s (%s)", default.card.id, default.reason)

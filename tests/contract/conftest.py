@@ -31,6 +31,7 @@ def client(models_dir: Path) -> Iterator[TestClient]:
         "rerank_models_file": models_dir / "models.toml",
         "rerank_default_model": MODEL,
         "rerank_model_device": "cpu",
+        "rerank_model_precision": "fp32",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name in (name for names in setting_names().values() for name in names):

@@ -37,10 +37,10 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[ServerProcess]:
-    """A server without settings, with one checkpoint under models/."""
+    """A server with exact scores, with one checkpoint under models/."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copytree(tiny, folder / "models" / tiny.name)
-    with ServerProcess(folder) as running:
+    with ServerProcess(folder, {"MODEL_PRECISION": "fp32"}) as running:
         yield running
 
 

@@ -50,7 +50,7 @@ DEFAULTS: dict[str, object] = {
     "device": "auto",
     "precision": "auto",
     "batch_size": None,
-    "batch_tokens": 16384,
+    "batch_tokens": None,
     "max_seq_length": None,
     "max_documents": 5000,
     "max_body_bytes": 32 * 1024 * 1024,
@@ -147,7 +147,8 @@ class TestMistakes:
             ("RERANK_PORT", "-1", "RERANK_PORT / PORT"),
             ("MODEL_DEVICE", "gpu", "RERANK_MODEL_DEVICE / MODEL_DEVICE"),
             ("MODEL_DEVICE", "cuda:", "RERANK_MODEL_DEVICE / MODEL_DEVICE"),
-            ("MODEL_PRECISION", "int8", "RERANK_MODEL_PRECISION / MODEL_PRECISION"),
+            ("MODEL_DEVICE", "cuda:0,cpu", "RERANK_MODEL_DEVICE / MODEL_DEVICE"),
+            ("MODEL_PRECISION", "int4", "RERANK_MODEL_PRECISION / MODEL_PRECISION"),
             ("BATCH_SIZE", "0", "RERANK_BATCH_SIZE / BATCH_SIZE"),
             ("BATCH_SIZE", "4097", "RERANK_BATCH_SIZE / BATCH_SIZE"),
             ("BATCH_TOKENS", "0", "RERANK_BATCH_TOKENS / BATCH_TOKENS"),
@@ -280,6 +281,11 @@ class TestListenHost:
     )
     def test_is_open_to_others_only_with_a_key_or_by_will(self, arguments: list[str], address: str) -> None:
         assert read_settings(arguments).listen_host == address
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:1", "cuda:0,cuda:2", "cuda:0, CUDA:12"])
+def test_devices_are_one_or_several_gpus(device: str) -> None:
+    assert read_settings(["--model-device", device]).device == device.lower()
 
 
 def test_preloaded_models_are_separated_by_commas() -> None:
