@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import time
@@ -13,20 +14,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 import transformers
+from safetensors import safe_open
 
-from rerank.devices import has_native_bf16, import_openvino
+from rerank.devices import free_memory, has_native_bf16, import_openvino
 from rerank.runtimes.base import MakeNetwork, Tensors
 
 logger = logging.getLogger(__name__)
 
 openvino = import_openvino()
 
-_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+# int8 products take fp32 in and out
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+# inputs of int8 products are rounded on the way, each stretch of so many values by a scale of its own
+_STRETCH = 64
 _MODEL = "model.xml"
 # raised whenever what is converted changes, so that no stale copy is taken for it
 _LAYOUT = 2
+# of the weights in fp32: the torch module, shared with the converted network, and what compiling takes beside it
+_MEMORY_TO_CONVERT = 2.5
 
 
 class OpenVinoRuntime:
@@ -39,18 +47,26 @@ class OpenVinoRuntime:
     ) -> None:
         """Take the converted network from ``cache``, or convert it and put it there.
 
-        ``weights`` are the files the network is made from: another content is another network.
+        ``weights`` are the files the network is made from: another content is another network. Raises MemoryError
+        where converting would take more memory than is free.
         """
         if precision == "bf16" and not has_native_bf16():
             logger.warning("this CPU does not multiply bf16 by itself: MODEL_PRECISION=fp32 is as fast and more exact")
-        folder = cache / _key(weights, list(example))
+        folder = cache / _name(weights, list(example), int8=precision == "int8")
         core = openvino.Core()
         network = _kept(core, folder)
         if network is None:
-            network = _convert(make_network(torch.float32), example)
-            _keep(network, folder)
+            network = _convert(make_network, example, weights, int8=precision == "int8")
+            # read back, the weights are pages of a file, which give way when memory is short
+            network = (_keep(network, folder) and _kept(core, folder)) or network
         compiled = core.compile_model(
-            network, "CPU", {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY"}
+            network,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": _HINTS[precision],
+                "PERFORMANCE_HINT": "LATENCY",
+                "DYNAMIC_QUANTIZATION_GROUP_SIZE": _STRETCH if precision == "int8" else 0,
+            },
         )
         self._request = compiled.create_infer_request()
         self.description = f"openvino {openvino.__version__.split('-')[0]} {precision}"
@@ -62,14 +78,40 @@ class OpenVinoRuntime:
         return tuple(torch.from_numpy(outputs[place].copy()) for place in range(len(outputs)))
 
 
-def _convert(network: torch.nn.Module, example: Tensors) -> Any:
+def _convert(make_network: MakeNetwork, example: Tensors, weights: Sequence[Path], *, int8: bool) -> Any:
+    needed, free = _MEMORY_TO_CONVERT * _fp32_bytes(weights), free_memory("cpu")
+    if needed > free:
+        raise MemoryError(f"converting takes about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free")
     started = time.monotonic()
     with warnings.catch_warnings():
         # tracing warns of every shape it looks at; the shapes stay dynamic, as the tests show
         warnings.simplefilter("ignore")
-        converted = openvino.convert_model(network.eval(), example_input=dict(example))
-    logger.info("converted for OpenVINO in %.1f s", time.monotonic() - started)
+        converted = openvino.convert_model(make_network(torch.float32).eval(), example_input=dict(example))
+        if int8:
+            converted = _compress(converted)
+    logger.info(
+        "converted for OpenVINO in %.1f s, with %.1f GB of memory in use",
+        time.monotonic() - started,
+        psutil.Process().memory_info().rss / 1e9,
+    )
     return converted
+
+
+def _compress(network: Any) -> Any:
+    """Weights of products and embeddings as 8-bit numbers, each row with a scale of its own."""
+    import nncf
+
+    nncf.set_log_level(logging.WARNING)
+    return nncf.compress_weights(network, mode=nncf.CompressWeightsMode.INT8_ASYM)
+
+
+def _fp32_bytes(weights: Sequence[Path]) -> int:
+    """Size of the weights in fp32, by the headers of their files."""
+    values = 0
+    for file in weights:
+        with safe_open(file, framework="numpy") as tensors:
+            values += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return 4 * values
 
 
 def _kept(core: Any, folder: Path) -> Any | None:
@@ -83,29 +125,36 @@ def _kept(core: Any, folder: Path) -> Any | None:
         return None
 
 
-def _keep(network: Any, folder: Path) -> None:
-    """Write the network into ``folder``, whole or not at all. Where that fails, the next start converts again."""
+def _keep(network: Any, folder: Path) -> bool:
+    """Write the network into ``folder``, whole or not at all. Where that fails, the next start converts again.
+
+    Networks that another version made from the same weights go.
+    """
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
         openvino.save_model(network, unfinished / _MODEL, compress_to_fp16=False)
-        shutil.rmtree(folder, ignore_errors=True)
+        for old in folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*"):
+            if old != unfinished:
+                shutil.rmtree(old, ignore_errors=True)
         unfinished.rename(folder)
     except (OSError, RuntimeError) as error:
         logger.warning("the converted network cannot be kept for the next start: %s", error)
         shutil.rmtree(unfinished, ignore_errors=True)
+        return False
+    return True
 
 
-def _key(weights: Sequence[Path], inputs: Sequence[str]) -> str:
-    """Name of a converted network: everything its content depends on."""
-    facts: dict[str, Any] = {
-        "layout": _LAYOUT,
-        "inputs": list(inputs),
-        "versions": [openvino.__version__, torch.__version__, transformers.__version__],
-        "weights": [_sha256(file) for file in weights],
-        "config": [_sha256(file.parent / "config.json") for file in weights[:1]],
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+def _name(weights: Sequence[Path], inputs: Sequence[str], *, int8: bool) -> str:
+    """Name of a converted network: what it is made from, the form of its weights, and what made it."""
+    files = [*weights, *(file.parent / "config.json" for file in weights[:1])]
+    source = _digest([_sha256(file) for file in files])
+    maker = _digest([_LAYOUT, list(inputs), openvino.__version__, torch.__version__, transformers.__version__])
+    return f"{source}-{'int8' if int8 else 'fp32'}-{maker}"
+
+
+def _digest(facts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def _sha256(file: Path) -> str:

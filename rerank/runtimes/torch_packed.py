@@ -35,7 +35,7 @@ class PackedRuntime:
 
     def __init__(self, make_network: MakeNetwork, device: Device) -> None:
         self.device = device.name
-        self.description = f"torch {device.precision}, packed, varlen attention"
+        self.description = f"torch {device.torch_precision}, packed, varlen attention"
         network: Any = make_network(device.dtype).to(device.name, device.dtype).eval()
         self._network: PackedNetwork = network
 

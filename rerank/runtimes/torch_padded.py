@@ -13,7 +13,7 @@ class TorchRuntime:
 
     def __init__(self, make_network: MakeNetwork, device: Device) -> None:
         self.device = device.name
-        self.description = f"torch {device.precision}, padded"
+        self.description = f"torch {device.torch_precision}, padded"
         self._dtype = device.dtype
         self._network = make_network(device.dtype).to(device.name, device.dtype).eval()
 

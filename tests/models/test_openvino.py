@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,9 +41,9 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     made: list[object] = []
     convert = openvino_cpu._convert
 
-    def counted(*arguments: object) -> object:
+    def counted(*arguments: Any, **options: Any) -> object:
         made.append(arguments)
-        return convert(*arguments)  # type: ignore[arg-type]
+        return convert(*arguments, **options)
 
     monkeypatch.setattr(openvino_cpu, "_convert", counted)
     return made
@@ -89,7 +90,7 @@ def test_a_network_that_cannot_be_kept_still_runs(folder: Path, caplog: pytest.L
 def test_a_network_that_cannot_be_converted_runs_in_torch_and_the_log_says_why(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(*_: object) -> object:
+    def refuse(*_: object, **__: object) -> object:
         raise RuntimeError("no such operation")
 
     monkeypatch.setattr(openvino_cpu, "_convert", refuse)
@@ -106,6 +107,35 @@ def test_half_precision_stays_close(tmp_path: Path) -> None:
 
     assert half == pytest.approx(exact, abs=2e-2)
     assert max(exact) - min(exact) > 1e-3
+
+
+def test_int8_stays_close_and_is_kept_apart(tmp_path: Path, conversions: list[object]) -> None:
+    folder = make_xlm_roberta(tmp_path / "reranker", initializer_range=0.15)
+
+    exact, rough, again = logits(load(folder)), logits(load(folder, precision="int8")), logits(load(folder))
+
+    assert rough == pytest.approx(exact, abs=5e-2)
+    assert rough != exact
+    assert again == exact
+    assert len(conversions) == 2
+    assert load(folder, precision="int8").runtime.endswith(" int8")
+
+
+def test_a_newer_version_replaces_what_an_older_one_converted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(folder)
+    monkeypatch.setattr(openvino_cpu, "_LAYOUT", 10**6)
+    load(folder)
+
+    assert len(list((folder.parent / ".openvino").iterdir())) == 1
+
+
+def test_converting_without_the_memory_for_it_is_not_tried(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(openvino_cpu, "free_memory", lambda _: 1000)
+
+    assert load(folder).runtime == "torch fp32, padded"
+    assert "of memory, 0.0 GB are free" in caplog.text
 
 
 def test_segments_reach_the_converted_network(tmp_path: Path) -> None:
