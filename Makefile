@@ -13,7 +13,7 @@ help:
 	@echo "make test     every check and every test"
 	@echo "make check    linters, types, import contracts"
 	@echo "make format   format the code"
-	@echo "make bench    measure the server and its peers side by side (two hours; 'make bench-peers' installs the peers)"
+	@echo "make bench    measure the server and its peers side by side (an hour; 'make bench-peers' installs the peers)"
 	@echo "make clean    remove the virtual environments and caches"
 
 serve: $(VENV)/.runtime

@@ -19,12 +19,12 @@ import time
 
 # with the minutes each takes on two cores of 2.8 GHz
 PLAN: tuple[tuple[int, tuple[str, ...]], ...] = (
-    (4, ("overhead",)),
-    (25, ("http_load", "--model", "minilm")),
-    (6, ("int8", "--model", "minilm")),
+    (5, ("overhead",)),
+    (28, ("http_load", "--model", "minilm")),
+    (4, ("int8", "--model", "minilm")),
     (12, ("int8", "--model", "bge-base")),
-    (8, ("qwen3",)),
-    (15, ("engine", "--model", "bge-base", "--only", "fp32")),
+    (10, ("qwen3",)),
+    (7, ("engine", "--model", "bge-base", "--only", "fp32")),
 )
 _QUALITY_MINUTES = 15
 

@@ -165,7 +165,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=SIZES, default="minilm")
     parser.add_argument("--documents", type=int, default=20, help="documents a request")
-    parser.add_argument("--requests", type=int, default=32, help="requests for each number of clients")
+    parser.add_argument(
+        "--requests", type=int, default=32, help="for each number of clients; each request has documents of its own"
+    )
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument(
         "--contestants",
