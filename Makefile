@@ -4,15 +4,17 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PEERS  := sentence-transformers onnx infinity vllm
 
-.PHONY: help serve test check format clean
+.PHONY: help serve test check format clean bench bench-peers
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
 	@echo "make test     every check and every test"
 	@echo "make check    linters, types, import contracts"
 	@echo "make format   format the code"
-	@echo "make clean    remove the virtual environment and caches"
+	@echo "make bench    measure the server and its peers side by side (an hour; 'make bench-peers' installs the peers)"
+	@echo "make clean    remove the virtual environments and caches"
 
 serve: $(VENV)/.runtime
 	@$(BIN)/python rerank_server.py $(ARGS)
@@ -32,8 +34,19 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(VENV)/.runtime
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# one virtual environment a peer; the files list everything, so that nothing else is brought along
+bench-peers: $(PEERS:%=.venv-peers/%/.installed)
+
+.venv-peers/%/.installed: benchmarks/peers/%.txt
+	$(PYTHON) -m venv .venv-peers/$*
+	.venv-peers/$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 
 $(VENV)/.runtime: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another: make serve PYTHON=python3.12")'

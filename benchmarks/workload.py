@@ -8,16 +8,22 @@ from typing import Any
 
 import numpy
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
     PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
 
+from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM
+
 QUERY = "how do token budgets keep a batch within memory"
+
+_QWEN_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 # The published configurations; scores do not matter for speed, so the weights are random.
 SIZES: dict[str, dict[str, Any]] = {
@@ -25,19 +31,74 @@ SIZES: dict[str, dict[str, Any]] = {
     "bge-large": {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "vocabulary": 250002, "positions": 514},
     "minilm": {"layers": 6, "hidden": 384, "heads": 12, "inner": 1536, "vocabulary": 30522, "positions": 512},
 }
+# Causal ones, as Qwen3-Reranker: tied embeddings, bf16 weights.
+CAUSAL_SIZES: dict[str, dict[str, Any]] = {
+    "qwen3-0.6b": {
+        "layers": 28,
+        "hidden": 1024,
+        "heads": 16,
+        "key_heads": 8,
+        "head": 128,
+        "inner": 3072,
+        "vocabulary": 151669,
+        "positions": 40960,
+    },
+    "qwen3-tiny": {
+        "layers": 2,
+        "hidden": 32,
+        "heads": 4,
+        "key_heads": 2,
+        "head": 16,
+        "inner": 64,
+        "vocabulary": 3000,
+        "positions": 1024,
+    },
+}
 
 
 def checkpoint(size: str, folder: Path) -> Path:
     """A checkpoint of this size under ``folder``, made once."""
     target = folder / size
     if not (target / "config.json").is_file():
-        facts = SIZES[size]
-        _tokenizer(facts["vocabulary"], bert=size == "minilm").save_pretrained(target)
-        config = _config(facts, bert=size == "minilm")
         torch.manual_seed(0)
-        kind: Any = BertForSequenceClassification if size == "minilm" else XLMRobertaForSequenceClassification
-        kind(config).save_pretrained(target)
+        if size in CAUSAL_SIZES:
+            _save_causal(CAUSAL_SIZES[size], target)
+        else:
+            _save_encoder(SIZES[size], target, bert=size == "minilm")
+        _name_tokenizer_as_published_ones(target / "tokenizer_config.json")
     return target
+
+
+def _name_tokenizer_as_published_ones(file: Path) -> None:
+    """So that peers with transformers 4 know its class too."""
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(facts | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2), encoding="utf-8")
+
+
+def _save_encoder(facts: dict[str, Any], target: Path, *, bert: bool) -> None:
+    _tokenizer(facts["vocabulary"], bert=bert).save_pretrained(target)
+    kind: Any = BertForSequenceClassification if bert else XLMRobertaForSequenceClassification
+    kind(_config(facts, bert=bert)).save_pretrained(target)
+
+
+def _save_causal(facts: dict[str, Any], target: Path) -> None:
+    tokenizer = _prompt_tokenizer(facts["positions"])
+    tokenizer.save_pretrained(target)
+    config = Qwen3Config(
+        vocab_size=facts["vocabulary"],
+        hidden_size=facts["hidden"],
+        num_hidden_layers=facts["layers"],
+        num_attention_heads=facts["heads"],
+        num_key_value_heads=facts["key_heads"],
+        head_dim=facts["head"],
+        intermediate_size=facts["inner"],
+        max_position_embeddings=facts["positions"],
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    kind: Any = Qwen3ForCausalLM
+    kind(config).to(torch.bfloat16).save_pretrained(target)
 
 
 def documents(count: int, seed: int = 0) -> list[str]:
@@ -51,7 +112,12 @@ def body_parameters(folder: Path) -> int:
     """Parameters that multiply every token: all of the layers, not the embeddings."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     hidden, inner = config["hidden_size"], config["intermediate_size"]
-    return int(config["num_hidden_layers"] * (4 * hidden * hidden + 2 * hidden * inner))
+    if "num_key_value_heads" not in config:
+        return int(config["num_hidden_layers"] * (4 * hidden * hidden + 2 * hidden * inner))
+    # query and output, key and value, and an MLP of three
+    head = config["head_dim"]
+    attention = 2 * hidden * head * (config["num_attention_heads"] + config["num_key_value_heads"])
+    return int(config["num_hidden_layers"] * (attention + 3 * hidden * inner))
 
 
 def _config(facts: dict[str, Any], *, bert: bool) -> Any:
@@ -94,4 +160,27 @@ def _tokenizer(size: int, *, bert: bool) -> Any:
         unk_token=special[3],
         model_max_length=512,
         model_input_names=["input_ids", *(["token_type_ids"] if bert else []), "attention_mask"],
+    )
+
+
+def _prompt_tokenizer(positions: int) -> Any:
+    """Qwen's way of cutting texts, but that a word of the documents is one token, and every piece of the prompt too."""
+    number_word = r" ?w\d+"
+    qwen = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    cut = pre_tokenizers.Split(Regex(f"{number_word}|{qwen}"), behavior="isolated")
+    prompt = f"{SYSTEM}<Instruct>: {DEFAULT_INSTRUCTION}\n<Query>: {QUERY}\n<Document>:{SUFFIX}"
+    words = ["<unknown>", "yes", "no", '".', *(piece for piece, _ in cut.pre_tokenize_str(prompt)), "\n", "\n\n"]
+    words += [f"{space}w{number}" for space in ("", " ") for number in range(1000)]
+    vocabulary = {word: place for place, word in enumerate(dict.fromkeys(words))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unknown>"))  # noqa: S106
+    tokenizer.pre_tokenizer = cut
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in _QWEN_SPECIAL])
+    tokenizer.add_tokens([AddedToken(token, special=False) for token in ("<think>", "</think>")])
+    fast: Any = PreTrainedTokenizerFast
+    return fast(
+        tokenizer_object=tokenizer,
+        eos_token=_QWEN_SPECIAL[2],
+        pad_token=_QWEN_SPECIAL[0],
+        model_max_length=positions,
+        padding_side="left",
     )

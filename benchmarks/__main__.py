@@ -1,0 +1,55 @@
+"""Every comparison, one after the other: `make bench`, or `python -m benchmarks`. Each runs alone too, with options.
+
+    python -m benchmarks.overhead      what the server adds to its engine
+    python -m benchmarks.http_load     this server and its peers over HTTP
+    python -m benchmarks.int8          precisions, and ONNX Runtime
+    python -m benchmarks.qwen3         Qwen3-Reranker's size against the model card's procedure
+    python -m benchmarks.engine        against sentence-transformers
+    python -m benchmarks.quality DATA  what a lower precision costs in ranking (with --data)
+
+Peers that `make bench-peers` has not installed are left out, and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+
+# with the minutes each takes on two cores of 2.8 GHz
+PLAN: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (5, ("overhead",)),
+    (28, ("http_load", "--model", "minilm")),
+    (4, ("int8", "--model", "minilm")),
+    (12, ("int8", "--model", "bge-base")),
+    (10, ("qwen3",)),
+    (7, ("engine", "--model", "bge-base", "--only", "fp32")),
+)
+_QUALITY_MINUTES = 15
+
+
+def main() -> int:
+    """Run all; the exit status is 1 if one failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", help="folder of a judged set: also measure what precisions cost in ranking")
+    options = parser.parse_args()
+    plan = [*PLAN]
+    if options.data:
+        plan.append((_QUALITY_MINUTES, ("quality", options.data, "--precisions", "fp32", "int8")))
+    minutes = sum(one for one, _ in plan)
+    print(f"this takes about {minutes} minutes on two cores; leave the machine alone meanwhile", flush=True)
+    failed = False
+    for expected, (name, *rest) in plan:
+        print(f"\n== python -m benchmarks.{' '.join((name, *rest))}   (about {expected} minutes)", flush=True)
+        started = time.monotonic()
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *rest])  # noqa: S603
+        print(f"   {(time.monotonic() - started) / 60:.1f} minutes", flush=True)
+        failed = failed or done.returncode != 0
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

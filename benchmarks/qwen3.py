@@ -1,0 +1,151 @@
+"""Qwen3-Reranker's size: this engine against the model card's procedure, the same prompts, no HTTP.
+
+    python -m benchmarks.qwen3 --model qwen3-0.6b --documents 20 --precisions fp32 bf16 --repeat 3
+
+The model card (transformers, AutoModelForCausalLM) pads all prompts on the left into one batch, multiplies the whole
+vocabulary at every position, and looks at the last. This engine reads what the prompts share once, and never multiplies
+the vocabulary. Prints seconds (median of the rounds, which take turns), the ratio to the model card's first precision,
+how far the scores are apart, and the floors: the matrix products of the layers alone for the tokens of whole prompts,
+and for those that are left when the shared prefix is read once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from benchmarks.alone import Score, engine_alone
+from benchmarks.floor import DTYPES, floor_seconds, products_rate
+from benchmarks.workload import CAUSAL_SIZES, QUERY, checkpoint, documents
+from rerank.catalog.cards import ModelCard
+from rerank.core import Pair, Truncation
+from rerank.scheduling.line import BatchBudget
+from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM, Prompt, PromptTokenizer
+
+MAX_LENGTH = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens that a model has to read."""
+
+    whole: int
+    """Of all prompts."""
+    shared: int
+    """With what they share read once."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """See the module's docstring."""
+    options = _parser().parse_args(arguments)
+    folder = checkpoint(options.model, options.folder)
+    pairs = [Pair(QUERY, text) for text in documents(options.documents)]
+    tokens = count(PromptTokenizer(folder, MAX_LENGTH).encode(pairs, Truncation(), DEFAULT_INSTRUCTION))
+    print(
+        f"{options.model}: {len(pairs)} pairs, {tokens.whole} tokens, {tokens.shared} with the prefix read once, "
+        f"{torch.get_num_threads()} threads"
+    )
+    seconds: dict[str, list[float]] = {}
+    logits: dict[str, list[float]] = {}
+    rates: dict[str, list[float]] = {}
+    for _ in range(options.repeat):
+        for precision in options.precisions:
+            rates.setdefault(precision, []).append(products_rate(folder, DTYPES[precision]))
+            for name, opened in contestants(folder, precision, options):
+                with opened as run:
+                    logits[name], spent = timed(run, pairs)
+                seconds.setdefault(name, []).append(spent)
+    for precision, found in rates.items():
+        rate = statistics.median(found)
+        whole, shared = (floor_seconds(folder, number, rate) for number in (tokens.whole, tokens.shared))
+        print(f"floor {precision}: {whole:.2f} s, {shared:.2f} s with the prefix read once ({rate / 1e12:.2f} TFLOP/s)")
+    base = next(iter(seconds))
+    for name, rounds in seconds.items():
+        spent = statistics.median(rounds)
+        apart = max(abs(one - other) for one, other in zip(logits[name], logits[base], strict=True))
+        share = spent / statistics.median(seconds[base])
+        print(f"{name:<18} {spent:8.2f} s   x {share:.3f}   logits within {apart:.1e} of {base}'s")
+
+
+def timed(run: Score, pairs: Sequence[Pair]) -> tuple[list[float], float]:
+    """What a run gives and the seconds it takes, after one that warms up with another query of the same length.
+
+    Another one, because this engine keeps what it has read of a query.
+    """
+    other = " ".join(reversed(QUERY.split()))
+    run([Pair(other, pair.document) for pair in pairs])
+    started = time.perf_counter()
+    return run(pairs), time.perf_counter() - started
+
+
+def count(prompts: Sequence[Prompt]) -> Tokens:
+    """Tokens of prompts that share one prefix."""
+    rest = sum(len(prompt.rest) for prompt in prompts)
+    return Tokens(sum(prompt.tokens for prompt in prompts), len(prompts[0].prefix) + rest)
+
+
+def contestants(folder: Path, precision: str, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+    """Name and opener of each, for one precision."""
+    if "card" in options.only:
+        yield f"model card {precision}", model_card(folder, precision, options.card_batch or options.documents)
+    if "ours" in options.only:
+        card = ModelCard(id=folder.name, max_length=MAX_LENGTH)
+        budget = BatchBudget(options.batch, 16384)
+        yield f"ours {precision}", engine_alone(folder, precision, folder.parent / ".openvino", card, budget)
+
+
+@contextmanager
+def model_card(folder: Path, precision: str, batch: int) -> Iterator[Score]:
+    """The procedure of the model card of Qwen3-Reranker, in batches of so many pairs (there: all in one)."""
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[precision])
+    yes, no = tokenizer.convert_tokens_to_ids("yes"), tokenizer.convert_tokens_to_ids("no")
+    prefix, suffix = (tokenizer.encode(text, add_special_tokens=False) for text in (SYSTEM, SUFFIX))
+    room = MAX_LENGTH - len(prefix) - len(suffix)
+
+    def inputs(some: Sequence[Pair]) -> Any:
+        texts = [
+            f"<Instruct>: {DEFAULT_INSTRUCTION}\n<Query>: {pair.query}\n<Document>: {pair.document}" for pair in some
+        ]
+        middles = tokenizer(
+            texts, padding=False, truncation="longest_first", return_attention_mask=False, max_length=room
+        )["input_ids"]
+        rows = {"input_ids": [prefix + ids + suffix for ids in middles]}
+        return tokenizer.pad(rows, padding=True, return_tensors="pt")
+
+    @torch.inference_mode()
+    def run(pairs: Sequence[Pair]) -> list[float]:
+        found: list[float] = []
+        for start in range(0, len(pairs), batch):
+            last = model(**inputs(pairs[start : start + batch])).logits[:, -1, :].float()
+            found += (last[:, yes] - last[:, no]).tolist()
+        return found
+
+    yield run
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=CAUSAL_SIZES, default="qwen3-0.6b")
+    parser.add_argument("--documents", type=int, default=20)
+    parser.add_argument("--precisions", choices=DTYPES, nargs="+", default=["fp32"])
+    parser.add_argument("--only", choices=("card", "ours"), nargs="+", default=["card", "ours"])
+    parser.add_argument("--batch", type=int, default=8, help="pairs a batch, for ours")
+    parser.add_argument("--card-batch", type=int, help="pairs a batch, for the model card's; default: all in one")
+    parser.add_argument("--repeat", type=int, default=3, help="rounds")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "rerank-benchmarks")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""The whole application around a scorer without a model: `python -m benchmarks.words_server PORT`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from benchmarks.alone import BUDGET
+from tests.service.house import House
+
+if __name__ == "__main__":
+    house = House(Path("models"), batch=BUDGET)
+    uvicorn.run(house.app, host="127.0.0.1", port=int(sys.argv[1]), log_config=None, access_log=False)
+    house.release()
