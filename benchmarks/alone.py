@@ -13,13 +13,13 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import RerankError, SettingsError
-from rerank.scheduling.line import BatchBudget
-from rerank.scheduling.worker import DeviceWorker
+from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
 from rerank.settings import Settings
 
-BUDGET = BatchBudget(8, 16384)
+BUDGET = BatchBudget(8, 2048)
 """What the server takes on a CPU."""
 
 Score = Callable[[Sequence[Pair]], list[float]]
@@ -45,10 +45,10 @@ def engine_alone(
 @contextmanager
 def scheduled(scorer: Scorer, budget: BatchBudget = BUDGET) -> Iterator[Score]:
     """Any scorer behind the scheduler."""
-    worker = DeviceWorker("benchmark", budget)
+    scheduler = Scheduler(Lane("benchmark", budget))
 
     def score(pairs: Sequence[Pair]) -> list[float]:
-        return worker.submit(scorer, scorer.encode(pairs, Truncation(), None)).future.result()
+        return scheduler.submit((scorer,), scorer.encode(pairs, Truncation(), None)).future.result()
 
     yield score
-    worker.stop()
+    scheduler.stop()

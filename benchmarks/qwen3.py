@@ -29,7 +29,7 @@ from benchmarks.floor import DTYPES, floor_seconds, products_rate
 from benchmarks.workload import CAUSAL_SIZES, QUERY, checkpoint, documents
 from rerank.catalog.cards import ModelCard
 from rerank.core import Pair, Truncation
-from rerank.scheduling.line import BatchBudget
+from rerank.scheduling.packing import BatchBudget
 from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM, Prompt, PromptTokenizer
 
 MAX_LENGTH = 8192
@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rates: dict[str, list[float]] = {}
     for _ in range(options.repeat):
         for precision in options.precisions:
-            rates.setdefault(precision, []).append(products_rate(folder, DTYPES[precision]))
+            if precision in DTYPES:
+                rates.setdefault(precision, []).append(products_rate(folder, DTYPES[precision]))
             for name, opened in contestants(folder, precision, options):
                 with opened as run:
                     logits[name], spent = timed(run, pairs)
@@ -96,11 +97,11 @@ def count(prompts: Sequence[Prompt]) -> Tokens:
 
 def contestants(folder: Path, precision: str, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """Name and opener of each, for one precision."""
-    if "card" in options.only:
+    if "card" in options.only and precision in DTYPES:
         yield f"model card {precision}", model_card(folder, precision, options.card_batch or options.documents)
     if "ours" in options.only:
         card = ModelCard(id=folder.name, max_length=MAX_LENGTH)
-        budget = BatchBudget(options.batch, 16384)
+        budget = BatchBudget(options.batch, 2048)
         yield f"ours {precision}", engine_alone(folder, precision, folder.parent / ".openvino", card, budget)
 
 
@@ -138,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=CAUSAL_SIZES, default="qwen3-0.6b")
     parser.add_argument("--documents", type=int, default=20)
-    parser.add_argument("--precisions", choices=DTYPES, nargs="+", default=["fp32"])
+    parser.add_argument("--precisions", choices=(*DTYPES, "int8"), nargs="+", default=["fp32"])
     parser.add_argument("--only", choices=("card", "ours"), nargs="+", default=["card", "ours"])
     parser.add_argument("--batch", type=int, default=8, help="pairs a batch, for ours")
     parser.add_argument("--card-batch", type=int, help="pairs a batch, for the model card's; default: all in one")

@@ -100,8 +100,11 @@ def _convert(make_network: MakeNetwork, example: Tensors, weights: Sequence[Path
 def _compress(network: Any) -> Any:
     """Weights of products and embeddings as 8-bit numbers, each row with a scale of its own."""
     import nncf
+    import rich
 
     nncf.set_log_level(logging.WARNING)
+    # it draws a bar on standard output, and offers no other way to be without
+    rich.get_console().quiet = True
     return nncf.compress_weights(network, mode=nncf.CompressWeightsMode.INT8_ASYM)
 
 

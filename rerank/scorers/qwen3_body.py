@@ -72,7 +72,8 @@ class LastTokenVector(nn.Module):
         turn, turn_read = self._turn(batch.positions), self._turn(batch.positions[batch.read_at])
         for layer in self.layers[:-1]:
             states = self._run(layer, states, turn, _attend_in(batch.spans))
-        attend = _attend_in(batch.read_spans)
+        # the last token may see everything before it
+        attend = _attend_in(batch.read_spans, causal=False)
         vectors: torch.Tensor = self.norm(
             self._run(self.layers[-1], states, turn, attend, read=(batch.read_at,), turn_read=turn_read)
         )
@@ -136,8 +137,8 @@ class LastTokenVector(nn.Module):
         return self.cosines[positions].unsqueeze(-2), self.sines[positions].unsqueeze(-2)
 
 
-def _attend_in(spans: Spans) -> Attend:
-    return lambda query, key, value: attend_spans(query, key, value, spans, causal=True)
+def _attend_in(spans: Spans, *, causal: bool = True) -> Attend:
+    return lambda query, key, value: attend_spans(query, key, value, spans, causal=causal)
 
 
 def _split(states: torch.Tensor, heads: int) -> torch.Tensor:
