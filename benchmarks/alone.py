@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
 from benchmarks.processes import NotAvailableError
+from benchmarks.workload import Score
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair, Truncation
@@ -21,9 +22,6 @@ from rerank.settings import Settings
 
 BUDGET = BatchBudget(8, 2048)
 """What the server takes on a CPU."""
-
-Score = Callable[[Sequence[Pair]], list[float]]
-"""Logits of the pairs of one request."""
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.workload import QUERY, SIZES, body_parameters, checkpoint, documents
+from benchmarks.floor import floor_seconds, products_rate
+from benchmarks.workload import QUERY, SIZES, checkpoint, documents
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair, Truncation
@@ -40,19 +41,6 @@ def median_seconds(run: Run, repeat: int) -> float:
         run()
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
-
-
-def matrix_rate(folder: Path, dtype: torch.dtype) -> float:
-    """Multiply-adds x 2 a second of torch's products of the model's own shapes, 512 tokens at a time."""
-    hidden = SIZES[folder.name]["hidden"]
-    inner = SIZES[folder.name]["inner"]
-    tokens, up = torch.randn(512, hidden, dtype=dtype), torch.randn(hidden, inner, dtype=dtype)
-    for _ in range(5):
-        tokens @ up
-    started, count = time.perf_counter(), 50
-    for _ in range(count):
-        tokens @ up
-    return float(2 * 512 * hidden * inner * count / (time.perf_counter() - started))
 
 
 @contextmanager
@@ -98,8 +86,8 @@ def main() -> None:
     tokens = sum(len(pair.document.split()) + len(QUERY.split()) + 4 for pair in pairs)
     print(f"{arguments.model}: {len(pairs)} pairs, {tokens} tokens, {torch.get_num_threads()} threads")
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        rate = matrix_rate(folder, dtype)
-        floor = 2 * body_parameters(folder) * tokens / rate
+        rate = products_rate(folder, dtype)
+        floor = floor_seconds(folder, tokens, rate)
         print(f"floor {name:<36} {floor:8.2f} s   ({rate / 1e12:.2f} TFLOP/s)")
     base: float | None = None
     for name, seconds in measure(arguments, folder, pairs):

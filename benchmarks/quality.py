@@ -24,8 +24,9 @@ import numpy
 from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
 
-from benchmarks.alone import Score, engine_alone
+from benchmarks.alone import engine_alone
 from benchmarks.processes import NotAvailableError
+from benchmarks.workload import Score
 from rerank.catalog.cards import EMBEDDED, ModelCard
 from rerank.catalog.catalog import embedded_folder
 from rerank.core import Pair

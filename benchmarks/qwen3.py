@@ -16,21 +16,20 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.alone import Score, engine_alone
+from benchmarks.alone import engine_alone
 from benchmarks.floor import DTYPES, floor_seconds, products_rate
-from benchmarks.workload import CAUSAL_SIZES, QUERY, checkpoint, documents
+from benchmarks.model_card import model_card
+from benchmarks.workload import CAUSAL_SIZES, QUERY, Score, checkpoint, documents
 from rerank.catalog.cards import ModelCard
 from rerank.core import Pair, Truncation
 from rerank.scheduling.packing import BatchBudget
-from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM, Prompt, PromptTokenizer
+from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer
 
 MAX_LENGTH = 8192
 
@@ -98,41 +97,14 @@ def count(prompts: Sequence[Prompt]) -> Tokens:
 def contestants(folder: Path, precision: str, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """Name and opener of each, for one precision."""
     if "card" in options.only and precision in DTYPES:
-        yield f"model card {precision}", model_card(folder, precision, options.card_batch or options.documents)
+        yield (
+            f"model card {precision}",
+            model_card(folder, DTYPES[precision], options.card_batch or options.documents, MAX_LENGTH),
+        )
     if "ours" in options.only:
         card = ModelCard(id=folder.name, max_length=MAX_LENGTH)
         budget = BatchBudget(options.batch, 2048)
         yield f"ours {precision}", engine_alone(folder, precision, folder.parent / ".openvino", card, budget)
-
-
-@contextmanager
-def model_card(folder: Path, precision: str, batch: int) -> Iterator[Score]:
-    """The procedure of the model card of Qwen3-Reranker, in batches of so many pairs (there: all in one)."""
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[precision])
-    yes, no = tokenizer.convert_tokens_to_ids("yes"), tokenizer.convert_tokens_to_ids("no")
-    prefix, suffix = (tokenizer.encode(text, add_special_tokens=False) for text in (SYSTEM, SUFFIX))
-    room = MAX_LENGTH - len(prefix) - len(suffix)
-
-    def inputs(some: Sequence[Pair]) -> Any:
-        texts = [
-            f"<Instruct>: {DEFAULT_INSTRUCTION}\n<Query>: {pair.query}\n<Document>: {pair.document}" for pair in some
-        ]
-        middles = tokenizer(
-            texts, padding=False, truncation="longest_first", return_attention_mask=False, max_length=room
-        )["input_ids"]
-        rows = {"input_ids": [prefix + ids + suffix for ids in middles]}
-        return tokenizer.pad(rows, padding=True, return_tensors="pt")
-
-    @torch.inference_mode()
-    def run(pairs: Sequence[Pair]) -> list[float]:
-        found: list[float] = []
-        for start in range(0, len(pairs), batch):
-            last = model(**inputs(pairs[start : start + batch])).logits[:, -1, :].float()
-            found += (last[:, yes] - last[:, no]).tolist()
-        return found
-
-    yield run
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
+from rerank.core import Pair
 from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM
+
+Score = Callable[[Sequence[Pair]], list[float]]
+"""Logits of the pairs of one request."""
 
 QUERY = "how do token budgets keep a batch within memory"
 
@@ -29,6 +34,7 @@ _QWEN_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 SIZES: dict[str, dict[str, Any]] = {
     "bge-base": {"layers": 12, "hidden": 768, "heads": 12, "inner": 3072, "vocabulary": 250002, "positions": 514},
     "bge-large": {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "vocabulary": 250002, "positions": 514},
+    "bge-v2-m3": {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "vocabulary": 250002, "positions": 8194},
     "minilm": {"layers": 6, "hidden": 384, "heads": 12, "inner": 1536, "vocabulary": 30522, "positions": 512},
 }
 # Causal ones, as Qwen3-Reranker: tied embeddings, bf16 weights.
@@ -40,6 +46,16 @@ CAUSAL_SIZES: dict[str, dict[str, Any]] = {
         "key_heads": 8,
         "head": 128,
         "inner": 3072,
+        "vocabulary": 151669,
+        "positions": 40960,
+    },
+    "qwen3-4b": {
+        "layers": 36,
+        "hidden": 2560,
+        "heads": 32,
+        "key_heads": 8,
+        "head": 128,
+        "inner": 9728,
         "vocabulary": 151669,
         "positions": 40960,
     },
@@ -106,6 +122,12 @@ def documents(count: int, seed: int = 0) -> list[str]:
     random = numpy.random.default_rng(seed)
     lengths = numpy.clip(random.lognormal(mean=4.75, sigma=0.6, size=count), 20, 370).astype(int)
     return [" ".join(f"w{word}" for word in random.integers(0, 1000, size=length)) for length in lengths]
+
+
+def documents_of(words: int, count: int, seed: int = 0) -> list[str]:
+    """Documents of equally many words."""
+    random = numpy.random.default_rng(seed)
+    return [" ".join(f"w{word}" for word in random.integers(0, 1000, size=words)) for _ in range(count)]
 
 
 def body_parameters(folder: Path) -> int:

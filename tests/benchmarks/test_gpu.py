@@ -1,0 +1,34 @@
+"""The GPU's benchmark on the CPU: tiny models, packed batches with the attention that a CPU has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu
+from benchmarks.workload import SIZES
+
+TINY = {"layers": 2, "hidden": 32, "heads": 4, "inner": 64, "vocabulary": 1100, "positions": 514}
+
+
+@pytest.mark.parametrize("model", ["bge-base", "qwen3-tiny"])
+def test_it_measures_both_sides_and_finds_the_scores_alike(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SIZES, "bge-base", TINY)
+    options = ["--device", "cpu", "--models", model, "--lengths", "8", "mixed", "--pairs", "6", "--repeat", "1"]
+
+    status = gpu.main([*options, "--peer-batches", "4", "8", "--folder", str(tmp_path)])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert status == 0
+    assert [line.split()[:2] for line in lines if " ours " in line] == [["8", "ours"], ["mixed", "ours"]]
+    assert sum(", batches of " in line for line in lines) == 2
+
+
+def test_scores_that_differ_end_with_a_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "difference", lambda *_: 1.0)
+    options = ["--device", "cpu", "--models", "qwen3-tiny", "--lengths", "8", "--pairs", "2", "--repeat", "1"]
+
+    assert gpu.main([*options, "--peer-batches", "2", "--folder", str(tmp_path)]) == 1
