@@ -19,11 +19,12 @@ from rerank.api.services import Services
 from rerank.backends.loader import LocalLoader
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID, ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
-from rerank.devices import Device, choose_devices, free_memory, gpu_count
+from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_out_of_memory
 from rerank.errors import RerankError, SettingsError
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
+from rerank.scheduling.memory import Memory
 from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
@@ -88,7 +89,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
 def _lane(device: Device, settings: Settings) -> Lane:
     usual = _CPU_BATCH if device.is_cpu else _GPU_BATCH
     budget = BatchBudget(settings.batch_size or usual.pairs, settings.batch_tokens or usual.tokens)
-    return Lane(device.name, budget, partial(free_memory, device.name))
+    return Lane(device.name, budget, Memory(partial(free_memory, device.name), is_out_of_memory))
 
 
 async def _preload(registry: Registry, cards: list[ModelCard]) -> None:
