@@ -92,6 +92,9 @@ def error_response(error: RerankError) -> JSONResponse:
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if isinstance(error, ServerStopping):
+        # the next request of this connection is to find another server
+        headers["Connection"] = "close"
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(error_body(status, kind, message, error.param), status, headers)

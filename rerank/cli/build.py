@@ -74,12 +74,10 @@ def app_from_settings(settings: Settings) -> FastAPI:
             )
             preloading = asyncio.create_task(_preload(registry, preloaded))
 
-            def stop() -> None:
-                registry.stop()
-                scheduler.stop(timeout=0)
-
             shown = ", ".join(map(str, devices))
-            yield Services(gateway, shown, int(time.time()), is_alive=lambda: scheduler.alive, stop=stop)
+            yield Services(
+                gateway, shown, int(time.time()), is_alive=lambda: scheduler.alive, stop=partial(scheduler.stop, 0)
+            )
             preloading.cancel()
             await asyncio.to_thread(scheduler.stop, _STOP_SECONDS)
 

@@ -56,8 +56,12 @@ class ServerProcess:
 
     def stop(self, with_signal: int = signal.SIGTERM) -> int:
         """Send the signal and wait; the exit status."""
-        self._process.send_signal(with_signal)
+        self.signal(with_signal)
         return self.wait()
+
+    def signal(self, number: int) -> None:
+        """Send the signal."""
+        self._process.send_signal(number)
 
     def wait(self) -> int:
         """Wait for the process to end by itself; the exit status."""
