@@ -55,7 +55,8 @@ class Services:
         return self.gateway.registry
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:
+    # async, though it waits for nothing: FastAPI runs plain functions on a thread
     services: Services = request.app.state.services
     return services
 

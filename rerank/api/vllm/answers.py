@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
+from typing_extensions import NotRequired, TypedDict
 
 from rerank.api.vllm.bodies import RerankBody
 from rerank.core import ScoringResult
@@ -13,18 +14,21 @@ from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
 
 
-class DocumentEcho(BaseModel):
+# Of these there are as many as documents, and a dictionary is made ten times faster than a model.
+
+
+class DocumentEcho(TypedDict):
     """A document as it was sent."""
 
     text: str
-    multi_modal: None = None
+    multi_modal: None
 
 
-class RankedDocument(BaseModel):
+class RankedDocument(TypedDict):
     """A document's place in the request, its text, and its relevance."""
 
     index: int
-    document: DocumentEcho | None = Field(default=None, exclude_if=lambda echo: echo is None)
+    document: NotRequired[DocumentEcho]
     relevance_score: float
 
 
@@ -87,11 +91,11 @@ class RerankAnswer(BaseModel):
     meta: Meta
 
 
-class ScoredPair(BaseModel):
+class ScoredPair(TypedDict):
     """A pair's score, in request order."""
 
     index: int
-    object: Literal["score"] = "score"
+    object: Literal["score"]
     score: float
 
 
@@ -129,7 +133,7 @@ def score_answer(result: ScoringResult) -> ScoreAnswer:
         id=_answer_id(),
         created=int(time.time()),
         model=result.model,
-        data=[ScoredPair(index=index, score=value) for index, value in enumerate(result.scores)],
+        data=[ScoredPair(index=index, object="score", score=value) for index, value in enumerate(result.scores)],
         usage=ScoreUsage(prompt_tokens=result.tokens, total_tokens=result.tokens),
         meta=_meta(result),
     )
