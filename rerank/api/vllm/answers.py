@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Literal, NotRequired
 
 from pydantic import BaseModel
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from rerank.api.vllm.bodies import RerankBody
 from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
-
 
 # Of these there are as many as documents, and a dictionary is made ten times faster than a model.
 
