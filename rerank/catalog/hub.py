@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -63,11 +63,14 @@ def inspect_repository(
     ``endpoint`` is the Hub's address (None: huggingface_hub's own setting), ``model_id`` the name that messages tell
     the user to download by (None: ``repo``). Raises WeightsMissing.
     """
-    source = _source(ModelCard(id=model_id or repo, repo=repo), revision, endpoint)
+    return _inspect(_source(ModelCard(id=model_id or repo, repo=repo), revision, endpoint))
+
+
+def _inspect(source: Source, *, with_code: bool = False) -> Repository:
     api = HfApi(endpoint=source.endpoint)
 
     def ask() -> ModelInfo:
-        return api.model_info(repo, revision=revision, files_metadata=True, timeout=_ANSWER_TIMEOUT)
+        return api.model_info(source.repo, revision=source.revision, files_metadata=True, timeout=_ANSWER_TIMEOUT)
 
     with told(source):
         try:
@@ -79,12 +82,12 @@ def inspect_repository(
             raise
         except (ValueError, TypeError, KeyError) as error:
             raise source.unreachable("does not answer as a Hub does") from error
-    needed = tuple(sorted(select_files(files), key=lambda file: (file.size, file.path)))
+    needed = tuple(sorted(select_files(files, with_code=with_code), key=lambda file: (file.size, file.path)))
     if not any(file.path.endswith(".safetensors") for file in needed):
         raise source.no_safetensors("has no safetensors, and pickled weights are not loaded")
     if not any(file.path == "config.json" for file in needed):
         raise source.no_safetensors("has no config.json, so it is not a transformers model")
-    return Repository(repo=repo, commit=commit, files=needed)
+    return Repository(repo=source.repo, commit=commit, files=needed)
 
 
 def fetch(
@@ -107,8 +110,8 @@ def fetch(
     if card.repo is None:
         raise ValueError(f"{card.id} has no repository on the Hub")
     revision = revision or card.revision
-    source = _source(card, revision, endpoint)
-    repository = inspect_repository(card.repo, revision, source.endpoint, card.id)
+    source = _source(card, revision, endpoint, destination)
+    repository = _inspect(source, with_code=card.trust_remote_code)
     _check_expected_hash(card, repository, source)
     with told(source), alone(destination, card.id):
         settle(destination)
@@ -118,7 +121,7 @@ def fetch(
         prune(staging, repository.files)
         _check_room(staging, repository, source)
         _download(repository, staging, source, progress or _unwatched)
-        _finish(staging, repository)
+        _finish(staging, repository, revision)
         put_in_place(staging, destination)
     return destination
 
@@ -133,9 +136,10 @@ def human_size(size: int) -> str:
     return f"{amount:.1f} GB"
 
 
-def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
-    """The files a model is loaded from: configuration, tokenizer, and one set of safetensors."""
-    readable = [file for file in files if _is_needed(PurePosixPath(file.path))]
+def select_files(files: Iterable[RemoteFile], *, with_code: bool = False) -> list[RemoteFile]:
+    """The files a model is loaded from: configuration, tokenizer, one set of safetensors; Python files on demand."""
+    wanted = {*_WANTED, ".py"} if with_code else _WANTED
+    readable = [file for file in files if _is_needed(PurePosixPath(file.path), wanted)]
     names = {file.path for file in readable}
     if WEIGHTS_FILE in names:
         left_out = {
@@ -150,13 +154,13 @@ def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
     return [file for file in readable if file.path not in left_out]
 
 
-def _is_needed(path: PurePosixPath) -> bool:
+def _is_needed(path: PurePosixPath, wanted: Set[str]) -> bool:
     if "\\" in str(path) or path.name.startswith(".") or _UNWANTED.search(path.name):
         return False
     folders = path.parts[:-1]
     if len(folders) > 1 or not all(_MODULE_FOLDER.match(folder) for folder in folders):
         return False
-    return path.suffix == ".safetensors" or path.suffix in _WANTED
+    return path.suffix == ".safetensors" or path.suffix in wanted
 
 
 def _described(info: ModelInfo) -> Iterator[RemoteFile]:
@@ -170,13 +174,13 @@ def _described(info: ModelInfo) -> Iterator[RemoteFile]:
         yield RemoteFile(path=sibling.rfilename, size=sibling.size, sha256=sha256, git_sha1=sibling.blob_id)
 
 
-def _source(card: ModelCard, revision: str | None, endpoint: str | None) -> Source:
+def _source(card: ModelCard, revision: str | None, endpoint: str | None, destination: Path | None = None) -> Source:
     return Source(
         model_id=card.id,
         repo=card.repo or card.id,
         revision=revision,
         endpoint=(endpoint or constants.ENDPOINT).rstrip("/"),
-        basename=card.basename,
+        folder=f"{destination.parent.name}/{destination.name}" if destination else f"models/{card.basename}",
     )
 
 
@@ -229,7 +233,7 @@ def _unwatched(_done: int, _total: int) -> None:
     """Nobody looks."""
 
 
-def _finish(staging: Path, repository: Repository) -> None:
+def _finish(staging: Path, repository: Repository, revision: str | None) -> None:
     """Last check, then the manifest. Raises WeightsBroken for a repository that is sound but no reranker."""
     try:
         read_checkpoint(staging)
@@ -237,5 +241,5 @@ def _finish(staging: Path, repository: Repository) -> None:
         # every file is as the Hub has it, so keeping them would not help the next run
         shutil.rmtree(staging)
         raise
-    manifest = asdict(repository)
+    manifest = asdict(repository) | {"revision": revision}
     (staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
