@@ -23,6 +23,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import WEIGHTS_FILE, WEIGHTS_INDEX, is_started, read_checkpoint
 from rerank.catalog.failures import Source, told
 from rerank.catalog.manifest import MANIFEST
+from rerank.catalog.own_code import refuse_untrusted_code
 from rerank.catalog.staging import alone, prune, put_in_place, settle, staging_folder
 from rerank.catalog.transfer import RemoteFile, transfer
 from rerank.errors import WeightsBroken
@@ -47,7 +48,7 @@ class Repository:
     repo: str
     commit: str
     files: tuple[RemoteFile, ...]
-    """Small files first, so that what is wrong with a repository shows early."""
+    """Small files first and weights last, so that what is wrong with a repository shows early."""
 
     @property
     def total_bytes(self) -> int:
@@ -82,8 +83,8 @@ def _inspect(source: Source, *, with_code: bool = False) -> Repository:
             raise
         except (ValueError, TypeError, KeyError) as error:
             raise source.unreachable("does not answer as a Hub does") from error
-    needed = tuple(sorted(select_files(files, with_code=with_code), key=lambda file: (file.size, file.path)))
-    if not any(file.path.endswith(".safetensors") for file in needed):
+    needed = tuple(sorted(select_files(files, with_code=with_code), key=_weights_last))
+    if not any(map(_is_weights, needed)):
         raise source.no_safetensors("has no safetensors, and pickled weights are not loaded")
     if not any(file.path == "config.json" for file in needed):
         raise source.no_safetensors("has no config.json, so it is not a transformers model")
@@ -104,7 +105,8 @@ def fetch(
     ``progress`` is told the bytes on disk and the bytes in all. A folder that is there is returned as it is, unless
     ``replace``; then it stays usable until the new one is whole. While another process or thread fetches the same
     model this one waits. Raises WeightsMissing, WeightsBroken (what is there, or what the Hub has, is no checkpoint),
-    and OSError where the disk misbehaves in other ways than being full or read-only.
+    ModelUnavailable (it needs code that its card does not trust), and OSError where the disk misbehaves in other ways
+    than being full or read-only.
     """
     card = model if isinstance(model, ModelCard) else ModelCard(id=model, repo=model)
     if card.repo is None:
@@ -120,7 +122,12 @@ def fetch(
         staging = staging_folder(destination)
         prune(staging, repository.files)
         _check_room(staging, repository, source)
-        _download(repository, staging, source, progress or _unwatched)
+        small = tuple(file for file in repository.files if not _is_weights(file))
+        report = _counter(repository.total_bytes, progress or _unwatched)
+        _download(small, repository.commit, staging, source, report)
+        # before gigabytes come that would not be loaded
+        refuse_untrusted_code(staging, card)
+        _download(repository.files[len(small) :], repository.commit, staging, source, report)
         _finish(staging, repository, revision)
         put_in_place(staging, destination)
     return destination
@@ -216,16 +223,31 @@ def _check_room(staging: Path, repository: Repository, source: Source) -> None:
         )
 
 
-def _download(repository: Repository, staging: Path, source: Source, progress: Callable[[int, int], None]) -> None:
-    total, done = repository.total_bytes, 0
+def _is_weights(file: RemoteFile) -> bool:
+    return file.path.endswith(".safetensors")
+
+
+def _weights_last(file: RemoteFile) -> tuple[bool, int, str]:
+    return _is_weights(file), file.size, file.path
+
+
+def _counter(total: int, progress: Callable[[int, int], None]) -> Callable[[int], None]:
+    """What to tell each step's bytes to, so that ``progress`` is told their sum."""
+    done = 0
 
     def report(added: int) -> None:
         nonlocal done
         done += added
         progress(done, total)
 
-    for file in repository.files:
-        url = hf_hub_url(repository.repo, file.path, revision=repository.commit, endpoint=source.endpoint)
+    return report
+
+
+def _download(
+    files: Iterable[RemoteFile], commit: str, staging: Path, source: Source, report: Callable[[int], None]
+) -> None:
+    for file in files:
+        url = hf_hub_url(source.repo, file.path, revision=commit, endpoint=source.endpoint)
         transfer(url, file, staging / file.path, report)
 
 

@@ -14,21 +14,24 @@ _CONFIGURATIONS = ("config.json", "tokenizer_config.json", "*/config.json", "*/t
 """Files whose ``auto_map`` tells transformers to import a class from a file of the checkpoint."""
 
 
+def refuse_untrusted_code(folder: Path, card: ModelCard) -> None:
+    """Raise ModelUnavailable if the checkpoint asks for code of its own and its card does not let it run."""
+    asked = [*_mapped_classes(folder), *_own_modules(folder)]
+    if asked and not card.trust_remote_code:
+        raise ModelUnavailable(
+            f"{card.id} cannot be used: it needs Python code of its own ({', '.join(asked[:3])}), which runs only if "
+            "the model's card in models.toml says `trust_remote_code = true`. Read the code first."
+        )
+
+
 def runs_own_code(folder: Path, card: ModelCard) -> bool:
     """True if the checkpoint brings code of its own and its card lets it run.
 
     Raises ModelUnavailable if the card does not, or if the code would come from elsewhere than the folder, and
     WeightsBroken naming a file that is not there.
     """
-    modules = list(_own_modules(folder))
+    refuse_untrusted_code(folder, card)
     classes = list(_mapped_classes(folder))
-    if not modules and not classes:
-        return False
-    if not card.trust_remote_code:
-        raise ModelUnavailable(
-            f"{card.id} cannot be used: it needs Python code of its own ({', '.join([*classes, *modules][:3])}), which "
-            "runs only if the model's card in models.toml says `trust_remote_code = true`. Read the code first."
-        )
     for name in classes:
         repository, _, local = name.rpartition("--")
         if repository:
@@ -39,7 +42,7 @@ def runs_own_code(folder: Path, card: ModelCard) -> bool:
         file = f"{local.split('.', maxsplit=1)[0]}.py"
         if not (folder / file).is_file():
             raise WeightsBroken(f"{folder.name}/{file} is missing, which holds {local}")
-    return True
+    return bool(classes) or any(_own_modules(folder))
 
 
 def _mapped_classes(folder: Path) -> Iterator[str]:

@@ -76,7 +76,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
                 default,
                 Limits(settings.max_documents, settings.timeout),
             )
-            preloading = asyncio.create_task(_preload(registry, preloaded))
+            preloading = asyncio.create_task(_preload(registry, catalog, preloaded))
 
             def stop() -> None:
                 registry.stop()
@@ -119,10 +119,11 @@ def _lane(device: Device, settings: Settings) -> Lane:
     return Lane(device.name, budget, partial(free_memory, device.name))
 
 
-async def _preload(registry: Registry, cards: list[ModelCard]) -> None:
+async def _preload(registry: Registry, catalog: Catalog, cards: list[ModelCard]) -> None:
     for card in cards:
         try:
-            await registry.get(card)
+            # asked for anew: the models file may have been read again while the ones before were loaded
+            await registry.get(catalog.resolve(card.id))
         except RerankError as error:
             logger.error("RERANK_PRELOAD: %s is not loaded: %s", card.id, error.message)
 

@@ -25,7 +25,7 @@ from rerank.catalog.hub import fetch, human_size, inspect_repository, select_fil
 from rerank.catalog.manifest import MANIFEST, read_manifest
 from rerank.catalog.staging import staging_folder
 from rerank.catalog.transfer import RemoteFile
-from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
+from rerank.errors import FetchFailure, ModelUnavailable, WeightsBroken, WeightsMissing
 from tests.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
 
 NAME = "org/tiny-reranker"
@@ -285,6 +285,17 @@ class TestFetch:
         assert (found.commit, found.revision) == (older.commit, "v1")
         assert found.is_of("v1")
         assert not found.is_of("main")
+
+    def test_code_that_no_card_trusts_is_refused_before_the_weights_come(self, hub: FakeHub, destination: Path) -> None:
+        mapped = b'{"architectures": ["OwnForSequenceClassification"], "auto_map": {"AutoModel": "modeling.OwnModel"}}'
+        hub.add_repository(NAME, tiny_checkpoint() | {"config.json": mapped, "modeling.py": b"print()"})
+        with pytest.raises(ModelUnavailable, match="trust_remote_code"):
+            fetch(NAME, destination, endpoint=hub.url)
+        assert not hub.requests_of(WEIGHTS)
+        assert visible_models(destination) == []
+
+        fetch(ModelCard(id=NAME, repo=NAME, trust_remote_code=True), destination, endpoint=hub.url)
+        assert (destination / "modeling.py").exists()
 
     def test_python_files_only_for_a_card_that_runs_them(self, hub: FakeHub, destination: Path, tmp_path: Path) -> None:
         hub.add_repository(NAME, tiny_checkpoint() | {"modeling.py": b"print()", "examples/run.py": b"print()"})
