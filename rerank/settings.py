@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import io
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -227,15 +226,6 @@ def read_settings(arguments: Sequence[str] | None = None) -> Settings:
 def read_env_file() -> dict[str, str | None]:
     """What `.env` says, nothing if there is none."""
     return dotenv_values(ENV_FILE)
-
-
-def read_duration(value: object) -> float:
-    """Seconds from a number, or from text such as ``90s``, ``10m``, ``1h`` or ``1d``. Raises ValueError."""
-    if isinstance(value, str) and (written := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value.lower())):
-        return float(written[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[written[2]]
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-        return float(value)
-    raise ValueError('it has to be a number of seconds, or text such as "90s", "10m" or "1h"; 0 means for ever')
 
 
 def _check_env_file() -> None:
