@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _say_where(settings)
     # uvicorn raises the signal that stopped it once more; a stop that was asked for is no failure
     for asked in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(asked, lambda *_: None)
+        signal.signal(asked, server.leave)
     server.run()
     _leave_at_once_if_busy()
     return 0
@@ -66,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 class _Server(uvicorn.Server):
     """uvicorn, but what still waits after a short grace is answered 503 instead of being cut off."""
+
+    def leave(self, *_: object) -> None:
+        """For a signal that comes before uvicorn looks after signals, or again after it did."""
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop taking requests, let the running ones end, then end them."""
