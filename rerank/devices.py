@@ -15,6 +15,7 @@ import torch
 from rerank.errors import SettingsError
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "failed to allocate")
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -81,6 +82,17 @@ def free_memory(name: str) -> int:
     free, _ = torch.cuda.mem_get_info(device)
     # torch keeps what it freed; the next batch gets it back
     return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """True if the error says that a device's memory ran out.
+
+    CUDA has a class for it; torch on the CPU and OpenVINO say it in the text of a RuntimeError.
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
 
 
 def import_openvino() -> Any:

@@ -11,6 +11,7 @@
     │   ├── WeightsBroken       on disk, but not a whole checkpoint; names the file
     │   └── StillLoading        the load goes on; come back
     ├── DeadlineExceeded        the answer did not come in time
+    ├── PairTooLarge            the device's memory does not hold this one pair, even alone
     ├── ServerStopping          the server is shutting down
     └── ScoringFailed           our fault: the model raised, or answered nonsense
     SettingsError               the start-up configuration is wrong; never reaches a caller
@@ -94,6 +95,19 @@ class DeadlineExceeded(RerankError):
     """Scoring did not finish within the caller's time."""
 
     retryable = True
+
+
+class PairTooLarge(RerankError):
+    """A pair alone takes more memory than the device has; ``index`` is its place in the request."""
+
+    def __init__(self, index: int, tokens: int) -> None:
+        super().__init__(
+            f"documents.{index} with the query ({tokens} tokens) does not fit into the memory of the device, even "
+            "alone. Shorten it, or have it cut with truncate_prompt_tokens.",
+            param=f"documents.{index}",
+        )
+        self.index = index
+        self.tokens = tokens
 
 
 class ServerStopping(RerankError):

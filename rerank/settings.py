@@ -150,6 +150,12 @@ class Settings(BaseSettings):
         validation_alias=_named("rerank_keep_alive", "keep_alive"),
         description="Seconds an idle connection stays open.",
     )
+    drain_timeout: float = Field(
+        default=25,
+        ge=0,
+        validation_alias=_named("rerank_drain_timeout", "drain_timeout"),
+        description="Seconds that requests in work have to end when the server is told to stop.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
         validation_alias=_named("rerank_log_level", "log_level"),

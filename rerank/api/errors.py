@@ -21,6 +21,7 @@ from rerank.errors import (
     ModelNotFound,
     ModelUnavailable,
     Overloaded,
+    PairTooLarge,
     RerankError,
     ScoringFailed,
     ServerStopping,
@@ -35,6 +36,7 @@ STATUSES: dict[type[RerankError], tuple[int, str]] = {
     ModelNotFound: (404, "NotFoundError"),
     Overloaded: (429, "RateLimitError"),
     ScoringFailed: (500, "InternalServerError"),
+    PairTooLarge: (503, "ServiceUnavailableError"),
     ModelUnavailable: (503, "ServiceUnavailableError"),
     ServerStopping: (503, "ServiceUnavailableError"),
     DeadlineExceeded: (504, "TimeoutError"),
@@ -90,6 +92,9 @@ def error_response(error: RerankError) -> JSONResponse:
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
+    if isinstance(error, ServerStopping):
+        # the next request of this connection is to find another server
+        headers["Connection"] = "close"
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(error_body(status, kind, message, error.param), status, headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
@@ -30,9 +31,21 @@ class Services:
     is_alive: Callable[[], bool] = lambda: True
     """False once scoring is no longer possible."""
     stop: Callable[[], None] = lambda: None
-    """Ends at once what waits to be loaded or scored; those who wait are told that the server stops."""
+    """Ends at once what waits to be scored; those who wait are told that the server stops."""
     downloads: Downloads = field(default_factory=Downloads)
     """How far the models are that are being fetched."""
+
+    async def drain(self, seconds: float) -> None:
+        """Let nobody in any more, give those who are in so many seconds, then end what waits.
+
+        Who waits for a model to load is told at once: the load would not end in time.
+        """
+        self.gateway.admission.close()
+        self.registry.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.gateway.admission.drained()
+        self.stop()
 
     @property
     def catalog(self) -> Catalog:

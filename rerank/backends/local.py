@@ -10,6 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from rerank.core import Activation, Pair, RawScore, Truncation
+from rerank.errors import PairTooLarge
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Encoded, Scorer
 
@@ -59,7 +60,10 @@ class LocalBackend:
         encode = partial(contextvars.copy_context().run, self._encode, pairs, truncation, instruction)
         distinct, places = await loop.run_in_executor(self._tokenisers, encode)
         job = self._scheduler.submit(self._replicas, distinct)
-        logits = await asyncio.wrap_future(job.future)
+        try:
+            logits = await asyncio.wrap_future(job.future)
+        except PairTooLarge as error:
+            raise PairTooLarge(places.index(error.index), error.tokens) from error
         return [RawScore(logits[place], distinct[place].tokens) for place in places]
 
     def _encode(

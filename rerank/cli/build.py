@@ -21,11 +21,12 @@ from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID, Model
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
 from rerank.catalog.progress import Downloads
 from rerank.cli.reload import on_hangup, reload_cards
-from rerank.devices import Device, choose_devices, free_memory, gpu_count
+from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_out_of_memory
 from rerank.errors import RerankError, SettingsError
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
+from rerank.scheduling.memory import Memory
 from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
@@ -78,14 +79,17 @@ def app_from_settings(settings: Settings) -> FastAPI:
             )
             preloading = asyncio.create_task(_preload(registry, catalog, preloaded))
 
-            def stop() -> None:
-                registry.stop()
-                scheduler.stop(timeout=0)
-
             shown = ", ".join(map(str, devices))
             reload = partial(reload_cards, gateway, partial(_check, settings=settings), settings.default_model)
             with on_hangup(reload):
-                yield Services(gateway, shown, int(time.time()), lambda: scheduler.alive, stop, downloads)
+                yield Services(
+                    gateway,
+                    shown,
+                    int(time.time()),
+                    is_alive=lambda: scheduler.alive,
+                    stop=partial(scheduler.stop, 0),
+                    downloads=downloads,
+                )
             preloading.cancel()
             await asyncio.to_thread(scheduler.stop, _STOP_SECONDS)
 
@@ -116,7 +120,7 @@ def _placements(devices: Sequence[Device], settings: Settings) -> list[Placement
 def _lane(device: Device, settings: Settings) -> Lane:
     usual = _CPU_BATCH if device.is_cpu else _GPU_BATCH
     budget = BatchBudget(settings.batch_size or usual.pairs, settings.batch_tokens or usual.tokens)
-    return Lane(device.name, budget, partial(free_memory, device.name))
+    return Lane(device.name, budget, Memory(partial(free_memory, device.name), is_out_of_memory))
 
 
 async def _preload(registry: Registry, catalog: Catalog, cards: list[ModelCard]) -> None:

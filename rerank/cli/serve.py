@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -10,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from types import FrameType
 
 import uvicorn
 
@@ -20,9 +20,8 @@ from rerank.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
 
-_GRACE_SECONDS = 5
-"""For running requests to end by themselves, before those that wait are told to go."""
-_HARD_STOP_SECONDS = 30
+_CLOSING_SECONDS = 5
+"""For the last answers to leave and connections to close, once requests have ended or been told to go."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,11 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             host=settings.listen_host,
             port=settings.port,
             timeout_keep_alive=settings.keep_alive,
-            timeout_graceful_shutdown=_HARD_STOP_SECONDS,
+            timeout_graceful_shutdown=_CLOSING_SECONDS,
             log_config=None,
             access_log=False,
             server_header=False,
-        )
+        ),
+        settings.drain_timeout,
     )
     _say_where(settings)
     # uvicorn raises the signal that stopped it once more; a stop that was asked for is no failure
@@ -65,22 +65,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but what still waits after a short grace is answered 503 instead of being cut off."""
+    """uvicorn, but a stop lets running requests end and answers 503 to others, instead of cutting them off."""
+
+    def __init__(self, config: uvicorn.Config, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._drain_seconds = drain_seconds
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; a second signal leaves at once."""
+        if self.should_exit:
+            logging.shutdown()
+            os._exit(128 + sig)
+        super().handle_exit(sig, frame)
 
     def leave(self, *_: object) -> None:
         """For a signal that comes before uvicorn looks after signals, or again after it did."""
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop taking requests, let the running ones end, then end them."""
-        ending = asyncio.create_task(self._end_waiting_work())
-        await super().shutdown(sockets)
-        ending.cancel()
-
-    async def _end_waiting_work(self) -> None:
-        await asyncio.sleep(_GRACE_SECONDS)
+        """Let requests in work end within the time they have, while new ones are answered 503; then close."""
         services: Services = self.config.app.state.services  # type: ignore[union-attr]
-        services.stop()
+        if services.gateway.admission.requests:
+            logger.info(
+                "stopping: %d requests in work have %g s to end; a second signal stops at once",
+                services.gateway.admission.requests,
+                self._drain_seconds,
+            )
+        await services.drain(self._drain_seconds)
+        await super().shutdown(sockets)
 
 
 def _leave_at_once_if_busy() -> None:

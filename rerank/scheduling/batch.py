@@ -9,36 +9,86 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rerank.core import Running
-from rerank.errors import RerankError, ScoringFailed
-from rerank.scheduling.job import Slot
+from rerank.errors import PairTooLarge, RerankError, ScoringFailed
+from rerank.scheduling.job import ScoresBatches, Slot
+from rerank.scheduling.memory import LearntLimits, Memory
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """How one device scores its batches."""
+
+    device: int
+    """Which replica of a model is this device's."""
+    memory: Memory
+    limits: LearntLimits
+
+    def start(self, slots: Sequence[Slot]) -> Batch | None:
+        """Put pairs of one model on the device; None if they are answered already."""
+        with _failing(slots):
+            scorer = slots[0].job.replicas[self.device]
+            try:
+                batch = Batch(self, slots, scorer.start([slot.pair for slot in slots]))
+                if not batch.running.done:
+                    return batch
+                _answer(slots, batch.running)
+            except Exception as error:
+                self.retry(slots, error)
+        return None
+
+    def retry(self, slots: Sequence[Slot], error: Exception) -> None:
+        """Where the error is that memory ran out, make room and score in halves; else raise it again.
+
+        A pair alone gets one more try; then its own request fails, and no other.
+        """
+        if not self.memory.is_exhausted(error):
+            raise error
+        scorer = slots[0].job.replicas[self.device]
+        limit = self.limits.learn(scorer, _cost(scorer, slots))
+        logger.warning("a batch of %d pairs ran out of memory; from now on at most %d tokens", len(slots), limit)
+        # the traceback holds the tensors that were too many
+        error.__traceback__ = None
+        self.memory.make_room()
+        half = len(slots) // 2
+        for part in (slots[:half], slots[half:]) if half else ():
+            self._score(part)
+        if not half:
+            self._score_alone(slots[0])
+
+    def _score(self, slots: Sequence[Slot]) -> None:
+        """Score and wait, in halves again if need be."""
+        with _failing(slots):
+            try:
+                _answer(slots, slots[0].job.replicas[self.device].start([slot.pair for slot in slots]))
+            except Exception as error:
+                self.retry(slots, error)
+
+    def _score_alone(self, slot: Slot) -> None:
+        try:
+            _answer([slot], slot.job.replicas[self.device].start([slot.pair]))
+        except Exception as error:
+            if not self.memory.is_exhausted(error):
+                raise
+            slot.job.fail(PairTooLarge(slot.place, slot.pair.tokens))
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Pairs that are on a device."""
 
+    scoring: Scoring
     slots: Sequence[Slot]
     running: Running
 
     def finish(self) -> None:
         """Wait for the device, and answer."""
         with _failing(self.slots):
-            logits = self.running.result()
-            _check(logits, len(self.slots))
-            for slot, logit in zip(self.slots, logits, strict=True):
-                slot.job.resolve(slot.place, logit)
-
-
-def start(slots: Sequence[Slot], device: int) -> Batch | None:
-    """Put pairs of one model on a device; None if they are answered already."""
-    with _failing(slots):
-        batch = Batch(slots, slots[0].job.replicas[device].start([slot.pair for slot in slots]))
-        if not batch.running.done:
-            return batch
-        batch.finish()
-    return None
+            try:
+                _answer(self.slots, self.running)
+            except Exception as error:
+                self.scoring.retry(self.slots, error)
 
 
 def fail(slots: Sequence[Slot], error: RerankError) -> None:
@@ -63,6 +113,19 @@ def _failing(slots: Sequence[Slot]) -> Iterator[None]:
         # the thread is about to die, and these jobs are no longer in line for anyone else to end
         fail(slots, ScoringFailed("The scoring thread died; restart the server."))
         raise
+
+
+def _answer(slots: Sequence[Slot], running: Running) -> None:
+    logits = running.result()
+    _check(logits, len(slots))
+    for slot, logit in zip(slots, logits, strict=True):
+        slot.job.resolve(slot.place, logit)
+
+
+def _cost(scorer: ScoresBatches, slots: Sequence[Slot]) -> int:
+    """Tokens of a batch, as the device computes them."""
+    lengths = [slot.pair.tokens for slot in slots]
+    return max(lengths) * len(lengths) if scorer.padded else sum(lengths)
 
 
 def _check(logits: Sequence[float], pairs: int) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from rerank.scheduling.job import Job, Replicas, Slot
+from rerank.scheduling.job import Job, Replicas, ScoresBatches, Slot
 from rerank.scheduling.packing import BatchBudget, pack
 
 _PATIENCE = 5
@@ -30,10 +30,17 @@ class Line:
         """Pairs that no batch has taken."""
         return sum(job.waiting for job in self._jobs())
 
-    def next_batch(self, budget: BatchBudget, device: int = 0, memory: int | None = None) -> list[Slot]:
+    def next_batch(
+        self,
+        budget: BatchBudget,
+        device: int = 0,
+        memory: int | None = None,
+        learnt: Callable[[ScoresBatches], int | None] = lambda _: None,
+    ) -> list[Slot]:
         """Take the next batch for a device: pairs of one model. Empty if nothing waits.
 
-        ``memory`` is how many bytes a batch may take there, None if that is of no account. Jobs that have ended (their
+        ``memory`` is how many bytes a batch may take there, None if that is of no account; ``learnt`` tells how many
+        tokens a model's batches may have since a larger one ran out of memory. Jobs that have ended (their
         caller left, or a batch failed) are dropped here with all their pairs.
         """
         for replicas in list(self._queues):
@@ -43,7 +50,7 @@ class Line:
                 continue
             scorer = replicas[device]
             limit = budget if memory is None else budget.within(memory, scorer.bytes_per_token)
-            batch = pack(jobs, limit, padded=scorer.padded)
+            batch = pack(jobs, limit.at_most(learnt(scorer)), padded=scorer.padded)
             served = {slot.job for slot in batch}
             for job in jobs:
                 job.passed_over = 0 if job in served else job.passed_over + 1

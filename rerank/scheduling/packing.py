@@ -18,9 +18,11 @@ class BatchBudget:
 
     def within(self, memory: int, bytes_per_token: int) -> BatchBudget:
         """The same, with no more tokens than so many bytes hold."""
-        if not bytes_per_token:
-            return self
-        return BatchBudget(self.pairs, min(self.tokens, memory // bytes_per_token))
+        return self.at_most(memory // bytes_per_token) if bytes_per_token else self
+
+    def at_most(self, tokens: int | None) -> BatchBudget:
+        """The same, with no more tokens than these; None is no limit."""
+        return self if tokens is None else BatchBudget(self.pairs, min(self.tokens, tokens))
 
 
 def pack(jobs: Sequence[Job], budget: BatchBudget, *, padded: bool) -> list[Slot]:

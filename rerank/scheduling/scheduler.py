@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from rerank.errors import ScoringFailed, ServerStopping
-from rerank.scheduling.batch import Batch, fail, start
+from rerank.scheduling.batch import Batch, Scoring, fail
 from rerank.scheduling.job import HasTokens, Job, Replicas, Slot
 from rerank.scheduling.line import Line
+from rerank.scheduling.memory import LearntLimits, Memory
 from rerank.scheduling.packing import BatchBudget
 
 logger = logging.getLogger(__name__)
@@ -26,8 +27,7 @@ class Lane:
 
     name: str
     budget: BatchBudget
-    free_memory: Callable[[], int] | None = None
-    """Bytes a batch could take, asked before each batch; None leaves memory out of account."""
+    memory: Memory = field(default_factory=Memory)
 
 
 class Scheduler:
@@ -76,7 +76,7 @@ class Scheduler:
         for worker in self._workers:
             worker.thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
-    def take(self, device: int, lane: Lane, *, busy: bool) -> list[Slot]:
+    def take(self, device: int, lane: Lane, limits: LearntLimits, *, busy: bool) -> list[Slot]:
         """The next batch for a device, as soon as there is one. Empty when the threads are to end.
 
         A device that is ``busy`` does not wait, and leaves the batch to an idle one; then empty means: not now.
@@ -86,9 +86,9 @@ class Scheduler:
                 self._busy.discard(device)
         while self._wait_for_work(busy=busy):
             # outside the lock: a driver may take its time to answer
-            memory = int(_SHARE_OF_FREE_MEMORY * lane.free_memory()) if lane.free_memory else None
+            memory = int(_SHARE_OF_FREE_MEMORY * lane.memory.free()) if lane.memory.free else None
             with self._changed:
-                batch = self._line.next_batch(lane.budget, device, memory)
+                batch = self._line.next_batch(lane.budget, device, memory, limits.of)
                 if batch:
                     self._busy.add(device)
             if batch or busy:
@@ -124,6 +124,7 @@ class _DeviceWorker:
         self._scheduler = scheduler
         self._number = number
         self._lane = lane
+        self._scoring = Scoring(number, lane.memory, LearntLimits())
         self._running: Batch | None = None
         # a daemon, so that a hanging kernel cannot keep the process from exiting
         self.thread = threading.Thread(target=self._run, name=f"device-{lane.name}", daemon=True)
@@ -145,10 +146,10 @@ class _DeviceWorker:
 
         Nothing of a batch stays in a local variable over the wait for the next one: it would hold a request's texts.
         """
-        slots = self._scheduler.take(self._number, self._lane, busy=self._running is not None)
+        slots = self._scheduler.take(self._number, self._lane, self._scoring.limits, busy=self._running is not None)
         if not slots and not self._running:
             return False
-        started = start(slots, self._number) if slots else None
+        started = self._scoring.start(slots) if slots else None
         before, self._running = self._running, started
         if before:
             before.finish()

@@ -60,14 +60,14 @@ class ServerProcess:
         if self._process.poll() is None:
             self.stop()
 
-    def send(self, which: int) -> None:
-        """Send a signal."""
-        self._process.send_signal(which)
-
     def stop(self, with_signal: int = signal.SIGTERM) -> int:
         """Send the signal and wait; the exit status."""
-        self.send(with_signal)
+        self.signal(with_signal)
         return self.wait()
+
+    def signal(self, number: int) -> None:
+        """Send the signal."""
+        self._process.send_signal(number)
 
     def wait(self) -> int:
         """Wait for the process to end by itself; the exit status."""

@@ -43,7 +43,7 @@ def hub() -> Iterator[FakeHub]:
 def reload(server: ServerProcess, cards: str, until: str) -> None:
     """Write the models file, send SIGHUP, wait for the log to say so."""
     (server.folder / "models.toml").write_text(cards)
-    server.send(signal.SIGHUP)
+    server.signal(signal.SIGHUP)
     server.wait_for_log(until)
 
 

@@ -41,7 +41,7 @@ def test_a_server_with_its_weights_on_disk_opens_no_socket_but_its_own(tmp_path:
     with ServerProcess(tmp_path, {"RERANK_PRELOAD": "yes-no"}, command=CUT_OFF) as server:
         answers = [post(server, ASKED | {"model": name}) for name in ("", "acme/mine", "yes-no", "another")]
         pages = [requests.get(server.url + page, timeout=60) for page in ("/", "/v1/models", "/health", "/docs")]
-        server.send(signal.SIGHUP)
+        server.signal(signal.SIGHUP)
         server.wait_for_log("read the models file again")
         status = server.stop()
 

@@ -291,6 +291,55 @@ def test_a_port_in_use_is_said(tmp_path: Path, server: ServerProcess) -> None:
     assert "address already in use" in "".join(second.log)
 
 
+LONG = {"query": QUERY, "documents": [f"document {number} " + "word " * 200 for number in range(60)]}
+
+
+def wait_until_in_work(server: ServerProcess) -> None:
+    while not requests.get(f"{server.url}/load", timeout=10).json()["server_load"]:
+        pass
+
+
+def test_a_stop_lets_requests_in_work_end_and_sends_new_ones_away(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, {"RERANK_DRAIN_TIMEOUT": "100"}) as server, ThreadPoolExecutor(1) as callers:
+        post(server, {"query": QUERY, "documents": DOCUMENTS})
+        running = callers.submit(post, server, LONG)
+        wait_until_in_work(server)
+        server.signal(signal.SIGTERM)
+        server.wait_for_log("stopping: 1 requests in work have 100 s to end")
+        refused = post(server, {"query": QUERY, "documents": DOCUMENTS})
+        answer = running.result()
+        status = server.wait()
+
+    assert (refused.status_code, refused.headers["Connection"]) == (503, "close")
+    assert len(answer.json()["results"]) == 60
+    assert status == 0
+    assert "Traceback" not in "".join(server.log)
+
+
+def test_work_that_does_not_end_in_time_is_told_so(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, {"RERANK_DRAIN_TIMEOUT": "0"}) as server, ThreadPoolExecutor(1) as callers:
+        post(server, {"query": QUERY, "documents": DOCUMENTS})
+        running = callers.submit(post, server, LONG)
+        wait_until_in_work(server)
+        status = server.stop(signal.SIGTERM)
+
+    assert (status, running.result().status_code) == (0, 503)
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_leaves_at_once(tmp_path: Path, second: signal.Signals) -> None:
+    with ServerProcess(tmp_path) as server, ThreadPoolExecutor(1) as callers:
+        post(server, {"query": QUERY, "documents": DOCUMENTS})
+        running = callers.submit(post, server, LONG)
+        wait_until_in_work(server)
+        server.signal(signal.SIGTERM)
+        server.wait_for_log("stopping: ")
+        status = server.stop(second)
+
+    assert status == 128 + second
+    assert isinstance(running.exception(), requests.ConnectionError)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_who_still_waits_at_a_stop_is_told_so(tmp_path: Path, tiny: Path, stop: signal.Signals) -> None:
     with FakeHub() as hub:

@@ -9,7 +9,7 @@ import pytest
 
 from rerank.backends.local import LocalBackend
 from rerank.core import Activation, Pair, RawScore, Running, Truncation
-from rerank.errors import InvalidRequest, ServerStopping
+from rerank.errors import InvalidRequest, PairTooLarge, ServerStopping
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
@@ -147,3 +147,20 @@ class TestCancelling:
         assert await running == [RawScore(2.0, 5)]
         assert await backend.score(asked("a", "b"), PLAIN, None) == [RawScore(-2.0, 5)]
         assert sum(blocked.batches) < 100
+
+
+class NarrowScorer(WordOverlapScorer):
+    """Has no memory for more than five tokens."""
+
+    def start(self, batch: Sequence[EncodedWords]) -> Running:
+        if any(pair.tokens > 5 for pair in batch):
+            raise MemoryError
+        return super().start(batch)
+
+
+async def test_a_pair_too_large_is_named_by_its_document(scheduler: NoticingScheduler, tokenisers: Executor) -> None:
+    backend = LocalBackend([NarrowScorer()], scheduler, tokenisers)
+
+    with pytest.raises(PairTooLarge, match=r"documents\.3 with the query \(9 tokens\)") as caught:
+        await backend.score(asked("a", "a", "a", "b", "one two three four five"), PLAIN, None)
+    assert caught.value.param == "documents.3"

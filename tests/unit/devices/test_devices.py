@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rerank import devices
-from rerank.devices import Device, cgroup_memory_left, choose_devices, free_memory
+from rerank.devices import Device, cgroup_memory_left, choose_devices, free_memory, is_out_of_memory
 from rerank.errors import SettingsError
 
 GIB = 2**30
@@ -191,3 +191,21 @@ class TestControlGroup:
 
 def test_a_device_that_only_names_a_precision_uses_it_everywhere() -> None:
     assert Device("cuda:0", "bf16", "a GPU").dtype is torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+        RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp:224:\nstd::bad_alloc"),
+    ],
+)
+def test_running_out_of_memory_is_recognised(error: Exception) -> None:
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes cannot be multiplied"), ValueError("out of memory"), OSError()])
+def test_other_errors_are_not_taken_for_it(error: Exception) -> None:
+    assert not is_out_of_memory(error)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from rerank.errors import Overloaded
+from rerank.errors import Overloaded, ServerStopping
 from rerank.gateway.admission import Admission
 
 
@@ -42,3 +44,19 @@ def test_room_is_given_back_when_the_request_fails(admission: Admission) -> None
     assert in_work(admission) == (0, 0)
     with admission.admit(10):
         assert in_work(admission) == (10, 1)
+
+
+async def test_once_closed_nobody_is_let_in_and_who_is_in_ends(admission: Admission) -> None:
+    with admission.admit(1):
+        admission.close()
+        drained = asyncio.ensure_future(admission.drained())
+        with pytest.raises(ServerStopping), admission.admit(1):
+            pass
+        await asyncio.sleep(0)
+        assert not drained.done()
+    await drained
+
+
+async def test_an_empty_house_is_drained(admission: Admission) -> None:
+    admission.close()
+    await admission.drained()

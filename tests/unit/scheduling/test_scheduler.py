@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from rerank.errors import InvalidRequest, RerankError, ScoringFailed, ServerStopping
+from rerank.core import Running
+from rerank.errors import InvalidRequest, PairTooLarge, RerankError, ScoringFailed, ServerStopping
+from rerank.scheduling.memory import Memory
 from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 
@@ -332,7 +334,7 @@ class TestMemory:
         gate.bytes_per_token = 100
         gate.open()
         free = iter([600, 10_000, 0, 10**9])
-        scheduler = Scheduler(Lane("test", BatchBudget(pairs=4, tokens=1000), lambda: next(free)))
+        scheduler = Scheduler(Lane("test", BatchBudget(pairs=4, tokens=1000), Memory(lambda: next(free))))
         assert len(answer(scheduler.submit((gate,), pieces(12)).future)) == 12
         scheduler.stop(WAIT)
         assert gate.passes == [3, 4, 1, 4]
@@ -401,3 +403,113 @@ class TestSeveralDevices:
         with pytest.raises(ScoringFailed, match="restart"):
             pair_of_devices.submit(gates, pieces(1))
         assert not pair_of_devices.alive
+
+
+class Small(Echo):
+    """Runs out of memory on more than ``room`` tokens; notes the tokens of every batch it was given."""
+
+    def __init__(self, room: int, *, late: bool = False) -> None:
+        super().__init__(padded=False)
+        self.room = room
+        self.late = late
+        self.given: list[int] = []
+
+    def start(self, batch: Sequence[Any]) -> Running:
+        self.given.append(sum(piece.tokens for piece in batch))
+        if self.given[-1] <= self.room:
+            return super().start(batch)
+        error = MemoryError("no room")
+        if not self.late:
+            raise error
+        return Late(error)
+
+
+class Late:
+    """A batch that fails when its logits are asked for, as a GPU's does."""
+
+    done = False
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def result(self) -> list[float]:
+        raise self._error
+
+
+@pytest.mark.parametrize("late", [False, True])
+class TestRunningOutOfMemory:
+    @pytest.fixture
+    def room_made(self) -> list[None]:
+        return []
+
+    @pytest.fixture
+    def tight(self, room_made: list[None]) -> Iterator[Scheduler]:
+        memory = Memory(make_room=lambda: room_made.append(None))
+        scheduler = Scheduler(Lane("test", BatchBudget(pairs=16, tokens=1000), memory))
+        yield scheduler
+        scheduler.stop(WAIT)
+
+    def test_a_batch_too_large_is_scored_in_parts(
+        self, tight: Scheduler, room_made: list[None], late: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        scorer = Small(room=30, late=late)
+
+        job = tight.submit((scorer,), pieces(16, tokens=10))
+
+        assert answer(job.future) == [float(place) for place in range(16)]
+        assert scorer.given == [160, 80, 40, 20, 20, 40, 20, 20, 80, 40, 20, 20, 40, 20, 20]
+        assert len(room_made) == 7
+        assert "16 pairs ran out of memory; from now on at most 80 tokens" in caplog.text
+
+    def test_what_was_learnt_is_kept(self, tight: Scheduler, late: bool) -> None:
+        scorer = Small(room=30, late=late)
+        answer(tight.submit((scorer,), pieces(16, tokens=10)).future)
+        scorer.given.clear()
+
+        answer(tight.submit((scorer,), pieces(8, tokens=10)).future)
+
+        assert scorer.given == [20, 20, 20, 20]
+
+    def test_other_models_keep_their_batches(self, tight: Scheduler, late: bool) -> None:
+        small, large = Small(room=30, late=late), Small(room=1000)
+        answer(tight.submit((small,), pieces(16, tokens=10)).future)
+        answer(tight.submit((large,), pieces(16, tokens=10)).future)
+
+        assert large.given == [160]
+
+    def test_a_pair_that_does_not_fit_alone_fails_only_its_own_request(
+        self, tight: Scheduler, gate: Gate, late: bool
+    ) -> None:
+        scorer = Small(room=30, late=late)
+        held = tight.submit((gate,), pieces(1))
+        assert gate.entered.wait(WAIT)
+        fitting = tight.submit((scorer,), pieces(3, tokens=10))
+        large = tight.submit((scorer,), [Piece(10), Piece(500), Piece(10)])
+        gate.open()
+
+        with pytest.raises(PairTooLarge, match=r"documents\.1 with the query \(500 tokens\) does not fit") as caught:
+            answer(large.future)
+        assert caught.value.index == 1
+        assert answer(fitting.future) == [0.0, 1.0, 2.0]
+        assert answer(held.future) == [0.0]
+
+    def test_room_made_in_between_saves_the_pair(self, late: bool) -> None:
+        scorer = Small(room=30, late=late)
+
+        def make_room() -> None:
+            scorer.room = 500
+
+        scheduler = Scheduler(Lane("test", BatchBudget(pairs=4, tokens=1000), Memory(make_room=make_room)))
+        assert answer(scheduler.submit((scorer,), [Piece(400, 7.0)]).future) == [7.0]
+        scheduler.stop(WAIT)
+
+    def test_another_error_on_the_way_down_is_told(self, tight: Scheduler, late: bool) -> None:
+        class Broken(Small):
+            def start(self, batch: Sequence[Any]) -> Running:
+                if len(batch) == 1:
+                    raise ValueError("something else")
+                return super().start(batch)
+
+        with pytest.raises(ScoringFailed):
+            answer(tight.submit((Broken(room=0, late=late),), pieces(2, tokens=10)).future)
+        assert answer(tight.submit((Echo(),), pieces(1)).future) == [0.0]
