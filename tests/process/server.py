@@ -39,7 +39,7 @@ class ServerProcess:
         self._logged = threading.Condition()
         self._process = subprocess.Popen(
             [sys.executable, *command],
-            **{"preexec_fn": _heed_ctrl_c} | process,
+            **process,
             cwd=folder,
             env=clean_environment(folder) | dict(settings or {}),
             stdout=subprocess.DEVNULL,
@@ -107,11 +107,6 @@ def download_of(server: ServerProcess, model: str) -> dict[str, int] | None:
     """How far a model's download is, as ``/v1/models`` says."""
     download: dict[str, int] | None = requests.get(f"{server.url}/v1/models/{model}", timeout=60).json()["download"]
     return download
-
-
-def _heed_ctrl_c() -> None:
-    # a test run in the background may ignore it, and its children would inherit that
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def clean_environment(folder: Path) -> dict[str, str]:

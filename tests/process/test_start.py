@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
-import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,12 @@ import pytest
 from tests.process.server import ROOT, ServerProcess
 
 SERVER = str(ROOT / "rerank_server.py")
+ON_TERMINAL = f"""
+import fcntl, runpy, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+sys.argv = [{SERVER!r}, "--port", "0"]
+runpy.run_path({SERVER!r}, run_name="__main__")
+"""
 
 
 @pytest.mark.parametrize(
@@ -44,6 +49,15 @@ def test_one_process_may_be_asked_for_by_any_name(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.fixture
+def ctrl_c_heeded() -> Iterator[None]:
+    """A test run in the background may ignore it, and its children would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_heeded")
 @pytest.mark.parametrize("imported", ["pydantic_settings", "uvicorn", "torch.types"])
 def test_ctrl_c_while_the_libraries_are_imported_shows_no_traceback(tmp_path: Path, imported: str) -> None:
     server = ServerProcess(tmp_path, command=["-X", "importtime", SERVER, "--port", "0"])
@@ -62,12 +76,7 @@ def test_an_ipv6_address_is_told_in_brackets(tmp_path: Path) -> None:
 
 def test_a_terminal_that_is_closed_ends_the_server(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
-    with ServerProcess(
-        tmp_path,
-        stdin=theirs,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-    ) as server:
+    with ServerProcess(tmp_path, command=("-c", ON_TERMINAL), stdin=theirs, start_new_session=True) as server:
         os.close(theirs)
         os.close(ours)
         assert server.wait() == 0
