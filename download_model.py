@@ -1,6 +1,8 @@
 """Download rerank models: `python download_model.py --help`."""
 
-from rerank.cli.download import main
-
 if __name__ == "__main__":
+    try:
+        from rerank.cli.download import main
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     raise SystemExit(main())

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Any
+
+_STARTUP_FAILURE = 3
+"""uvicorn's own status for it: of a worker that ends otherwise it starts another, and another."""
 
 
 def __getattr__(name: str) -> Any:
     # `app` is built when uvicorn asks for it, so that importing this module reads no configuration
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from rerank.cli.build import app_from_settings
+    from rerank.cli.workers import refuse_several_workers
     from rerank.errors import SettingsError
     from rerank.settings import read_settings
 
     try:
+        settings = read_settings()
+        refuse_several_workers()
+        # importing torch takes seconds, which a wrong setting need not wait for
+        from rerank.cli.build import app_from_settings
+
         # kept, because uvicorn asks twice
-        app = globals()["app"] = app_from_settings(read_settings())
+        app = globals()["app"] = app_from_settings(settings)
     except SettingsError as error:
-        raise SystemExit(f"rerank-server: {error}") from error
+        sys.stderr.write(f"rerank-server: {error}\n")
+        raise SystemExit(_STARTUP_FAILURE) from error
     return app
 
 
-if __name__ == "__main__":
-    from rerank.cli.serve import main
+def main() -> int:
+    """Run the server, or one of its commands; the exit status."""
+    # nothing is there yet that had to be ended in order, and an import that Ctrl-C interrupts shows a traceback
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from rerank.cli import serve
 
+    return serve.main()
+
+
+if __name__ == "__main__":
     raise SystemExit(main())

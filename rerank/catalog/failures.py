@@ -37,7 +37,8 @@ class Source:
     repo: str
     revision: str | None
     endpoint: str
-    basename: str
+    folder: str
+    """Where the model belongs, as far as a caller may know."""
 
     @property
     def site(self) -> str:
@@ -74,8 +75,8 @@ class Source:
     def no_access(self) -> WeightsMissing:
         """The Hub answers the same to a private repository and to a misspelt one."""
         return self._missing(
-            f"The Hub refuses access to {self.repo}: check how it is spelt, and if it is private or gated, accept the "
-            f"licence on its page and set HF_TOKEN to a valid token. Or {self._copy}.",
+            f"The Hub at {self.site} refuses access to {self.repo}: check how it is spelt, and if it is private or "
+            f"gated, accept the licence on its page and set HF_TOKEN to a valid token. Or {self._copy}.",
             FetchFailure.NO_ACCESS,
         )
 
@@ -85,13 +86,15 @@ class Source:
             f"revision {self.revision!r} of the repository {self.repo}" if self.revision else f"repository {self.repo}"
         )
         return self._missing(
-            f"The Hub at {self.site} has no {what}: check how it is spelt. Or {self._copy}.", FetchFailure.NOT_FOUND
+            f"The Hub at {self.site} has no {what}: check how it is spelt; if it is private, set HF_TOKEN to a token "
+            f"that may read it. Or {self._copy}.",
+            FetchFailure.NOT_FOUND,
         )
 
     def no_safetensors(self, what: str) -> WeightsMissing:
         """The repository holds nothing that this server would load; ``what`` continues the repository's name."""
         return self._missing(
-            f"{self.repo} {what}. Look for a safetensors version of it, or convert it and {self._copy}.",
+            f"{self.repo} at {self.site} {what}. Look for a safetensors version of it, or convert it and {self._copy}.",
             FetchFailure.NO_SAFETENSORS,
         )
 
@@ -106,23 +109,23 @@ class Source:
     def corrupt(self, path: str) -> WeightsMissing:
         """``path`` is the file's path in the repository."""
         return self._missing(
-            f"{path} of {self.repo} arrived without the size and hash that the Hub states, and was deleted. Run "
-            f"`{download_command(self.model_id)}` to fetch it anew, perhaps through another endpoint ({_MIRROR}); "
-            f"or {self._copy}.",
+            f"{path} of {self.repo} arrived without the size and hash that the Hub at {self.site} states, and was "
+            f"deleted. Run `{download_command(self.model_id)}` to fetch it anew, perhaps through another endpoint "
+            f"({_MIRROR}); or {self._copy}.",
             FetchFailure.CORRUPT,
         )
 
     def unexpected(self, path: str, actual: str | None, expected: str) -> WeightsMissing:
         """The Hub's own hash is not the one the model's card asks for; nothing was fetched."""
         return self._missing(
-            f"{path} of {self.repo} has sha256 {actual} on the Hub, but the models file expects {expected}: correct "
-            f"`sha256` or `revision` there, try another endpoint ({_MIRROR}), or {self._copy}.",
+            f"{path} of {self.repo} has sha256 {actual} on the Hub at {self.site}, but the models file expects "
+            f"{expected}: correct `sha256` or `revision` there, try another endpoint ({_MIRROR}), or {self._copy}.",
             FetchFailure.CORRUPT,
         )
 
     @property
     def _copy(self) -> str:
-        return f"copy the folder from another machine into models/{self.basename}"
+        return f"copy the folder from another machine into {self.folder}"
 
     def _missing(self, message: str, failure: FetchFailure) -> WeightsMissing:
         return WeightsMissing(message, failure)

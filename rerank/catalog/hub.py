@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import WEIGHTS_FILE, WEIGHTS_INDEX, is_started, read_checkpoint
 from rerank.catalog.failures import Source, told
 from rerank.catalog.manifest import MANIFEST
+from rerank.catalog.own_code import refuse_untrusted_code
 from rerank.catalog.staging import alone, prune, put_in_place, settle, staging_folder
 from rerank.catalog.transfer import RemoteFile, transfer
 from rerank.errors import WeightsBroken
@@ -47,7 +48,7 @@ class Repository:
     repo: str
     commit: str
     files: tuple[RemoteFile, ...]
-    """Small files first, so that what is wrong with a repository shows early."""
+    """Small files first and weights last, so that what is wrong with a repository shows early."""
 
     @property
     def total_bytes(self) -> int:
@@ -63,11 +64,14 @@ def inspect_repository(
     ``endpoint`` is the Hub's address (None: huggingface_hub's own setting), ``model_id`` the name that messages tell
     the user to download by (None: ``repo``). Raises WeightsMissing.
     """
-    source = _source(ModelCard(id=model_id or repo, repo=repo), revision, endpoint)
+    return _inspect(_source(ModelCard(id=model_id or repo, repo=repo), revision, endpoint))
+
+
+def _inspect(source: Source, *, with_code: bool = False) -> Repository:
     api = HfApi(endpoint=source.endpoint)
 
     def ask() -> ModelInfo:
-        return api.model_info(repo, revision=revision, files_metadata=True, timeout=_ANSWER_TIMEOUT)
+        return api.model_info(source.repo, revision=source.revision, files_metadata=True, timeout=_ANSWER_TIMEOUT)
 
     with told(source):
         try:
@@ -79,12 +83,12 @@ def inspect_repository(
             raise
         except (ValueError, TypeError, KeyError) as error:
             raise source.unreachable("does not answer as a Hub does") from error
-    needed = tuple(sorted(select_files(files), key=lambda file: (file.size, file.path)))
-    if not any(file.path.endswith(".safetensors") for file in needed):
+    needed = tuple(sorted(select_files(files, with_code=with_code), key=_weights_last))
+    if not any(map(_is_weights, needed)):
         raise source.no_safetensors("has no safetensors, and pickled weights are not loaded")
     if not any(file.path == "config.json" for file in needed):
         raise source.no_safetensors("has no config.json, so it is not a transformers model")
-    return Repository(repo=repo, commit=commit, files=needed)
+    return Repository(repo=source.repo, commit=commit, files=needed)
 
 
 def fetch(
@@ -101,14 +105,15 @@ def fetch(
     ``progress`` is told the bytes on disk and the bytes in all. A folder that is there is returned as it is, unless
     ``replace``; then it stays usable until the new one is whole. While another process or thread fetches the same
     model this one waits. Raises WeightsMissing, WeightsBroken (what is there, or what the Hub has, is no checkpoint),
-    and OSError where the disk misbehaves in other ways than being full or read-only.
+    ModelUnavailable (it needs code that its card does not trust), and OSError where the disk misbehaves in other ways
+    than being full or read-only.
     """
     card = model if isinstance(model, ModelCard) else ModelCard(id=model, repo=model)
     if card.repo is None:
         raise ValueError(f"{card.id} has no repository on the Hub")
     revision = revision or card.revision
-    source = _source(card, revision, endpoint)
-    repository = inspect_repository(card.repo, revision, source.endpoint, card.id)
+    source = _source(card, revision, endpoint, destination)
+    repository = _inspect(source, with_code=card.trust_remote_code)
     _check_expected_hash(card, repository, source)
     with told(source), alone(destination, card.id):
         settle(destination)
@@ -117,8 +122,13 @@ def fetch(
         staging = staging_folder(destination)
         prune(staging, repository.files)
         _check_room(staging, repository, source)
-        _download(repository, staging, source, progress or _unwatched)
-        _finish(staging, repository)
+        small = tuple(file for file in repository.files if not _is_weights(file))
+        report = _counter(repository.total_bytes, progress or _unwatched)
+        _download(small, repository.commit, staging, source, report)
+        # before gigabytes come that would not be loaded
+        refuse_untrusted_code(staging, card)
+        _download(repository.files[len(small) :], repository.commit, staging, source, report)
+        _finish(staging, repository, revision)
         put_in_place(staging, destination)
     return destination
 
@@ -133,9 +143,10 @@ def human_size(size: int) -> str:
     return f"{amount:.1f} GB"
 
 
-def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
-    """The files a model is loaded from: configuration, tokenizer, and one set of safetensors."""
-    readable = [file for file in files if _is_needed(PurePosixPath(file.path))]
+def select_files(files: Iterable[RemoteFile], *, with_code: bool = False) -> list[RemoteFile]:
+    """The files a model is loaded from: configuration, tokenizer, one set of safetensors; Python files on demand."""
+    wanted = {*_WANTED, ".py"} if with_code else _WANTED
+    readable = [file for file in files if _is_needed(PurePosixPath(file.path), wanted)]
     names = {file.path for file in readable}
     if WEIGHTS_FILE in names:
         left_out = {
@@ -150,13 +161,13 @@ def select_files(files: Iterable[RemoteFile]) -> list[RemoteFile]:
     return [file for file in readable if file.path not in left_out]
 
 
-def _is_needed(path: PurePosixPath) -> bool:
+def _is_needed(path: PurePosixPath, wanted: Set[str]) -> bool:
     if "\\" in str(path) or path.name.startswith(".") or _UNWANTED.search(path.name):
         return False
     folders = path.parts[:-1]
     if len(folders) > 1 or not all(_MODULE_FOLDER.match(folder) for folder in folders):
         return False
-    return path.suffix == ".safetensors" or path.suffix in _WANTED
+    return path.suffix == ".safetensors" or path.suffix in wanted
 
 
 def _described(info: ModelInfo) -> Iterator[RemoteFile]:
@@ -170,13 +181,13 @@ def _described(info: ModelInfo) -> Iterator[RemoteFile]:
         yield RemoteFile(path=sibling.rfilename, size=sibling.size, sha256=sha256, git_sha1=sibling.blob_id)
 
 
-def _source(card: ModelCard, revision: str | None, endpoint: str | None) -> Source:
+def _source(card: ModelCard, revision: str | None, endpoint: str | None, destination: Path | None = None) -> Source:
     return Source(
         model_id=card.id,
         repo=card.repo or card.id,
         revision=revision,
         endpoint=(endpoint or constants.ENDPOINT).rstrip("/"),
-        basename=card.basename,
+        folder=f"{destination.parent.name}/{destination.name}" if destination else f"models/{card.basename}",
     )
 
 
@@ -212,16 +223,31 @@ def _check_room(staging: Path, repository: Repository, source: Source) -> None:
         )
 
 
-def _download(repository: Repository, staging: Path, source: Source, progress: Callable[[int, int], None]) -> None:
-    total, done = repository.total_bytes, 0
+def _is_weights(file: RemoteFile) -> bool:
+    return file.path.endswith(".safetensors")
+
+
+def _weights_last(file: RemoteFile) -> tuple[bool, int, str]:
+    return _is_weights(file), file.size, file.path
+
+
+def _counter(total: int, progress: Callable[[int, int], None]) -> Callable[[int], None]:
+    """What to tell each step's bytes to, so that ``progress`` is told their sum."""
+    done = 0
 
     def report(added: int) -> None:
         nonlocal done
         done += added
         progress(done, total)
 
-    for file in repository.files:
-        url = hf_hub_url(repository.repo, file.path, revision=repository.commit, endpoint=source.endpoint)
+    return report
+
+
+def _download(
+    files: Iterable[RemoteFile], commit: str, staging: Path, source: Source, report: Callable[[int], None]
+) -> None:
+    for file in files:
+        url = hf_hub_url(source.repo, file.path, revision=commit, endpoint=source.endpoint)
         transfer(url, file, staging / file.path, report)
 
 
@@ -229,7 +255,7 @@ def _unwatched(_done: int, _total: int) -> None:
     """Nobody looks."""
 
 
-def _finish(staging: Path, repository: Repository) -> None:
+def _finish(staging: Path, repository: Repository, revision: str | None) -> None:
     """Last check, then the manifest. Raises WeightsBroken for a repository that is sound but no reranker."""
     try:
         read_checkpoint(staging)
@@ -237,5 +263,5 @@ def _finish(staging: Path, repository: Repository) -> None:
         # every file is as the Hub has it, so keeping them would not help the next run
         shutil.rmtree(staging)
         raise
-    manifest = asdict(repository)
+    manifest = asdict(repository) | {"revision": revision}
     (staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

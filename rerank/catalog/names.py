@@ -39,7 +39,7 @@ def resolve(name: str, cards: Sequence[ModelCard], models_dir: Path) -> ModelCar
     """The one card that answers to ``name``.
 
     An id beats an alias, an alias beats a basename. A basename that two cards share means neither. Raises
-    ModelNotFound listing the known names, the nearest first.
+    ModelNotFound listing the ids that share it, or else the known ones, the nearest first.
     """
     wanted = normalise(name)
     for card in cards:
@@ -51,6 +51,9 @@ def resolve(name: str, cards: Sequence[ModelCard], models_dir: Path) -> ModelCar
     matches = [card for card in cards if wanted in names_of(card, models_dir)]
     if len(matches) == 1:
         return matches[0]
+    if matches:
+        ids = " or ".join(sorted(card.id for card in matches)[:_LISTED])
+        raise ModelNotFound(f"The name `{name[:200]}` is ambiguous. Use a full id: {ids}.")
     known = ", ".join(nearest_first(name, (card.id for card in cards)))
     raise ModelNotFound(f"The model `{name[:200]}` does not exist. Known models: {known}.")
 

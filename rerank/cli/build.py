@@ -19,6 +19,8 @@ from rerank.api.services import Services
 from rerank.backends.loader import LocalLoader
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID, ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
+from rerank.catalog.progress import Downloads
+from rerank.cli.reload import on_hangup, reload_cards
 from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_out_of_memory
 from rerank.errors import RerankError, SettingsError
 from rerank.gateway.admission import Admission
@@ -42,11 +44,9 @@ _GPU_BATCH = BatchBudget(pairs=1024, tokens=32768)
 def app_from_settings(settings: Settings) -> FastAPI:
     """The application as the settings describe it. Raises SettingsError before anything is started."""
     configure_logging(settings.log_level, settings.log_format)
-    named = settings.models_file != Settings.model_fields["models_file"].default
-    if named and not settings.models_file.exists():
-        raise SettingsError(f"RERANK_MODELS_FILE: there is no {settings.models_file}")
     catalog = Catalog.open(settings.models_dir, settings.models_file)
     devices = choose_devices(settings.device, settings.precision, settings.runtime)
+    _check(catalog, settings)
     default = catalog.choose_default(settings.default_model)
     preloaded = [catalog.operator_choice(name) for name in settings.preloaded_models]
     _announce(catalog, devices, default)
@@ -56,13 +56,18 @@ def app_from_settings(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
         scheduler = Scheduler(*(_lane(device, settings) for device in devices))
+        downloads = Downloads()
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="tokenise") as tokenisers:
             loader = LocalLoader(
                 catalog,
-                [Placement(device, settings.models_dir / ".openvino", settings.max_seq_length) for device in devices],
+                _placements(devices, settings),
                 scheduler,
                 tokenisers,
                 endpoint=settings.hf_endpoint,
+                placements_in=lambda precision: _placements(
+                    choose_devices(settings.device, precision, settings.runtime), settings
+                ),
+                downloads=downloads,
             )
             registry = Registry(loader)
             gateway = Gateway(
@@ -72,16 +77,44 @@ def app_from_settings(settings: Settings) -> FastAPI:
                 default,
                 Limits(settings.max_documents, settings.timeout),
             )
-            preloading = asyncio.create_task(_preload(registry, preloaded))
+            preloading = asyncio.create_task(_preload(registry, catalog, preloaded))
 
             shown = ", ".join(map(str, devices))
-            yield Services(
-                gateway, shown, int(time.time()), is_alive=lambda: scheduler.alive, stop=partial(scheduler.stop, 0)
-            )
+            reload = partial(reload_cards, gateway, partial(_check, settings=settings), settings.default_model)
+            with on_hangup(reload):
+                yield Services(
+                    gateway,
+                    shown,
+                    int(time.time()),
+                    is_alive=lambda: scheduler.alive,
+                    stop=partial(scheduler.stop, 0),
+                    downloads=downloads,
+                )
             preloading.cancel()
             await asyncio.to_thread(scheduler.stop, _STOP_SECONDS)
 
     return build_app(open_services, keys=settings.api_keys, max_body_bytes=settings.max_body_bytes)
+
+
+def _check(catalog: Catalog, settings: Settings) -> None:
+    """Raise SettingsError unless the server can run with these cards. Puts the models that settings name among them."""
+    named = settings.models_file != Settings.model_fields["models_file"].default
+    if named and not settings.models_file.exists():
+        raise SettingsError(f"RERANK_MODELS_FILE: there is no {settings.models_file}")
+    catalog.choose_default(settings.default_model)
+    for name in settings.preloaded_models:
+        catalog.operator_choice(name)
+    for card in catalog.cards():
+        if card.precision is None:
+            continue
+        try:
+            choose_devices(settings.device, card.precision, settings.runtime)
+        except SettingsError as error:
+            raise SettingsError(f"{settings.models_file}: {card.id}: precision {card.precision}: {error}") from error
+
+
+def _placements(devices: Sequence[Device], settings: Settings) -> list[Placement]:
+    return [Placement(device, settings.models_dir / ".openvino", settings.max_seq_length) for device in devices]
 
 
 def _lane(device: Device, settings: Settings) -> Lane:
@@ -90,10 +123,11 @@ def _lane(device: Device, settings: Settings) -> Lane:
     return Lane(device.name, budget, Memory(partial(free_memory, device.name), is_out_of_memory))
 
 
-async def _preload(registry: Registry, cards: list[ModelCard]) -> None:
+async def _preload(registry: Registry, catalog: Catalog, cards: list[ModelCard]) -> None:
     for card in cards:
         try:
-            await registry.get(card)
+            # asked for anew: the models file may have been read again while the ones before were loaded
+            await registry.get(catalog.resolve(card.id))
         except RerankError as error:
             logger.error("RERANK_PRELOAD: %s is not loaded: %s", card.id, error.message)
 

@@ -231,10 +231,10 @@ def _size(folder: Path) -> int:
 
 
 def _is_other_revision(card: ModelCard, folder: Path, arguments: argparse.Namespace) -> bool:
-    """True if a revision was asked for and the folder holds another one. Raises RerankError."""
-    if arguments.revision is None or card.repo is None:
-        return False
+    """True if a revision was asked for, here or by the card, and the folder holds another. Raises RerankError."""
     manifest = read_manifest(folder)
+    if card.repo is None or arguments.revision is None:
+        return bool(card.revision and manifest and not manifest.is_of(card.revision))
     if manifest is None:
         raise RerankError(f"{folder} was not fetched by this command, so its revision is unknown; --force replaces it")
     if manifest.commit == arguments.revision:
@@ -263,17 +263,18 @@ def _progress(card: ModelCard, arguments: argparse.Namespace) -> Iterator[Callab
 
 
 def _show(catalog: Catalog, *, numbered: bool) -> None:
-    """The table of known models: drawn on a terminal, columns of plain text elsewhere."""
+    """The table of known models: drawn on a terminal, plain text elsewhere."""
     rows = [_row(card, catalog) for card in catalog.cards()]
     if not sys.stdout.isatty():
-        widths = [max(len(row[column]) for row in (_HEADINGS, *rows)) for column in range(len(_HEADINGS))]
+        widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
         for row in (_HEADINGS, *rows):
             print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*(("", *_HEADINGS) if numbered else _HEADINGS))
+    # a name that is cut short cannot be typed
+    table = Table(*(Column(heading, overflow="fold") for heading in (("", *_HEADINGS) if numbered else _HEADINGS)))
     for number, row in enumerate(rows, start=1):
         table.add_row(*((str(number), *row) if numbered else row))
     Console().print(table)

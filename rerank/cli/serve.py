@@ -14,6 +14,7 @@ from types import FrameType
 import uvicorn
 
 from rerank.api.services import Services
+from rerank.cli.workers import refuse_several_workers
 from rerank.errors import SettingsError
 from rerank.settings import Settings, read_settings
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return verify.main(given[1:])
     try:
         settings = read_settings(given)
+        refuse_several_workers()
         # importing torch takes seconds, which `--help` and a wrong setting need not wait for
         from rerank.cli.build import app_from_settings
 
@@ -40,8 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"rerank-server: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
     server = _Server(
         uvicorn.Config(
             app,
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _say_where(settings)
     # uvicorn raises the signal that stopped it once more; a stop that was asked for is no failure
     for asked in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(asked, lambda *_: None)
+        signal.signal(asked, server.leave)
     server.run()
     _leave_at_once_if_busy()
     return 0
@@ -77,6 +77,10 @@ class _Server(uvicorn.Server):
             logging.shutdown()
             os._exit(128 + sig)
         super().handle_exit(sig, frame)
+
+    def leave(self, *_: object) -> None:
+        """For a signal that comes before uvicorn looks after signals, or again after it did."""
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let requests in work end within the time they have, while new ones are answered 503; then close."""
@@ -100,9 +104,12 @@ def _leave_at_once_if_busy() -> None:
 
 def _say_where(settings: Settings) -> None:
     host, port = settings.listen_host, settings.port
+    shown = f"[{host}]" if ":" in host else host
     if host in ("127.0.0.1", "localhost", "::1"):
-        logger.info("listening on http://%s:%d, for this machine only", host, port)
+        logger.info("listening on http://%s:%d, for this machine only", shown, port)
     elif settings.api_keys:
-        logger.info("listening on http://%s:%d, for everyone with a key", host, port)
+        logger.info("listening on http://%s:%d, for everyone with a key", shown, port)
     else:
-        logger.warning("listening on http://%s:%d, for everyone who can connect: RERANK_API_KEY is not set", host, port)
+        logger.warning(
+            "listening on http://%s:%d, for everyone who can connect: RERANK_API_KEY is not set", shown, port
+        )

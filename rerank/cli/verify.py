@@ -81,13 +81,13 @@ def _load(catalog: Catalog, card: ModelCard, settings: Settings) -> Scorer:
     folder = catalog.folder(card)
     if folder is None:
         raise RerankError(f"{card.id} is not on disk; fetch it first: {download_command(card.id)}")
-    device = choose_device(settings.device, settings.precision, settings.runtime)
+    device = choose_device(settings.device, card.precision or settings.precision, settings.runtime)
     placement = Placement(device, settings.models_dir / ".openvino", settings.max_seq_length)
     return load_scorer(read_checkpoint(folder), card, placement)
 
 
 def _report(scorer: Scorer, card: ModelCard, settings: Settings) -> int:
-    precision = choose_device(settings.device, settings.precision, settings.runtime).precision
+    precision = choose_device(settings.device, card.precision or settings.precision, settings.runtime).precision
     compared = compare(scorer, GOLDEN[card.id], exact=precision == "fp32")
     print(f"{card.id}: {scorer.runtime}")
     print(f"{'known':>10}  {'here':>10}  {'off by':>9}  {'allowed':>8}  pair")

@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from rerank.backends.loader import LoadedModel, LoadModel
 from rerank.catalog.cards import ModelCard
@@ -22,6 +22,8 @@ class Registry:
         self._load = load
         self._loaded: dict[str, LoadedModel] = {}
         self._loading: dict[str, asyncio.Future[LoadedModel]] = {}
+        # loads under way of models forgotten meanwhile: who waits gets them, nobody after
+        self._outdated: set[asyncio.Future[LoadedModel]] = set()
 
     async def get(self, card: ModelCard) -> LoadedModel:
         """The loaded model; loads it, or joins the load under way.
@@ -39,9 +41,16 @@ class Registry:
 
     def stop(self) -> None:
         """Tell those who wait for a load that the server stops; the loads themselves are abandoned."""
-        for load in self._loading.values():
+        for load in (*self._loading.values(), *self._outdated):
             if not load.done():
                 load.set_exception(ServerStopping("The server is shutting down."))
+
+    def forget(self, ids: Set[str]) -> None:
+        """Let go of models: requests that have one, or wait for its load, keep it; the next one loads anew."""
+        for model_id in ids:
+            self._loaded.pop(model_id, None)
+            if load := self._loading.pop(model_id, None):
+                self._outdated.add(load)
 
     def loaded(self) -> tuple[LoadedModel, ...]:
         """Models in memory, in order of loading."""
@@ -52,11 +61,15 @@ class Registry:
         return card.id in self._loading
 
     def _finish(self, card: ModelCard, load: asyncio.Future[LoadedModel]) -> None:
-        del self._loading[card.id]
+        outdated = load in self._outdated
+        if outdated:
+            self._outdated.remove(load)
+        else:
+            del self._loading[card.id]
         if load.cancelled():
             return
         error = load.exception()
-        if error is None:
+        if error is None and not outdated:
             self._loaded[card.id] = load.result()
         elif isinstance(error, RerankError):
             logger.warning("loading %s failed: %s", card.id, error.message)

@@ -55,11 +55,18 @@ class EncodedApart:
 class BiEncoderScorer:
     """Cosine of two sentence embeddings, in -1..1. Each text has the model's length for itself."""
 
-    activation = Activation.COSINE
     padded = True
 
-    def __init__(self, model: SentenceTransformer, runtime: Runtime, max_length: int, bytes_per_token: int) -> None:
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        runtime: Runtime,
+        max_length: int,
+        bytes_per_token: int,
+        activation: Activation | None = None,
+    ) -> None:
         self.max_length = max_length
+        self.activation = activation or Activation.COSINE
         self.runtime = runtime.description
         self.bytes_per_token = bytes_per_token
         self._runtime = runtime

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from sentence_transformers import CrossEncoder
 
-from rerank.core import Finished, Pair, Running, Truncation
+from rerank.core import Activation, Finished, Pair, Running, Truncation
 from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import Scorer, document_limit, pair_limit, too_long
@@ -19,12 +19,18 @@ from rerank.scorers.tokens import encode_pairs, private_copy
 RUNTIME = "torch, padded, through sentence-transformers"
 
 
-def cross_encoder_scorer(model: CrossEncoder, max_length: int, bytes_per_token: int) -> Scorer:
-    """The scorer that fits how the model wants its pairs: as plain token ids, or as texts for a prompt of its own."""
+def cross_encoder_scorer(
+    model: CrossEncoder, max_length: int, bytes_per_token: int, activation: Activation | None = None
+) -> Scorer:
+    """The scorer that fits how the model wants its pairs: as plain token ids, or as texts for a prompt of its own.
+
+    ``activation`` replaces the checkpoint's.
+    """
     refuse_other_labels(model.num_labels)
+    activation = activation or activation_named(type(model.activation_fn).__name__)
     if _reads_plain_pairs(model):
-        return PlainPairScorer(model, max_length, bytes_per_token)
-    return PromptedPairScorer(model, max_length, bytes_per_token)
+        return PlainPairScorer(model, max_length, bytes_per_token, activation)
+    return PromptedPairScorer(model, max_length, bytes_per_token, activation)
 
 
 def _reads_plain_pairs(model: CrossEncoder) -> bool:
@@ -49,10 +55,10 @@ class PlainPairScorer:
 
     padded = True
 
-    def __init__(self, model: CrossEncoder, max_length: int, bytes_per_token: int) -> None:
+    def __init__(self, model: CrossEncoder, max_length: int, bytes_per_token: int, activation: Activation) -> None:
         self.max_length = max_length
         self.bytes_per_token = bytes_per_token
-        self.activation = activation_named(type(model.activation_fn).__name__)
+        self.activation = activation
         self.runtime = RUNTIME
         self._model = model.eval()
         self._tokenizer = private_copy(model.tokenizer)
@@ -95,10 +101,10 @@ class PromptedPairScorer:
 
     padded = True
 
-    def __init__(self, model: CrossEncoder, max_length: int, bytes_per_token: int) -> None:
+    def __init__(self, model: CrossEncoder, max_length: int, bytes_per_token: int, activation: Activation) -> None:
         self.max_length = max_length
         self.bytes_per_token = bytes_per_token
-        self.activation = activation_named(type(model.activation_fn).__name__)
+        self.activation = activation
         self.runtime = RUNTIME
         model.max_seq_length = max_length
         self._model = model.eval()

@@ -17,7 +17,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Pair, Running, Truncation
+from rerank.core import Activation, Pair, Running, Truncation
 from rerank.runtimes.base import Runtime, TokenIds, running
 from rerank.runtimes.packing import Segment, pack_segments
 from rerank.runtimes.padding import pad
@@ -147,9 +147,15 @@ class PackedPairs:
 class EncoderScorer:
     """Pairs as the checkpoint's tokenizer lays them out, scored by body and head."""
 
-    def __init__(self, checkpoint: Checkpoint, vectors: PaddedPairs | PackedPairs, max_length: int) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        vectors: PaddedPairs | PackedPairs,
+        max_length: int,
+        activation: Activation | None = None,
+    ) -> None:
         self.max_length = max_length
-        self.activation = checkpoint_activation(checkpoint.folder)
+        self.activation = activation or checkpoint_activation(checkpoint.folder)
         self.runtime = vectors.runtime.description
         self.padded = vectors.padded
         self.bytes_per_token = activation_bytes(checkpoint)

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.own_code import runs_own_code
 from rerank.core import Pair, Truncation
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import MakeNetwork, Runtime, Tensors
@@ -26,14 +27,17 @@ logger = logging.getLogger(__name__)
 def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     """Load the weights onto the device and score one pair, so that a model that cannot score is never called loaded.
 
-    Raises WeightsBroken.
+    Raises ModelUnavailable, mostly as WeightsBroken.
     """
+    own_code = runs_own_code(checkpoint.folder, card)
+    if own_code:
+        logger.warning("%s runs Python code of its own, as its card's trust_remote_code allows", card.id)
     # importing transformers takes seconds, so everything that does waits for the first load
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        scorer = _family_loader(checkpoint, card)(checkpoint, card, placement)
+        scorer = _family_loader(checkpoint, card, own_code=own_code)(checkpoint, card, placement)
         _check_scores(scorer)
     except WeightsBroken:
         raise
@@ -47,14 +51,16 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
 LoadFamily = Callable[[Checkpoint, ModelCard, Placement], Scorer]
 
 
-def _family_loader(checkpoint: Checkpoint, card: ModelCard) -> LoadFamily:
-    """A family of ours where one scores the checkpoint, else sentence-transformers."""
+def _family_loader(checkpoint: Checkpoint, card: ModelCard, *, own_code: bool) -> LoadFamily:
+    """A family of ours where one scores the checkpoint, else sentence-transformers, which can run its own code."""
     from rerank.scorers.encoder import is_encoder_checkpoint
     from rerank.scorers.yes_no import is_yes_no_checkpoint
 
     family = card.family or checkpoint.family
     if family is Family.BI_ENCODER:
         return _load_bi_encoder
+    if own_code:
+        return _load_through_sentence_transformers
     if is_encoder_checkpoint(checkpoint.folder):
         return _load_encoder
     if is_yes_no_checkpoint(checkpoint.folder):
@@ -71,9 +77,9 @@ def _load_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement)
     make_network = partial(encoder_network, checkpoint)
     if runs_packed(placement.device):
         packed = PackedRuntime(make_network, placement.device)
-        return EncoderScorer(checkpoint, PackedPairs(packed, config), length)
+        return EncoderScorer(checkpoint, PackedPairs(packed, config), length, card.activation)
     runtime = _open_runtime(make_network, example_ids(encoder_inputs(config)), checkpoint, placement)
-    return EncoderScorer(checkpoint, PaddedPairs(runtime, config), length)
+    return EncoderScorer(checkpoint, PaddedPairs(runtime, config), length, card.activation)
 
 
 def _load_yes_no(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
@@ -99,12 +105,16 @@ def _load_bi_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placeme
     from rerank.scorers.pretrained import activation_bytes
 
     model = SentenceTransformer(
-        str(checkpoint.folder), device="cpu", local_files_only=True, model_kwargs={"use_safetensors": True}
+        str(checkpoint.folder),
+        device="cpu",
+        trust_remote_code=card.trust_remote_code,
+        local_files_only=True,
+        model_kwargs={"use_safetensors": True},
     ).float()
     length = _fit(card, placement, checkpoint, model.max_seq_length)
     example = example_ids(embedding_inputs(model))
     runtime = _open_runtime(lambda _: SentenceVector(model), example, checkpoint, placement)
-    return BiEncoderScorer(model, runtime, length, activation_bytes(checkpoint))
+    return BiEncoderScorer(model, runtime, length, activation_bytes(checkpoint), card.activation)
 
 
 def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
@@ -116,12 +126,13 @@ def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard,
     model = CrossEncoder(
         str(checkpoint.folder),
         device=placement.device.name,
+        trust_remote_code=card.trust_remote_code,
         local_files_only=True,
         model_kwargs={"dtype": placement.device.dtype, "use_safetensors": True},
     )
     _refuse_random_head(model.transformers_model, checkpoint)
     length = _fit(card, placement, checkpoint, model.max_seq_length)
-    return cross_encoder_scorer(model, length, activation_bytes(checkpoint))
+    return cross_encoder_scorer(model, length, activation_bytes(checkpoint), card.activation)
 
 
 def _open_runtime(make_network: MakeNetwork, example: Tensors, checkpoint: Checkpoint, placement: Placement) -> Runtime:

@@ -223,13 +223,12 @@ def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:
 class YesNoScorer:
     """A Qwen3 whose last hidden state is compared with the two words only; the vocabulary is never multiplied."""
 
-    activation = Activation.SIGMOID
-
     def __init__(
         self, checkpoint: Checkpoint, card: ModelCard, prompts: PromptTokenizer, vectors: PaddedPrompts | PackedPrompts
     ) -> None:
         self._instruction = card.instruction or DEFAULT_INSTRUCTION
         self.max_length = prompts.max_length
+        self.activation = card.activation or Activation.SIGMOID
         self.runtime = f"{vectors.runtime.description}, shared prefix"
         self.padded = vectors.padded
         self.bytes_per_token = activation_bytes(checkpoint)

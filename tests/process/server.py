@@ -11,7 +11,9 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import requests
 
 ROOT = Path(__file__).parents[2]
 _RUNNING = re.compile(r"Uvicorn running on (http://[\w.:]+)")
@@ -27,13 +29,17 @@ class ServerProcess:
         folder: Path,
         settings: Mapping[str, str] | None = None,
         command: Sequence[str] = (str(ROOT / "rerank_server.py"), "--port", "0"),
+        **process: Any,
     ) -> None:
+        """``process`` is handed to ``subprocess.Popen``."""
+        self.folder = folder
         self.log: list[str] = []
         self.url = ""
         self._running = threading.Event()
         self._logged = threading.Condition()
         self._process = subprocess.Popen(
             [sys.executable, *command],
+            **process,
             cwd=folder,
             env=clean_environment(folder) | dict(settings or {}),
             stdout=subprocess.DEVNULL,
@@ -90,6 +96,17 @@ class ServerProcess:
                 self.url = found[1]
                 self._running.set()
         self._running.set()
+
+
+def post(server: ServerProcess, body: Mapping[str, Any], path: str = "/v1/rerank", **options: Any) -> requests.Response:
+    """The answer to a rerank request."""
+    return requests.post(server.url + path, json=body, timeout=110, **options)
+
+
+def download_of(server: ServerProcess, model: str) -> dict[str, int] | None:
+    """How far a model's download is, as ``/v1/models`` says."""
+    download: dict[str, int] | None = requests.get(f"{server.url}/v1/models/{model}", timeout=60).json()["download"]
+    return download
 
 
 def clean_environment(folder: Path) -> dict[str, str]:

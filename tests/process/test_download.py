@@ -188,6 +188,19 @@ class TestWhatIsThere:
         assert command(NAME, "--revision", "v1").status == 0
         assert weights.read_bytes() == older.files[WEIGHTS].content
 
+    def test_a_revision_that_the_models_file_pins(
+        self, command: Command, hub: FakeHub, repository: FakeRepository, models: Path, tmp_path: Path
+    ) -> None:
+        pinned = hub.add_repository(NAME, tiny_checkpoint(seed=1), branches=("v1",))
+        command(NAME)
+        (tmp_path / "models.toml").write_text(f'[[model]]\nid = "{NAME}"\nrevision = "v1"\n')
+        assert command(NAME).status == 0
+        assert (models / "tiny-reranker" / WEIGHTS).read_bytes() == pinned.files[WEIGHTS].content
+
+        hub.requests.clear()
+        assert "already on disk" in command(NAME).out
+        assert not hub.requests
+
     def test_a_revision_of_a_copied_folder_is_unknown(
         self, command: Command, repository: FakeRepository, models: Path
     ) -> None:
@@ -345,6 +358,19 @@ class TestMenu:
         assert outcome.status == 0
         assert "Chinese and English" in outcome.out
         assert visible(models) == ["bge-reranker-base", "tiny-reranker"]
+
+    def test_no_name_is_cut_short_in_a_narrow_terminal(
+        self, command: Command, answers: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("COLUMNS", "60")
+        name = f"organisation/{'long-' * 9}reranker"
+        (tmp_path / "models.toml").write_text(f'[[model]]\nid = "{name}"\n')
+        command.on_terminal = True
+        shown = command().out
+        assert "…" not in shown
+        column = "".join(line.split("│")[2].strip() for line in shown.splitlines() if line.startswith("│"))
+        assert name in column
+        assert all(len(line) <= 60 for line in shown.splitlines() if line.startswith("│"))
 
     def test_asks_again(self, command: Command, repository: FakeRepository, models: Path, answers: list[str]) -> None:
         answers.extend(["99", "nonsense", NAME])

@@ -20,7 +20,7 @@ from sentence_transformers import CrossEncoder
 
 from rerank_client import NotFoundError, RerankClient, SyncRerankClient, UnavailableError
 from tests.fake_hub import FakeHub
-from tests.process.server import ROOT, ServerProcess, clean_environment
+from tests.process.server import ROOT, ServerProcess, clean_environment, post
 from tests.tiny_checkpoints import make_xlm_roberta
 
 QUERY = "What is the capital of France?"
@@ -42,10 +42,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Iterator[Ser
     shutil.copytree(tiny, folder / "models" / tiny.name)
     with ServerProcess(folder, {"MODEL_PRECISION": "fp32"}) as running:
         yield running
-
-
-def post(server: ServerProcess, body: dict[str, Any], path: str = "/v1/rerank", **options: Any) -> requests.Response:
-    return requests.post(server.url + path, json=body, timeout=110, **options)
 
 
 def test_the_embedded_model_ranks_the_readme_example_without_weights_or_network(server: ServerProcess) -> None:

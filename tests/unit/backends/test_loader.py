@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ from rerank.backends.loader import LoadedModel, LocalLoader
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.manifest import MANIFEST
+from rerank.catalog.progress import Downloads, Progress
 from rerank.devices import Device
-from rerank.errors import FetchFailure, ModelUnavailable, WeightsBroken, WeightsMissing
+from rerank.errors import FetchFailure, ModelUnavailable, SettingsError, WeightsBroken, WeightsMissing
 from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
 from rerank.scorers.fake import WordOverlapScorer
-from tests.unit.catalog.folders import cut_short, write_checkpoint
+from tests.unit.catalog.folders import cut_short, write_checkpoint, write_json
 
 WAIT = 10.0
 PLACEMENT = Placement(Device(name="cpu", precision="fp32", description="of a test"), Path("nowhere"), 256)
@@ -137,6 +140,19 @@ class TestLoading:
         assert (model.device, model.runtime) == ("cuda:0, cuda:2", "none")
         assert [asked[2] for asked in scorers.asked] == placements
 
+    def test_the_card_decides_the_precision_before_the_settings(
+        self, models: Path, scorers: Scorers, scheduler: Scheduler, tokenisers: Executor
+    ) -> None:
+        write_checkpoint(models / "mine")
+
+        def placements_in(precision: str) -> list[Placement]:
+            return [replace(PLACEMENT, device=replace(PLACEMENT.device, precision=precision))]
+
+        load = LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers, placements_in=placements_in)
+        load(ModelCard(id="mine"))
+        load(ModelCard(id="mine", precision="bf16"))
+        assert [asked[2].device.precision for asked in scorers.asked] == ["fp32", "bf16"]
+
     def test_the_card_decides_the_family_before_the_checkpoint(self, load: Load, models: Path) -> None:
         write_checkpoint(models / "mine")
         assert load(ModelCard(id="mine", family=Family.BI_ENCODER)).family is Family.BI_ENCODER
@@ -160,6 +176,35 @@ class TestLoading:
         load(MINE)
         told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("fetching")]
         assert told == [f"fetching maker/mine: {tenth} % of 1 kB" for tenth in (10, 40, 100)]
+
+    def test_a_download_can_be_watched_while_it_lasts(
+        self, models: Path, scorers: Scorers, hub: Hub, scheduler: Scheduler, tokenisers: Executor
+    ) -> None:
+        downloads = Downloads()
+        seen: list[Progress | None] = []
+
+        class Steps(list[tuple[int, int]]):
+            def __iter__(self) -> Iterator[tuple[int, int]]:
+                for step in [(0, 100), (60, 100)]:
+                    seen.append(downloads.of("maker/mine"))
+                    yield step
+                seen.append(downloads.of("maker/mine"))
+
+        hub.progress = Steps()
+        load = LocalLoader(
+            Catalog(models), [PLACEMENT], scheduler, tokenisers, endpoint="https://mirror.test", downloads=downloads
+        )
+        load(MINE)
+        assert seen == [None, Progress(0, 100), Progress(60, 100)]
+        assert downloads.of("maker/mine") is None
+
+    def test_a_download_that_failed_is_no_longer_shown(self) -> None:
+        downloads = Downloads()
+        with suppress(RuntimeError), downloads.watched("maker/mine") as tell:
+            tell(1, 2)
+            assert downloads.of("maker/mine") == Progress(1, 2)
+            raise RuntimeError("broke off")
+        assert downloads.of("maker/mine") is None
 
     def test_a_download_of_nothing_is_no_mistake(self, load: Load, hub: Hub) -> None:
         hub.progress = [(0, 0)]
@@ -218,6 +263,29 @@ class TestFailures:
         message = complaint(load, ModelCard(id="mine", sha256="0" * 64))
         assert "mine/model.safetensors has sha256" in message
         assert scorers.asked == []
+
+    def test_another_revision_than_the_pinned_is_refused_with_the_command_that_fetches_it(
+        self, load: Load, models: Path, scorers: Scorers
+    ) -> None:
+        write_json(write_checkpoint(models / "mine") / MANIFEST, {"repo": "maker/mine", "commit": "a" * 40})
+        message = complaint(load, replace(MINE, revision="b" * 40))
+        assert message.startswith("maker/mine cannot be used: models/mine holds commit aaaaaaaaaaaa of maker/mine")
+        assert message.endswith("python download_model.py maker/mine --force")
+        assert scorers.asked == []
+
+    def test_a_precision_the_device_does_not_have_is_told(
+        self, models: Path, scorers: Scorers, scheduler: Scheduler, tokenisers: Executor
+    ) -> None:
+        write_checkpoint(models / "mine")
+
+        def placements_in(precision: str) -> list[Placement]:
+            raise SettingsError("MODEL_PRECISION=int8 is for OpenVINO on the CPU")
+
+        load = LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers, placements_in=placements_in)
+        assert complaint(load, replace(MINE, precision="int8")) == (
+            "maker/mine cannot be used: its card asks for precision int8. "
+            "MODEL_PRECISION=int8 is for OpenVINO on the CPU"
+        )
 
     def test_weights_that_do_not_load_are_told_the_same_way(self, load: Load, models: Path, scorers: Scorers) -> None:
         write_checkpoint(models / "mine")

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, Family, ModelCard, merge_cards, read_models_file
+from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, Family, ModelCard, merge_cards
+from rerank.catalog.models_file import read_models_file
+from rerank.core import Activation
 from rerank.errors import SettingsError
 
 Write = Callable[[str], Path]
@@ -38,7 +42,14 @@ class TestModelsFile:
             revision = "v2"
             family = "bi-encoder"
             max_length = 1024
+            instruction = "find it"
+            activation = "identity"
+            precision = "bf16"
+            special_tokens_in_text = true
             sha256 = "{"AB" * 32}"
+            trust_remote_code = true
+            pinned = true
+            keep_alive = "1h"
             """
         )
         assert read_models_file(file) == (
@@ -49,7 +60,14 @@ class TestModelsFile:
                 revision="v2",
                 family=Family.BI_ENCODER,
                 max_length=1024,
+                instruction="find it",
+                activation=Activation.IDENTITY,
+                precision="bf16",
+                special_tokens_in_text=True,
                 sha256="ab" * 32,
+                trust_remote_code=True,
+                pinned=True,
+                keep_alive=3600,
             ),
         )
 
@@ -92,6 +110,12 @@ class TestModelsFile:
             ('[[model]]\nid = "a"\nsha256 = "abc"', "model.0.sha256"),
             (f'[[model]]\nid = "a"\nsha256 = "{"g" * 64}"', "model.0.sha256"),
             ('[[model]]\nid = "a"\nrepo = "x/y"\npath = "z"', "model.0: "),
+            ('[[model]]\nid = "a"\nrevision = "v2"\npath = "z"', "model.0: "),
+            ('[[model]]\nid = "a"\nactivation = "cosine"', "model.0.activation"),
+            ('[[model]]\nid = "a"\nprecision = "int4"', "model.0.precision"),
+            ('[[model]]\nid = "a"\npinned = "yes"', "model.0.pinned"),
+            ('[[model]]\nid = "a"\ntrust_remote_code = 1', "model.0.trust_remote_code"),
+            ('[[model]]\nid = "a"\nkeep_alive = "soon"', "model.0.keep_alive"),
             ('[[model]]\nid = "a/b/c"', "model.0: "),
             ('[[model]]\nid = "maker/"', "model.0: "),
             ('[[model]]\nid = ".."', "model.0: "),
@@ -105,6 +129,32 @@ class TestModelsFile:
         with pytest.raises(SettingsError) as mistake:
             read_models_file(file)
         assert str(mistake.value).startswith(f"{file}: {where}")
+
+    @pytest.mark.parametrize(
+        ("written", "seconds"),
+        [
+            ("600", 600),
+            ("0", 0),
+            ("0.5", 0.5),
+            ('"600"', 600),
+            ('"90s"', 90),
+            ('"10m"', 600),
+            ('" 1.5 H "', 5400),
+            ('"1d"', 86400),
+        ],
+    )
+    def test_the_time_a_model_stays_is_a_number_or_a_text(self, write: Write, written: str, seconds: float) -> None:
+        (card,) = read_models_file(write(f'[[model]]\nid = "a"\nkeep_alive = {written}'))
+        assert card.keep_alive == seconds
+
+    @pytest.mark.parametrize("written", ["-1", "inf", "nan", "true", '"-1"', '"10 minutes"', '""', "[1]"])
+    def test_another_time_is_told_what_it_may_be(self, write: Write, written: str) -> None:
+        with pytest.raises(SettingsError, match=r'keep_alive: it has to be a number of seconds, .* "10m"'):
+            read_models_file(write(f'[[model]]\nid = "a"\nkeep_alive = {written}'))
+
+    def test_a_wrong_hash_is_told_in_words(self, write: Write) -> None:
+        with pytest.raises(SettingsError, match="sha256: it has to be the 64 hexadecimal digits"):
+            read_models_file(write('[[model]]\nid = "a"\nsha256 = "abc"'))
 
     def test_two_sources_are_told_by_their_names(self, write: Write) -> None:
         with pytest.raises(SettingsError, match="`repo` or `path`, not both"):
@@ -157,6 +207,38 @@ class TestMerging:
         (tmp_path / "models.toml").write_text('[[model]]\nid = "a/b c"\n')
         with pytest.raises(SettingsError, match="cannot be a Hub repository"):
             read_models_file(tmp_path / "models.toml")
+
+
+class TestLoadsLike:
+    """Whether a model in memory is still what its card says."""
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"path": Path("x")},
+            {"repo": "x/y"},
+            {"revision": "v2"},
+            {"precision": "fp32"},
+            {"max_length": 64},
+            {"family": Family.BI_ENCODER},
+            {"instruction": "x"},
+            {"activation": Activation.IDENTITY},
+            {"sha256": "0" * 64},
+            {"trust_remote_code": True},
+            {"special_tokens_in_text": True},
+        ],
+    )
+    def test_not_where_the_load_depends_on_what_changed(self, change: dict[str, Any]) -> None:
+        card = ModelCard(id="mine")
+        assert not card.loads_like(replace(card, **change))
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"aliases": ("x",)}, {"pinned": True}, {"keep_alive": 1.0}, {"languages": "x"}, {"download_bytes": 1}],
+    )
+    def test_where_only_names_and_policy_changed(self, change: dict[str, Any]) -> None:
+        card = ModelCard(id="mine")
+        assert card.loads_like(replace(card, **change))
 
 
 class TestBuiltIn:

@@ -10,7 +10,7 @@ from rerank.catalog import catalog as catalog_module
 from rerank.catalog.cards import BUILT_IN, EMBEDDED, EMBEDDED_MODEL_ID, LARGE_MODEL_ID, ModelCard
 from rerank.catalog.catalog import Catalog, download_command, embedded_folder
 from rerank.catalog.manifest import MANIFEST
-from rerank.errors import ModelNotFound, SettingsError
+from rerank.errors import ModelNotFound, SettingsError, WeightsBroken
 
 from .folders import BERT_ENCODER, cut_short, write_cache_snapshot, write_checkpoint, write_json, write_modules
 
@@ -297,3 +297,179 @@ class TestFetchedFolders:
 
         assert catalog.folder(other) is None
         assert catalog.own_folder(other).name == "other--bar"
+
+
+class TestReload:
+    """The models file read again while the server runs."""
+
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> Path:
+        return tmp_path / "models.toml"
+
+    @pytest.fixture
+    def catalog(self, models: Path, file: Path) -> Catalog:
+        file.write_text(
+            """
+            [[model]]
+            id = "maker/same"
+            [[model]]
+            id = "maker/renamed"
+            [[model]]
+            id = "maker/moved"
+            [[model]]
+            id = "maker/gone"
+            """,
+            encoding="utf-8",
+        )
+        return Catalog.open(models, file)
+
+    def test_says_what_changed_and_which_models_in_memory_are_outdated(self, catalog: Catalog, file: Path) -> None:
+        file.write_text(
+            """
+            [[model]]
+            id = "maker/new"
+            [[model]]
+            id = "maker/moved"
+            revision = "v2"
+            [[model]]
+            id = "maker/renamed"
+            aliases = ["nick"]
+            pinned = true
+            [[model]]
+            id = "maker/same"
+            """,
+            encoding="utf-8",
+        )
+        report = catalog.reload()
+
+        assert (report.added, report.removed) == (("maker/new",), ("maker/gone",))
+        assert set(report.changed) == {"maker/moved", "maker/renamed"}
+        assert report.outdated == {"maker/new", "maker/gone", "maker/moved"}
+        assert catalog.resolve("nick").pinned
+        assert catalog.resolve("maker/moved").revision == "v2"
+        with pytest.raises(ModelNotFound):
+            catalog.resolve("maker/gone")
+
+    def test_without_a_change_reports_none(self, catalog: Catalog) -> None:
+        report = catalog.reload()
+        assert (report.added, report.removed, report.changed, report.outdated) == ((), (), (), frozenset())
+
+    def test_a_file_that_went_away_takes_its_cards_along(self, catalog: Catalog, file: Path) -> None:
+        file.unlink()
+        assert len(catalog.reload().removed) == 4
+        assert catalog.cards() == BUILT_IN
+
+    def test_a_built_in_card_comes_back_when_its_replacement_goes(self, catalog: Catalog, file: Path) -> None:
+        file.write_text(f'[[model]]\nid = "{LARGE_MODEL_ID}"\nmax_length = 64\n', encoding="utf-8")
+        assert catalog.reload().changed == (LARGE_MODEL_ID,)
+        file.write_text("", encoding="utf-8")
+        assert catalog.reload().outdated == {LARGE_MODEL_ID}
+        assert catalog.resolve(LARGE_MODEL_ID) == LARGE
+
+    def test_a_folder_that_gets_a_card_of_another_name_is_outdated_under_its_own(
+        self, catalog: Catalog, file: Path, models: Path
+    ) -> None:
+        write_checkpoint(models / "mine")
+        assert catalog.resolve("mine").id == "mine"
+        file.write_text('[[model]]\nid = "maker/mine"\n', encoding="utf-8")
+        assert {"mine", "maker/mine"} <= catalog.reload().outdated
+        assert catalog.resolve("mine").id == "maker/mine"
+
+    @pytest.mark.parametrize("text", ["[[model]\n", '[[model]]\nid = "a"\nmax_lenght = 5', '[[model]]\nid="a"\n' * 2])
+    def test_a_wrong_file_is_told_as_at_the_start_and_changes_nothing(
+        self, catalog: Catalog, file: Path, models: Path, text: str
+    ) -> None:
+        before = catalog.cards()
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(SettingsError) as at_start:
+            Catalog.open(models, file)
+        with pytest.raises(SettingsError) as reloading:
+            catalog.reload()
+        assert str(reloading.value) == str(at_start.value)
+        assert catalog.cards() == before
+
+    def test_cards_that_are_not_approved_of_change_nothing(self, catalog: Catalog, file: Path) -> None:
+        file.write_text("", encoding="utf-8")
+        shown: list[list[str]] = []
+
+        def refuse(fresh: Catalog) -> None:
+            shown.append(ids(fresh))
+            raise SettingsError("not these")
+
+        with pytest.raises(SettingsError, match="not these"):
+            catalog.reload(refuse)
+        assert shown == [[card.id for card in BUILT_IN]]
+        assert catalog.resolve("maker/gone").id == "maker/gone"
+
+    def test_what_the_operator_chose_stays(self, catalog: Catalog) -> None:
+        catalog.operator_choice("org/chosen")
+
+        def choose(fresh: Catalog) -> None:
+            fresh.operator_choice("org/chosen")
+
+        assert catalog.reload(choose).outdated == frozenset()
+        assert catalog.resolve("chosen").id == "org/chosen"
+
+
+class TestPinnedRevision:
+    """What is on disk is checked against the revision that a card pins."""
+
+    COMMIT = "c0ffee" * 6 + "c0ff"
+
+    def put(self, models: Path, **said: str) -> Path:
+        folder = write_checkpoint(models / "mine")
+        write_json(folder / MANIFEST, {"repo": "maker/mine", "commit": self.COMMIT} | said)
+        return folder
+
+    @pytest.mark.parametrize(
+        ("pinned", "fetched_as"),
+        [
+            (COMMIT, {}),
+            (COMMIT[:12].upper(), {}),
+            ("v2", {"revision": "v2"}),
+            ("main", {}),
+            ("main", {"revision": "main"}),
+        ],
+    )
+    def test_that_is_there_passes(
+        self, catalog: Catalog, models: Path, pinned: str, fetched_as: dict[str, str]
+    ) -> None:
+        folder = self.put(models, **fetched_as)
+        catalog.check_revision(ModelCard(id="maker/mine", repo="maker/mine", revision=pinned), folder)
+
+    @pytest.mark.parametrize(
+        ("pinned", "fetched_as"),
+        [("d0ffee" * 6 + "d0ff", {}), ("v2", {}), ("v2", {"revision": "v1"}), ("main", {"revision": "v1"})],
+    )
+    def test_that_is_not_there_is_told_with_the_one_that_is(
+        self, catalog: Catalog, models: Path, pinned: str, fetched_as: dict[str, str]
+    ) -> None:
+        folder = self.put(models, **fetched_as)
+        with pytest.raises(WeightsBroken) as other:
+            catalog.check_revision(ModelCard(id="maker/mine", repo="maker/mine", revision=pinned), folder)
+        shown = fetched_as.get("revision", "its default branch")
+        assert other.value.message == (
+            f"models/mine holds commit c0ffeec0ffee of maker/mine, fetched as {shown}, "
+            f"but the models file pins revision {pinned!r}"
+        )
+
+    def test_no_pin_no_check(self, catalog: Catalog, models: Path) -> None:
+        catalog.check_revision(ModelCard(id="maker/mine", repo="maker/mine"), self.put(models))
+
+    def test_a_folder_copied_by_hand_is_used_with_a_warning(
+        self, catalog: Catalog, models: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        folder = write_checkpoint(models / "mine")
+        catalog.check_revision(ModelCard(id="maker/mine", repo="maker/mine", revision="v2"), folder)
+        assert "maker/mine pins revision 'v2', but nothing says which one" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["mine", "MINE", "models/mine", "./models/mine/"])
+def test_a_folder_without_configuration_is_told_by_name(catalog: Catalog, models: Path, name: str) -> None:
+    (models / "mine").mkdir()
+    with pytest.raises(
+        ModelNotFound, match=r"^The folder models/mine is there, but models/mine/config\.json is missing"
+    ):
+        catalog.resolve(name)
+    with pytest.raises(ModelNotFound, match="does not exist"):
+        catalog.resolve("org/mine")

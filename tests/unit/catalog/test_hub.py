@@ -25,7 +25,7 @@ from rerank.catalog.hub import fetch, human_size, inspect_repository, select_fil
 from rerank.catalog.manifest import MANIFEST, read_manifest
 from rerank.catalog.staging import staging_folder
 from rerank.catalog.transfer import RemoteFile
-from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
+from rerank.errors import FetchFailure, ModelUnavailable, WeightsBroken, WeightsMissing
 from tests.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
 
 NAME = "org/tiny-reranker"
@@ -139,6 +139,7 @@ class TestInspect:
         with pytest.raises(WeightsMissing, match=says) as caught:
             inspect_repository(NAME, endpoint=hub.url)
         assert caught.value.failure is failure
+        assert hub.url in caught.value.message
 
     def test_unknown_repository(self, hub: FakeHub) -> None:
         with pytest.raises(WeightsMissing, match="repository org/tiny-reranker") as caught:
@@ -257,7 +258,7 @@ class TestFetch:
         assert stated[WEIGHTS] == (len(weights.content), weights.sha256)
         found = read_manifest(destination)
         assert found is not None
-        assert found.commit == repository.commit
+        assert (found.commit, found.revision) == (repository.commit, None)
 
     def test_a_manifest_that_is_none(self, tmp_path: Path) -> None:
         (tmp_path / MANIFEST).write_text("[]")
@@ -279,6 +280,32 @@ class TestFetch:
         older = hub.add_repository(NAME, tiny_checkpoint(seed=1), branches=("v1",))
         fetch(ModelCard(id="mine", repo=NAME, revision="v1"), destination, endpoint=hub.url)
         assert (destination / WEIGHTS).read_bytes() == older.files[WEIGHTS].content
+        found = read_manifest(destination)
+        assert found is not None
+        assert (found.commit, found.revision) == (older.commit, "v1")
+        assert found.is_of("v1")
+        assert not found.is_of("main")
+
+    def test_code_that_no_card_trusts_is_refused_before_the_weights_come(self, hub: FakeHub, destination: Path) -> None:
+        mapped = b'{"architectures": ["OwnForSequenceClassification"], "auto_map": {"AutoModel": "modeling.OwnModel"}}'
+        hub.add_repository(NAME, tiny_checkpoint() | {"config.json": mapped, "modeling.py": b"print()"})
+        with pytest.raises(ModelUnavailable, match="trust_remote_code"):
+            fetch(NAME, destination, endpoint=hub.url)
+        assert not hub.requests_of(WEIGHTS)
+        assert visible_models(destination) == []
+
+        fetch(ModelCard(id=NAME, repo=NAME, trust_remote_code=True), destination, endpoint=hub.url)
+        assert (destination / "modeling.py").exists()
+
+    def test_python_files_only_for_a_card_that_runs_them(self, hub: FakeHub, destination: Path, tmp_path: Path) -> None:
+        hub.add_repository(NAME, tiny_checkpoint() | {"modeling.py": b"print()", "examples/run.py": b"print()"})
+        fetch(NAME, destination, endpoint=hub.url)
+        assert not (destination / "modeling.py").exists()
+
+        trusted = tmp_path / "models" / "trusted"
+        fetch(ModelCard(id=NAME, repo=NAME, trust_remote_code=True), trusted, endpoint=hub.url)
+        assert (trusted / "modeling.py").read_bytes() == b"print()"
+        assert not (trusted / "examples").exists()
 
     def test_a_card_without_repository(self, destination: Path) -> None:
         with pytest.raises(ValueError, match="no repository"):
@@ -349,6 +376,54 @@ class TestFetch:
         error = failure_of(hub, destination)
         assert error.failure is FetchFailure.NO_ACCESS
         assert f"{hub.url}/{NAME}" in error.message
+        assert "set HF_TOKEN" in error.message
+
+    def test_gated_with_a_token(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        repository.gated = True
+        monkeypatch.setenv("HF_TOKEN", "hf_mine")
+        fetch(NAME, destination, endpoint=hub.url)
+        assert {request.headers.get("authorization") for request in hub.requests_of("config.json")} == {
+            "Bearer hf_mine"
+        }
+
+    @pytest.mark.parametrize(
+        ("token", "failure"), [(None, FetchFailure.NO_ACCESS), ("hf_anothers", FetchFailure.NOT_FOUND)]
+    )
+    def test_private_without_its_token(
+        self,
+        hub: FakeHub,
+        repository: FakeRepository,
+        destination: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        token: str | None,
+        failure: FetchFailure,
+    ) -> None:
+        repository.private_to = "hf_owner"
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        if token:
+            monkeypatch.setenv("HF_TOKEN", token)
+        error = failure_of(hub, destination)
+        assert error.failure is failure
+        assert "private" in error.message
+        assert "set HF_TOKEN to a" in error.message
+        assert hub.url in error.message
+
+    def test_private_with_its_token(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        repository.private_to = "hf_owner"
+        monkeypatch.setenv("HF_TOKEN", "hf_owner")
+        fetch(NAME, destination, endpoint=hub.url)
+        assert read_checkpoint(destination)
+
+    def test_the_folder_to_copy_to_is_the_models_own(
+        self, hub: FakeHub, repository: FakeRepository, tmp_path: Path
+    ) -> None:
+        repository.status = 500
+        error = failure_of(hub, tmp_path / "weights" / "org--tiny-reranker")
+        assert "copy the folder from another machine into weights/org--tiny-reranker" in error.message
 
     def test_a_file_that_stays_unavailable(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
         repository.files[WEIGHTS].status = 503

@@ -88,8 +88,11 @@ class TestPrecedence:
     def test_a_basename_that_two_cards_share_means_neither(self) -> None:
         ours, theirs = ModelCard(id="ours/base"), ModelCard(id="theirs/base")
         for name in ("base", "models/base"):
-            with pytest.raises(ModelNotFound):
+            with pytest.raises(ModelNotFound) as ambiguous:
                 resolve(name, (ours, theirs), MODELS)
+            assert (
+                ambiguous.value.message == f"The name `{name}` is ambiguous. Use a full id: ours/base or theirs/base."
+            )
         assert resolve("ours/base", (ours, theirs), MODELS) is ours
         assert resolve("theirs/base", (ours, theirs), MODELS) is theirs
 

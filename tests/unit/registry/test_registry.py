@@ -11,7 +11,7 @@ import pytest
 from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import Family, ModelCard
 from rerank.core import Activation, Pair, RawScore, Truncation
-from rerank.errors import FetchFailure, ModelUnavailable, WeightsMissing
+from rerank.errors import FetchFailure, ModelUnavailable, ServerStopping, WeightsMissing
 from rerank.registry.registry import Registry
 from rerank.registry.registry import logger as registry_logger
 
@@ -228,3 +228,36 @@ async def test_a_panic_in_a_native_library_does_not_leave_callers_waiting() -> N
     with pytest.raises(ModelUnavailable, match="log says why"):
         await registry.get(CARD)
     assert not registry.is_loading(CARD)
+
+
+async def test_a_forgotten_model_is_loaded_anew_at_its_next_use(registry: Registry, loader: Loader) -> None:
+    loader.release.set()
+    before = await registry.get(CARD)
+    other = await registry.get(OTHER)
+    registry.forget({CARD.id, "never loaded"})
+    assert registry.loaded() == (other,)
+    assert await registry.get(CARD) is not before
+    assert await registry.get(OTHER) is other
+
+
+async def test_a_load_under_way_of_a_forgotten_model_serves_those_who_wait_and_nobody_after(
+    registry: Registry, loader: Loader
+) -> None:
+    waiting = await waiters(registry, CARD, 2)
+    registry.forget({CARD.id})
+    assert not registry.is_loading(CARD)
+    late = await waiters(registry, CARD, 1)
+    loader.release.set()
+    first, second, third = await asyncio.gather(*waiting, *late)
+    assert first is second
+    assert third is not first
+    assert registry.loaded() == (third,)
+    assert loader.calls == ["maker/base", "maker/base"]
+
+
+async def test_a_stop_reaches_those_who_wait_for_a_forgotten_model(registry: Registry, loader: Loader) -> None:
+    (waiting,) = await waiters(registry, CARD, 1)
+    registry.forget({CARD.id})
+    registry.stop()
+    with pytest.raises(ServerStopping):
+        await waiting

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 
-from rerank.catalog.cards import BUILT_IN, merge_cards, read_models_file
+from rerank.catalog.cards import BUILT_IN, merge_cards
+from rerank.catalog.models_file import CardInFile, read_models_file
 from rerank.settings import Settings, read_settings, setting_names
 
 from .conftest import WriteDotEnv
@@ -53,3 +55,17 @@ def test_the_models_example_can_be_used_as_it_stands() -> None:
     assert cards[0].aliases == ("minilm", "ms-marco")
     assert cards[1].repo is None
     assert len(cards) == len(BUILT_IN) + 2
+
+
+def test_the_models_example_explains_every_key_of_a_card(tmp_path: Path) -> None:
+    example = (ROOT / "models.example.toml").read_text(encoding="utf-8")
+    everything = tmp_path / "models.toml"
+    everything.write_text(re.sub(r"^# (\w+ = )", r"\1", example, flags=re.MULTILINE), encoding="utf-8")
+
+    shown = {key for table in tomllib.loads(everything.read_text(encoding="utf-8"))["model"] for key in table}
+    *_, last = read_models_file(everything)
+
+    assert shown == set(CardInFile.model_fields)
+    assert (last.keep_alive, last.pinned, last.precision) == (600, True, "fp32")
+    for name in shown - {"id", "aliases", "repo", "revision", "path", "max_length"}:
+        assert getattr(last, name) != CardInFile.model_fields[name].default, name

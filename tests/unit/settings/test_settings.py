@@ -175,6 +175,23 @@ class TestMistakes:
         assert str(mistake.value).startswith(f"{told_as}: ")
         assert str(mistake.value).endswith(f"(got {value!r})")
 
+    @pytest.mark.parametrize(
+        ("name", "value", "allowed"),
+        [
+            ("MODEL_DEVICE", "gpu", "auto, cpu, mps, cuda (every GPU) or GPUs by number: cuda:1 or cuda:0,cuda:2"),
+            ("HF_ENDPOINT", "hf-mirror.com", "a whole address that begins with https:// or http://"),
+        ],
+    )
+    def test_what_is_allowed_is_told_in_words(
+        self, name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(name, value)
+        with pytest.raises(SettingsError) as mistake:
+            read_settings([])
+        assert allowed in str(mistake.value)
+        assert "pattern" not in str(mistake.value)
+        assert "Value error" not in str(mistake.value)
+
     def test_all_wrong_values_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PORT", "http")
         monkeypatch.setenv("TIMEOUT", "soon")

@@ -1,0 +1,130 @@
+"""The models file (models.toml): cards of the operator's own, checked before anything believes them."""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from rerank.catalog.cards import Family, ModelCard, Precision
+from rerank.core import Activation
+from rerank.errors import SettingsError
+
+_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+_Flag = Annotated[bool, Field(strict=True)]
+
+
+def _seconds(value: object) -> float:
+    """Seconds from a number, or from text such as ``90s``, ``10m``, ``1h`` or ``1d``. Raises ValueError."""
+    if isinstance(value, str) and (written := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value.lower())):
+        return float(written[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[written[2]]
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    raise ValueError('it has to be a number of seconds, or text such as "90s", "10m" or "1h"; 0 means for ever')
+
+
+class CardInFile(BaseModel):
+    """One ``[[model]]`` table of a models file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: _Name
+    aliases: tuple[_Name, ...] = ()
+    repo: _Name | None = None
+    revision: _Name | None = None
+    path: Path | None = None
+    family: Family | None = None
+    max_length: int | None = Field(default=None, ge=8, le=1_000_000)
+    instruction: _Name | None = None
+    activation: Literal["sigmoid", "identity"] | None = None
+    precision: Precision | None = None
+    special_tokens_in_text: _Flag = False
+    sha256: str | None = None
+    trust_remote_code: _Flag = False
+    pinned: _Flag = False
+    keep_alive: Annotated[float, BeforeValidator(_seconds)] | None = None
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_a_hash(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch("[0-9a-fA-F]{64}", value):
+            raise ValueError("it has to be the 64 hexadecimal digits that `sha256sum model.safetensors` prints")
+        return value and value.lower()
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> CardInFile:
+        if self.path and (self.repo or self.revision):
+            raise ValueError(f"give `{'repo' if self.repo else 'revision'}` or `path`, not both")
+        if not self.path:
+            check_repository_name(self.repo or self.id)
+        return self
+
+
+class _ModelsFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    model: tuple[CardInFile, ...] = ()
+
+
+def check_repository_name(name: str) -> None:
+    """Raise ValueError unless the Hub could have a repository of this name."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise ValueError(f"{name!r} cannot be a Hub repository; for a folder on this machine give `path`") from error
+
+
+def read_models_file(path: Path) -> tuple[ModelCard, ...]:
+    """Cards of a models file; none if there is no such file.
+
+    A card with neither ``repo`` nor ``path`` takes its id as the Hub repository; a relative ``path`` starts at the
+    file's own folder. Raises SettingsError naming the file and the entry.
+    """
+    if not path.exists():
+        return ()
+    try:
+        parsed = _ModelsFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from error
+    return tuple(_card(entry, path.parent) for entry in parsed.model)
+
+
+def _card(entry: CardInFile, folder: Path) -> ModelCard:
+    return ModelCard(
+        id=entry.id,
+        aliases=entry.aliases,
+        repo=entry.repo or (None if entry.path else entry.id),
+        revision=entry.revision,
+        path=(folder / entry.path).resolve() if entry.path else None,
+        family=entry.family,
+        max_length=entry.max_length,
+        instruction=entry.instruction,
+        activation=Activation(entry.activation) if entry.activation else None,
+        precision=entry.precision,
+        special_tokens_in_text=entry.special_tokens_in_text,
+        sha256=entry.sha256,
+        trust_remote_code=entry.trust_remote_code,
+        pinned=entry.pinned,
+        keep_alive=entry.keep_alive,
+    )

@@ -1,0 +1,71 @@
+"""Python code that comes with a checkpoint: what asks for it, and whether it may run. Nothing here runs it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rerank.catalog.cards import ModelCard
+from rerank.errors import ModelUnavailable, WeightsBroken
+
+_CONFIGURATIONS = ("config.json", "tokenizer_config.json", "*/config.json", "*/tokenizer_config.json")
+"""Files whose ``auto_map`` tells transformers to import a class from a file of the checkpoint."""
+
+
+def refuse_untrusted_code(folder: Path, card: ModelCard) -> None:
+    """Raise ModelUnavailable if the checkpoint asks for code of its own and its card does not let it run."""
+    asked = [*_mapped_classes(folder), *_own_modules(folder)]
+    if asked and not card.trust_remote_code:
+        raise ModelUnavailable(
+            f"{card.id} cannot be used: it needs Python code of its own ({', '.join(asked[:3])}), which runs only if "
+            "the model's card in models.toml says `trust_remote_code = true`. Read the code first."
+        )
+
+
+def runs_own_code(folder: Path, card: ModelCard) -> bool:
+    """True if the checkpoint brings code of its own and its card lets it run.
+
+    Raises ModelUnavailable if the card does not, or if the code would come from elsewhere than the folder, and
+    WeightsBroken naming a file that is not there.
+    """
+    refuse_untrusted_code(folder, card)
+    classes = list(_mapped_classes(folder))
+    for name in classes:
+        repository, _, local = name.rpartition("--")
+        if repository:
+            raise ModelUnavailable(
+                f"{card.id} cannot be used: its code lies in another repository ({repository}), which is never "
+                f"fetched. Copy the Python files into the model's folder and write `{local}` for `{name}` there."
+            )
+        file = f"{local.split('.', maxsplit=1)[0]}.py"
+        if not (folder / file).is_file():
+            raise WeightsBroken(f"{folder.name}/{file} is missing, which holds {local}")
+    return bool(classes) or any(_own_modules(folder))
+
+
+def _mapped_classes(folder: Path) -> Iterator[str]:
+    for pattern in _CONFIGURATIONS:
+        for file in sorted(folder.glob(pattern)):
+            content = _read(file)
+            mapped = content.get("auto_map") if isinstance(content, dict) else None
+            for names in mapped.values() if isinstance(mapped, dict) else ():
+                # a tokenizer has two classes, of which one may be null
+                yield from (name for name in (names if isinstance(names, list) else [names]) if isinstance(name, str))
+
+
+def _own_modules(folder: Path) -> Iterator[str]:
+    modules = _read(folder / "modules.json")
+    for module in modules if isinstance(modules, list) else ():
+        kind = str(module.get("type", "")) if isinstance(module, dict) else ""
+        if kind and not kind.startswith("sentence_transformers."):
+            yield kind
+
+
+def _read(file: Path) -> Any:
+    """The file as JSON; None where it is not there or is none, which whoever needs it will say."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

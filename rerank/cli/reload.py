@@ -1,0 +1,60 @@
+"""SIGHUP: the models file is read again while the server runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rerank.catalog.catalog import Catalog
+from rerank.errors import SettingsError
+from rerank.gateway.gateway import Gateway
+
+logger = logging.getLogger(__name__)
+
+
+def reload_cards(gateway: Gateway, check: Callable[[Catalog], None], default_model: str | None) -> None:
+    """Take the models file's cards as they are now; a file that would not let the server start changes nothing.
+
+    A model in memory whose card changed is let go of: requests that have it end with it, the next one loads it anew.
+    """
+    try:
+        report = gateway.catalog.reload(check)
+    except SettingsError as error:
+        logger.error("the models file is wrong, so the models stay as they are: %s", error)
+        return
+    gateway.default = gateway.catalog.choose_default(default_model)
+    gateway.registry.forget(report.outdated)
+    parts = {"added": report.added, "removed": report.removed, "changed": report.changed}
+    told = "; ".join(f"{what} {', '.join(ids)}" for what, ids in parts.items() if ids)
+    logger.info("read the models file again: %s", told or "nothing changed")
+    logger.info("default model: %s (%s)", gateway.default.card.id, gateway.default.reason)
+
+
+@contextmanager
+def on_hangup(call: Callable[[], None]) -> Iterator[None]:
+    """While the context is open SIGHUP calls ``call`` on the event loop, where there is such a signal.
+
+    A terminal that was closed sends it too, and ends the server as it always did.
+    """
+    if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    has_terminal = os.isatty(0)
+
+    def hangup() -> None:
+        if has_terminal and not os.isatty(0):
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            call()
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, hangup)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

@@ -1,0 +1,99 @@
+"""Checkpoints that bring Python code of their own, and cards that replace a checkpoint's activation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import read_checkpoint
+from rerank.core import Activation, Pair, Truncation
+from rerank.devices import choose_device
+from rerank.errors import ModelUnavailable, WeightsBroken
+from rerank.scorers.base import Placement, Scorer, score
+from rerank.scorers.load import load_scorer
+from tests.tiny_checkpoints import make_bert, make_embedding_model, make_modernbert, make_qwen3, make_xlm_roberta
+
+PAIRS = [Pair("what is machine learning?", "Machine learning is a branch of AI"), Pair("panda", "python")]
+CODE = """
+from pathlib import Path
+from transformers import BertConfig, BertForSequenceClassification
+
+Path({witness!r}).touch()
+
+
+class OwnConfig(BertConfig):
+    model_type = "own-bert"
+
+
+class OwnForSequenceClassification(BertForSequenceClassification):
+    config_class = OwnConfig
+"""
+
+
+def load(folder: Path, card: ModelCard) -> Scorer:
+    placement = Placement(choose_device("cpu", "fp32", "torch"), folder.parent / ".openvino")
+    return load_scorer(read_checkpoint(folder), card, placement)
+
+
+@pytest.fixture
+def witness(tmp_path: Path) -> Path:
+    """Appears when the checkpoint's code runs."""
+    return tmp_path / "ran"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, witness: Path) -> Path:
+    folder = make_bert(tmp_path / "own")
+    (folder / "modeling_own.py").write_text(CODE.format(witness=str(witness)))
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "model_type": "own-bert",
+        "architectures": ["OwnForSequenceClassification"],
+        "auto_map": {
+            "AutoConfig": "modeling_own.OwnConfig",
+            "AutoModelForSequenceClassification": "modeling_own.OwnForSequenceClassification",
+        },
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_module_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+
+
+def test_code_without_a_card_that_trusts_it_does_not_run(folder: Path, witness: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"maker/own cannot be used: .* `trust_remote_code = true`"):
+        load(folder, ModelCard(id="maker/own"))
+    assert not witness.exists()
+
+
+def test_trusted_code_runs_and_is_logged(
+    folder: Path, witness: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = load(folder, ModelCard(id="maker/own", trust_remote_code=True))
+    plain = load(make_bert(tmp_path / "plain"), ModelCard(id="plain"))
+
+    assert witness.exists()
+    assert "maker/own runs Python code of its own" in caplog.text
+    scores = [score(scorer, scorer.encode(PAIRS, Truncation(), None)) for scorer in (own, plain)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("make", [make_xlm_roberta, make_modernbert, make_qwen3, make_embedding_model])
+def test_the_cards_activation_replaces_the_checkpoints(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    folder = make(tmp_path / "tiny")
+    assert load(folder, ModelCard(id="tiny")).activation is not Activation.IDENTITY
+    assert load(folder, ModelCard(id="tiny", activation=Activation.IDENTITY)).activation is Activation.IDENTITY
+
+
+def test_a_card_helps_where_the_checkpoints_activation_is_unknown(tmp_path: Path) -> None:
+    folder = make_bert(tmp_path / "tiny", activation="torch.nn.modules.activation.Tanh")
+    with pytest.raises(WeightsBroken, match="Tanh"):
+        load(folder, ModelCard(id="tiny"))
+    assert load(folder, ModelCard(id="tiny", activation=Activation.SIGMOID)).activation is Activation.SIGMOID

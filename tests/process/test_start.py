@@ -1,0 +1,82 @@
+"""The first moments of a server: what is refused at once, and a Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.process.server import ROOT, ServerProcess
+
+SERVER = str(ROOT / "rerank_server.py")
+ON_TERMINAL = f"""
+import fcntl, runpy, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+sys.argv = [{SERVER!r}, "--port", "0"]
+runpy.run_path({SERVER!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "command", "said"),
+    [
+        ({"WORKERS": "2"}, [SERVER], "WORKERS=2 asks for several processes"),
+        ({"RERANK_WORKERS": "2"}, [SERVER], "RERANK_WORKERS=2 asks"),
+        ({"WEB_CONCURRENCY": "4"}, [SERVER], "WEB_CONCURRENCY=4 asks"),
+        ({}, ["-m", "uvicorn", "rerank_server:app", "--port", "0", "--workers", "2"], "--workers 2 asks"),
+        ({"WEB_CONCURRENCY": "2"}, ["-m", "uvicorn", "rerank_server:app", "--port", "0"], "WEB_CONCURRENCY=2 asks"),
+    ],
+)
+def test_several_processes_are_refused_and_the_way_that_works_is_told(
+    tmp_path: Path, settings: dict[str, str], command: list[str], said: str
+) -> None:
+    server = ServerProcess(tmp_path, settings, command)
+    server.wait()
+
+    log = "".join(server.log)
+    assert f"rerank-server: {said}" in log
+    assert "set MODEL_DEVICE (cuda, or cuda:0,cuda:1)" in log
+    assert "behind a load balancer" in log
+    assert "Traceback" not in log
+
+
+def test_one_process_may_be_asked_for_by_any_name(tmp_path: Path) -> None:
+    one = {"WORKERS": "1", "RERANK_WORKERS": "1", "WEB_CONCURRENCY": "1"}
+    with ServerProcess(tmp_path, one) as server:
+        assert server.stop() == 0
+
+
+@pytest.fixture
+def ctrl_c_heeded() -> Iterator[None]:
+    """A test run in the background may ignore it, and its children would inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_heeded")
+@pytest.mark.parametrize("imported", ["pydantic_settings", "uvicorn", "torch.types"])
+def test_ctrl_c_while_the_libraries_are_imported_shows_no_traceback(tmp_path: Path, imported: str) -> None:
+    server = ServerProcess(tmp_path, command=["-X", "importtime", SERVER, "--port", "0"])
+    server.wait_for_log(f" {imported}\n")
+
+    assert server.stop(signal.SIGINT) == -signal.SIGINT
+    assert "Traceback" not in "".join(server.log)
+    assert "KeyboardInterrupt" not in "".join(server.log)
+
+
+def test_an_ipv6_address_is_told_in_brackets(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, {"HOST": "::1"}, [SERVER, "--port", "0"])
+    server.wait_for_log("listening on http://[::1]:0, for this machine only")
+    server.stop()
+
+
+def test_a_terminal_that_is_closed_ends_the_server(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    with ServerProcess(tmp_path, command=("-c", ON_TERMINAL), stdin=theirs, start_new_session=True) as server:
+        os.close(theirs)
+        os.close(ours)
+        assert server.wait() == 0

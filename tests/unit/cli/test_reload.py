@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from rerank.backends.loader import LoadedModel
+from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.catalog import Catalog
+from rerank.cli.reload import logger as reload_logger
+from rerank.cli.reload import on_hangup, reload_cards
+from rerank.core import Activation, RawScore, Truncation
+from rerank.errors import SettingsError
+from rerank.gateway.admission import Admission
+from rerank.gateway.gateway import Gateway, Limits
+from rerank.registry.registry import Registry
+
+
+class NoBackend:
+    max_length = 512
+    activation = Activation.SIGMOID
+
+    async def score(self, pairs: object, truncation: Truncation, instruction: str | None) -> list[RawScore]:
+        raise NotImplementedError
+
+
+def load(card: ModelCard) -> LoadedModel:
+    return LoadedModel(card, NoBackend(), Family.CROSS_ENCODER, "test", "none", 0.0)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "models.toml"
+    file.write_text('[[model]]\nid = "maker/mine"\n', encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, file: Path) -> Gateway:
+    catalog = Catalog.open(tmp_path / "models", file)
+    return Gateway(catalog, Registry(load), Admission(10), catalog.choose_default("maker/mine"), Limits(10, 10.0))
+
+
+def write(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")
+
+
+def check(catalog: Catalog) -> None:
+    catalog.choose_default("maker/mine")
+
+
+async def test_new_cards_are_in_force_and_outdated_models_let_go_of(
+    gateway: Gateway, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger=reload_logger.name)
+    await gateway.registry.get(gateway.default.card)
+    write(file, '[[model]]\nid = "maker/mine"\nmax_length = 64\n[[model]]\nid = "maker/new"\n')
+    reload_cards(gateway, check, "maker/mine")
+    assert gateway.registry.loaded() == ()
+    assert gateway.default.card.max_length == 64
+    assert gateway.catalog.resolve("new").id == "maker/new"
+    assert "read the models file again: added maker/new; changed maker/mine" in caplog.text
+
+
+async def test_a_model_stays_in_memory_where_only_its_names_changed(gateway: Gateway, file: Path) -> None:
+    model = await gateway.registry.get(gateway.default.card)
+    write(file, '[[model]]\nid = "maker/mine"\naliases = ["nick"]\n')
+    reload_cards(gateway, check, "maker/mine")
+    assert gateway.registry.loaded() == (model,)
+    assert gateway.catalog.resolve("nick").id == "maker/mine"
+
+
+async def test_a_wrong_file_changes_nothing_and_is_told(
+    gateway: Gateway, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = await gateway.registry.get(gateway.default.card)
+    write(file, '[[model]]\nid = "maker/mine"\nmax_length = "long"\n')
+    reload_cards(gateway, check, "maker/mine")
+    assert gateway.registry.loaded() == (model,)
+    assert f"the models stay as they are: {file}: model.0.max_length" in caplog.text
+
+
+async def test_cards_without_the_default_model_change_nothing(
+    gateway: Gateway, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(file, "")
+
+    def without(catalog: Catalog) -> None:
+        raise SettingsError("no default model")
+
+    reload_cards(gateway, without, "maker/mine")
+    assert gateway.catalog.resolve("mine").id == "maker/mine"
+    assert "no default model" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
+async def test_a_hangup_calls_and_afterwards_does_what_it_did() -> None:
+    called = asyncio.Event()
+    before = signal.getsignal(signal.SIGHUP)
+    with on_hangup(called.set):
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.wait_for(called.wait(), 10)
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+def test_on_another_thread_there_are_no_signals() -> None:
+    done: list[bool] = []
+
+    async def run() -> None:
+        with on_hangup(lambda: None):
+            done.append(True)
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    thread.join()
+    assert done == [True]
