@@ -75,6 +75,10 @@ class Catalog:
 
     def resolve(self, name: str) -> ModelCard:
         """The card that answers to a name. Raises ModelNotFound."""
+        # an id means its own card whatever lies on disk, so the usual request looks at no folder
+        exact = next((card for card in self._cards if card.id == name), None)
+        if exact:
+            return exact
         try:
             return resolve(name, self.cards(), self.models_dir)
         except ModelNotFound:
