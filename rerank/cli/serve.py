@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app,
             host=settings.listen_host,
             port=settings.port,
-            timeout_keep_alive=settings.keep_alive,
+            timeout_keep_alive=settings.http_keep_alive,
             timeout_graceful_shutdown=_HARD_STOP_SECONDS,
             log_config=None,
             access_log=False,
