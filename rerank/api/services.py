@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
 from rerank.api.middleware import ClientLeft
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
+from rerank.catalog.checkpoint import Checkpoint
 from rerank.gateway.gateway import Gateway
 from rerank.registry.registry import Registry
 
@@ -30,6 +32,11 @@ class Services:
     """False once scoring is no longer possible."""
     stop: Callable[[], None] = lambda: None
     """Ends at once what waits to be loaded or scored; those who wait are told that the server stops."""
+
+    preloaded: tuple[ModelCard, ...] = ()
+    """Models that have to be in memory once before the server is ready."""
+    estimate: Callable[[Checkpoint], Mapping[str, int]] = lambda _: {}
+    """Bytes a model on disk would take on each device, about."""
 
     @property
     def catalog(self) -> Catalog:

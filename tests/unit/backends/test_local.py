@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import pytest
 
 from rerank.backends.local import LocalBackend
 from rerank.core import Activation, Pair, RawScore, Running, Truncation
-from rerank.errors import InvalidRequest, ServerStopping
+from rerank.errors import InvalidRequest, ModelUnavailable, ServerStopping
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
@@ -147,3 +148,23 @@ class TestCancelling:
         assert await running == [RawScore(2.0, 5)]
         assert await backend.score(asked("a", "b"), PLAIN, None) == [RawScore(-2.0, 5)]
         assert sum(blocked.batches) < 100
+
+
+class TestClosing:
+    async def test_lets_go_of_the_scorer(self, scheduler: NoticingScheduler, tokenisers: Executor) -> None:
+        scorer = WordOverlapScorer()
+        watched = weakref.ref(scorer)
+        backend = LocalBackend([scorer], scheduler, tokenisers)
+        await backend.score(asked("q", "a"), PLAIN, None)
+        await scheduler.next_job()
+        del scorer
+        # the device's thread may still be about to let go of the batch
+        scheduler.stop(WAIT)
+        backend.close()
+        assert watched() is None
+        assert backend.max_length == 512
+
+    async def test_ends_its_use(self, backend: LocalBackend) -> None:
+        backend.close()
+        with pytest.raises(ModelUnavailable, match="has been unloaded"):
+            await backend.score(asked("q", "a"), PLAIN, None)
