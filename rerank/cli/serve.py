@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from rerank.cli import verify
 
         return verify.main(given[1:])
+    if given[:1] == ["models"]:
+        from rerank.cli import models
+
+        return models.main(given[1:])
     try:
         settings = read_settings(given)
         # importing torch takes seconds, which `--help` and a wrong setting need not wait for
