@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import importlib.util
 import sys
 from dataclasses import dataclass
@@ -93,6 +95,32 @@ def is_out_of_memory(error: Exception) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
+
+
+def memory_in_use(name: str) -> int:
+    """Bytes this process takes on a device; on the CPU everything it holds in physical memory."""
+    if name.startswith("cuda"):
+        return int(torch.cuda.memory_allocated(torch.device(name)))
+    if name == "mps":
+        return int(torch.mps.current_allocated_memory())
+    return int(psutil.Process().memory_info().rss)
+
+
+def release_memory() -> None:
+    """Give back to the system what objects that are gone have left behind. Blocks."""
+    # modules and what watches them refer to each other
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
+    _trim_heap()
+
+
+def _trim_heap() -> None:
+    """The C library keeps freed memory for itself until it is told not to; only glibc can be told."""
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
 
 
 def import_openvino() -> Any:

@@ -4,12 +4,14 @@
     ├── InvalidRequest          the caller's request cannot be served as it stands
     │   └── BodyTooLarge        ... because it holds more bytes than the server takes
     ├── Unauthorized            no key, or a wrong one
+    ├── Forbidden               the key is known, or none is asked for, but it does not allow this
     ├── ModelNotFound           no such model; lists those there are, the nearest first
     ├── Overloaded              no room now; says when to come back
     ├── ModelUnavailable        the model is known, its weights cannot be had or used right now
     │   ├── WeightsMissing      not on disk, and the Hub did not give them; says why
     │   ├── WeightsBroken       on disk, but not a whole checkpoint; names the file
-    │   └── StillLoading        the load goes on; come back
+    │   ├── StillLoading        the load goes on; come back
+    │   └── ModelTooLarge       there is no room for it, whatever else is unloaded
     ├── DeadlineExceeded        the answer did not come in time
     ├── PairTooLarge            the device's memory does not hold this one pair, even alone
     ├── ServerStopping          the server is shutting down
@@ -46,6 +48,10 @@ class BodyTooLarge(InvalidRequest):
 
 class Unauthorized(RerankError):
     """The key is missing or wrong."""
+
+
+class Forbidden(RerankError):
+    """Only the operator may do this."""
 
 
 class ModelNotFound(RerankError):
@@ -89,6 +95,12 @@ class WeightsBroken(ModelUnavailable):
 
 class StillLoading(ModelUnavailable):
     """The load did not finish within the caller's time; it goes on."""
+
+
+class ModelTooLarge(ModelUnavailable):
+    """The model does not fit into the memory that models may take; the message holds both numbers."""
+
+    retryable = False
 
 
 class DeadlineExceeded(RerankError):

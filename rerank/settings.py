@@ -8,21 +8,26 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from rerank.errors import SettingsError
+from rerank.units import parse_memory, parse_seconds
 
 ENV_FILE = ".env"
 WORKERS_NAMES = ("RERANK_WORKERS", "WORKERS", "WEB_CONCURRENCY")
 """How a number of processes is asked for elsewhere; no settings, but 1 may stand there."""
 # the first is read by rerank_client.py, which may run in the same shell
 _NOT_OURS = {"RERANK_BASE_URL", *WORKERS_NAMES}
+
+
+def _seconds(value: Any) -> Any:
+    return parse_seconds(value) if isinstance(value, str) else value
 
 
 def _named(*names: str) -> AliasChoices:
@@ -60,6 +65,12 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=_named("rerank_api_key", "access_token"),
         description="Keys that may use the server, separated by commas. Default: none, everyone who can connect may.",
+    )
+    admin_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=_named("rerank_admin_key"),
+        description="Keys that may load, unload and pin models, separated by commas. Default: none, only clients on "
+        "this machine may.",
     )
     default_model: str | None = Field(
         default=None,
@@ -144,10 +155,29 @@ class Settings(BaseSettings):
         validation_alias=_named("rerank_timeout", "timeout"),
         description="Seconds a request may take, waiting for its model included.",
     )
-    keep_alive: int = Field(
+    load_timeout: float = Field(
+        default=600,
+        gt=0,
+        validation_alias=_named("rerank_load_timeout", "load_timeout"),
+        description="Seconds a request waits for its model to load, within TIMEOUT; then 503, and the load goes on.",
+    )
+    memory_budget: str = Field(
+        default="90%",
+        validation_alias=_named(
+            "rerank_memory_budget", "memory_budget", "rerank_max_memory_percentage", "max_memory_percentage"
+        ),
+        description="Memory for models on each device: 8GB, 8GiB, bytes, or a percentage of what is free at start (80% "
+        "or 80). A model that needs room takes that of the one idle for longest.",
+    )
+    keep_alive: Annotated[float, BeforeValidator(_seconds), Field(ge=0)] = Field(
+        default=0,
+        validation_alias=_named("rerank_keep_alive", "keep_alive"),
+        description="How long an idle model stays in memory: seconds, 10m, 1h; 0: for ever.",
+    )
+    http_keep_alive: int = Field(
         default=75,
         ge=1,
-        validation_alias=_named("rerank_keep_alive", "keep_alive"),
+        validation_alias=_named("rerank_http_keep_alive", "http_keep_alive"),
         description="Seconds an idle connection stays open.",
     )
     drain_timeout: float = Field(
@@ -189,7 +219,14 @@ class Settings(BaseSettings):
             raise ValueError("it has to be a whole address that begins with https:// or http://")
         return value
 
-    @field_validator("api_key")
+    @field_validator("memory_budget")
+    @classmethod
+    def _is_an_amount(cls, value: str) -> str:
+        if parse_memory(value, whole=100) <= 0:
+            raise ValueError("it must be more than nothing")
+        return value
+
+    @field_validator("api_key", "admin_key")
     @classmethod
     def _names_a_key(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not _split(value.get_secret_value()):
@@ -200,6 +237,11 @@ class Settings(BaseSettings):
     def api_keys(self) -> tuple[str, ...]:
         """The keys in plain text; none means the server is open."""
         return _split(self.api_key.get_secret_value()) if self.api_key else ()
+
+    @property
+    def admin_keys(self) -> tuple[str, ...]:
+        """The operators' keys in plain text; none means that only this machine may administer."""
+        return _split(self.admin_key.get_secret_value()) if self.admin_key else ()
 
     @property
     def preloaded_models(self) -> tuple[str, ...]:

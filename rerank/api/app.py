@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 import rerank
-from rerank.api import models, status
+from rerank.api import admin, models, status
 from rerank.api.auth import RequireKey
 from rerank.api.errors import add_error_handlers
 from rerank.api.middleware import LimitBody, RequestContext
@@ -26,7 +26,9 @@ OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
 """Starts the services; they run for as long as the context is open."""
 
 
-def build_app(open_services: OpenServices, *, keys: Sequence[str], max_body_bytes: int) -> FastAPI:
+def build_app(
+    open_services: OpenServices, *, keys: Sequence[str], max_body_bytes: int, admin_keys: Sequence[str] = ()
+) -> FastAPI:
     """The application around the services that ``open_services`` starts."""
 
     @asynccontextmanager
@@ -44,12 +46,13 @@ def build_app(open_services: OpenServices, *, keys: Sequence[str], max_body_byte
         strict_content_type=False,
         redirect_slashes=False,
     )
-    for router in (vllm.router, models.router, status.router):
+    app.state.admin_keys = tuple(admin_keys)
+    for router in (vllm.router, admin.router, models.router, status.router):
         app.include_router(router)
     add_error_handlers(app)
     _describe(app, guarded=bool(keys))
     # the last one added is the first to see a request
-    app.add_middleware(RequireKey, keys=keys)
+    app.add_middleware(RequireKey, keys=(*keys, *admin_keys) if keys else ())
     app.add_middleware(LimitBody, max_bytes=max_body_bytes)
     app.add_middleware(RequestContext)
     return app

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rerank.api.errors import error_response
 from rerank.errors import Unauthorized
 
-PUBLIC_PATHS = frozenset({"/", "/health", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json"})
+PUBLIC_PATHS = frozenset({"/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json"})
 """What load balancers, status pages and readers of the documentation may see without a key."""
 _PUBLIC_FOLDERS = ("/static-offline-docs/", "/docs/")
 
@@ -24,7 +24,7 @@ class RequireKey:
 
     def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
         self._app = app
-        self._keys = tuple(key.encode() for key in keys)
+        self._keys = tuple(keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -37,9 +37,7 @@ class RequireKey:
     def _may_pass(self, scope: Scope) -> bool:
         if not self._keys or scope["method"] == "OPTIONS" or is_public(scope["path"]):
             return True
-        given = presented_key(scope).encode("utf-8", "surrogateescape")
-        # every key is compared, so the time taken tells nothing
-        return sum(hmac.compare_digest(given, key) for key in self._keys) > 0
+        return is_one_of(presented_key(scope), self._keys)
 
     @staticmethod
     def _advice(scope: Scope) -> str:
@@ -51,6 +49,12 @@ class RequireKey:
 def is_public(path: str) -> bool:
     """True if the path needs no key."""
     return path in PUBLIC_PATHS or path.startswith(_PUBLIC_FOLDERS)
+
+
+def is_one_of(given: str, keys: Sequence[str]) -> bool:
+    """True if the key is one of these. Every one is compared, so the time taken tells nothing."""
+    presented = given.encode("utf-8", "surrogateescape")
+    return sum(hmac.compare_digest(presented, key.encode()) for key in keys) > 0
 
 
 def presented_key(scope: Scope) -> str:

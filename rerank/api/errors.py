@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from rerank.errors import (
     BodyTooLarge,
     DeadlineExceeded,
+    Forbidden,
     InvalidRequest,
     ModelNotFound,
     ModelUnavailable,
@@ -33,6 +34,7 @@ STATUSES: dict[type[RerankError], tuple[int, str]] = {
     BodyTooLarge: (413, "RequestTooLargeError"),
     InvalidRequest: (400, "BadRequestError"),
     Unauthorized: (401, "AuthenticationError"),
+    Forbidden: (403, "PermissionDeniedError"),
     ModelNotFound: (404, "NotFoundError"),
     Overloaded: (429, "RateLimitError"),
     ScoringFailed: (500, "InternalServerError"),
@@ -69,6 +71,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     for status, meaning in {
         400: "The request is wrong; `error.param` names the field",
         401: "No key, or a wrong one",
+        403: "Only the operator may do this",
         404: "No such model; the message lists those there are, the nearest first",
         413: "The body is too large",
         429: "Too much work; see `Retry-After`",

@@ -17,7 +17,7 @@ from rerank.telemetry import request_id_var
 logger = logging.getLogger("rerank.access")
 
 _SAFE_ID = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
-_QUIET_PATHS = frozenset({"/health", "/ping", "/load"})
+_QUIET_PATHS = frozenset({"/health", "/ready", "/ping", "/load"})
 
 
 class ClientLeft(Exception):

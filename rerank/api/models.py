@@ -13,6 +13,7 @@ from rerank.api.services import Running, Services
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.errors import WeightsBroken
+from rerank.registry.lifecycle import State
 
 
 class ModelPermission(BaseModel):
@@ -62,6 +63,22 @@ class ModelInfo(BaseModel):
     """Where it runs, names separated by commas; null as long as it is not in memory."""
     runtime: str | None = None
     """What runs it: library, precision, kernel; null as long as it is not in memory."""
+    state: State
+    """absent, loading, ready or draining (its last work ends, then it is unloaded)."""
+    bytes: int | None
+    """Memory it takes, or took when it was last loaded, or would take; null as long as nothing on disk says."""
+    bytes_measured: bool
+    """False where `bytes` is an estimate."""
+    last_used: int | None
+    """Unix time at which work on it last began or ended; null as long as it is not in memory."""
+    precision: str | None = None
+    """Numbers it computes with: fp32, bf16, fp16 or int8; null as long as it is not in memory."""
+    load_seconds: float | None = None
+    """What loading it took; null as long as it is not in memory."""
+    loading_since: int | None
+    """Unix time since which it is wanted; null unless it is loading."""
+    pinned: bool
+    """True if it stays in memory once it is loaded."""
     download: Download | None = None
     """How far its download is; null where none is under way."""
 
@@ -79,7 +96,9 @@ router = APIRouter(tags=["models"], responses={status: ERROR_RESPONSES[status] f
 @router.get("/v1/models", summary="All models the server knows")
 async def list_models(services: Running) -> ModelList:
     """The default model first, then those in memory, then those on disk, then the rest."""
-    infos = await run_in_threadpool(lambda: [_info(services, card) for card in services.catalog.cards()])
+    cards = await run_in_threadpool(services.catalog.cards)
+    known = await run_in_threadpool(lambda: [_on_disk(services, card) for card in cards])
+    infos = [_info(services, card, facts) for card, facts in zip(cards, known, strict=True)]
     default = services.gateway.default.card.id
     infos.sort(key=lambda info: (info.id != default, not info.loaded, not info.local))
     return ModelList(data=infos)
@@ -88,20 +107,30 @@ async def list_models(services: Running) -> ModelList:
 @router.get("/v1/models/{model:path}", summary="One model", responses={404: ERROR_RESPONSES[404]})
 async def get_model(model: str, services: Running) -> ModelInfo:
     """A model by id or by any name it answers to; ids may hold slashes."""
-    return await run_in_threadpool(lambda: _info(services, services.catalog.resolve(model)))
+    return await model_info(services, await run_in_threadpool(services.catalog.resolve, model))
 
 
-def _info(services: Services, card: ModelCard) -> ModelInfo:
+async def model_info(services: Services, card: ModelCard) -> ModelInfo:
+    """What is known of a model: by its folder, and by the registry."""
+    return _info(services, card, await run_in_threadpool(_on_disk, services, card))
+
+
+def _info(services: Services, card: ModelCard, known: dict[str, Any]) -> ModelInfo:
+    """To be called on the event loop's thread, to which the registry belongs."""
+    row = services.registry.status(card)
     loaded = {model.card.id: model for model in services.registry.loaded()}.get(card.id)
-    on_disk = _on_disk(services, card)
     progress = services.downloads.of(card.id)
     if loaded:
-        on_disk |= {
+        known |= {
             "max_model_len": loaded.backend.max_length,
             "family": loaded.family,
             "device": loaded.device,
             "runtime": loaded.runtime,
+            "precision": loaded.precision,
+            "load_seconds": round(loaded.load_seconds, 3),
         }
+    if row.size is not None:
+        known |= {"bytes": sum(row.size.values())}
     return ModelInfo(
         id=card.id,
         created=services.started,
@@ -110,13 +139,18 @@ def _info(services: Services, card: ModelCard) -> ModelInfo:
         permission=[ModelPermission(id=f"modelperm-{card.basename}", created=services.started)],
         loaded=loaded is not None,
         download=Download(done=progress.done, total=progress.total) if progress else None,
-        **on_disk,
+        state=row.state,
+        bytes_measured=row.measured,
+        last_used=None if row.last_used is None else int(row.last_used),
+        loading_since=None if row.since is None else int(row.since),
+        pinned=row.pinned,
+        **known,
     )
 
 
 def _on_disk(services: Services, card: ModelCard) -> dict[str, Any]:
     folder = services.catalog.folder(card)
-    unknown = {"local": False, "max_model_len": card.max_length, "family": card.family}
+    unknown = {"local": False, "max_model_len": card.max_length, "family": card.family, "bytes": None}
     if folder is None:
         return unknown
     try:
@@ -127,4 +161,5 @@ def _on_disk(services: Services, card: ModelCard) -> dict[str, Any]:
         "local": True,
         "max_model_len": card.max_length or checkpoint.max_positions,
         "family": card.family or checkpoint.family,
+        "bytes": sum(services.estimate(card, checkpoint).values()) or None,
     }

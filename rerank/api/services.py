@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
@@ -11,7 +11,9 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from rerank.api.middleware import ClientLeft
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
+from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.progress import Downloads
 from rerank.gateway.gateway import Gateway
 from rerank.registry.registry import Registry
@@ -34,6 +36,11 @@ class Services:
     """Ends at once what waits to be scored; those who wait are told that the server stops."""
     downloads: Downloads = field(default_factory=Downloads)
     """How far the models are that are being fetched."""
+
+    preloaded: tuple[ModelCard, ...] = ()
+    """Models that have to be in memory once before the server is ready."""
+    estimate: Callable[[ModelCard, Checkpoint], Mapping[str, int]] = lambda *_: {}
+    """Bytes a model on disk would take on each device, about."""
 
     async def drain(self, seconds: float) -> None:
         """Let nobody in any more, give those who are in so many seconds, then end what waits.

@@ -7,7 +7,9 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 import rerank
-from rerank.api.services import Running
+from rerank.api.errors import ERROR_RESPONSES
+from rerank.api.services import Running, Services
+from rerank.registry.lifecycle import State
 
 
 class Status(BaseModel):
@@ -25,6 +27,14 @@ class Status(BaseModel):
     version: str
 
 
+class Readiness(BaseModel):
+    """Whether requests would have to wait."""
+
+    ready: bool
+    missing: list[str]
+    """What is not there yet, in words."""
+
+
 class Version(BaseModel):
     """The server's version."""
 
@@ -36,6 +46,8 @@ class Load(BaseModel):
 
     server_load: int
 
+
+_UNKNOWN = ERROR_RESPONSES[404]
 
 router = APIRouter(tags=["status"])
 
@@ -61,6 +73,34 @@ async def root(services: Running) -> Status:
 async def health(services: Running) -> Response:
     """Empty, as vLLM's; 503 once the thread that scores has died, so that whoever watches restarts the server."""
     return Response(status_code=200 if services.is_alive() else 503)
+
+
+@router.get("/ready", summary="200 once requests need not wait", responses={503: {"model": Readiness}, 404: _UNKNOWN})
+async def ready(services: Running, response: Response, model: str | None = None) -> Readiness:
+    """Ready: the default model is on disk, and the models to be loaded at start have been; one unloaded since then does
+    not count as missing. With `?model=NAME`: that model is in memory now."""
+    if model is None:
+        missing = await _missing(services)
+    else:
+        card = await run_in_threadpool(services.catalog.resolve, model)
+        state = services.registry.status(card).state
+        missing = [] if state is State.READY else [f"{card.id} is {state}"]
+    response.status_code = 503 if missing else 200
+    return Readiness(ready=not missing, missing=missing)
+
+
+async def _missing(services: Services) -> list[str]:
+    missing = [] if services.is_alive() else ["scoring is no longer possible"]
+    default = services.gateway.default.card
+    for card in dict.fromkeys((*services.preloaded, default)):
+        row = services.registry.status(card)
+        if row.loaded_once:
+            continue
+        if card in services.preloaded:
+            missing.append(f"{card.id} is {row.state}")
+        elif not await run_in_threadpool(services.catalog.is_local, card):
+            missing.append(f"{card.id} is not on disk")
+    return missing
 
 
 @router.get("/version", summary="The server's version")

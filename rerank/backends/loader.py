@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rerank.backends.local import Backend, LocalBackend
+from rerank.backends.sizes import estimate, parameters, weights_on
+from rerank.backends.warming import import_scorers, warm_up
 from rerank.catalog import hub
 from rerank.catalog.cards import Family, ModelCard, Precision
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, read_checkpoint
 from rerank.catalog.progress import Downloads
+from rerank.devices import Device, memory_in_use
 from rerank.errors import FetchFailure, ModelUnavailable, SettingsError, WeightsBroken, WeightsMissing
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Placement, Scorer
@@ -36,15 +39,29 @@ class LoadedModel:
     runtime: str
     """What runs the network there: library, precision, kernel."""
     load_seconds: float
+    """Reading the weights and warming up."""
+    precision: str
+    """Numbers it computes with: fp32, bf16, fp16 or int8; names separated by commas where devices differ."""
+    size: Mapping[str, int]
+    """Bytes it takes on each device, as measured."""
 
 
-LoadModel = Callable[[ModelCard], LoadedModel]
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model whose whole weights are on disk."""
+
+    card: ModelCard
+    checkpoint: Checkpoint
+    size: Mapping[str, int]
+    """Bytes it will take on each device, about."""
+
+
 PlacementsIn = Callable[[Precision], Sequence[Placement]]
 """The devices, and how a model runs on them in another precision than the server's. Raises SettingsError."""
 
 
 class LocalLoader:
-    """Loads models, onto each device. Blocking: to be called on a thread of its own, by several at once if need be."""
+    """Finds models, and loads them onto each device. Blocking: to be called on threads of its own."""
 
     def __init__(
         self,
@@ -65,38 +82,59 @@ class LocalLoader:
         self._endpoint = endpoint
         self._placements_in = placements_in
         self._downloads = downloads or Downloads()
-        # two loads at once would need the memory of both copies; downloads may overlap
-        self._one_at_a_time = threading.Lock()
 
-    def __call__(self, card: ModelCard) -> LoadedModel:
-        """Load a model. Raises ModelUnavailable saying what to do about it."""
+    def find(self, card: ModelCard) -> FoundModel:
+        """The model on disk, fetched if need be and checked. May be called for several models at once.
+
+        Raises ModelUnavailable saying what to do about it.
+        """
         folder = self._catalog.folder(card) or self._fetch(card)
-        try:
-            return self._load(card, folder)
-        except WeightsBroken as error:
-            raise WeightsBroken(f"{card.id} cannot be used: {error.message}. {self._repair(card)}") from error
+        with self._explained(card):
+            checkpoint = read_checkpoint(folder)
+            self._catalog.check_revision(card, folder)
+            if card.sha256:
+                check_sha256(folder / WEIGHTS_FILE, card.sha256)
+            return FoundModel(card, checkpoint, self.estimate(card, checkpoint))
 
-    def _load(self, card: ModelCard, folder: Path) -> LoadedModel:
-        checkpoint = read_checkpoint(folder)
-        self._catalog.check_revision(card, folder)
-        if card.sha256:
-            check_sha256(folder / WEIGHTS_FILE, card.sha256)
-        placements = self._placements_of(card)
-        with self._one_at_a_time:
-            started = time.monotonic()
-            replicas = [self._replica(card, checkpoint, placement) for placement in placements]
-            seconds = time.monotonic() - started
+    def estimate(self, card: ModelCard, checkpoint: Checkpoint) -> dict[str, int]:
+        """Bytes a model will take on each device, about. Raises ModelUnavailable."""
+        return estimate(checkpoint, [placement.device for placement in self._placements_of(card)])
+
+    def load(self, found: FoundModel) -> LoadedModel:
+        """Bring a model into memory, and warm it up so that its first caller waits for nothing.
+
+        For one model at a time: two at once would be measured as one. Raises ModelUnavailable.
+        """
+        import_scorers()
+        placements = self._placements_of(found.card)
+        devices = [placement.device for placement in placements]
+        before = {device.name: memory_in_use(device.name) for device in devices}
+        started = time.monotonic()
+        with self._explained(found.card):
+            replicas = [self._replica(found.card, found.checkpoint, placement) for placement in placements]
+            for scorer in replicas:
+                warm_up(scorer)
+        seconds = time.monotonic() - started
         runtime = ", ".join(dict.fromkeys(scorer.runtime for scorer in replicas))
-        length = replicas[0].max_length
-        logger.info("%s is ready after %.1f s: %s, %d tokens a pair", card.id, seconds, runtime, length)
-        return LoadedModel(
-            card=card,
+        model = LoadedModel(
+            card=found.card,
             backend=LocalBackend(replicas, self._scheduler, self._tokenisers),
-            family=card.family or checkpoint.family,
-            device=", ".join(placement.device.name for placement in placements),
+            family=found.card.family or found.checkpoint.family,
+            device=", ".join(device.name for device in devices),
             runtime=runtime,
             load_seconds=seconds,
+            precision=", ".join(dict.fromkeys(map(_precision, replicas, devices))),
+            size=_measure(found.checkpoint, devices, before),
         )
+        logger.info(
+            "%s is ready after %.1f s: %s, %d tokens a pair, %s",
+            found.card.id,
+            seconds,
+            runtime,
+            model.backend.max_length,
+            hub.human_size(sum(model.size.values())),
+        )
+        return model
 
     def _placements_of(self, card: ModelCard) -> Sequence[Placement]:
         if card.precision is None or self._placements_in is None:
@@ -130,6 +168,14 @@ class LocalLoader:
 
             return hub.fetch(card, destination, endpoint=self._endpoint, progress=report)
 
+    @contextmanager
+    def _explained(self, card: ModelCard) -> Iterator[None]:
+        """Have an error over a broken folder say which model it is, and how to mend it."""
+        try:
+            yield
+        except WeightsBroken as error:
+            raise WeightsBroken(f"{card.id} cannot be used: {error.message}. {self._repair(card)}") from error
+
     @staticmethod
     def _shown(folder: Path) -> str:
         return f"{folder.parent.name}/{folder.name}"
@@ -139,6 +185,11 @@ class LocalLoader:
         if card.repo is None:
             return "Mend the folder; the next request tries again."
         return f"Mend the folder, or fetch it anew: python download_model.py {card.id} --force"
+
+
+def _precision(scorer: Scorer, device: Device) -> str:
+    """A network that OpenVINO cannot convert runs in torch, in torch's precision."""
+    return device.precision if not device.openvino or "openvino" in scorer.runtime else device.torch_precision
 
 
 def _log_each_tenth(model_id: str) -> Callable[[int, int], None]:
@@ -153,3 +204,12 @@ def _log_each_tenth(model_id: str) -> Callable[[int, int], None]:
             logger.info("fetching %s: %d %% of %s", model_id, tenths * 10, hub.human_size(total))
 
     return report
+
+
+def _measure(checkpoint: Checkpoint, devices: Sequence[Device], before: Mapping[str, int]) -> dict[str, int]:
+    """What the process has grown by, but no less than the weights: they may lie where another model was."""
+    values = parameters(checkpoint.weight_files)
+    return {
+        device.name: max(memory_in_use(device.name) - before[device.name], weights_on(values, device))
+        for device in devices
+    }

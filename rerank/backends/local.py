@@ -10,7 +10,8 @@ from functools import partial
 from typing import Protocol
 
 from rerank.core import Activation, Pair, RawScore, Truncation
-from rerank.errors import PairTooLarge
+from rerank.devices import release_memory
+from rerank.errors import ModelUnavailable, PairTooLarge
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Encoded, Scorer
 
@@ -32,6 +33,10 @@ class Backend(Protocol):
         """A raw score for each pair, in order. Cancelling takes the pairs still waiting out of the line."""
         ...
 
+    def close(self) -> None:
+        """Give the model's memory back. Blocks; to be called once, when no work runs any more."""
+        ...
+
 
 class LocalBackend:
     """A model on this machine, fed through the line of its devices."""
@@ -39,41 +44,41 @@ class LocalBackend:
     def __init__(self, replicas: Sequence[Scorer], scheduler: Scheduler, tokenisers: Executor) -> None:
         """``replicas`` are the same model once on each device, in the scheduler's order of devices."""
         self._replicas = tuple(replicas)
-        # lengths, activation and tokens are the same whatever the device
-        self._scorer = self._replicas[0]
+        # the same whatever the device
+        self.max_length = replicas[0].max_length
+        self.activation = replicas[0].activation
         self._scheduler = scheduler
         self._tokenisers = tokenisers
 
-    @property
-    def max_length(self) -> int:
-        """Tokens of the longest pair."""
-        return self._scorer.max_length
-
-    @property
-    def activation(self) -> Activation:
-        """How raw logits become relevance."""
-        return self._scorer.activation
-
     async def score(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[RawScore]:
         """See ``Backend.score``."""
+        replicas = self._replicas
+        if not replicas:
+            raise ModelUnavailable("The model has been unloaded.")
         loop = asyncio.get_running_loop()
-        encode = partial(contextvars.copy_context().run, self._encode, pairs, truncation, instruction)
+        encode = partial(contextvars.copy_context().run, _encode, replicas[0], pairs, truncation, instruction)
         distinct, places = await loop.run_in_executor(self._tokenisers, encode)
-        job = self._scheduler.submit(self._replicas, distinct)
+        job = self._scheduler.submit(replicas, distinct)
         try:
             logits = await asyncio.wrap_future(job.future)
         except PairTooLarge as error:
             raise PairTooLarge(places.index(error.index), error.tokens) from error
         return [RawScore(logits[place], distinct[place].tokens) for place in places]
 
-    def _encode(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
-    ) -> tuple[list[Encoded], list[int]]:
-        """The distinct pairs as tokens, and for each pair its place among them.
+    def close(self) -> None:
+        """See ``Backend.close``."""
+        self._replicas = ()
+        release_memory()
 
-        Equal pairs are scored once: it saves work, and in one batch two equal rows may differ in the last bit, which
-        would break a tie the wrong way.
-        """
-        encoded = self._scorer.encode(pairs, truncation, instruction)
-        place_of = {pair: place for place, pair in enumerate(dict.fromkeys(encoded))}
-        return list(place_of), [place_of[pair] for pair in encoded]
+
+def _encode(
+    scorer: Scorer, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
+) -> tuple[list[Encoded], list[int]]:
+    """The distinct pairs as tokens, and for each pair its place among them.
+
+    Equal pairs are scored once: it saves work, and in one batch two equal rows may differ in the last bit, which would
+    break a tie the wrong way.
+    """
+    encoded = scorer.encode(pairs, truncation, instruction)
+    place_of = {pair: place for place, pair in enumerate(dict.fromkeys(encoded))}
+    return list(place_of), [place_of[pair] for pair in encoded]

@@ -38,8 +38,6 @@ class ReloadReport:
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
-    outdated: frozenset[str]
-    """Those whose model, where it is in memory, is no longer what its card says, or has none."""
 
 
 class Catalog:
@@ -184,12 +182,10 @@ class Catalog:
 def _compared(before: dict[str, ModelCard], after: dict[str, ModelCard]) -> ReloadReport:
     """The report for a change of cards, each known by its id."""
     changed = [name for name in before if name in after and before[name] != after[name]]
-    same = {name for name in before if name in after and before[name].loads_like(after[name])}
     return ReloadReport(
         added=tuple(name for name in after if name not in before),
         removed=tuple(name for name in before if name not in after),
         changed=tuple(changed),
-        outdated=frozenset({*before, *after} - same),
     )
 
 

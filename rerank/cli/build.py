@@ -19,6 +19,7 @@ from rerank.api.services import Services
 from rerank.backends.loader import LocalLoader
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID, ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
+from rerank.catalog.hub import human_size
 from rerank.catalog.progress import Downloads
 from rerank.cli.reload import on_hangup, reload_cards
 from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_out_of_memory
@@ -32,6 +33,7 @@ from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
 from rerank.settings import Settings
 from rerank.telemetry import configure_logging
+from rerank.units import parse_memory
 
 logger = logging.getLogger(__name__)
 
@@ -69,31 +71,41 @@ def app_from_settings(settings: Settings) -> FastAPI:
                 ),
                 downloads=downloads,
             )
-            registry = Registry(loader)
-            gateway = Gateway(
-                catalog,
-                registry,
-                Admission(settings.max_waiting_documents),
-                default,
-                Limits(settings.max_documents, settings.timeout),
-            )
-            preloading = asyncio.create_task(_preload(registry, catalog, preloaded))
-
-            shown = ", ".join(map(str, devices))
-            reload = partial(reload_cards, gateway, partial(_check, settings=settings), settings.default_model)
-            with on_hangup(reload):
-                yield Services(
-                    gateway,
-                    shown,
-                    int(time.time()),
-                    is_alive=lambda: scheduler.alive,
-                    stop=partial(scheduler.stop, 0),
-                    downloads=downloads,
+            async with Registry(loader, _budget(devices, settings), keep_alive=settings.keep_alive) as registry:
+                gateway = Gateway(
+                    catalog,
+                    registry,
+                    Admission(settings.max_waiting_documents),
+                    default,
+                    Limits(settings.max_documents, settings.timeout, settings.load_timeout),
                 )
-            preloading.cancel()
+                preloading = asyncio.create_task(_preload(registry, catalog, preloaded))
+                reload = partial(reload_cards, gateway, partial(_check, settings=settings), settings.default_model)
+                with on_hangup(reload):
+                    yield Services(
+                        gateway,
+                        ", ".join(map(str, devices)),
+                        int(time.time()),
+                        is_alive=lambda: scheduler.alive and registry.alive,
+                        stop=partial(scheduler.stop, 0),
+                        downloads=downloads,
+                        preloaded=tuple(preloaded),
+                        estimate=loader.estimate,
+                    )
+                preloading.cancel()
             await asyncio.to_thread(scheduler.stop, _STOP_SECONDS)
 
-    return build_app(open_services, keys=settings.api_keys, max_body_bytes=settings.max_body_bytes)
+    return build_app(
+        open_services, keys=settings.api_keys, max_body_bytes=settings.max_body_bytes, admin_keys=settings.admin_keys
+    )
+
+
+def _budget(devices: Sequence[Device], settings: Settings) -> dict[str, int]:
+    """Bytes that models may take on each device."""
+    budget = {device.name: parse_memory(settings.memory_budget, free_memory(device.name)) for device in devices}
+    for name, size in budget.items():
+        logger.info("models may take %s on %s", human_size(size), name)
+    return budget
 
 
 def _check(catalog: Catalog, settings: Settings) -> None:
@@ -127,7 +139,8 @@ async def _preload(registry: Registry, catalog: Catalog, cards: list[ModelCard])
     for card in cards:
         try:
             # asked for anew: the models file may have been read again while the ones before were loaded
-            await registry.get(catalog.resolve(card.id))
+            async with registry.lease(catalog.resolve(card.id)):
+                logger.info("RERANK_PRELOAD: %s is loaded", card.id)
         except RerankError as error:
             logger.error("RERANK_PRELOAD: %s is not loaded: %s", card.id, error.message)
 

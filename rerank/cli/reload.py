@@ -28,7 +28,7 @@ def reload_cards(gateway: Gateway, check: Callable[[Catalog], None], default_mod
         logger.error("the models file is wrong, so the models stay as they are: %s", error)
         return
     gateway.default = gateway.catalog.choose_default(default_model)
-    gateway.registry.forget(report.outdated)
+    gateway.registry.reload(gateway.catalog.cards())
     parts = {"added": report.added, "removed": report.removed, "changed": report.changed}
     told = "; ".join(f"{what} {', '.join(ids)}" for what, ids in parts.items() if ids)
     logger.info("read the models file again: %s", told or "nothing changed")

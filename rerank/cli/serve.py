@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from rerank.cli import verify
 
         return verify.main(given[1:])
+    if given[:1] == ["models"]:
+        from rerank.cli import models
+
+        return models.main(given[1:])
     try:
         settings = read_settings(given)
         refuse_several_workers()
@@ -47,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             app,
             host=settings.listen_host,
             port=settings.port,
-            timeout_keep_alive=settings.keep_alive,
+            timeout_keep_alive=settings.http_keep_alive,
             timeout_graceful_shutdown=_CLOSING_SECONDS,
             log_config=None,
             access_log=False,

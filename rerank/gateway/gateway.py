@@ -12,7 +12,8 @@ from rerank.core import ScoringRequest, ScoringResult
 from rerank.errors import DeadlineExceeded, InvalidRequest, StillLoading
 from rerank.gateway.admission import Admission
 from rerank.gateway.ranking import relevance
-from rerank.registry.registry import Registry
+from rerank.registry.lifecycle import State
+from rerank.registry.registry import Registry, still_loading
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Limits:
     max_documents: int
     timeout: float
     """Seconds, waiting for the model included."""
+    load_timeout: float | None = None
+    """Seconds to wait for the model alone; None: as long as for everything."""
 
 
 class Gateway:
@@ -34,7 +37,7 @@ class Gateway:
         self.registry = registry
         self.admission = admission
         self.default = default
-        self._limits = limits
+        self.limits = limits
 
     async def score(self, request: ScoringRequest) -> ScoringResult:
         """Score every pair of a request with one model.
@@ -43,13 +46,18 @@ class Gateway:
         """
         self._check(request)
         card, reason = self._choose(request.model)
-        with self.admission.admit(len(request.pairs)):
+        model: LoadedModel | None = None
+        cold = self.registry.status(card).state is not State.READY
+        with self.admission.admit(len(request.pairs), waiting=cold) as place:
             try:
-                async with asyncio.timeout(self._limits.timeout):
-                    model = await self.registry.get(card)
+                async with (
+                    asyncio.timeout(self.limits.timeout),
+                    self.registry.lease(card, self.limits.load_timeout) as model,
+                ):
+                    place.begin()
                     return await self._score_with(model, request, reason)
             except TimeoutError:
-                raise self._out_of_time(card) from None
+                raise self._out_of_time(card, loading=model is None) from None
 
     async def _score_with(self, model: LoadedModel, request: ScoringRequest, reason: str) -> ScoringResult:
         raw = await model.backend.score(request.pairs, request.truncation, request.instruction)
@@ -71,19 +79,17 @@ class Gateway:
     def _check(self, request: ScoringRequest) -> None:
         if not request.pairs:
             raise InvalidRequest("At least one text_pair element must be given")
-        if len(request.pairs) > self._limits.max_documents:
+        if len(request.pairs) > self.limits.max_documents:
             raise InvalidRequest(
                 f"The request holds {len(request.pairs)} documents; this server takes at most "
-                f"{self._limits.max_documents} at once (MAX_DOCUMENTS). Send them in parts.",
+                f"{self.limits.max_documents} at once (MAX_DOCUMENTS). Send them in parts.",
                 param="documents",
             )
         if not all(pair.query.strip() for pair in request.pairs):
             raise InvalidRequest("The query must not be empty", param="query")
 
-    def _out_of_time(self, card: ModelCard) -> StillLoading | DeadlineExceeded:
-        seconds = self._limits.timeout
-        if self.registry.is_loading(card):
-            return StillLoading(
-                f"{card.id} is still loading after {seconds:g} s; the load goes on. Try again shortly.", retry_after=5
-            )
+    def _out_of_time(self, card: ModelCard, *, loading: bool) -> StillLoading | DeadlineExceeded:
+        seconds = self.limits.timeout
+        if loading:
+            return still_loading(card, seconds)
         return DeadlineExceeded(f"The request was not done within {seconds:g} s (TIMEOUT). Send fewer documents.")

@@ -51,6 +51,8 @@ def without_documents(exchange: Exchange) -> None:
 def cards_say_more(exchange: Exchange) -> None:
     for card in exchange["response"]["data"]:
         card |= {"loaded": "bool", "local": "bool", "family": "str", "device": "str", "runtime": "str"}
+        card |= {"state": "str", "bytes": "int", "bytes_measured": "bool", "last_used": "int", "precision": "str"}
+        card |= {"load_seconds": "float", "loading_since": "null", "pinned": "bool", "download": "null"}
 
 
 DEPARTURES: dict[str, tuple[str, Depart]] = {

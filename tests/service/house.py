@@ -8,7 +8,7 @@ import logging
 import queue
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -35,6 +35,7 @@ from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
+from tests.fake_loader import DEVICE, FakeLoader
 
 PATIENCE = 30.0
 MODEL = ModelCard(id="acme/words", aliases=("the-words",))
@@ -127,6 +128,12 @@ class House:
         max_documents: int = 5000,
         max_waiting_documents: int = 20000,
         timeout: float = PATIENCE,
+        load_timeout: float | None = None,
+        budget: int | None = None,
+        sizes: Mapping[str, int] | None = None,
+        admin_keys: Sequence[str] = (),
+        preloaded: tuple[ModelCard, ...] = (),
+        client: str = "203.0.113.7",
         batch: BatchBudget = BatchBudget(32, 16384),  # noqa: B008
     ) -> None:
         self.scorer = scorer or WordOverlapScorer()
@@ -136,17 +143,27 @@ class House:
         self._load = load or self.loaded
         self._catalog = Catalog(models_dir, cards)
         self._admission = Admission(max_waiting_documents)
-        self._limits = Limits(max_documents, timeout)
-        self.app = build_app(self._open, keys=keys, max_body_bytes=max_body_bytes)
+        self._limits = Limits(max_documents, timeout, load_timeout)
+        self._budget = {} if budget is None else {DEVICE: budget}
+        self._sizes = sizes or {}
+        self._preloaded = preloaded
+        self.app = build_app(self._open, keys=keys, admin_keys=admin_keys, max_body_bytes=max_body_bytes)
         self.gateway: Gateway
-        self.client = TestClient(self.app)
+        self.client = TestClient(self.app, base_url="http://127.0.0.1:8000", client=(client, 50000))
         self._open_parts = ExitStack()
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Services]:
         default = DefaultModel(self._catalog.resolve(MODEL.id), "the test says so")
-        self.gateway = Gateway(self._catalog, Registry(self._load), self._admission, default, self._limits)
-        yield Services(self.gateway, "cpu", started=1_700_000_000, is_alive=lambda: self.scheduler.alive)
+        async with Registry(FakeLoader(self._load, self._sizes), self._budget) as registry:
+            self.gateway = Gateway(self._catalog, registry, self._admission, default, self._limits)
+            yield Services(
+                self.gateway,
+                "cpu",
+                started=1_700_000_000,
+                is_alive=lambda: self.scheduler.alive and registry.alive,
+                preloaded=self._preloaded,
+            )
 
     def loaded(self, card: ModelCard) -> LoadedModel:
         return LoadedModel(
@@ -156,6 +173,8 @@ class House:
             "cpu",
             runtime="none",
             load_seconds=0.0,
+            precision="fp32",
+            size={DEVICE: self._sizes.get(card.id, 0)},
         )
 
     def __enter__(self) -> House:

@@ -19,7 +19,9 @@ async def require_json(request: Request) -> None:
         raise InvalidRequest("Unsupported Media Type: send the body with the header Content-Type: application/json")
 
 
-router = APIRouter(responses=ERROR_RESPONSES, tags=["rerank"], dependencies=[Depends(require_json)])
+_RESPONSES = {status: response for status, response in ERROR_RESPONSES.items() if status != 403}
+
+router = APIRouter(responses=_RESPONSES, tags=["rerank"], dependencies=[Depends(require_json)])
 
 
 @router.post("/v1/rerank", summary="Order documents by their relevance to a query")

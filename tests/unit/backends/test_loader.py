@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from huggingface_hub import constants
 
 from rerank.backends import loader as loader_module
 from rerank.backends.loader import LoadedModel, LocalLoader
+from rerank.backends.sizes import parameters
+from rerank.backends.warming import LENGTHS
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint
@@ -77,6 +77,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def scorers(monkeypatch: pytest.MonkeyPatch) -> Scorers:
     scorers = Scorers()
     monkeypatch.setattr(loader_module, "load_scorer", scorers)
+    monkeypatch.setattr(loader_module, "import_scorers", lambda: None)
     return scorers
 
 
@@ -107,7 +108,8 @@ def scheduler() -> Iterator[Scheduler]:
 
 @pytest.fixture
 def load(models: Path, scorers: Scorers, hub: Hub, scheduler: Scheduler, tokenisers: Executor) -> Load:
-    return LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers, endpoint="https://mirror.test")
+    loader = LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers, endpoint="https://mirror.test")
+    return lambda card: loader.load(loader.find(card))
 
 
 def complaint(load: Load, card: ModelCard) -> str:
@@ -129,15 +131,22 @@ class TestLoading:
         assert others == [MINE, PLACEMENT]
 
     def test_a_model_is_loaded_onto_each_device(
-        self, models: Path, scorers: Scorers, scheduler: Scheduler, tokenisers: Executor
+        self,
+        models: Path,
+        scorers: Scorers,
+        scheduler: Scheduler,
+        tokenisers: Executor,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         write_checkpoint(models / "mine")
         placements = [
             Placement(Device(name=name, precision="bf16", description="of a test"), Path("nowhere"))
             for name in ("cuda:0", "cuda:2")
         ]
-        model = LocalLoader(Catalog(models), placements, scheduler, tokenisers)(MINE)
-        assert (model.device, model.runtime) == ("cuda:0, cuda:2", "none")
+        monkeypatch.setattr(loader_module, "memory_in_use", lambda _: 0)
+        loader = LocalLoader(Catalog(models), placements, scheduler, tokenisers)
+        model = loader.load(loader.find(MINE))
+        assert (model.device, model.runtime, model.precision) == ("cuda:0, cuda:2", "none", "bf16")
         assert [asked[2] for asked in scorers.asked] == placements
 
     def test_the_card_decides_the_precision_before_the_settings(
@@ -148,9 +157,9 @@ class TestLoading:
         def placements_in(precision: str) -> list[Placement]:
             return [replace(PLACEMENT, device=replace(PLACEMENT.device, precision=precision))]
 
-        load = LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers, placements_in=placements_in)
-        load(ModelCard(id="mine"))
-        load(ModelCard(id="mine", precision="bf16"))
+        loader = LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers, placements_in=placements_in)
+        for card in (ModelCard(id="mine"), ModelCard(id="mine", precision="bf16")):
+            loader.load(loader.find(card))
         assert [asked[2].device.precision for asked in scorers.asked] == ["fp32", "bf16"]
 
     def test_the_card_decides_the_family_before_the_checkpoint(self, load: Load, models: Path) -> None:
@@ -191,10 +200,10 @@ class TestLoading:
                 seen.append(downloads.of("maker/mine"))
 
         hub.progress = Steps()
-        load = LocalLoader(
+        loader = LocalLoader(
             Catalog(models), [PLACEMENT], scheduler, tokenisers, endpoint="https://mirror.test", downloads=downloads
         )
-        load(MINE)
+        loader.load(loader.find(MINE))
         assert seen == [None, Progress(0, 100), Progress(60, 100)]
         assert downloads.of("maker/mine") is None
 
@@ -210,28 +219,30 @@ class TestLoading:
         hub.progress = [(0, 0)]
         assert load(MINE).card is MINE
 
-    def test_weights_come_into_memory_one_model_at_a_time(
+    def test_its_size_is_what_memory_has_grown_by(
+        self, load: Load, models: Path, scorers: Scorers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_checkpoint(models / "mine")
+        readings = iter([5_000_000, 8_000_000])
+        monkeypatch.setattr(loader_module, "memory_in_use", lambda _: next(readings))
+        assert load(MINE).size == {"cpu": 3_000_000}
+
+    def test_its_size_is_no_less_than_its_weights(
+        self, load: Load, models: Path, scorers: Scorers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = write_checkpoint(models / "mine")
+        monkeypatch.setattr(loader_module, "memory_in_use", lambda _: 7)
+        assert load(MINE).size == {"cpu": 4 * parameters([folder / "model.safetensors"])}
+
+    def test_a_model_is_warm_before_it_is_handed_out(
         self, load: Load, models: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        inside: list[str] = []
-        crowds: list[int] = []
-        meeting = threading.Barrier(2)
-
-        def load_scorer(checkpoint: Checkpoint, card: ModelCard, *_: Any) -> WordOverlapScorer:
-            inside.append(card.id)
-            with suppress(threading.BrokenBarrierError):
-                meeting.wait(timeout=0.05)
-            crowds.append(len(inside))
-            inside.remove(card.id)
-            return WordOverlapScorer()
-
-        monkeypatch.setattr(loader_module, "load_scorer", load_scorer)
-        cards = [ModelCard(id="one"), ModelCard(id="two")]
-        for card in cards:
-            write_checkpoint(models / card.id)
-        with ThreadPoolExecutor(2) as pool:
-            assert [model.card for model in pool.map(load, cards)] == cards
-        assert crowds == [1, 1]
+        scorer = WordOverlapScorer()
+        monkeypatch.setattr(loader_module, "load_scorer", lambda *_: scorer)
+        monkeypatch.setattr(loader_module, "import_scorers", lambda: None)
+        write_checkpoint(models / "mine")
+        load(MINE)
+        assert len(scorer.batches) == len(LENGTHS)
 
 
 class TestFailures:
@@ -281,8 +292,8 @@ class TestFailures:
         def placements_in(precision: str) -> list[Placement]:
             raise SettingsError("MODEL_PRECISION=int8 is for OpenVINO on the CPU")
 
-        load = LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers, placements_in=placements_in)
-        assert complaint(load, replace(MINE, precision="int8")) == (
+        loader = LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers, placements_in=placements_in)
+        assert complaint(lambda card: loader.load(loader.find(card)), replace(MINE, precision="int8")) == (
             "maker/mine cannot be used: its card asks for precision int8. "
             "MODEL_PRECISION=int8 is for OpenVINO on the CPU"
         )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
@@ -9,7 +10,7 @@ import pytest
 
 from rerank.backends.local import LocalBackend
 from rerank.core import Activation, Pair, RawScore, Running, Truncation
-from rerank.errors import InvalidRequest, PairTooLarge, ServerStopping
+from rerank.errors import InvalidRequest, ModelUnavailable, PairTooLarge, ServerStopping
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
@@ -164,3 +165,23 @@ async def test_a_pair_too_large_is_named_by_its_document(scheduler: NoticingSche
     with pytest.raises(PairTooLarge, match=r"documents\.3 with the query \(9 tokens\)") as caught:
         await backend.score(asked("a", "a", "a", "b", "one two three four five"), PLAIN, None)
     assert caught.value.param == "documents.3"
+
+
+class TestClosing:
+    async def test_lets_go_of_the_scorer(self, scheduler: NoticingScheduler, tokenisers: Executor) -> None:
+        scorer = WordOverlapScorer()
+        watched = weakref.ref(scorer)
+        backend = LocalBackend([scorer], scheduler, tokenisers)
+        await backend.score(asked("q", "a"), PLAIN, None)
+        await scheduler.next_job()
+        del scorer
+        # the device's thread may still be about to let go of the batch
+        scheduler.stop(WAIT)
+        backend.close()
+        assert watched() is None
+        assert backend.max_length == 512
+
+    async def test_ends_its_use(self, backend: LocalBackend) -> None:
+        backend.close()
+        with pytest.raises(ModelUnavailable, match="has been unloaded"):
+            await backend.score(asked("q", "a"), PLAIN, None)

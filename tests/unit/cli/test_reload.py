@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from rerank.errors import SettingsError
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
+from tests.fake_loader import DEVICE, FakeLoader
 
 
 class NoBackend:
@@ -29,9 +31,17 @@ class NoBackend:
     async def score(self, pairs: object, truncation: Truncation, instruction: str | None) -> list[RawScore]:
         raise NotImplementedError
 
+    def close(self) -> None:
+        pass
+
 
 def load(card: ModelCard) -> LoadedModel:
-    return LoadedModel(card, NoBackend(), Family.CROSS_ENCODER, "test", "none", 0.0)
+    return LoadedModel(card, NoBackend(), Family.CROSS_ENCODER, "test", "none", 0.0, "fp32", {DEVICE: 0})
+
+
+async def get(registry: Registry, card: ModelCard) -> LoadedModel:
+    async with registry.lease(card) as model:
+        return model
 
 
 @pytest.fixture
@@ -42,9 +52,11 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, file: Path) -> Gateway:
+async def gateway(tmp_path: Path, file: Path) -> AsyncIterator[Gateway]:
     catalog = Catalog.open(tmp_path / "models", file)
-    return Gateway(catalog, Registry(load), Admission(10), catalog.choose_default("maker/mine"), Limits(10, 10.0))
+    default = catalog.choose_default("maker/mine")
+    async with Registry(FakeLoader(load)) as registry:
+        yield Gateway(catalog, registry, Admission(10), default, Limits(10, 10.0, 10.0))
 
 
 def write(file: Path, text: str) -> None:
@@ -59,17 +71,17 @@ async def test_new_cards_are_in_force_and_outdated_models_let_go_of(
     gateway: Gateway, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger=reload_logger.name)
-    await gateway.registry.get(gateway.default.card)
+    await get(gateway.registry, gateway.default.card)
     write(file, '[[model]]\nid = "maker/mine"\nmax_length = 64\n[[model]]\nid = "maker/new"\n')
     reload_cards(gateway, check, "maker/mine")
-    assert gateway.registry.loaded() == ()
     assert gateway.default.card.max_length == 64
+    assert (await get(gateway.registry, gateway.default.card)).card.max_length == 64
     assert gateway.catalog.resolve("new").id == "maker/new"
     assert "read the models file again: added maker/new; changed maker/mine" in caplog.text
 
 
 async def test_a_model_stays_in_memory_where_only_its_names_changed(gateway: Gateway, file: Path) -> None:
-    model = await gateway.registry.get(gateway.default.card)
+    model = await get(gateway.registry, gateway.default.card)
     write(file, '[[model]]\nid = "maker/mine"\naliases = ["nick"]\n')
     reload_cards(gateway, check, "maker/mine")
     assert gateway.registry.loaded() == (model,)
@@ -79,7 +91,7 @@ async def test_a_model_stays_in_memory_where_only_its_names_changed(gateway: Gat
 async def test_a_wrong_file_changes_nothing_and_is_told(
     gateway: Gateway, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = await gateway.registry.get(gateway.default.card)
+    model = await get(gateway.registry, gateway.default.card)
     write(file, '[[model]]\nid = "maker/mine"\nmax_length = "long"\n')
     reload_cards(gateway, check, "maker/mine")
     assert gateway.registry.loaded() == (model,)

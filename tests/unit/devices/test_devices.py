@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -209,3 +210,26 @@ def test_running_out_of_memory_is_recognised(error: Exception) -> None:
 @pytest.mark.parametrize("error", [RuntimeError("shapes cannot be multiplied"), ValueError("out of memory"), OSError()])
 def test_other_errors_are_not_taken_for_it(error: Exception) -> None:
     assert not is_out_of_memory(error)
+
+
+class TestMemoryInUse:
+    def test_of_the_cpu_is_what_the_process_holds(self) -> None:
+        before = devices.memory_in_use("cpu")
+        held = bytearray(64 * 2**20)
+        held[::4096] = b"x" * len(held[::4096])
+        assert devices.memory_in_use("cpu") - before > 32 * 2**20
+
+    def test_of_a_gpu_is_what_torch_has_allocated(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1000 + device.index)
+        assert devices.memory_in_use("cuda:2") == 1002
+
+    def test_that_nobody_refers_to_is_given_back(self) -> None:
+        class Node:
+            other: Node
+
+        first, second = Node(), Node()
+        first.other, second.other = second, first
+        watched = weakref.ref(first)
+        del first, second
+        devices.release_memory()
+        assert watched() is None

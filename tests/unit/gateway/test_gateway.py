@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,9 @@ from rerank.errors import (
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.ranking import relevance
+from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry
+from tests.fake_loader import FakeLoader
 
 WAIT = 10.0
 SOON = 0.02
@@ -56,6 +58,9 @@ class Backend:
                 raise
         return [RawScore(float(len(pair.document)), tokens=10 + len(pair.document)) for pair in pairs]
 
+    def close(self) -> None:
+        raise AssertionError("nobody asked for it")
+
 
 class House:
     """A gateway whose models answer from one backend."""
@@ -65,25 +70,30 @@ class House:
         self.loads: list[str] = []
         self.may_load = threading.Event()
         self.may_load.set()
+        self.load_error: Exception | None = None
         self.admission = Admission(max_documents=10)
-        self.registry = Registry(self.load)
+        self.registry = Registry(FakeLoader(self.load))
         self.catalog = Catalog(models_dir, (BASE,))
 
     def load(self, card: ModelCard) -> LoadedModel:
         self.loads.append(card.id)
         if not self.may_load.wait(WAIT):
             raise TimeoutError("nobody let the model load")
-        return LoadedModel(card, self.backend, Family.CROSS_ENCODER, "test", "none", 0.0)
+        if self.load_error:
+            raise self.load_error
+        return LoadedModel(card, self.backend, Family.CROSS_ENCODER, "test", "none", 0.0, "fp32", {})
 
-    def gateway(self, max_documents: int = 8, timeout: float = WAIT) -> Gateway:
+    def gateway(self, max_documents: int = 8, timeout: float = WAIT, load_timeout: float | None = None) -> Gateway:
         default = DefaultModel(EMBEDDED, "nothing better is there")
-        return Gateway(self.catalog, self.registry, self.admission, default, Limits(max_documents, timeout))
+        limits = Limits(max_documents, timeout, load_timeout)
+        return Gateway(self.catalog, self.registry, self.admission, default, limits)
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+async def house(tmp_path: Path) -> AsyncIterator[House]:
     house = House(tmp_path)
-    yield house
+    async with house.registry:
+        yield house
     house.may_load.set()
 
 
@@ -186,27 +196,59 @@ class TestRoom:
             await gateway.score(ask(*"abcdefgh", model="unknown"))
         running.cancel()
 
-    async def test_is_given_back_when_the_load_fails(self, tmp_path: Path) -> None:
-        house = House(tmp_path)
-
-        def load(card: ModelCard) -> LoadedModel:
-            raise ModelUnavailable("no weights")
-
-        house.registry = Registry(load)
+    async def test_is_given_back_when_the_load_fails(self, house: House) -> None:
+        house.load_error = ModelUnavailable("no weights")
         with pytest.raises(ModelUnavailable, match="no weights"):
             await house.gateway().score(ask("x"))
-        assert house.admission.documents == 0
+        assert (house.admission.documents, house.admission.waiting, house.admission.requests) == (0, 0, 0)
+
+    async def test_of_requests_for_a_loading_model_is_counted_apart(self, house: House) -> None:
+        gateway = house.gateway()
+        await gateway.score(ask("x"))
+        house.may_load.clear()
+        waiting = asyncio.create_task(gateway.score(ask(*"abcdefgh", model="base")))
+        await asyncio.sleep(0)
+        assert (house.admission.waiting, house.admission.documents) == (8, 0)
+        with pytest.raises(Overloaded, match="8 documents wait for a model to load, at most 10 may be"):
+            await gateway.score(ask(*"abc", model="base"))
+        assert (await gateway.score(ask(*"abcdefgh"))).model == EMBEDDED.id
+
+        house.may_load.set()
+        assert len((await waiting).scores) == 8
+        assert (house.admission.documents, house.admission.waiting, house.admission.requests) == (0, 0, 0)
+
+
+class TestLease:
+    async def test_keeps_the_model_until_the_last_score(self, house: House) -> None:
+        house.backend.hangs = True
+        running = asyncio.create_task(house.gateway().score(ask("x", model="base")))
+        await asyncio.wait_for(house.backend.entered.wait(), WAIT)
+        assert house.registry.status(BASE).leases == 1
+        running.cancel()
+        await asyncio.wait([running], timeout=WAIT)
+        await house.registry.pin(BASE, pinned=False)
+        assert house.registry.status(BASE).leases == 0
+
+    async def test_ends_when_scoring_fails(self, house: House) -> None:
+        house.backend.error = ScoringFailed("the model failed")
+        with pytest.raises(ScoringFailed):
+            await house.gateway().score(ask("x", model="base"))
+        await house.registry.pin(BASE, pinned=False)
+        assert house.registry.status(BASE).leases == 0
 
 
 class TestDeadline:
-    async def test_while_loading_the_caller_is_told_to_come_back_and_the_load_goes_on(self, house: House) -> None:
+    @pytest.mark.parametrize("limits", [{"timeout": SOON}, {"load_timeout": SOON}], ids=["of all", "of the load"])
+    async def test_while_loading_the_caller_is_told_to_come_back_and_the_load_goes_on(
+        self, house: House, limits: dict[str, float]
+    ) -> None:
         house.may_load.clear()
         with pytest.raises(StillLoading) as refusal:
-            await house.gateway(timeout=SOON).score(ask("x", model="base"))
+            await house.gateway(**limits).score(ask("x", model="base"))  # type: ignore[arg-type]
         assert refusal.value.message.startswith("maker/base is still loading after 0.02 s")
         assert refusal.value.retryable
         assert refusal.value.retry_after == 5
-        assert house.registry.is_loading(BASE)
+        assert house.registry.status(BASE).state is State.LOADING
         assert house.admission.documents == 0
 
         house.may_load.set()
@@ -214,7 +256,8 @@ class TestDeadline:
         assert house.loads == ["maker/base"]
 
     async def test_while_scoring_the_work_is_cancelled(self, house: House) -> None:
-        await house.registry.get(BASE)
+        async with house.registry.lease(BASE):
+            pass
         house.backend.hangs = True
         with pytest.raises(DeadlineExceeded, match=r"within 0.02 s \(TIMEOUT\)"):
             await house.gateway(timeout=SOON).score(ask("x", model="base"))

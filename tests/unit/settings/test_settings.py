@@ -19,6 +19,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     "host": (("RERANK_HOST", "HOST"), "::1", "::1"),
     "port": (("RERANK_PORT", "PORT"), "9001", 9001),
     "api_key": (("RERANK_API_KEY", "ACCESS_TOKEN"), "a-key", "a-key"),
+    "admin_key": (("RERANK_ADMIN_KEY",), "an-admin-key", "an-admin-key"),
     "default_model": (("RERANK_DEFAULT_MODEL",), "org/name", "org/name"),
     "preload": (("RERANK_PRELOAD",), "one,two", "one,two"),
     "models_dir": (("RERANK_MODELS_DIR",), "weights", Path("weights")),
@@ -33,8 +34,15 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     "max_body_bytes": (("RERANK_MAX_BODY_BYTES", "MAX_BODY_BYTES"), "2048", 2048),
     "max_waiting_documents": (("RERANK_MAX_WAITING_DOCUMENTS", "MAX_WAITING_DOCUMENTS"), "11", 11),
     "timeout": (("RERANK_TIMEOUT", "TIMEOUT"), "1.5", 1.5),
-    "keep_alive": (("RERANK_KEEP_ALIVE", "KEEP_ALIVE"), "12", 12),
     "drain_timeout": (("RERANK_DRAIN_TIMEOUT", "DRAIN_TIMEOUT"), "3.5", 3.5),
+    "load_timeout": (("RERANK_LOAD_TIMEOUT", "LOAD_TIMEOUT"), "2.5", 2.5),
+    "memory_budget": (
+        ("RERANK_MEMORY_BUDGET", "MEMORY_BUDGET", "RERANK_MAX_MEMORY_PERCENTAGE", "MAX_MEMORY_PERCENTAGE"),
+        "70",
+        "70",
+    ),
+    "keep_alive": (("RERANK_KEEP_ALIVE", "KEEP_ALIVE"), "10m", 600.0),
+    "http_keep_alive": (("RERANK_HTTP_KEEP_ALIVE", "HTTP_KEEP_ALIVE"), "12", 12),
     "log_level": (("RERANK_LOG_LEVEL", "LOG_LEVEL"), " Debug ", "debug"),
     "log_format": (("RERANK_LOG_FORMAT", "LOG_FORMAT"), "JSON", "json"),
     "hf_endpoint": (("RERANK_HF_ENDPOINT", "HF_ENDPOINT"), "https://hf-mirror.com", "https://hf-mirror.com"),
@@ -44,6 +52,7 @@ DEFAULTS: dict[str, object] = {
     "host": None,
     "port": 8000,
     "api_key": None,
+    "admin_key": None,
     "default_model": None,
     "preload": None,
     "models_dir": Path("models"),
@@ -57,8 +66,11 @@ DEFAULTS: dict[str, object] = {
     "max_body_bytes": 32 * 1024 * 1024,
     "max_waiting_documents": 20000,
     "timeout": 300.0,
-    "keep_alive": 75,
     "drain_timeout": 25.0,
+    "load_timeout": 600.0,
+    "memory_budget": "90%",
+    "keep_alive": 0.0,
+    "http_keep_alive": 75,
     "log_level": "info",
     "log_format": "text",
     "hf_endpoint": None,
@@ -68,7 +80,7 @@ EVERY_NAME = [(field, name) for field, (names, _, _) in SETTINGS.items() for nam
 
 def seen(settings: Settings, field: str) -> object:
     value = getattr(settings, field)
-    return value.get_secret_value() if field == "api_key" and value else value
+    return value.get_secret_value() if field.endswith("_key") and value else value
 
 
 def refuse_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -160,7 +172,12 @@ class TestMistakes:
             ("MAX_WAITING_DOCUMENTS", "0", "RERANK_MAX_WAITING_DOCUMENTS / MAX_WAITING_DOCUMENTS"),
             ("TIMEOUT", "0", "RERANK_TIMEOUT / TIMEOUT"),
             ("TIMEOUT", "nan", "RERANK_TIMEOUT / TIMEOUT"),
-            ("KEEP_ALIVE", "0", "RERANK_KEEP_ALIVE / KEEP_ALIVE"),
+            ("LOAD_TIMEOUT", "0", "RERANK_LOAD_TIMEOUT / LOAD_TIMEOUT"),
+            ("MEMORY_BUDGET", "much", " / ".join(SETTINGS["memory_budget"][0])),
+            ("MAX_MEMORY_PERCENTAGE", "0", " / ".join(SETTINGS["memory_budget"][0])),
+            ("KEEP_ALIVE", "-1", "RERANK_KEEP_ALIVE / KEEP_ALIVE"),
+            ("KEEP_ALIVE", "soon", "RERANK_KEEP_ALIVE / KEEP_ALIVE"),
+            ("HTTP_KEEP_ALIVE", "0", "RERANK_HTTP_KEEP_ALIVE / HTTP_KEEP_ALIVE"),
             ("LOG_LEVEL", "loud", "RERANK_LOG_LEVEL / LOG_LEVEL"),
             ("LOG_FORMAT", "xml", "RERANK_LOG_FORMAT / LOG_FORMAT"),
             ("HF_ENDPOINT", "hf-mirror.com", "RERANK_HF_ENDPOINT / HF_ENDPOINT"),
@@ -259,7 +276,7 @@ class TestUnknownNames:
     ) -> None:
         monkeypatch.setenv("KEEP_ALIVES", "5")
         dot_env("OTHER_PROGRAM=1\n")
-        assert read_settings([]).keep_alive == 75
+        assert read_settings([]).http_keep_alive == 75
 
     def test_on_the_command_line_they_end_the_program(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:

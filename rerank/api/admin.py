@@ -1,0 +1,110 @@
+"""What only the operator may do: load, unload and pin models."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, Field
+
+from rerank.api.auth import is_one_of, presented_key
+from rerank.api.errors import ERROR_RESPONSES
+from rerank.api.models import ModelInfo, model_info
+from rerank.api.services import Running
+from rerank.errors import Forbidden, Unauthorized
+
+
+class PinBody(BaseModel):
+    """Whether the model is to stay in memory."""
+
+    pinned: bool = Field(default=True, description="false: it may be unloaded again when room is needed.")
+
+
+_PIN = PinBody()
+_PROXY_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
+
+
+async def require_operator(request: Request) -> None:
+    """Let an operator through: one with an admin key, or, where none is set, a client on this machine.
+
+    Raises Unauthorized or Forbidden. It guards the endpoints themselves, so that no spelling of a path leads around it.
+    """
+    admin_keys: tuple[str, ...] = request.app.state.admin_keys
+    if not admin_keys:
+        if not is_local(request):
+            raise Forbidden(
+                "Models are administered with an admin key, and RERANK_ADMIN_KEY is not set on this server; without it "
+                "only clients on the server's own machine may."
+            )
+    elif not is_one_of(presented_key(request.scope), admin_keys):
+        raise Unauthorized("Unauthorized: send the admin key (RERANK_ADMIN_KEY) as `Authorization: Bearer <key>`.")
+
+
+def is_local(request: Request) -> bool:
+    """True for a program on this machine; not for a proxy here that passes on what others want, nor for a web page.
+
+    A page of any site can have the browser of somebody on this machine send a request: it betrays itself by its
+    ``Origin``, or by a ``Host`` that only its own name server takes for this machine.
+    """
+    if any(name in _PROXY_HEADERS or name.startswith("x-forwarded") for name in request.headers):
+        return False
+    asked = f"//{request.headers.get('host', '')}"
+    named = [_hostname(asked), _hostname(request.headers.get("origin", asked))]
+    return all(map(_is_loopback, [request.client.host if request.client else "", *named]))
+
+
+def _hostname(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+router = APIRouter(
+    tags=["admin"],
+    dependencies=[Depends(require_operator)],
+    responses={status: ERROR_RESPONSES[status] for status in (401, 403, 404)},
+)
+
+
+@router.post("/v1/models/{model:path}/load", summary="Load a model", responses={503: ERROR_RESPONSES[503]})
+async def load(model: str, services: Running) -> ModelInfo:
+    """Answers once it is in memory and warm, or with 503 after LOAD_TIMEOUT; the load goes on then."""
+    card = await run_in_threadpool(services.catalog.resolve, model)
+    async with services.registry.lease(card, services.gateway.limits.load_timeout):
+        pass
+    return await model_info(services, card)
+
+
+@router.post("/v1/models/{model:path}/unload", summary="Unload a model")
+async def unload(model: str, services: Running) -> ModelInfo:
+    """Answers once its running work is done and it is out of memory; or after TIMEOUT, still draining. Pins do not keep
+    it."""
+    card = await run_in_threadpool(services.catalog.resolve, model)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(services.gateway.limits.timeout):
+            await services.registry.unload(card)
+    return await model_info(services, card)
+
+
+@router.post("/v1/models/{model:path}/pin", summary="Keep a model in memory, or no longer")
+async def pin(model: str, services: Running, body: PinBody = _PIN, pinned: bool | None = None) -> ModelInfo:
+    """A pinned model is unloaded neither for another nor for being idle. Pinning loads nothing, a restart forgets."""
+    card = await run_in_threadpool(services.catalog.resolve, model)
+    await services.registry.pin(card, pinned=body.pinned if pinned is None else pinned)
+    return await model_info(services, card)

@@ -1,0 +1,35 @@
+"""What is done to a model before it is called ready, so that no caller waits for it."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+
+from rerank.core import Pair, Truncation
+from rerank.errors import InvalidRequest
+from rerank.scorers.base import Scorer, score
+
+logger = logging.getLogger(__name__)
+
+LENGTHS = (16, 64, 256, 512)
+"""Tokens of the pairs to warm up with: kernels are chosen, and compiled, by length."""
+
+
+def warm_up(scorer: Scorer) -> None:
+    """Score a pair of each length that the model reads. The device must not know the scorer yet."""
+    started = time.monotonic()
+    for length in sorted({min(length, scorer.max_length) for length in LENGTHS}):
+        try:
+            batch = scorer.encode([Pair("warm", "up " * length)], Truncation(max_tokens=length), None)
+        except InvalidRequest:
+            # the model's own prompt is longer than that
+            continue
+        score(scorer, batch)
+    logger.info("warmed up in %.1f s", time.monotonic() - started)
+
+
+def import_scorers() -> None:
+    """Import the libraries that scorers work with, lest the first model be taken for larger by their size."""
+    for name in ("encoder", "yes_no", "load"):
+        importlib.import_module(f"rerank.scorers.{name}")

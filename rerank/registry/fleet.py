@@ -1,0 +1,249 @@
+"""All models together: each event in, what to do out. Pure: no clock, no task, no thread, nothing is loaded here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.hub import human_size
+from rerank.errors import ModelTooLarge, RerankError, ServerStopping
+from rerank.registry.events import (
+    Decision,
+    Dismiss,
+    Done,
+    Event,
+    Failed,
+    Find,
+    Found,
+    Loaded,
+    Pin,
+    Progress,
+    Refuse,
+    Release,
+    Reload,
+    Shutdown,
+    Tick,
+    Ticket,
+    Unloaded,
+    Want,
+)
+from rerank.registry.eviction import Fits, Never, Resident, Size, make_room, overfull
+from rerank.registry.lifecycle import Model, Phase, State
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one model, at one moment."""
+
+    state: State = State.ABSENT
+    pinned: bool = False
+    size: Size | None = None
+    """Bytes it takes, or took when it was last loaded; what it is thought to need while it first loads."""
+    measured: bool = False
+    """True where ``size`` is no estimate."""
+    since: float | None = None
+    """When its load began to be wanted."""
+    last_used: float | None = None
+    leases: int = 0
+    waiting: int = 0
+    loaded_once: bool = False
+    """True if it has been in memory since the start, even if it no longer is."""
+
+
+class Fleet:
+    """Decides what is loaded and unloaded, and who is answered with what."""
+
+    def __init__(self, budget: Size | None = None, keep_alive: float = 0) -> None:
+        """``budget`` is for the weights on each device; a device it leaves out is not limited.
+
+        ``keep_alive`` is the seconds an idle model stays; 0 means for ever.
+        """
+        self._budget: Size = dict(budget or {})
+        self._keep_alive = keep_alive
+        self._models: dict[str, Model] = {}
+        self._measured: dict[str, Size] = {}
+        self._loaded_once: set[str] = set()
+        self._pins: dict[str, bool] = {}
+        self._wanted: dict[Ticket, str] = {}
+        self._queue: list[str] = []
+        """Models whose weights are on disk, in the order they were found."""
+        self._stopped = False
+
+    def handle(self, event: Event, now: float) -> list[Decision]:
+        """What to do about something that happened at ``now``, in order."""
+        return [*self._apply(event, now), *self._begin_loads()]
+
+    def row(self, card: ModelCard) -> Row:
+        """What is known of a model."""
+        pinned, measured = self._is_pinned(card), self._measured.get(card.id)
+        model, once = self._models.get(card.id), card.id in self._loaded_once
+        if model is None:
+            return Row(pinned=pinned, size=measured, measured=measured is not None, loaded_once=once)
+        loading = model.phase.state is State.LOADING
+        return Row(
+            state=model.phase.state,
+            pinned=pinned,
+            size=measured or model.size or None,
+            measured=measured is not None,
+            since=model.since if loading else None,
+            last_used=model.last_used,
+            leases=len(model.leases),
+            waiting=len(model.waiting),
+            loaded_once=once,
+        )
+
+    def next_tick(self) -> float | None:
+        """When an idle model is to go next; None if none is."""
+        moments = (self._expiry(model) for model in self._models.values())
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _apply(self, event: Event, now: float) -> list[Decision]:
+        match event:
+            case Want(ticket, card):
+                return self._want(ticket, card, now)
+            case Release(ticket):
+                return self._release(ticket, now)
+            case Dismiss(ticket, name):
+                return self._dismiss(ticket, name)
+            case Pin(ticket, name, pinned):
+                self._pins[name] = pinned
+                return [Done(ticket)]
+            case Reload(cards):
+                return self._reload(cards)
+            case Tick():
+                return self._expire(now)
+            case Shutdown():
+                return self._shut_down()
+            case _:
+                return self._progress(event, now)
+
+    def _progress(self, event: Progress, now: float) -> list[Decision]:
+        if self._stopped:
+            return []
+        match event:
+            case Found(name, size):
+                self._queue.append(name)
+                return self._models[name].found(self._measured.get(name, size))
+            case Loaded(name, size):
+                return self._loaded(name, size, now)
+            case Failed(name, error):
+                return self._models.pop(name).fail(error)
+            case Unloaded(name):
+                return self._unloaded(name, now)
+
+    def _want(self, ticket: Ticket, card: ModelCard, now: float) -> list[Decision]:
+        if self._stopped:
+            return [Refuse(ticket, _stopping())]
+        self._wanted[ticket] = card.id
+        model = self._models.get(card.id)
+        if model:
+            return model.want(ticket, card, now)
+        model = self._models[card.id] = Model(card, since=now)
+        return [*model.want(ticket, card, now), Find(card, ticket)]
+
+    def _release(self, ticket: Ticket, now: float) -> list[Decision]:
+        model = self._models.get(self._wanted.pop(ticket, ""))
+        return model.release(ticket, now) if model else []
+
+    def _loaded(self, name: str, size: Size, now: float) -> list[Decision]:
+        self._measured[name] = size
+        self._loaded_once.add(name)
+        decisions = self._models[name].loaded(size, now)
+        # it may have turned out larger than it was thought to be
+        others = [resident for resident in self._residents() if resident.id != name]
+        beside = {device: limit - size.get(device, 0) for device, limit in self._budget.items()}
+        return decisions + self._dismiss_all(overfull(beside, others))
+
+    def _unloaded(self, name: str, now: float) -> list[Decision]:
+        model = self._models[name]
+        decisions = model.unloaded(now)
+        if not model.waiting:
+            del self._models[name]
+        return decisions
+
+    def _dismiss(self, ticket: Ticket, name: str) -> list[Decision]:
+        model = self._models.get(name)
+        if model is None or self._stopped:
+            return [Done(ticket)]
+        model.dismissals.append(ticket)
+        return model.leave()
+
+    def _reload(self, cards: Iterable[ModelCard]) -> list[Decision]:
+        """A model whose card is gone, or would load something else, goes; the others follow their new card."""
+        by_id = {card.id: card for card in cards}
+        gone = []
+        for name, model in self._models.items():
+            card = by_id.get(name)
+            if card is None or not card.loads_like(model.card):
+                gone.append(name)
+                self._measured.pop(name, None)
+            if card is not None:
+                model.follow(card)
+        return self._dismiss_all(gone)
+
+    def _expire(self, now: float) -> list[Decision]:
+        moments = {name: self._expiry(model) for name, model in self._models.items()}
+        return self._dismiss_all(name for name, moment in moments.items() if moment is not None and moment <= now)
+
+    def _expiry(self, model: Model) -> float | None:
+        keep_alive = self._keep_alive if model.card.keep_alive is None else model.card.keep_alive
+        if not keep_alive or not model.idle or model.last_used is None or self._is_pinned(model.card):
+            return None
+        return model.last_used + keep_alive
+
+    def _shut_down(self) -> list[Decision]:
+        self._stopped = True
+        return [decision for model in self._models.values() for decision in model.fail(_stopping())]
+
+    def _begin_loads(self) -> list[Decision]:
+        """Bring in the first of the queue if there is room, or make room for it. One load runs at a time."""
+        decisions: list[Decision] = []
+        # while memory is being given back, neither is it free nor could the load be measured
+        while self._queue and not self._stopped and not self._memory_changes():
+            model = self._models[self._queue[0]]
+            room = make_room(model.size, self._budget, self._residents())
+            match room:
+                case Fits():
+                    self._queue.pop(0)
+                    return decisions + model.begin()
+                case Never():
+                    decisions += self._models.pop(self._queue.pop(0)).fail(_too_large(model.card, room))
+                case _:
+                    return decisions + self._dismiss_all(room.evict)
+        return decisions
+
+    def _memory_changes(self) -> bool:
+        return any(model.phase in (Phase.LOADING, Phase.UNLOADING) for model in self._models.values())
+
+    def _dismiss_all(self, ids: Iterable[str]) -> list[Decision]:
+        return [decision for name in ids for decision in self._models[name].leave()]
+
+    def _residents(self) -> list[Resident]:
+        return [
+            Resident(
+                id=name,
+                size=model.size,
+                last_used=model.last_used or 0.0,
+                busy=bool(model.leases) or model.phase is not Phase.READY,
+                pinned=self._is_pinned(model.card),
+                leaving=model.leaving,
+            )
+            for name, model in self._models.items()
+            if model.in_memory
+        ]
+
+    def _is_pinned(self, card: ModelCard) -> bool:
+        return self._pins.get(card.id, card.pinned)
+
+
+def _too_large(card: ModelCard, room: Never) -> RerankError:
+    beside = f" beside {', '.join(room.pinned)}, which stay in memory" if room.pinned else ""
+    return ModelTooLarge(
+        f"{card.id} needs {human_size(room.needed)} on {room.device}; the budget for models there has "
+        f"{human_size(max(0, room.available))}{beside} (RERANK_MEMORY_BUDGET)."
+    )
+
+
+def _stopping() -> ServerStopping:
+    return ServerStopping("The server is shutting down.")

@@ -1,0 +1,37 @@
+"""Amounts as people write them in settings. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_BYTES = {
+    "": 1,
+    "b": 1,
+    **{f"{prefix}b": 1000**power for power, prefix in enumerate("kmgt", 1)},
+    **{f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgt", 1)},
+}
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_WHOLE_PERCENT = 100
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z%]*)", re.ASCII)
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds in ``90``, ``90s``, ``10m``, ``1.5h`` or ``1d``. Raises ValueError."""
+    return _parse(text, _SECONDS, "seconds, or a number with s, m, h or d, as in 10m")
+
+
+def parse_memory(text: str, whole: int) -> int:
+    """Bytes in ``8GB``, ``8GiB`` or ``8000000000``, or in ``80%`` of ``whole``. Raises ValueError.
+
+    A bare number up to 100 is a percentage: so few bytes hold nothing.
+    """
+    units: dict[str, float] = {**_BYTES, "%": whole / 100}
+    amount = _parse(text, units, "a number with a unit as in 8GB or 8GiB, a number of bytes, or a percentage as in 80%")
+    return int(amount if amount > _WHOLE_PERCENT or not text.strip().isdigit() else amount * whole / 100)
+
+
+def _parse(text: str, units: dict[str, float] | dict[str, int], wanted: str) -> float:
+    found = _AMOUNT.fullmatch(text.strip().lower())
+    if not found or found[2] not in units:
+        raise ValueError(f"it has to be {wanted}")
+    return float(found[1]) * units[found[2]]

@@ -1,0 +1,195 @@
+"""Loading, unloading and pinning models by hand, and who may."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from rerank.backends.loader import LoadedModel
+from rerank.catalog.cards import ModelCard
+
+from .conftest import OpenHouse
+from .house import MODEL, OTHER_MODEL, PATIENCE, GatedScorer, House, error_message
+
+KEY, ADMIN_KEY, SECOND_ADMIN_KEY = "a-key", "an-admin-key", "an0ther-admin-key"
+HERE, ELSEWHERE = "127.0.0.1", "203.0.113.7"
+ACTS = ("load", "unload", "pin")
+
+
+def act(house: House, name: str, model: str = MODEL.id, **options: Any) -> Any:
+    return house.client.post(f"/v1/models/{model}/{name}", **options)
+
+
+@pytest.fixture
+def local(open_house: OpenHouse) -> House:
+    return open_house(client=HERE)
+
+
+class TestActs:
+    def test_load_answers_once_the_model_is_ready(self, local: House) -> None:
+        response = act(local, "load", "the-words")
+        assert response.status_code == 200
+        assert (response.json()["id"], response.json()["state"]) == (MODEL.id, "ready")
+        assert act(local, "load").json()["state"] == "ready"
+
+    def test_load_tells_why_it_cannot(self, open_house: OpenHouse) -> None:
+        house = open_house(client=HERE, budget=10, sizes={MODEL.id: 20})
+        assert "needs 20 B" in error_message(act(house, "load"), 503, "ServiceUnavailableError")
+
+    def test_load_that_takes_too_long_is_503_and_goes_on(self, open_house: OpenHouse) -> None:
+        may_end = threading.Event()
+
+        def load(card: ModelCard) -> LoadedModel:
+            assert may_end.wait(PATIENCE)
+            return house.loaded(card)
+
+        house = open_house(client=HERE, load=load, load_timeout=0.1)
+        error_message(act(house, "load"), 503, "ServiceUnavailableError")
+        may_end.set()
+        assert any(act(house, "load").status_code == 200 for _ in range(100))
+
+    def test_unload_answers_once_the_model_is_gone(self, local: House) -> None:
+        local.rerank()
+        assert act(local, "unload").json()["state"] == "absent"
+        assert act(local, "unload").json()["state"] == "absent"
+        assert local.rerank().status_code == 200
+
+    def test_unload_lets_running_work_end(self, open_house: OpenHouse) -> None:
+        scorer = GatedScorer()
+        house = open_house(scorer, client=HERE, timeout=0.5)
+        scorer.gate.set()
+        house.rerank()
+        scorer.gate.clear()
+        scorer.reached.clear()
+        house.rerank_meanwhile()
+        assert scorer.reached.wait(PATIENCE)
+        assert act(house, "unload").json()["state"] in ("draining", "absent")
+        scorer.gate.set()
+        assert act(house, "unload").json()["state"] == "absent"
+
+    @pytest.mark.parametrize(
+        ("options", "pinned"),
+        [
+            ({}, True),
+            ({"json": {}}, True),
+            ({"json": {"pinned": True}}, True),
+            ({"json": {"pinned": False}}, False),
+            ({"params": {"pinned": "false"}}, False),
+            ({"params": {"pinned": "true"}, "json": {"pinned": False}}, True),
+        ],
+    )
+    def test_pin_is_on_unless_it_is_said_to_be_off(self, local: House, options: dict[str, Any], pinned: bool) -> None:
+        act(local, "pin")
+        response = act(local, "pin", **options)
+        assert (response.status_code, response.json()["pinned"]) == (200, pinned)
+        assert response.json()["state"] == "absent"
+
+    def test_a_pinned_model_makes_no_room(self, open_house: OpenHouse) -> None:
+        house = open_house(client=HERE, budget=100, sizes={MODEL.id: 60, OTHER_MODEL.id: 60})
+        act(house, "pin")
+        house.rerank()
+        message = error_message(house.rerank(model=OTHER_MODEL.id), 503, "ServiceUnavailableError")
+        assert "beside acme/words, which stay in memory" in message
+        act(house, "pin", params={"pinned": "false"})
+        assert house.rerank(model=OTHER_MODEL.id).status_code == 200
+
+    @pytest.mark.parametrize("name", ACTS)
+    def test_an_unknown_model_is_404(self, local: House, name: str) -> None:
+        error_message(act(local, name, "nope"), 404, "NotFoundError")
+
+    @pytest.mark.parametrize("name", ACTS)
+    def test_an_id_may_be_escaped(self, local: House, name: str) -> None:
+        assert act(local, name, "acme%2Fwords").status_code == 200
+
+    def test_nonsense_is_400(self, local: House) -> None:
+        assert act(local, "pin", json={"pinned": "perhaps"}).status_code == 400
+        assert act(local, "pin", params={"pinned": "perhaps"}).status_code == 400
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+@pytest.mark.parametrize("name", ACTS)
+class TestWhoMay:
+    @pytest.mark.parametrize("client", [HERE, ELSEWHERE])
+    @pytest.mark.parametrize("key", [ADMIN_KEY, SECOND_ADMIN_KEY])
+    @pytest.mark.parametrize("keys", [(), (KEY,)])
+    def test_an_admin_key_may_from_anywhere(
+        self, open_house: OpenHouse, name: str, client: str, key: str, keys: tuple[str, ...]
+    ) -> None:
+        house = open_house(client=client, keys=keys, admin_keys=(ADMIN_KEY, SECOND_ADMIN_KEY))
+        assert act(house, name, headers=bearer(key)).status_code == 200
+
+    @pytest.mark.parametrize("client", [HERE, ELSEWHERE])
+    @pytest.mark.parametrize("headers", [{}, bearer(KEY), bearer(ADMIN_KEY + "x"), bearer("wrong"), bearer("\u00ff")])
+    @pytest.mark.parametrize("keys", [(), (KEY,)])
+    def test_nobody_else_where_there_is_one(
+        self, open_house: OpenHouse, name: str, client: str, headers: dict[str, str], keys: tuple[str, ...]
+    ) -> None:
+        house = open_house(client=client, keys=keys, admin_keys=(ADMIN_KEY,))
+        raw = {header.encode(): value.encode() for header, value in headers.items()}
+        response = act(house, name, headers=raw)
+        error_message(response, 401, "AuthenticationError")
+
+    @pytest.mark.parametrize("client", [HERE, "127.8.0.1", "::1", "::ffff:127.0.0.1"])
+    def test_without_one_a_client_on_this_machine_may(self, open_house: OpenHouse, name: str, client: str) -> None:
+        assert act(open_house(client=client), name).status_code == 200
+
+    @pytest.mark.parametrize("client", [ELSEWHERE, "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1", "testclient", ""])
+    def test_without_one_nobody_else_may(self, open_house: OpenHouse, name: str, client: str) -> None:
+        message = error_message(act(open_house(client=client), name), 403, "PermissionDeniedError")
+        assert "RERANK_ADMIN_KEY is not set" in message
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            {"X-Forwarded-For": HERE},
+            {"X-Forwarded-For": ELSEWHERE},
+            {"X-Forwarded-Proto": "https"},
+            {"X-Real-IP": HERE},
+            {"Forwarded": f"for={HERE}"},
+            {"Via": "1.1 proxy"},
+            # a web page that a browser on this machine shows
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Host": "evil.example:8000", "Origin": "http://evil.example:8000"},
+            {"Host": "evil.example"},
+            {"Host": "[::1"},
+        ],
+        ids=str,
+    )
+    def test_without_one_nobody_may_by_way_of_a_client_on_this_machine(
+        self, local: House, name: str, headers: dict[str, str]
+    ) -> None:
+        error_message(act(local, name, headers=headers), 403, "PermissionDeniedError")
+
+    @pytest.mark.parametrize("origin", ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000"])
+    def test_the_servers_own_documentation_page_may(self, local: House, name: str, origin: str) -> None:
+        assert act(local, name, headers={"Origin": origin}).status_code == 200
+
+    def test_a_usual_key_never_suffices(self, open_house: OpenHouse, name: str) -> None:
+        house = open_house(client=ELSEWHERE, keys=(KEY,))
+        error_message(act(house, name, headers=bearer(KEY)), 403, "PermissionDeniedError")
+
+    def test_being_on_this_machine_does_not_replace_a_usual_key(self, open_house: OpenHouse, name: str) -> None:
+        house = open_house(client=HERE, keys=(KEY,))
+        error_message(act(house, name), 401, "AuthenticationError")
+        assert act(house, name, headers=bearer(KEY)).status_code == 200
+
+    @pytest.mark.parametrize("suffix", ["/", "%0A", "?access_token=a-key", "//"])
+    def test_no_other_spelling_opens_the_door(self, open_house: OpenHouse, name: str, suffix: str) -> None:
+        house = open_house(client=ELSEWHERE, admin_keys=(ADMIN_KEY,))
+        response = house.client.post(f"/v1/models/{MODEL.id}/{name}{suffix}")
+        assert response.status_code in (401, 404, 405)
+
+
+def test_an_admin_key_may_do_what_a_usual_key_may(open_house: OpenHouse) -> None:
+    house = open_house(keys=(KEY,), admin_keys=(ADMIN_KEY,))
+    assert house.client.get("/v1/models", headers=bearer(ADMIN_KEY)).status_code == 200
+
+
+def test_an_admin_key_alone_does_not_close_the_server(open_house: OpenHouse) -> None:
+    assert open_house(admin_keys=(ADMIN_KEY,)).rerank().status_code == 200

@@ -1,0 +1,81 @@
+"""`rerank-server models` asks a real server."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from rerank.cli import models
+from rerank.cli import serve as serve_command
+from rerank.settings import setting_names
+
+from .conftest import Serve
+from .house import MODEL, OTHER_MODEL
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for names in setting_names().values():
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+
+
+def test_prints_a_line_for_each_model(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    _, server = serve(sizes={MODEL.id: 1_200_000_000})
+    server.post("/v1/rerank", {"query": "q", "documents": ["d"]})
+    assert serve_command.main(["models", "--url", f"http://127.0.0.1:{server.port}/"]) == 0
+    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+    assert lines["model"] == ["model", "state", "memory", "device", "precision", "runtime", "load", "last", "used"]
+    assert lines[MODEL.id][1:9] == ["ready", "1.2", "GB", "cpu", "fp32", "none", "0.0", "s"]
+    assert lines[OTHER_MODEL.id][1:] == ["absent", "-", "-", "-", "-", "-", "-"]
+
+
+@pytest.mark.parametrize("name", ["RERANK_API_KEY", "RERANK_ADMIN_KEY"])
+def test_brings_the_key_of_the_environment(serve: Serve, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    _, server = serve(keys=("a-key",), admin_keys=("a-key",))
+    monkeypatch.setenv("PORT", str(server.port))
+    assert models.main([]) == 1
+    monkeypatch.setenv(name, "a-key,another")
+    assert models.main([]) == 0
+
+
+def test_tells_that_a_key_is_missing(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    _, server = serve(keys=("a-key",))
+    assert models.main(["--url", f"http://127.0.0.1:{server.port}"]) == 1
+    assert "answers 401: Unauthorized: send the API key" in capsys.readouterr().err
+
+
+def test_tells_that_no_server_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    assert models.main(["--url", f"http://127.0.0.1:{port}"]) == 3
+    assert f"no server answers at http://127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_tells_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PORT", "http")
+    assert models.main([]) == 2
+    assert "PORT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(-3, "0 s"), (59, "59 s"), (60, "1 m"), (3600, "1 h"), (7200, "2 h"), (200_000, "2 d")]
+)
+def test_moments_are_told_by_their_distance(seconds: float, shown: str) -> None:
+    card = {
+        "id": "x",
+        "state": "ready",
+        "pinned": True,
+        "bytes": 5,
+        "bytes_measured": False,
+        "device": None,
+        "precision": None,
+        "runtime": None,
+        "load_seconds": None,
+        "last_used": 1_000_000 - seconds,
+    }
+    cells = [next(iter(column.cells)) for column in models.table([card], 1_000_000.0).columns]
+    assert cells == ["x", "ready (pinned)", "about 5 B", "-", "-", "-", "-", f"{shown} ago"]

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from rerank.backends.sizes import estimate, parameters, weights_on
+from rerank.catalog.cards import Family
+from rerank.catalog.checkpoint import Checkpoint
+from rerank.devices import Device
+
+
+def device(precision: str, *, openvino: bool = False) -> Device:
+    return Device("cpu", precision, "of a test", openvino=openvino)
+
+
+def write(file: Path, *shapes: tuple[int, ...]) -> Path:
+    save_file({str(place): np.zeros(shape, np.float16) for place, shape in enumerate(shapes)}, file, {"format": "pt"})
+    return file
+
+
+def test_parameters_are_counted_from_the_headers_of_every_file(tmp_path: Path) -> None:
+    files = [write(tmp_path / "1.safetensors", (3, 4), (5,)), write(tmp_path / "2.safetensors", (), (2, 2, 2))]
+    assert parameters(files) == 12 + 5 + 1 + 8
+
+
+@pytest.mark.parametrize(
+    ("where", "size"),
+    [
+        (device("fp32"), 4),
+        (device("bf16"), 2),
+        (device("fp16"), 2),
+        (device("int8", openvino=True), 1),
+        # the converted network is kept in fp32
+        (device("bf16", openvino=True), 4),
+    ],
+)
+def test_a_parameter_takes_what_it_takes_in_memory_not_on_disk(where: Device, size: int) -> None:
+    assert weights_on(1000, where) == 1000 * size
+
+
+def test_the_estimate_is_for_each_device_and_more_than_the_weights(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(
+        tmp_path, "X", Family.CROSS_ENCODER, None, (write(tmp_path / "model.safetensors", (1000, 1000)),)
+    )
+    devices = [Device(name, "bf16", "of a test") for name in ("cuda:0", "cuda:1")]
+    sizes = estimate(checkpoint, devices)
+    assert list(sizes) == ["cuda:0", "cuda:1"]
+    assert all(2_000_000 < size < 4_000_000 for size in sizes.values())

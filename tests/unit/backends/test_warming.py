@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from rerank.backends.warming import import_scorers, warm_up
+from rerank.core import Pair, Running, Truncation
+from rerank.errors import InvalidRequest
+from rerank.scorers.fake import EncodedWords, WordOverlapScorer
+
+
+class NotingScorer(WordOverlapScorer):
+    """Notes the lengths it scored; its own prompt takes ``prompt`` tokens."""
+
+    def __init__(self, max_length: int, prompt: int = 0) -> None:
+        super().__init__(max_length)
+        self.lengths: list[int] = []
+        self._prompt = prompt
+
+    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[EncodedWords]:
+        if (truncation.max_tokens or 0) < self._prompt:
+            raise InvalidRequest("no room")
+        return super().encode(pairs, truncation, instruction)
+
+    def start(self, batch: Sequence[EncodedWords]) -> Running:
+        self.lengths += [pair.tokens for pair in batch]
+        return super().start(batch)
+
+
+@pytest.mark.parametrize(
+    ("max_length", "prompt", "lengths"),
+    [(8192, 0, [16, 64, 256, 512]), (512, 0, [16, 64, 256, 512]), (300, 0, [16, 64, 256, 300]), (512, 80, [256, 512])],
+)
+def test_pairs_of_every_length_the_model_reads_are_scored(max_length: int, prompt: int, lengths: list[int]) -> None:
+    scorer = NotingScorer(max_length, prompt)
+    warm_up(scorer)
+    assert scorer.lengths == lengths
+
+
+def test_a_model_that_cannot_score_is_not_warm() -> None:
+    class Broken(WordOverlapScorer):
+        def start(self, batch: Sequence[EncodedWords]) -> Running:
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        warm_up(Broken())
+
+
+def test_the_libraries_of_the_scorers_can_be_imported() -> None:
+    import_scorers()

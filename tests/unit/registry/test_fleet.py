@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rerank.catalog.cards import ModelCard
+from rerank.errors import ModelTooLarge, ModelUnavailable, ServerStopping
+from rerank.registry.events import (
+    Decision,
+    Dismiss,
+    Done,
+    Event,
+    Failed,
+    Find,
+    Found,
+    Grant,
+    Load,
+    Loaded,
+    Pin,
+    Refuse,
+    Release,
+    Reload,
+    Shutdown,
+    Tick,
+    Unload,
+    Unloaded,
+    Want,
+)
+from rerank.registry.fleet import Fleet
+from rerank.registry.lifecycle import State
+
+A, B, C = (ModelCard(id=name) for name in "abc")
+
+
+class Desk:
+    """Hands events to a fleet, a second apart."""
+
+    def __init__(self, budget: int | None = 100, keep_alive: float = 0) -> None:
+        self.fleet = Fleet({} if budget is None else {"gpu": budget}, keep_alive)
+        self.now = 0.0
+
+    def tell(self, *events: Event) -> list[Decision]:
+        decisions: list[Decision] = []
+        for event in events:
+            self.now += 1
+            decisions += self.fleet.handle(event, self.now)
+        return decisions
+
+    def load(self, card: ModelCard, size: int, *, ticket: int = 1000, release: bool = True) -> None:
+        self.tell(Want(ticket, card), found(card, size), loaded(card, size))
+        if release:
+            self.tell(Release(ticket))
+        assert self.fleet.row(card).state is State.READY
+
+    def states(self, *cards: ModelCard) -> list[State]:
+        return [self.fleet.row(card).state for card in cards]
+
+
+def found(card: ModelCard, size: int) -> Found:
+    return Found(card.id, {"gpu": size})
+
+
+def loaded(card: ModelCard, size: int) -> Loaded:
+    return Loaded(card.id, {"gpu": size})
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+class TestLoads:
+    def test_one_load_serves_everybody_who_waits(self, desk: Desk) -> None:
+        assert desk.tell(Want(1, A), Want(2, A)) == [Find(A, 1)]
+        assert desk.tell(found(A, 10)) == [Load("a")]
+        assert desk.tell(Want(3, A)) == []
+        assert desk.tell(loaded(A, 10)) == [Grant(1, "a"), Grant(2, "a"), Grant(3, "a")]
+        assert desk.tell(Want(4, A)) == [Grant(4, "a")]
+
+    def test_weights_are_looked_for_side_by_side_and_loaded_one_after_another(self, desk: Desk) -> None:
+        assert desk.tell(Want(1, A), Want(2, B)) == [Find(A, 1), Find(B, 2)]
+        assert desk.tell(found(B, 10), found(A, 10)) == [Load("b")]
+        assert desk.tell(loaded(B, 10)) == [Grant(2, "b"), Load("a")]
+
+    def test_a_load_under_way_keeps_nobody_from_a_ready_model(self, desk: Desk) -> None:
+        desk.load(A, 10)
+        desk.tell(Want(1, B), found(B, 10))
+        assert desk.tell(Want(2, A)) == [Grant(2, "a")]
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_a_failed_load_is_forgotten_and_the_next_in_the_queue_begins(self, desk: Desk, late: bool) -> None:
+        error = ModelUnavailable("no")
+        desk.tell(Want(1, A), Want(2, B))
+        if late:
+            desk.tell(found(A, 10), found(B, 10))
+            assert desk.tell(Failed("a", error)) == [Refuse(1, error), Load("b")]
+        else:
+            assert desk.tell(Failed("a", error)) == [Refuse(1, error)]
+        assert desk.states(A) == [State.ABSENT]
+        assert desk.tell(Release(1), Want(3, A)) == [Find(A, 3)]
+
+    def test_a_caller_that_leaves_gets_no_answer_and_the_load_goes_on(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), Release(1))
+        assert desk.tell(found(A, 10), loaded(A, 10)) == [Load("a")]
+        assert desk.fleet.row(A).leases == 0
+
+    def test_a_caller_that_leaves_just_as_it_is_granted_the_model_gives_it_back(self, desk: Desk) -> None:
+        desk.load(A, 10)
+        assert desk.tell(Want(1, A), Release(1)) == [Grant(1, "a")]
+        assert desk.fleet.row(A).leases == 0
+
+
+class TestRoom:
+    def test_is_made_before_the_load_begins(self, desk: Desk) -> None:
+        desk.load(A, 60)
+        desk.load(B, 40)
+        assert desk.tell(Want(1, C), found(C, 50)) == [Find(C, 1), Unload("a")]
+        assert desk.states(A, C) == [State.DRAINING, State.LOADING]
+        assert desk.tell(Unloaded("a")) == [Load("c")]
+        assert desk.states(A, B, C) == [State.ABSENT, State.READY, State.LOADING]
+
+    def test_of_a_busy_model_is_waited_for(self, desk: Desk) -> None:
+        desk.load(A, 60, ticket=1, release=False)
+        assert desk.tell(Want(2, B), found(B, 60)) == [Find(B, 2)]
+        assert desk.states(A) == [State.DRAINING]
+        assert desk.tell(Release(1)) == [Unload("a")]
+        assert desk.tell(Unloaded("a"), loaded(B, 60)) == [Load("b"), Grant(2, "b")]
+
+    def test_two_models_that_do_not_fit_together_are_served_in_turn(self, desk: Desk) -> None:
+        desk.load(A, 60, ticket=1, release=False)
+        desk.tell(Want(2, B), found(B, 60))
+        # newcomers for the one that drains do not keep the other one out
+        assert desk.tell(Want(3, A)) == []
+        assert desk.tell(Release(1)) == [Unload("a")]
+        assert desk.tell(Unloaded("a")) == [Find(A, 3), Load("b")]
+        assert desk.tell(found(A, 60), loaded(B, 60)) == [Grant(2, "b")]
+        assert desk.states(B) == [State.DRAINING]
+        assert desk.tell(Release(2), Unloaded("b"), loaded(A, 60)) == [Unload("b"), Load("a"), Grant(3, "a")]
+
+    def test_that_can_never_be_had_is_refused_with_both_numbers(self, desk: Desk) -> None:
+        _, refusal = desk.tell(Want(1, A), Found("a", {"gpu": 2_000_000_000}))
+        assert isinstance(refusal, Refuse)
+        assert isinstance(refusal.error, ModelTooLarge)
+        assert not refusal.error.retryable
+        assert refusal.error.message == (
+            "a needs 2.0 GB on gpu; the budget for models there has 100 B (RERANK_MEMORY_BUDGET)."
+        )
+        assert desk.states(A) == [State.ABSENT]
+
+    def test_that_pinned_models_take_is_refused_by_their_names(self, desk: Desk) -> None:
+        desk.tell(Pin(9, "a", pinned=True))
+        desk.load(A, 60)
+        _, refusal = desk.tell(Want(1, B), found(B, 60))
+        assert isinstance(refusal, Refuse)
+        assert refusal.error.message == (
+            "b needs 60 B on gpu; the budget for models there has 40 B beside a, which stay in memory "
+            "(RERANK_MEMORY_BUDGET)."
+        )
+        assert desk.states(A) == [State.READY]
+
+    def test_a_model_that_can_never_fit_does_not_stop_the_queue(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), Want(2, B), Want(3, C), found(A, 10), found(B, 1000), found(C, 10))
+        *others, last = desk.tell(loaded(A, 10))
+        assert [type(other) for other in others] == [Grant, Refuse]
+        assert last == Load("c")
+
+    def test_is_taken_back_when_a_model_turns_out_larger_than_thought(self, desk: Desk) -> None:
+        desk.load(A, 40)
+        desk.tell(Want(1, B), found(B, 50))
+        assert desk.tell(loaded(B, 70)) == [Grant(1, "b"), Unload("a")]
+
+    def test_follows_what_was_measured_the_last_time(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), found(A, 10), loaded(A, 90), Release(1), Dismiss(2, "a"), Unloaded("a"))
+        desk.load(B, 20)
+        assert desk.tell(Want(3, A), found(A, 10)) == [Find(A, 3), Unload("b")]
+
+
+class TestDismissal:
+    def test_of_an_idle_model(self, desk: Desk) -> None:
+        desk.load(A, 10)
+        assert desk.tell(Dismiss(1, "a")) == [Unload("a")]
+        assert desk.tell(Unloaded("a")) == [Done(1)]
+
+    def test_of_a_busy_model_waits_for_its_work(self, desk: Desk) -> None:
+        desk.load(A, 10, ticket=1, release=False)
+        assert desk.tell(Dismiss(2, "a"), Dismiss(3, "a")) == []
+        assert desk.tell(Release(1), Unloaded("a")) == [Unload("a"), Done(2), Done(3)]
+
+    def test_of_an_absent_model_is_done(self, desk: Desk) -> None:
+        assert desk.tell(Dismiss(1, "a")) == [Done(1)]
+
+    def test_of_a_pinned_model_is_obeyed(self, desk: Desk) -> None:
+        desk.tell(Pin(9, "a", pinned=True))
+        desk.load(A, 10)
+        assert desk.tell(Dismiss(1, "a")) == [Unload("a")]
+
+
+class TestKeepAlive:
+    def test_lets_an_idle_model_go(self) -> None:
+        desk = Desk(keep_alive=10)
+        desk.load(A, 10)
+        assert desk.fleet.next_tick() == desk.now + 10
+        desk.now += 8
+        assert desk.tell(Tick()) == []
+        assert desk.tell(Tick()) == [Unload("a")]
+        assert desk.fleet.next_tick() is None
+
+    def test_does_not_run_while_work_does(self) -> None:
+        desk = Desk(keep_alive=10)
+        desk.load(A, 10, ticket=1, release=False)
+        desk.now += 100
+        assert desk.tell(Tick()) == []
+        assert desk.fleet.next_tick() is None
+        desk.tell(Release(1))
+        assert desk.fleet.next_tick() == desk.now + 10
+
+    def test_of_a_card_beats_the_servers(self) -> None:
+        desk = Desk(keep_alive=10)
+        desk.load(replace(A, keep_alive=0), 10)
+        desk.load(replace(B, keep_alive=5), 10)
+        assert desk.fleet.next_tick() == desk.now + 5
+
+    def test_leaves_pinned_models_alone(self) -> None:
+        desk = Desk(keep_alive=10)
+        desk.load(replace(A, pinned=True), 10)
+        assert desk.fleet.next_tick() is None
+        assert desk.tell(Pin(1, "a", pinned=False)) == [Done(1)]
+        assert desk.fleet.next_tick() == desk.now - 1 + 10
+
+    def test_of_nothing_is_for_ever(self, desk: Desk) -> None:
+        desk.load(A, 10)
+        assert desk.fleet.next_tick() is None
+
+
+class TestReload:
+    def test_lets_models_go_whose_card_is_gone_or_loads_something_else(self, desk: Desk) -> None:
+        for card in (A, B, C):
+            desk.load(card, 10)
+        assert desk.tell(Reload((A, replace(B, revision="v2")))) == [Unload("b"), Unload("c")]
+
+    def test_has_a_model_follow_its_card_where_nothing_else_is_loaded(self, desk: Desk) -> None:
+        desk.load(A, 10)
+        assert desk.tell(Reload((replace(A, pinned=True, keep_alive=5, aliases=("x",)),))) == []
+        assert desk.fleet.row(replace(A, pinned=True)).pinned
+        desk.tell(Reload((replace(A, keep_alive=5),)))
+        assert desk.fleet.next_tick() is not None
+
+    def test_of_a_loading_model_serves_who_waits_and_lets_it_go(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), found(A, 10), Reload((replace(A, revision="v2"),)))
+        assert desk.tell(loaded(A, 10), Release(1)) == [Grant(1, "a"), Unload("a")]
+
+
+class TestShutdown:
+    def test_refuses_who_waits_and_who_comes(self, desk: Desk) -> None:
+        desk.load(A, 10, ticket=1, release=False)
+        desk.tell(Want(2, B), Want(3, C), found(B, 10), Dismiss(4, "a"))
+        told = desk.tell(Shutdown(), Want(5, A), Dismiss(6, "a"))
+        assert [decision.ticket for decision in told if isinstance(decision, Refuse)] == [2, 3, 5]
+        assert all(isinstance(decision.error, ServerStopping) for decision in told if isinstance(decision, Refuse))
+        assert [decision for decision in told if isinstance(decision, Done)] == [Done(4), Done(6)]
+
+    def test_begins_no_further_load(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), Want(2, B), found(A, 10), found(B, 10), Shutdown())
+        assert desk.tell(loaded(A, 10)) == []
+
+
+def test_a_row_tells_where_a_model_is(desk: Desk) -> None:
+    assert desk.fleet.row(A).state is State.ABSENT
+    desk.tell(Want(1, A))
+    row = desk.fleet.row(A)
+    assert (row.state, row.since, row.waiting, row.measured, row.size) == (State.LOADING, 1.0, 1, False, None)
+    desk.tell(found(A, 10))
+    row = desk.fleet.row(A)
+    assert (row.size, row.measured, row.loaded_once) == ({"gpu": 10}, False, False)
+    desk.tell(loaded(A, 12))
+    row = desk.fleet.row(A)
+    assert (row.state, row.since, row.leases, row.size, row.measured) == (State.READY, None, 1, {"gpu": 12}, True)
+    desk.tell(Release(1), Dismiss(2, "a"), Unloaded("a"))
+    row = desk.fleet.row(A)
+    assert (row.state, row.size, row.measured, row.loaded_once) == (State.ABSENT, {"gpu": 12}, True, True)
