@@ -91,6 +91,8 @@ async def ready(services: Running, response: Response, model: str | None = None)
 
 async def _missing(services: Services) -> list[str]:
     missing = [] if services.is_alive() else ["scoring is no longer possible"]
+    if services.gateway.admission.closed:
+        missing.append("the server is shutting down")
     default = services.gateway.default.card
     for card in dict.fromkeys((*services.preloaded, default)):
         row = services.registry.status(card)

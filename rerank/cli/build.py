@@ -22,7 +22,7 @@ from rerank.catalog.catalog import Catalog, DefaultModel, download_command
 from rerank.catalog.hub import human_size
 from rerank.catalog.progress import Downloads
 from rerank.cli.reload import on_hangup, reload_cards
-from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_out_of_memory
+from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_out_of_memory, release_memory
 from rerank.errors import RerankError, SettingsError
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
@@ -38,6 +38,7 @@ from rerank.units import parse_memory
 logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 10
+_ROOM_SECONDS = 10
 _CPU_BATCH = BatchBudget(pairs=8, tokens=2048)
 _GPU_BATCH = BatchBudget(pairs=1024, tokens=32768)
 """Batches where the operator does not say. A larger one would make who comes next wait longer."""
@@ -57,7 +58,8 @@ def app_from_settings(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
-        scheduler = Scheduler(*(_lane(device, settings) for device in devices))
+        room = _Room()
+        scheduler = Scheduler(*(_lane(device, settings, room) for device in devices))
         downloads = Downloads()
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="tokenise") as tokenisers:
             loader = LocalLoader(
@@ -72,6 +74,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
                 downloads=downloads,
             )
             async with Registry(loader, _budget(devices, settings), keep_alive=settings.keep_alive) as registry:
+                room.of(registry)
                 gateway = Gateway(
                     catalog,
                     registry,
@@ -129,10 +132,32 @@ def _placements(devices: Sequence[Device], settings: Settings) -> list[Placement
     return [Placement(device, settings.models_dir / ".openvino", settings.max_seq_length) for device in devices]
 
 
-def _lane(device: Device, settings: Settings) -> Lane:
+class _Room:
+    """Room for a batch that ran out of memory: models that nobody uses go. Called on the devices' threads."""
+
+    def __init__(self) -> None:
+        self._registry: Registry | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def of(self, registry: Registry) -> None:
+        """Have this registry's models make room, on the loop that runs now."""
+        self._registry, self._loop = registry, asyncio.get_running_loop()
+
+    def make(self) -> None:
+        """Give back what can be given back, and wait for it."""
+        if self._registry and self._loop:
+            leaving = asyncio.run_coroutine_threadsafe(self._registry.unload_idle(), self._loop)
+            try:
+                leaving.result(_ROOM_SECONDS)
+            except (RerankError, TimeoutError) as error:
+                logger.warning("no room could be made for a batch: %s", error or "models take long to leave")
+        release_memory()
+
+
+def _lane(device: Device, settings: Settings, room: _Room) -> Lane:
     usual = _CPU_BATCH if device.is_cpu else _GPU_BATCH
     budget = BatchBudget(settings.batch_size or usual.pairs, settings.batch_tokens or usual.tokens)
-    return Lane(device.name, budget, Memory(partial(free_memory, device.name), is_out_of_memory))
+    return Lane(device.name, budget, Memory(partial(free_memory, device.name), is_out_of_memory, room.make))
 
 
 async def _preload(registry: Registry, catalog: Catalog, cards: list[ModelCard]) -> None:

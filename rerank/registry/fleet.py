@@ -93,6 +93,11 @@ class Fleet:
             loaded_once=once,
         )
 
+    def may_go(self, card: ModelCard) -> bool:
+        """True if the model is in memory, nobody uses it, and it is not pinned."""
+        model = self._models.get(card.id)
+        return model is not None and model.idle and not self._is_pinned(model.card)
+
     def next_tick(self) -> float | None:
         """When an idle model is to go next; None if none is."""
         moments = (self._expiry(model) for model in self._models.values())

@@ -123,6 +123,10 @@ class Registry:
         ticket = next(self._tickets)
         await self._ask(ticket, Dismiss(ticket, card.id))
 
+    async def unload_idle(self) -> None:
+        """Have every model leave memory that nobody uses and nobody pinned, and wait until they have."""
+        await asyncio.gather(*(self.unload(model.card) for model in self.loaded() if self._fleet.may_go(model.card)))
+
     async def pin(self, card: ModelCard, *, pinned: bool) -> None:
         """Keep the model in memory once it is there, or no longer do; until the server stops."""
         ticket = next(self._tickets)

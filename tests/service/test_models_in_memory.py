@@ -216,3 +216,12 @@ def test_a_failed_load_leaves_an_absent_model(open_house: OpenHouse) -> None:
     house = open_house(load=load)
     assert house.post("/v1/score", {"text_1": QUERY, "text_2": DOCUMENTS}).status_code == 503
     assert states(house)[MODEL.id] == "absent"
+
+
+def test_a_server_that_stops_is_not_ready_and_sends_requests_away(open_house: OpenHouse) -> None:
+    house = open_house()
+    house.app.state.services.gateway.admission.close()
+    assert "the server is shutting down" in house.client.get("/ready").json()["missing"]
+    response = house.rerank()
+    assert error_message(response, 503, "ServiceUnavailableError") == "The server is shutting down."
+    assert response.headers["Connection"] == "close"

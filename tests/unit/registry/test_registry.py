@@ -313,6 +313,18 @@ class TestUnloading:
         assert (await newcomer).card is CARD
         assert loader.calls == ["maker/base", "maker/base"]
 
+    async def test_of_idle_models_leaves_pinned_ones_and_those_in_work(
+        self, registry: Registry, loader: Loader
+    ) -> None:
+        loader.release.set()
+        pinned, busy, idle = (ModelCard(id=name, pinned=name == "pinned") for name in ("pinned", "busy", "idle"))
+        for card in (pinned, idle):
+            await get(registry, card)
+        async with registry.lease(busy):
+            await registry.unload_idle()
+            assert loader.closed == ["idle"]
+            assert [model.card for model in registry.loaded()] == [pinned, busy]
+
     async def test_that_fails_counts_all_the_same(
         self, registry: Registry, loader: Loader, caplog: pytest.LogCaptureFixture
     ) -> None:

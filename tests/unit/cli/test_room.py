@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from rerank.backends.loader import LoadedModel
+from rerank.catalog.cards import Family, ModelCard
+from rerank.cli.build import _Room
+from rerank.core import Activation, RawScore, Truncation
+from rerank.registry.registry import Registry
+from tests.fake_loader import DEVICE, FakeLoader
+
+
+class Backend:
+    max_length = 512
+    activation = Activation.SIGMOID
+
+    async def score(self, pairs: object, truncation: Truncation, instruction: str | None) -> list[RawScore]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+def load(card: ModelCard) -> LoadedModel:
+    return LoadedModel(card, Backend(), Family.CROSS_ENCODER, "test", "none", 0.0, "fp32", {DEVICE: 0})
+
+
+async def test_a_devices_thread_has_idle_models_leave() -> None:
+    room = _Room()
+    busy, idle = ModelCard(id="busy"), ModelCard(id="idle")
+    async with Registry(FakeLoader(load)) as registry:
+        room.of(registry)
+        async with registry.lease(idle):
+            pass
+        async with registry.lease(busy) as model:
+            await asyncio.to_thread(room.make)
+            assert registry.loaded() == (model,)
+
+
+async def test_a_registry_that_ended_makes_no_room_and_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    room = _Room()
+    async with Registry(FakeLoader(load)) as registry:
+        room.of(registry)
+        async with registry.lease(idle := ModelCard(id="idle")):
+            pass
+        # once this is answered, the registry knows that the lease has ended
+        await registry.pin(idle, pinned=False)
+    await asyncio.to_thread(room.make)
+    assert "no room could be made for a batch" in caplog.text
+
+
+def test_before_there_is_a_registry_nothing_happens() -> None:
+    _Room().make()
