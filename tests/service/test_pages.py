@@ -61,7 +61,7 @@ def test_models(open_house: OpenHouse) -> None:
     assert body["data"][0]["id"] == MODEL.id
     assert {card["id"] for card in body["data"]} == {MODEL.id, OTHER_MODEL.id, *(card.id for card in BUILT_IN)}
     for card in body["data"]:
-        assert list(card) == [*CARD_KEYS, "loaded", "local", "family", "device", "runtime"]
+        assert list(card) == [*CARD_KEYS, "loaded", "local", "family", "device", "runtime", "download"]
         assert (card["object"], card["created"]) == ("model", 1_700_000_000)
         assert card["permission"][0]["object"] == "model_permission"
 
