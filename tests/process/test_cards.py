@@ -73,14 +73,14 @@ def test_a_model_whose_card_changed_is_loaded_anew_while_the_old_one_ends_its_wo
         long = callers.submit(post, server, LONG | {"model": "acme/mine"})
         while requests.get(f"{server.url}/load", timeout=60).json()["server_load"] == 0:
             pass
-        reload(server, CARD + "max_length = 24\n", "changed acme/mine")
+        reload(server, CARD + "max_length = 40\n", "changed acme/mine")
         after = post(server, ASKED | {"model": "acme/mine"})
         shown = requests.get(f"{server.url}/v1/models/acme/mine", timeout=60).json()
         ended = long.result()
 
     assert [answer.status_code for answer in (before, after, ended)] == [200, 200, 200]
     assert before.json()["usage"]["total_tokens"] > after.json()["usage"]["total_tokens"]
-    assert shown["max_model_len"] == 24
+    assert shown["max_model_len"] == 40
     assert len(ended.json()["results"]) == len(LONG["documents"])
     assert sum("acme/mine is ready" in line for line in server.log) == 2
 
