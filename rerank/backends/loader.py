@@ -18,7 +18,7 @@ from rerank.catalog.cards import Family, ModelCard, Precision
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, read_checkpoint
 from rerank.catalog.progress import Downloads
-from rerank.devices import Device, memory_in_use
+from rerank.devices import Device, memory_in_use, release_memory
 from rerank.errors import FetchFailure, ModelUnavailable, SettingsError, WeightsBroken, WeightsMissing
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Placement, Scorer
@@ -207,7 +207,12 @@ def _log_each_tenth(model_id: str) -> Callable[[int, int], None]:
 
 
 def _measure(checkpoint: Checkpoint, devices: Sequence[Device], before: Mapping[str, int]) -> dict[str, int]:
-    """What the process has grown by, but no less than the weights: they may lie where another model was."""
+    """What the process has grown by, but no less than the weights.
+
+    Those may lie where another model was, or in pages of a file that nobody has read yet.
+    """
+    # what loading left behind, above all a conversion, would be measured with the model
+    release_memory()
     values = parameters(checkpoint.weight_files)
     return {
         device.name: max(memory_in_use(device.name) - before[device.name], weights_on(values, device))

@@ -129,7 +129,7 @@ class Fleet:
         match event:
             case Found(name, size):
                 self._queue.append(name)
-                return self._models[name].found(self._measured.get(name, size))
+                return self._models[name].found(self._expected(name, size))
             case Loaded(name, size):
                 return self._loaded(name, size, now)
             case Failed(name, error):
@@ -159,6 +159,12 @@ class Fleet:
         others = [resident for resident in self._residents() if resident.id != name]
         beside = {device: limit - size.get(device, 0) for device, limit in self._budget.items()}
         return decisions + self._dismiss_all(overfull(beside, others))
+
+    def _expected(self, name: str, estimate: Size) -> Size:
+        """What was measured the last time; but a measurement beyond the budget does not lock a model out that ran."""
+        measured = self._measured.get(name, estimate)
+        fits = all(measured.get(device, 0) <= limit for device, limit in self._budget.items())
+        return measured if fits else estimate
 
     def _unloaded(self, name: str, now: float) -> list[Decision]:
         model = self._models[name]

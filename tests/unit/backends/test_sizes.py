@@ -41,11 +41,28 @@ def test_a_parameter_takes_what_it_takes_in_memory_not_on_disk(where: Device, si
     assert weights_on(1000, where) == 1000 * size
 
 
-def test_the_estimate_is_for_each_device_and_more_than_the_weights(tmp_path: Path) -> None:
-    checkpoint = Checkpoint(
-        tmp_path, "X", Family.CROSS_ENCODER, None, (write(tmp_path / "model.safetensors", (1000, 1000)),)
-    )
+@pytest.mark.parametrize(
+    ("where", "size"),
+    [
+        (device("fp32"), 4),
+        (device("bf16"), 2),
+        # what OpenVINO reads, and what it lays out anew
+        (device("fp32", openvino=True), 8),
+        (device("bf16", openvino=True), 6),
+        (device("int8", openvino=True), 2),
+    ],
+)
+def test_the_estimate_grows_with_the_parameters(tmp_path: Path, where: Device, size: int) -> None:
+    def estimated(values: int) -> int:
+        file = write(tmp_path / f"{values}.safetensors", (values,))
+        return estimate(Checkpoint(tmp_path, "X", Family.CROSS_ENCODER, None, (file,)), [where])["cpu"]
+
+    assert estimated(3000) - estimated(1000) == 2000 * size
+    assert estimated(1000) > 1000 * size
+
+
+def test_the_estimate_is_for_each_device(tmp_path: Path) -> None:
+    file = write(tmp_path / "model.safetensors", (10,))
     devices = [Device(name, "bf16", "of a test") for name in ("cuda:0", "cuda:1")]
-    sizes = estimate(checkpoint, devices)
+    sizes = estimate(Checkpoint(tmp_path, "X", Family.CROSS_ENCODER, None, (file,)), devices)
     assert list(sizes) == ["cuda:0", "cuda:1"]
-    assert all(2_000_000 < size < 4_000_000 for size in sizes.values())

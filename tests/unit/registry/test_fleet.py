@@ -175,6 +175,10 @@ class TestRoom:
         desk.load(B, 20)
         assert desk.tell(Want(3, A), found(A, 10)) == [Find(A, 3), Unload("b")]
 
+    def test_beyond_the_budget_once_does_not_lock_a_model_out(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), found(A, 90), loaded(A, 110), Release(1), Dismiss(2, "a"), Unloaded("a"))
+        assert desk.tell(Want(3, A), found(A, 90)) == [Find(A, 3), Load("a")]
+
 
 class TestDismissal:
     def test_of_an_idle_model(self, desk: Desk) -> None:

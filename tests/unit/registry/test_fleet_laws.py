@@ -60,6 +60,8 @@ class World(RuleBasedStateMachine):
         self.now += 1
         for decision in self.fleet.handle(event, self.now):
             self.obey(decision)
+        # one that turned out never to fit is forgotten
+        self.found = {name: size for name, size in self.found.items() if self.is_known(name)}
 
     def obey(self, decision: Decision) -> None:
         match decision:
@@ -98,7 +100,8 @@ class World(RuleBasedStateMachine):
 
     def known_size(self, name: str, estimate: int) -> int:
         row = self.fleet.row(self.card(name))
-        return row.size["gpu"] if row.measured and row.size else estimate
+        measured = row.size["gpu"] if row.measured and row.size else estimate
+        return measured if measured <= BUDGET else estimate
 
     @rule(name=names)
     def want(self, name: str) -> None:
@@ -124,7 +127,6 @@ class World(RuleBasedStateMachine):
         if works:
             self.found[name] = self.known_size(name, SIZES[name])
             self.tell(Found(name, {"gpu": SIZES[name]}))
-            self.found = {name: size for name, size in self.found.items() if self.is_known(name)}
         else:
             self.tell(Failed(name, ModelUnavailable("not found")))
 

@@ -409,11 +409,12 @@ class TestTheEnd:
             await get(registry, CARD)
 
     async def test_of_its_context_ends_it(self, loader: Loader) -> None:
+        alive = []
         async with Registry(loader) as registry:
-            assert registry.alive
+            alive.append(registry.alive)
             (task,) = await waiters(registry, CARD, 1)
-        ended: bool = not registry.alive
-        assert ended
+        alive.append(registry.alive)
+        assert alive == [True, False]
         assert isinstance(await outcome(task), ServerStopping)
         with pytest.raises(ServerStopping):
             await get(registry, CARD)
