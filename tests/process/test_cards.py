@@ -148,7 +148,8 @@ def test_one_download_serves_all_who_wait_can_be_watched_and_holds_up_no_other_m
     assert (other.status_code, still_waiting) == (200, True)
     assert [answer.status_code for answer in answers] == [200] * 3
     assert after is None
-    assert len(hub.requests_of("|model.safetensors")) == 1
+    # one that was held for long goes on where it stopped
+    assert ["range" in request.headers for request in hub.requests_of("|model.safetensors")].count(False) == 1
 
 
 def test_a_folder_without_configuration_and_an_ambiguous_name_are_told(tmp_path: Path, tiny: Path) -> None:
