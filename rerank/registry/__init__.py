@@ -1,1 +1,1 @@
-"""Which models are alive. One owner: the event loop's thread."""
+"""Which models are alive. One owner: a task fed by events."""
