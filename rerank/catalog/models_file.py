@@ -24,15 +24,16 @@ from pydantic import (
 from rerank.catalog.cards import Family, ModelCard, Precision
 from rerank.core import Activation
 from rerank.errors import SettingsError
+from rerank.units import parse_seconds
 
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 _Flag = Annotated[bool, Field(strict=True)]
 
 
 def _seconds(value: object) -> float:
-    """Seconds from a number, or from text such as ``90s``, ``10m``, ``1h`` or ``1d``. Raises ValueError."""
-    if isinstance(value, str) and (written := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", value.lower())):
-        return float(written[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[written[2]]
+    """Seconds from a number, or from text such as ``10m``. Raises ValueError."""
+    if isinstance(value, str):
+        return parse_seconds(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         return float(value)
     raise ValueError('it has to be a number of seconds, or text such as "90s", "10m" or "1h"; 0 means for ever')

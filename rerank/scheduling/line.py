@@ -56,9 +56,17 @@ class Line:
                 job.passed_over = 0 if job in served else job.passed_over + 1
             # at the end of the dictionary: the other models come first now
             del self._queues[replicas]
-            self._queues[replicas] = [job for job in jobs if job not in served or job.waiting]
+            if rest := [job for job in jobs if job not in served or job.waiting]:
+                self._queues[replicas] = rest
             return batch
         return []
+
+    def drop_ended(self) -> None:
+        """Let go of jobs that wait for nothing any more, and with them of their models."""
+        for replicas, jobs in list(self._queues.items()):
+            self._queues[replicas] = [job for job in jobs if job.waiting]
+            if not self._queues[replicas]:
+                del self._queues[replicas]
 
     def drain(self) -> list[Job]:
         """Remove and return every job."""

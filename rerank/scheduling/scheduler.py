@@ -98,6 +98,8 @@ class Scheduler:
     def _wait_for_work(self, *, busy: bool) -> bool:
         with self._changed:
             while not self._stopping and not self._line.has_work and not busy:
+                # a model kept in line by jobs that ended could not be unloaded
+                self._line.drop_ended()
                 self._changed.wait()
             others_idle = len(self._busy) < self._working
             return not self._stopping and self._line.has_work and not (busy and others_idle)

@@ -65,6 +65,11 @@ class ServerProcess:
         self.signal(with_signal)
         return self.wait()
 
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
+
     def signal(self, number: int) -> None:
         """Send the signal."""
         self._process.send_signal(number)

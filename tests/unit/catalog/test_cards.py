@@ -149,7 +149,7 @@ class TestModelsFile:
 
     @pytest.mark.parametrize("written", ["-1", "inf", "nan", "true", '"-1"', '"10 minutes"', '""', "[1]"])
     def test_another_time_is_told_what_it_may_be(self, write: Write, written: str) -> None:
-        with pytest.raises(SettingsError, match=r'keep_alive: it has to be a number of seconds, .* "10m"'):
+        with pytest.raises(SettingsError, match=r"keep_alive: it has to be .*seconds, .*10m"):
             read_models_file(write(f'[[model]]\nid = "a"\nkeep_alive = {written}'))
 
     def test_a_wrong_hash_is_told_in_words(self, write: Write) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 
@@ -214,3 +216,18 @@ class TestLine:
         assert set(line.drain()) == set(jobs)
         assert line.drain() == []
         assert line.waiting_pairs() == 0
+
+
+def test_a_model_nobody_waits_for_is_let_go_of() -> None:
+    line = Line()
+    for scorer in (Echo(), Echo()):
+        line.add(Job((scorer,), pieces(3)))
+    scored, left = (weakref.ref(job.replicas[0]) for job in line._jobs())
+    del scorer
+    answer_all(line.next_batch(ROOMY))
+    gc.collect()
+    assert (scored() is None, left() is None) == (True, False)
+    next(iter(line._jobs())).future.cancel()
+    line.drop_ended()
+    gc.collect()
+    assert left() is None
