@@ -36,6 +36,9 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # converting looks at every attribute of a model, and both libraries warn of those that are old
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
     try:
         scorer = _family_loader(checkpoint, card, own_code=own_code)(checkpoint, card, placement)
         _check_scores(scorer)
