@@ -20,7 +20,7 @@ serve: $(VENV)/.runtime
 	@$(BIN)/python rerank_server.py $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=2 --cov --cov-report=term $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -6,7 +6,6 @@ from pathlib import Path
 from statistics import median
 
 import psutil
-import pytest
 import requests
 
 from tests.process.server import ServerProcess
@@ -15,9 +14,8 @@ MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 ASKED = {"query": "what is machine learning?", "documents": ["Machine learning is a branch of AI", "the giant panda"]}
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "torch"])
-def test_twenty_loads_and_unloads_leave_memory_as_it_was(tmp_path: Path, runtime: str) -> None:
-    with ServerProcess(tmp_path, {"MODEL_RUNTIME": runtime, "MODEL_PRECISION": "fp32"}) as server:
+def test_twenty_loads_and_unloads_leave_memory_as_it_was(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, {"MODEL_PRECISION": "fp32"}) as server:
 
         def come_and_go() -> int:
             requests.post(f"{server.url}/v1/rerank", json=ASKED, timeout=60).raise_for_status()
