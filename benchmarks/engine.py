@@ -12,60 +12,38 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
+from benchmarks.alone import engine_alone
 from benchmarks.floor import floor_seconds, products_rate
-from benchmarks.workload import QUERY, SIZES, checkpoint, documents
-from rerank.catalog.cards import ModelCard
-from rerank.catalog.checkpoint import read_checkpoint
-from rerank.core import Pair, Truncation
-from rerank.devices import choose_device
+from benchmarks.workload import QUERY, SIZES, Score, checkpoint, documents, token_count
+from rerank.core import Pair
 from rerank.scheduling.packing import BatchBudget
-from rerank.scheduling.scheduler import Lane, Scheduler
-from rerank.scorers.base import Placement
-from rerank.scorers.load import load_scorer
-
-Run = Callable[[], None]
 
 
-def median_seconds(run: Run, repeat: int) -> float:
+def median_seconds(run: Score, pairs: list[Pair], repeat: int) -> float:
     """The median of ``repeat`` runs after one that warms up."""
-    run()
+    run(pairs)
     seconds = []
     for _ in range(repeat):
         started = time.perf_counter()
-        run()
+        run(pairs)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
 
 
-@contextmanager
-def ours(folder: Path, cache: Path, precision: str, runtime: str, pairs: list[Pair], batch: int) -> Iterator[Run]:
-    """The server's scorer and scheduler, without the server."""
-    placement = Placement(choose_device("cpu", precision, runtime), cache)
-    scorer = load_scorer(read_checkpoint(folder), ModelCard(id=folder.name), placement)
-    scheduler = Scheduler(Lane("benchmark", BatchBudget(batch, 16384)))
-
-    def run() -> None:
-        scheduler.submit((scorer,), scorer.encode(pairs, Truncation(), None)).future.result()
-
-    yield run
-    scheduler.stop()
-
-
-def sentence_transformers(folder: Path, dtype: torch.dtype, pairs: list[Pair]) -> Run:
+def sentence_transformers(folder: Path, dtype: torch.dtype) -> Score:
     """CrossEncoder.predict with its default batch size."""
     from sentence_transformers import CrossEncoder
 
     model = CrossEncoder(str(folder), device="cpu", model_kwargs={"dtype": dtype})
-    texts = [(pair.query, pair.document) for pair in pairs]
 
-    def run() -> None:
-        model.predict(texts)
+    def run(pairs: Sequence[Pair]) -> list[float]:
+        logits: list[float] = model.predict([(pair.query, pair.document) for pair in pairs]).tolist()
+        return logits
 
     return run
 
@@ -83,7 +61,7 @@ def main() -> None:
 
     folder = checkpoint(arguments.model, arguments.folder)
     pairs = [Pair(QUERY, document) for document in documents(arguments.documents)]
-    tokens = sum(len(pair.document.split()) + len(QUERY.split()) + 4 for pair in pairs)
+    tokens = token_count(arguments.model, [pair.document for pair in pairs])
     print(f"{arguments.model}: {len(pairs)} pairs, {tokens} tokens, {torch.get_num_threads()} threads")
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         rate = products_rate(folder, dtype)
@@ -101,13 +79,14 @@ def measure(arguments: argparse.Namespace, folder: Path, pairs: list[Pair]) -> I
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         title = f"sentence-transformers {name}"
         if wanted in title:
-            yield title, median_seconds(sentence_transformers(folder, dtype, pairs), arguments.repeat)
+            yield title, median_seconds(sentence_transformers(folder, dtype), pairs, arguments.repeat)
     for runtime, precision in (("torch", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")):
         for batch in arguments.batch:
             title = f"ours {runtime} {precision}, batches of {batch}"
             if wanted in title:
-                with ours(folder, arguments.folder / ".openvino", precision, runtime, pairs, batch) as run:
-                    yield title, median_seconds(run, arguments.repeat)
+                cache, budget = arguments.folder / ".openvino", BatchBudget(batch, 16384)
+                with engine_alone(folder, precision, cache, budget=budget, runtime=runtime) as run:
+                    yield title, median_seconds(run, pairs, arguments.repeat)
 
 
 if __name__ == "__main__":

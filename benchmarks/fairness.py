@@ -20,7 +20,7 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair, Truncation
 from rerank.devices import choose_device
 from rerank.scheduling.job import HasTokens
-from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.packing import CPU_BATCH, BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
@@ -56,8 +56,8 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=1000, help="documents of the long one")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--batch", type=int, default=8, help="pairs a batch")
-    parser.add_argument("--batch-tokens", type=int, default=2048, help="tokens a batch")
+    parser.add_argument("--batch", type=int, default=CPU_BATCH.pairs, help="pairs a batch")
+    parser.add_argument("--batch-tokens", type=int, default=CPU_BATCH.tokens, help="tokens a batch")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "rerank-benchmarks")
     arguments = parser.parse_args()
 

@@ -27,13 +27,13 @@ import torch
 
 from benchmarks.floor import floor_seconds, products_rate, wait
 from benchmarks.model_card import model_card
+from benchmarks.scheduled import scheduled
 from benchmarks.workload import CAUSAL_SIZES, QUERY, SIZES, Score, checkpoint, documents, documents_of
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair, Truncation
 from rerank.devices import Device, choose_device
-from rerank.scheduling.packing import BatchBudget
-from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.scheduling.packing import GPU_BATCH, BatchBudget
 from rerank.scorers import load
 from rerank.scorers.base import Placement, Scorer, score
 
@@ -79,9 +79,11 @@ def measure_workload(
     folder: Path, length: str, pairs: list[Pair], device: Device, options: argparse.Namespace, rate: float
 ) -> None:
     """Ours and the peer at each batch size, of which the best is printed."""
-    with ours(folder, device, options.batch_tokens) as (scorer, run):
+    scorer = packed_scorer(folder, device)
+    with scheduled(scorer, BatchBudget(GPU_BATCH.pairs, options.batch_tokens)) as run:
         tokens = sum(encoded.tokens for encoded in scorer.encode(pairs, Truncation(), None))
         found = {"ours": timed(run, pairs, device, options.repeat)}
+    del scorer, run
     free(device)
     peers: dict[str, Measured] = {}
     for batch in options.peer_batches:
@@ -118,19 +120,6 @@ def timed(run: Score, pairs: Sequence[Pair], device: Device, repeat: int) -> Mea
         seconds.append(time.perf_counter() - started)
     peak = torch.cuda.max_memory_allocated(device.name) if device.name.startswith("cuda") else 0
     return Measured(statistics.median(seconds), peak)
-
-
-@contextmanager
-def ours(folder: Path, device: Device, batch_tokens: int) -> Iterator[tuple[Scorer, Score]]:
-    """Scorer and scheduler, as the server runs them."""
-    scorer = packed_scorer(folder, device)
-    scheduler = Scheduler(Lane(device.name, BatchBudget(1024, batch_tokens)))
-
-    def run(pairs: Sequence[Pair]) -> list[float]:
-        return scheduler.submit((scorer,), scorer.encode(pairs, Truncation(), None)).future.result()
-
-    yield scorer, run
-    scheduler.stop()
 
 
 def packed_scorer(folder: Path, device: Device) -> Scorer:
@@ -195,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=int, default=2048)
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--precision", default="auto", choices=("auto", "bf16", "fp16", "fp32"))
-    parser.add_argument("--batch-tokens", type=int, default=32768, help="tokens a batch, for ours")
+    parser.add_argument("--batch-tokens", type=int, default=GPU_BATCH.tokens, help="tokens a batch, for ours")
     parser.add_argument("--peer-batches", type=int, nargs="+", default=[32, 128, 512], help="pairs a batch, for peers")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "rerank-benchmarks")

@@ -27,9 +27,8 @@ from benchmarks.contestants import DEFAULT, contestant
 from benchmarks.figures import Sample, figures, ratios
 from benchmarks.floor import DTYPES, floor_seconds, products_rate
 from benchmarks.processes import Contestant, NotAvailableError, Running, serving
-from benchmarks.workload import QUERY, SIZES, checkpoint, documents
+from benchmarks.workload import QUERY, SIZES, checkpoint, documents, token_count
 
-_SPECIAL_TOKENS = {"minilm": 3}
 _MEGABYTE = 1e6
 
 
@@ -56,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     entries = [contestant(name, model) for name in options.contestants]
     texts = [documents(options.documents, seed) for seed in range(options.requests)]
     bodies = [_body(model.name, request) for request in texts]
-    overhead = len(QUERY.split()) + _SPECIAL_TOKENS.get(options.model, 4)
-    tokens = sum(len(text.split()) + overhead for request in texts for text in request)
+    tokens = sum(token_count(options.model, request) for request in texts)
     print(f"{options.model}: {options.requests} requests of {options.documents} documents, {tokens} tokens together")
 
     records = {entry.name: Record(entry.name) for entry in entries}

@@ -22,7 +22,7 @@ from benchmarks.alone import engine_alone
 from benchmarks.contestants import PEERS
 from benchmarks.floor import DTYPES, floor_seconds, products_rate
 from benchmarks.processes import NotAvailableError, last_line
-from benchmarks.workload import QUERY, SIZES, checkpoint, documents
+from benchmarks.workload import QUERY, SIZES, checkpoint, documents, token_count
 from rerank.core import Pair
 
 _SCRIPT = Path(__file__).parent / "peers" / "onnx_int8.py"
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     folder = checkpoint(options.model, options.folder)
     pairs = [Pair(QUERY, text) for text in documents(options.documents)]
-    tokens = sum(len(pair.query.split()) + len(pair.document.split()) + 4 for pair in pairs)
+    tokens = token_count(options.model, [pair.document for pair in pairs])
     print(f"{options.model}: {len(pairs)} pairs, {tokens} tokens")
     for name, dtype in DTYPES.items():
         print(f"floor {name:<16} {floor_seconds(folder, tokens, products_rate(folder, dtype)):8.2f} s")

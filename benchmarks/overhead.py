@@ -22,9 +22,10 @@ from pathlib import Path
 import aiohttp
 import numpy
 
-from benchmarks.alone import engine_alone, scheduled
+from benchmarks.alone import engine_alone
 from benchmarks.contestants import ROOT, ours
 from benchmarks.processes import Contestant, NotAvailableError, serving
+from benchmarks.scheduled import scheduled
 from benchmarks.workload import QUERY, Score, checkpoint, documents
 from rerank.core import Pair
 from rerank.scorers.fake import WordOverlapScorer

@@ -28,7 +28,7 @@ from benchmarks.model_card import model_card
 from benchmarks.workload import CAUSAL_SIZES, QUERY, Score, checkpoint, documents
 from rerank.catalog.cards import ModelCard
 from rerank.core import Pair, Truncation
-from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.packing import CPU_BATCH, BatchBudget
 from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer
 
 MAX_LENGTH = 8192
@@ -103,7 +103,7 @@ def contestants(folder: Path, precision: str, options: argparse.Namespace) -> It
         )
     if "ours" in options.only:
         card = ModelCard(id=folder.name, max_length=MAX_LENGTH)
-        budget = BatchBudget(options.batch, 2048)
+        budget = BatchBudget(options.batch, CPU_BATCH.tokens)
         yield f"ours {precision}", engine_alone(folder, precision, folder.parent / ".openvino", card, budget)
 
 
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--documents", type=int, default=20)
     parser.add_argument("--precisions", choices=(*DTYPES, "int8"), nargs="+", default=["fp32"])
     parser.add_argument("--only", choices=("card", "ours"), nargs="+", default=["card", "ours"])
-    parser.add_argument("--batch", type=int, default=8, help="pairs a batch, for ours")
+    parser.add_argument("--batch", type=int, default=CPU_BATCH.pairs, help="pairs a batch, for ours")
     parser.add_argument("--card-batch", type=int, help="pairs a batch, for the model card's; default: all in one")
     parser.add_argument("--repeat", type=int, default=3, help="rounds")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "rerank-benchmarks")

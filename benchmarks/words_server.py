@@ -7,10 +7,10 @@ from pathlib import Path
 
 import uvicorn
 
-from benchmarks.alone import BUDGET
+from rerank.scheduling.packing import CPU_BATCH
 from tests.service.house import House
 
 if __name__ == "__main__":
-    house = House(Path("models"), batch=BUDGET)
+    house = House(Path("models"), batch=CPU_BATCH)
     uvicorn.run(house.app, host="127.0.0.1", port=int(sys.argv[1]), log_config=None, access_log=False)
     house.release()

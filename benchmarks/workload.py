@@ -130,6 +130,12 @@ def documents_of(words: int, count: int, seed: int = 0) -> list[str]:
     return [" ".join(f"w{word}" for word in random.integers(0, 1000, size=words)) for _ in range(count)]
 
 
+def token_count(size: str, texts: Sequence[str]) -> int:
+    """Tokens of the query with each of these documents, for an encoder of this size."""
+    special = 3 if size == "minilm" else 4
+    return sum(len(QUERY.split()) + len(text.split()) + special for text in texts)
+
+
 def body_parameters(folder: Path) -> int:
     """Parameters that multiply every token: all of the layers, not the embeddings."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -8,10 +8,29 @@ from pathlib import Path
 from rerank.backends.loader import FoundModel, LoadedModel
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.checkpoint import Checkpoint
+from rerank.core import Activation, RawScore, Truncation
 
 DEVICE = "test"
 Load = Callable[[ModelCard], LoadedModel]
 NO_CHECKPOINT = Checkpoint(Path("nowhere"), "NoneForSequenceClassification", Family.CROSS_ENCODER, None, ())
+
+
+class NoBackend:
+    """A model that is there, and never asked to score."""
+
+    max_length = 512
+    activation = Activation.SIGMOID
+
+    async def score(self, pairs: object, truncation: Truncation, instruction: str | None) -> list[RawScore]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+def without_backend(card: ModelCard) -> LoadedModel:
+    """The card's model as a loader gives it."""
+    return LoadedModel(card, NoBackend(), Family.CROSS_ENCODER, "test", "none", 0.0, "fp32", {DEVICE: 0})
 
 
 class FakeLoader:

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rerank.backends.local import Backend, LocalBackend
-from rerank.backends.sizes import estimate, parameters, weights_on
+from rerank.backends.sizes import estimate, weights_on
 from rerank.backends.warming import import_scorers, warm_up
 from rerank.catalog import hub
 from rerank.catalog.cards import Family, ModelCard, Precision
 from rerank.catalog.catalog import Catalog
-from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, read_checkpoint
+from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, parameters, read_checkpoint
 from rerank.catalog.progress import Downloads
 from rerank.devices import Device, memory_in_use, release_memory
 from rerank.errors import FetchFailure, ModelUnavailable, SettingsError, WeightsBroken, WeightsMissing

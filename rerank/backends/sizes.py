@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable
-from pathlib import Path
 
-from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.checkpoint import Checkpoint, parameters
 from rerank.devices import Device
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
-_LENGTH_BYTES = 8
-"""A safetensors file begins with the length of its header."""
 _BESIDE = 80_000_000
 """What the first batches and the libraries leave in memory: measured alike for 23 and for 596 million parameters."""
 
@@ -32,26 +27,9 @@ def _laid_out(values: int, device: Device) -> int:
     return values * _BYTES[device.precision] if device.openvino else 0
 
 
-def parameters(weight_files: Iterable[Path]) -> int:
-    """Numbers in the weights, by the headers of their files."""
-    return sum(
-        math.prod(tensor["shape"])
-        for file in weight_files
-        for name, tensor in _header(file).items()
-        if name != "__metadata__"
-    )
-
-
 def weights_on(values: int, device: Device) -> int:
     """Bytes that so many parameters take once, in the precision they are kept in on a device."""
     if device.openvino and device.precision != "int8":
         # the converted network is kept in fp32, whatever it is computed in
         return values * _BYTES["fp32"]
     return values * _BYTES[device.precision]
-
-
-def _header(file: Path) -> dict[str, dict[str, list[int]]]:
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-        header: dict[str, dict[str, list[int]]] = json.loads(stream.read(length))
-    return header

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from rerank.errors import WeightsBroken
 
 WEIGHTS_INDEX = "model.safetensors.index.json"
 WEIGHTS_FILE = "model.safetensors"
+_LENGTH_BYTES = 8
+"""A safetensors file begins with the length of its header."""
 _TOKENIZER_FILES = (
     "tokenizer.json",
     "vocab.txt",
@@ -40,6 +44,16 @@ class Checkpoint:
     def weight_bytes(self) -> int:
         """Size of the weights on disk."""
         return sum(file.stat().st_size for file in self.weight_files)
+
+
+def parameters(weight_files: Iterable[Path]) -> int:
+    """Numbers in the weights, by the headers of their files."""
+    return sum(
+        math.prod(tensor["shape"])
+        for file in weight_files
+        for name, tensor in _header(file).items()
+        if name != "__metadata__"
+    )
 
 
 def is_started(folder: Path) -> bool:
@@ -173,3 +187,10 @@ def _shown(file: Path) -> str:
 
 def _broken(file: Path, what: str) -> WeightsBroken:
     return WeightsBroken(f"{_shown(file)} {what}")
+
+
+def _header(file: Path) -> dict[str, dict[str, list[int]]]:
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+        header: dict[str, dict[str, list[int]]] = json.loads(stream.read(length))
+    return header

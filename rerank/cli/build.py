@@ -28,7 +28,7 @@ from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
 from rerank.scheduling.memory import Memory
-from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.packing import CPU_BATCH, GPU_BATCH, BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
 from rerank.settings import Settings
@@ -39,9 +39,6 @@ logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 10
 _ROOM_SECONDS = 10
-_CPU_BATCH = BatchBudget(pairs=8, tokens=2048)
-_GPU_BATCH = BatchBudget(pairs=1024, tokens=32768)
-"""Batches where the operator does not say. A larger one would make who comes next wait longer."""
 
 
 def app_from_settings(settings: Settings) -> FastAPI:
@@ -155,7 +152,7 @@ class _Room:
 
 
 def _lane(device: Device, settings: Settings, room: _Room) -> Lane:
-    usual = _CPU_BATCH if device.is_cpu else _GPU_BATCH
+    usual = CPU_BATCH if device.is_cpu else GPU_BATCH
     budget = BatchBudget(settings.batch_size or usual.pairs, settings.batch_tokens or usual.tokens)
     return Lane(device.name, budget, Memory(partial(free_memory, device.name), is_out_of_memory, room.make))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import os
 import shutil
 import time
@@ -17,8 +16,8 @@ from typing import Any
 import psutil
 import torch
 import transformers
-from safetensors import safe_open
 
+from rerank.catalog.checkpoint import parameters
 from rerank.devices import free_memory, has_native_bf16, import_openvino
 from rerank.runtimes.base import MakeNetwork, Tensors
 
@@ -79,7 +78,7 @@ class OpenVinoRuntime:
 
 
 def _convert(make_network: MakeNetwork, example: Tensors, weights: Sequence[Path], *, int8: bool) -> Any:
-    needed, free = _MEMORY_TO_CONVERT * _fp32_bytes(weights), free_memory("cpu")
+    needed, free = _MEMORY_TO_CONVERT * 4 * parameters(weights), free_memory("cpu")
     if needed > free:
         raise MemoryError(f"converting takes about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free")
     started = time.monotonic()
@@ -106,15 +105,6 @@ def _compress(network: Any) -> Any:
     # it draws a bar on standard output, and offers no other way to be without
     rich.get_console().quiet = True
     return nncf.compress_weights(network, mode=nncf.CompressWeightsMode.INT8_ASYM)
-
-
-def _fp32_bytes(weights: Sequence[Path]) -> int:
-    """Size of the weights in fp32, by the headers of their files."""
-    values = 0
-    for file in weights:
-        with safe_open(file, framework="numpy") as tensors:
-            values += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
-    return 4 * values
 
 
 def _kept(core: Any, folder: Path) -> Any | None:

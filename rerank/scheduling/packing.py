@@ -25,6 +25,11 @@ class BatchBudget:
         return self if tokens is None else BatchBudget(self.pairs, min(self.tokens, tokens))
 
 
+CPU_BATCH = BatchBudget(pairs=8, tokens=2048)
+GPU_BATCH = BatchBudget(pairs=1024, tokens=32768)
+"""Batches where the operator does not say. A larger one would make who comes next wait longer."""
+
+
 def pack(jobs: Sequence[Job], budget: BatchBudget, *, padded: bool) -> list[Slot]:
     """Fill a batch with pairs of waiting jobs: the first job's longest pair, its others, then the next job's.
 

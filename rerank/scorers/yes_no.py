@@ -130,8 +130,7 @@ class PaddedPrompts:
     def __init__(self, runtime: Runtime, system: tuple[int, ...], config: dict[str, Any]) -> None:
         self.runtime = runtime
         self._system_ids = system
-        size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-        self._nothing = torch.zeros(config["num_hidden_layers"], 2, 0, config["num_key_value_heads"], size)
+        self._nothing = _past(config, tokens=0)
         self._system: torch.Tensor | None = None
         self._prefixes: LRUCache[tuple[int, ...], torch.Tensor] = LRUCache(maxsize=_KEPT_PREFIXES)
 
@@ -254,14 +253,18 @@ def yes_no_network(checkpoint: Checkpoint, dtype: torch.dtype) -> LastTokenVecto
 
 def yes_no_example(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     """Inputs of ``LastTokenVector.forward`` to trace it with."""
-    config = read_json(checkpoint.folder / "config.json")
-    size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     return {
         "input_ids": torch.ones(2, 7, dtype=torch.long),
         "lengths": torch.tensor([7, 5]),
-        "past": torch.zeros(config["num_hidden_layers"], 2, 3, config["num_key_value_heads"], size),
+        "past": _past(read_json(checkpoint.folder / "config.json"), tokens=3),
         "kept": torch.arange(2),
     }
+
+
+def _past(config: dict[str, Any], tokens: int) -> torch.Tensor:
+    """Keys and values of so many tokens, all zeros, shaped as ``LastTokenVector.forward`` wants them."""
+    size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    return torch.zeros(config["num_hidden_layers"], 2, tokens, config["num_key_value_heads"], size)
 
 
 def yes_minus_no(checkpoint: Checkpoint) -> torch.Tensor:

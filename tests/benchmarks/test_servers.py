@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.alone import scheduled
 from benchmarks.contestants import contestant
 from benchmarks.http_load import Record, load, measure
 from benchmarks.overhead import take_turns
 from benchmarks.processes import Contestant, NotAvailableError, last_line, process_tree, serving
+from benchmarks.scheduled import scheduled
 from rerank.core import Pair
 from rerank.scorers.fake import WordOverlapScorer
 from tests.service.house import MODEL, House, LiveServer

@@ -291,7 +291,7 @@ def test_a_port_in_use_is_said(tmp_path: Path, server: ServerProcess) -> None:
     assert "address already in use" in "".join(second.log)
 
 
-LONG = {"query": QUERY, "documents": [f"document {number} " + "word " * 200 for number in range(60)]}
+LONG: dict[str, Any] = {"query": QUERY, "documents": [f"document {number} " + "word " * 200 for number in range(60)]}
 
 
 def wait_until_in_work(server: ServerProcess) -> None:
@@ -330,7 +330,8 @@ def test_work_that_does_not_end_in_time_is_told_so(tmp_path: Path) -> None:
 def test_a_second_signal_leaves_at_once(tmp_path: Path, second: signal.Signals) -> None:
     with ServerProcess(tmp_path) as server, ThreadPoolExecutor(1) as callers:
         post(server, {"query": QUERY, "documents": DOCUMENTS})
-        running = callers.submit(post, server, LONG)
+        # so long that it cannot end between the two signals
+        running = callers.submit(post, server, LONG | {"documents": LONG["documents"] * 16})
         wait_until_in_work(server)
         server.signal(signal.SIGTERM)
         server.wait_for_log("stopping: ")

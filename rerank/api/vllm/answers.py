@@ -13,7 +13,7 @@ from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
 
-# Of these there are as many as documents, and a dictionary is made ten times faster than a model.
+# Of these there are as many as documents, and a dictionary is made faster than a model.
 
 
 class DocumentEcho(TypedDict):

@@ -13,11 +13,10 @@ from huggingface_hub import constants
 
 from rerank.backends import loader as loader_module
 from rerank.backends.loader import LoadedModel, LocalLoader
-from rerank.backends.sizes import parameters
 from rerank.backends.warming import LENGTHS
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog
-from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.checkpoint import Checkpoint, parameters
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.progress import Downloads, Progress
 from rerank.devices import Device

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from rerank.backends.sizes import estimate, parameters, weights_on
+from rerank.backends.sizes import estimate, weights_on
 from rerank.catalog.cards import Family
-from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.checkpoint import Checkpoint, parameters
 from rerank.devices import Device
 
 

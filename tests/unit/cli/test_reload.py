@@ -11,33 +11,17 @@ from pathlib import Path
 import pytest
 
 from rerank.backends.loader import LoadedModel
-from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.cli.reload import logger as reload_logger
 from rerank.cli.reload import on_hangup, reload_cards
-from rerank.core import Activation, RawScore, Truncation
 from rerank.errors import SettingsError
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
-from tests.fake_loader import DEVICE, FakeLoader
+from tests.fake_loader import FakeLoader, without_backend
 
 ROOT = Path(__file__).parents[3]
-
-
-class NoBackend:
-    max_length = 512
-    activation = Activation.SIGMOID
-
-    async def score(self, pairs: object, truncation: Truncation, instruction: str | None) -> list[RawScore]:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        pass
-
-
-def load(card: ModelCard) -> LoadedModel:
-    return LoadedModel(card, NoBackend(), Family.CROSS_ENCODER, "test", "none", 0.0, "fp32", {DEVICE: 0})
 
 
 async def get(registry: Registry, card: ModelCard) -> LoadedModel:
@@ -56,7 +40,7 @@ def file(tmp_path: Path) -> Path:
 async def gateway(tmp_path: Path, file: Path) -> AsyncIterator[Gateway]:
     catalog = Catalog.open(tmp_path / "models", file)
     default = catalog.choose_default("maker/mine")
-    async with Registry(FakeLoader(load)) as registry:
+    async with Registry(FakeLoader(without_backend)) as registry:
         yield Gateway(catalog, registry, Admission(10), default, Limits(10, 10.0, 10.0))
 
 

@@ -4,33 +4,16 @@ import asyncio
 
 import pytest
 
-from rerank.backends.loader import LoadedModel
-from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.cards import ModelCard
 from rerank.cli.build import _Room
-from rerank.core import Activation, RawScore, Truncation
 from rerank.registry.registry import Registry
-from tests.fake_loader import DEVICE, FakeLoader
-
-
-class Backend:
-    max_length = 512
-    activation = Activation.SIGMOID
-
-    async def score(self, pairs: object, truncation: Truncation, instruction: str | None) -> list[RawScore]:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        pass
-
-
-def load(card: ModelCard) -> LoadedModel:
-    return LoadedModel(card, Backend(), Family.CROSS_ENCODER, "test", "none", 0.0, "fp32", {DEVICE: 0})
+from tests.fake_loader import FakeLoader, without_backend
 
 
 async def test_a_devices_thread_has_idle_models_leave() -> None:
     room = _Room()
     busy, idle = ModelCard(id="busy"), ModelCard(id="idle")
-    async with Registry(FakeLoader(load)) as registry:
+    async with Registry(FakeLoader(without_backend)) as registry:
         room.of(registry)
         async with registry.lease(idle):
             pass
@@ -41,7 +24,7 @@ async def test_a_devices_thread_has_idle_models_leave() -> None:
 
 async def test_a_registry_that_ended_makes_no_room_and_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
     room = _Room()
-    async with Registry(FakeLoader(load)) as registry:
+    async with Registry(FakeLoader(without_backend)) as registry:
         room.of(registry)
         async with registry.lease(idle := ModelCard(id="idle")):
             pass
