@@ -71,6 +71,8 @@ class FakeRepository:
     """Described to everybody, but its files are for those with a token."""
     private_to: str | None = None
     """The one token that sees it; to others it is not there."""
+    parameters: int | None = None
+    """What it says of its size, as the real Hub does."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,10 @@ class _Handler(BaseHTTPRequestHandler):
         if repository is None:
             return
         siblings = [_sibling(path, file) for path, file in repository.files.items()]
-        self._send_json({"id": name, "modelId": name, "sha": repository.commit, "siblings": siblings})
+        described: dict[str, object] = {"id": name, "modelId": name, "sha": repository.commit, "siblings": siblings}
+        if repository.parameters is not None:
+            described["safetensors"] = {"parameters": {"F32": repository.parameters}, "total": repository.parameters}
+        self._send_json(described)
 
     def _resolve(self, name: str, revision: str, path: str) -> None:
         repository = self._found(name, revision)

@@ -16,6 +16,7 @@ from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.progress import Downloads
 from rerank.gateway.gateway import Gateway
+from rerank.gateway.readiness import Readiness
 from rerank.registry.registry import Registry
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ class Services:
     """The running house behind the endpoints."""
 
     gateway: Gateway
+    readiness: Readiness
     device: str
     """Where models run: each device with its precision, separated by commas."""
     started: int
@@ -37,8 +39,6 @@ class Services:
     downloads: Downloads = field(default_factory=Downloads)
     """How far the models are that are being fetched."""
 
-    preloaded: tuple[ModelCard, ...] = ()
-    """Models that have to be in memory once before the server is ready."""
     estimate: Callable[[ModelCard, Checkpoint], Mapping[str, int]] = lambda *_: {}
     """Bytes a model on disk would take on each device, about."""
 

@@ -77,10 +77,12 @@ async def health(services: Running) -> Response:
 
 @router.get("/ready", summary="200 once requests need not wait", responses={503: {"model": Readiness}, 404: _UNKNOWN})
 async def ready(services: Running, response: Response, model: str | None = None) -> Readiness:
-    """Ready: the default model is on disk, and the models to be loaded at start have been; one unloaded since then does
-    not count as missing. With `?model=NAME`: that model is in memory now."""
+    """Ready: the default model and those to be loaded at start have been in memory and warm, even if one left since.
+    Where they have not, asking begins to load them.
+
+    With `?model=NAME`: that model is in memory now. This only looks."""
     if model is None:
-        missing = await _missing(services)
+        missing = _missing(services)
     else:
         card = await run_in_threadpool(services.catalog.resolve, model)
         state = services.registry.status(card).state
@@ -89,20 +91,13 @@ async def ready(services: Running, response: Response, model: str | None = None)
     return Readiness(ready=not missing, missing=missing)
 
 
-async def _missing(services: Services) -> list[str]:
-    missing = [] if services.is_alive() else ["scoring is no longer possible"]
+def _missing(services: Services) -> list[str]:
+    if not services.is_alive():
+        return ["scoring is no longer possible"]
     if services.gateway.admission.closed:
-        missing.append("the server is shutting down")
-    default = services.gateway.default.card
-    for card in dict.fromkeys((*services.preloaded, default)):
-        row = services.registry.status(card)
-        if row.loaded_once:
-            continue
-        if card in services.preloaded:
-            missing.append(f"{card.id} is {row.state}")
-        elif not await run_in_threadpool(services.catalog.is_local, card):
-            missing.append(f"{card.id} is not on disk")
-    return missing
+        return ["the server is shutting down"]
+    status = services.registry.status
+    return [f"{card.id} is {status(card).state}" for card in services.readiness.missing()]
 
 
 @router.get("/version", summary="The server's version")

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rerank.backends.local import Backend, LocalBackend
-from rerank.backends.sizes import estimate, weights_on
+from rerank.backends.sizes import estimate, too_large, weights_on
 from rerank.backends.warming import import_scorers, warm_up
 from rerank.catalog import hub
 from rerank.catalog.cards import Family, ModelCard, Precision
@@ -73,8 +74,12 @@ class LocalLoader:
         endpoint: str | None = None,
         placements_in: PlacementsIn | None = None,
         downloads: Downloads | None = None,
+        budget: Mapping[str, int] | None = None,
     ) -> None:
-        """Without ``placements_in`` every model runs as ``placements`` say, whatever precision its card names."""
+        """Without ``placements_in`` every model runs as ``placements`` say, whatever precision its card names.
+
+        A model that cannot fit into the ``budget``, bytes for all models on each device, is not even fetched.
+        """
         self._catalog = catalog
         self._placements = placements
         self._scheduler = scheduler
@@ -82,6 +87,7 @@ class LocalLoader:
         self._endpoint = endpoint
         self._placements_in = placements_in
         self._downloads = downloads or Downloads()
+        self._budget = budget or {}
 
     def find(self, card: ModelCard) -> FoundModel:
         """The model on disk, fetched if need be and checked. May be called for several models at once.
@@ -98,7 +104,7 @@ class LocalLoader:
 
     def estimate(self, card: ModelCard, checkpoint: Checkpoint) -> dict[str, int]:
         """Bytes a model will take on each device, about. Raises ModelUnavailable."""
-        return estimate(checkpoint, [placement.device for placement in self._placements_of(card)])
+        return self._estimate(card, parameters(checkpoint.weight_files))
 
     def load(self, found: FoundModel) -> LoadedModel:
         """Bring a model into memory, and warm it up so that its first caller waits for nothing.
@@ -166,7 +172,25 @@ class LocalLoader:
                 show(done, total)
                 log(done, total)
 
-            return hub.fetch(card, destination, endpoint=self._endpoint, progress=report)
+            return hub.fetch(
+                card,
+                destination,
+                endpoint=self._endpoint,
+                progress=report,
+                accept=partial(self._refuse_too_large, card),
+            )
+
+    def _estimate(self, card: ModelCard, values: int) -> dict[str, int]:
+        return estimate(values, [placement.device for placement in self._placements_of(card)])
+
+    def _refuse_too_large(self, card: ModelCard, repository: hub.Repository) -> None:
+        """Before gigabytes come that would not be loaded. Not every Hub tells how many parameters there are."""
+        if repository.parameters is None:
+            return
+        for device, needed in self._estimate(card, repository.parameters).items():
+            available = self._budget.get(device, needed)
+            if needed > available:
+                raise too_large(card.id, needed, device, available)
 
     @contextmanager
     def _explained(self, card: ModelCard) -> Iterator[None]:

@@ -1,26 +1,35 @@
-"""How much memory a model will take, read from the headers of its weights before a byte of them is loaded."""
+"""How much memory a model will take, known before a byte of its weights is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from rerank.catalog.checkpoint import Checkpoint, parameters
+from rerank.catalog.hub import human_size
 from rerank.devices import Device
+from rerank.errors import ModelTooLarge
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 _BESIDE = 80_000_000
 """What the first batches and the libraries leave in memory: measured alike for 23 and for 596 million parameters."""
 
 
-def estimate(checkpoint: Checkpoint, devices: Iterable[Device]) -> dict[str, int]:
-    """Bytes the model will take on each device, about, and rather more than less.
+def estimate(values: int, devices: Iterable[Device]) -> dict[str, int]:
+    """Bytes a model of so many parameters will take on each device, about, and rather more than less.
 
     OpenVINO lays the weights of products out anew, beside the converted network that it reads them from. Measured, a
     fp32 network takes 1.6 times its weights where most of them are embeddings, else up to 2.1 times; torch takes them
     once.
     """
-    values = parameters(checkpoint.weight_files)
     return {device.name: _BESIDE + weights_on(values, device) + _laid_out(values, device) for device in devices}
+
+
+def too_large(model_id: str, needed: int, device: str, available: int, beside: Sequence[str] = ()) -> ModelTooLarge:
+    """The error for a model that can never come in: what it needs, and what there is beside the models that stay."""
+    stay = f" beside {', '.join(beside)}, which stay in memory" if beside else ""
+    return ModelTooLarge(
+        f"{model_id} needs {human_size(needed)} on {device}; the budget for models there has "
+        f"{human_size(max(0, available))}{stay} (RERANK_MEMORY_BUDGET)."
+    )
 
 
 def _laid_out(values: int, device: Device) -> int:

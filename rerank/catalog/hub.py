@@ -49,6 +49,8 @@ class Repository:
     commit: str
     files: tuple[RemoteFile, ...]
     """Small files first and weights last, so that what is wrong with a repository shows early."""
+    parameters: int | None = None
+    """How many the Hub says there are in the weights, where it says so."""
 
     @property
     def total_bytes(self) -> int:
@@ -77,6 +79,7 @@ def _inspect(source: Source, *, with_code: bool = False) -> Repository:
         try:
             info = _within(_INSPECT_LIMIT, ask)
             files, commit = tuple(_described(info)), info.sha or ""
+            parameters = info.safetensors.total if info.safetensors else None
         except TimeoutError as error:
             raise source.unreachable("does not answer (timeout)") from error
         except HFValidationError:
@@ -88,7 +91,7 @@ def _inspect(source: Source, *, with_code: bool = False) -> Repository:
         raise source.no_safetensors("has no safetensors, and pickled weights are not loaded")
     if not any(file.path == "config.json" for file in needed):
         raise source.no_safetensors("has no config.json, so it is not a transformers model")
-    return Repository(repo=source.repo, commit=commit, files=needed)
+    return Repository(repo=source.repo, commit=commit, files=needed, parameters=parameters)
 
 
 def fetch(
@@ -99,11 +102,13 @@ def fetch(
     endpoint: str | None = None,
     progress: Callable[[int, int], None] | None = None,
     replace: bool = False,
+    accept: Callable[[Repository], None] | None = None,
 ) -> Path:
     """Bring a model to the folder ``destination`` and return that folder.
 
     ``progress`` is told the bytes on disk and the bytes in all. A folder that is there is returned as it is, unless
-    ``replace``; then it stays usable until the new one is whole. While another process or thread fetches the same
+    ``replace``; then it stays usable until the new one is whole. ``accept`` raises for a repository that should not be
+    fetched. While another process or thread fetches the same
     model this one waits. Raises WeightsMissing, WeightsBroken (what is there, or what the Hub has, is no checkpoint),
     ModelUnavailable (it needs code that its card does not trust), and OSError where the disk misbehaves in other ways
     than being full or read-only.
@@ -115,6 +120,8 @@ def fetch(
     source = _source(card, revision, endpoint, destination)
     repository = _inspect(source, with_code=card.trust_remote_code)
     _check_expected_hash(card, repository, source)
+    if accept:
+        accept(repository)
     with told(source), alone(destination, card.id):
         settle(destination)
         if is_started(destination) and not replace:

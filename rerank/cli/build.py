@@ -17,7 +17,7 @@ import rerank
 from rerank.api.app import build_app
 from rerank.api.services import Services
 from rerank.backends.loader import LocalLoader
-from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID, ModelCard
+from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
 from rerank.catalog.hub import human_size
 from rerank.catalog.progress import Downloads
@@ -26,6 +26,7 @@ from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_ou
 from rerank.errors import RerankError, SettingsError
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
+from rerank.gateway.readiness import Readiness
 from rerank.registry.registry import Registry
 from rerank.scheduling.memory import Memory
 from rerank.scheduling.packing import CPU_BATCH, GPU_BATCH, BatchBudget
@@ -56,6 +57,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
         room = _Room()
+        budget = _budget(devices, settings)
         scheduler = Scheduler(*(_lane(device, settings, room) for device in devices))
         downloads = Downloads()
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="tokenise") as tokenisers:
@@ -69,8 +71,9 @@ def app_from_settings(settings: Settings) -> FastAPI:
                     choose_devices(settings.device, precision, settings.runtime), settings
                 ),
                 downloads=downloads,
+                budget=budget,
             )
-            async with Registry(loader, _budget(devices, settings), keep_alive=settings.keep_alive) as registry:
+            async with Registry(loader, budget, keep_alive=settings.keep_alive) as registry:
                 room.of(registry)
                 gateway = Gateway(
                     catalog,
@@ -79,20 +82,24 @@ def app_from_settings(settings: Settings) -> FastAPI:
                     default,
                     Limits(settings.max_documents, settings.timeout, settings.load_timeout),
                 )
-                preloading = asyncio.create_task(_preload(registry, catalog, preloaded))
-                reload = partial(reload_cards, gateway, partial(_check, settings=settings), settings.default_model)
-                with on_hangup(reload):
-                    yield Services(
-                        gateway,
-                        ", ".join(map(str, devices)),
-                        int(time.time()),
-                        is_alive=lambda: scheduler.alive and registry.alive,
-                        stop=partial(scheduler.stop, 0),
-                        downloads=downloads,
-                        preloaded=tuple(preloaded),
-                        estimate=loader.estimate,
-                    )
-                preloading.cancel()
+                readiness = Readiness(gateway, preloaded)
+
+                def hang_up() -> None:
+                    reload_cards(gateway, partial(_check, settings=settings), settings.default_model)
+                    readiness.preload()
+
+                with on_hangup(hang_up):
+                    async with readiness.preloading():
+                        yield Services(
+                            gateway,
+                            readiness,
+                            ", ".join(map(str, devices)),
+                            int(time.time()),
+                            is_alive=lambda: scheduler.alive and registry.alive,
+                            stop=partial(scheduler.stop, 0),
+                            downloads=downloads,
+                            estimate=loader.estimate,
+                        )
             await asyncio.to_thread(scheduler.stop, _STOP_SECONDS)
 
     return build_app(
@@ -155,16 +162,6 @@ def _lane(device: Device, settings: Settings, room: _Room) -> Lane:
     usual = CPU_BATCH if device.is_cpu else GPU_BATCH
     budget = BatchBudget(settings.batch_size or usual.pairs, settings.batch_tokens or usual.tokens)
     return Lane(device.name, budget, Memory(partial(free_memory, device.name), is_out_of_memory, room.make))
-
-
-async def _preload(registry: Registry, catalog: Catalog, cards: list[ModelCard]) -> None:
-    for card in cards:
-        try:
-            # asked for anew: the models file may have been read again while the ones before were loaded
-            async with registry.lease(catalog.resolve(card.id)):
-                logger.info("RERANK_PRELOAD: %s is loaded", card.id)
-        except RerankError as error:
-            logger.error("RERANK_PRELOAD: %s is not loaded: %s", card.id, error.message)
 
 
 def _announce(catalog: Catalog, devices: Sequence[Device], default: DefaultModel) -> None:

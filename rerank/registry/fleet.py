@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from rerank.backends.sizes import too_large
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.hub import human_size
-from rerank.errors import ModelTooLarge, RerankError, ServerStopping
+from rerank.errors import ServerStopping
 from rerank.registry.events import (
     Decision,
     Dismiss,
@@ -219,7 +219,9 @@ class Fleet:
                     self._queue.pop(0)
                     return decisions + model.begin()
                 case Never():
-                    decisions += self._models.pop(self._queue.pop(0)).fail(_too_large(model.card, room))
+                    decisions += self._models.pop(self._queue.pop(0)).fail(
+                        too_large(model.card.id, room.needed, room.device, room.available, room.pinned)
+                    )
                 case _:
                     return decisions + self._dismiss_all(room.evict)
         return decisions
@@ -246,14 +248,6 @@ class Fleet:
 
     def _is_pinned(self, card: ModelCard) -> bool:
         return self._pins.get(card.id, card.pinned)
-
-
-def _too_large(card: ModelCard, room: Never) -> RerankError:
-    beside = f" beside {', '.join(room.pinned)}, which stay in memory" if room.pinned else ""
-    return ModelTooLarge(
-        f"{card.id} needs {human_size(room.needed)} on {room.device}; the budget for models there has "
-        f"{human_size(max(0, room.available))}{beside} (RERANK_MEMORY_BUDGET)."
-    )
 
 
 def _stopping() -> ServerStopping:

@@ -86,10 +86,11 @@ class ServerProcess:
             assert self._process.stderr is not None
             self._process.stderr.close()
 
-    def wait_for_log(self, text: str) -> None:
-        """Return once a log line holds the text."""
+    def wait_for_log(self, text: str, times: int = 1) -> None:
+        """Return once so many log lines hold the text."""
         with self._logged:
-            assert self._logged.wait_for(lambda: any(text in line for line in self.log), _START_SECONDS), self.log
+            heard = self._logged.wait_for(lambda: sum(text in line for line in self.log) >= times, _START_SECONDS)
+            assert heard, self.log
 
     def _read(self) -> None:
         assert self._process.stderr is not None

@@ -85,6 +85,16 @@ def test_a_model_whose_card_changed_is_loaded_anew_while_the_old_one_ends_its_wo
     assert sum("acme/mine is ready" in line for line in server.log) == 2
 
 
+def test_a_preloaded_model_whose_card_changed_is_loaded_anew_at_once(folder: Path) -> None:
+    with ServerProcess(folder, {"RERANK_PRELOAD": "acme/mine"}) as server:
+        server.wait_for_log("acme/mine is ready")
+        reload(server, CARD + "max_length = 40\n", "changed acme/mine")
+        server.wait_for_log("acme/mine is ready", times=2)
+        shown = requests.get(f"{server.url}/v1/models/acme/mine", timeout=60).json()
+
+    assert (shown["state"], shown["max_model_len"]) == ("ready", 40)
+
+
 @pytest.mark.parametrize(
     ("cards", "why"),
     [

@@ -29,6 +29,7 @@ from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.core import Finished, Pair, Running, Truncation
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
+from rerank.gateway.readiness import Readiness
 from rerank.registry.registry import Registry
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.packing import BatchBudget
@@ -159,10 +160,10 @@ class House:
             self.gateway = Gateway(self._catalog, registry, self._admission, default, self._limits)
             yield Services(
                 self.gateway,
+                Readiness(self.gateway, self._preloaded),
                 "cpu",
                 started=1_700_000_000,
                 is_alive=lambda: self.scheduler.alive and registry.alive,
-                preloaded=self._preloaded,
             )
 
     def loaded(self, card: ModelCard) -> LoadedModel:

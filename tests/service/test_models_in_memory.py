@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.errors import WeightsBroken
@@ -152,12 +154,40 @@ def test_a_card_tells_where_its_model_is(open_house: OpenHouse) -> None:
 
 
 class TestReady:
-    def test_is_not_a_server_whose_default_model_is_not_on_disk(self, open_house: OpenHouse) -> None:
-        house = open_house()
+    def test_asking_loads_the_default_model_once(self, open_house: OpenHouse) -> None:
+        loads = SlowLoads()
+        house = loads.house = open_house(load=loads)
         response = house.client.get("/ready")
         assert response.status_code == 503
-        assert response.json() == {"ready": False, "missing": ["acme/words is not on disk"]}
+        assert response.json() == {"ready": False, "missing": ["acme/words is absent"]}
         assert house.client.get("/health").status_code == 200
+        assert loads.begun.wait(PATIENCE)
+        assert house.client.get("/ready").json() == {"ready": False, "missing": ["acme/words is loading"]}
+        loads.may_end.set()
+        assert house.rerank().status_code == 200
+        response = house.client.get("/ready")
+        assert (response.status_code, response.json()) == (200, {"ready": True, "missing": []})
+        assert loads.asked == [MODEL.id]
+
+    @pytest.mark.parametrize(("pause", "tries_again"), [(30.0, False), (0.0, True)])
+    def test_a_model_that_cannot_be_loaded_is_left_alone_for_a_while(
+        self, open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch, pause: float, tries_again: bool
+    ) -> None:
+        monkeypatch.setattr("rerank.gateway.readiness._RETRY_SECONDS", pause)
+        tries = threading.Semaphore(0)
+
+        def load(card: ModelCard) -> LoadedModel:
+            tries.release()
+            raise WeightsBroken("words/config.json is missing")
+
+        house = open_house(load=load)
+        assert house.client.get("/ready").status_code == 503
+        assert tries.acquire(timeout=PATIENCE)
+        # a request of its own right, which ends after the failure has been heard of
+        assert house.rerank().status_code == 503
+        tries.acquire(timeout=0.01)
+        assert house.client.get("/ready").json()["missing"] == ["acme/words is absent"]
+        assert tries.acquire(timeout=PATIENCE if tries_again else 0.1) == tries_again
 
     def test_is_a_server_whose_default_model_has_been_in_memory(self, open_house: OpenHouse) -> None:
         house = open_house()
@@ -178,7 +208,6 @@ class TestReady:
         ]
         loads.may_end.set()
         waiting.result(PATIENCE)
-        assert house.client.get("/ready").json()["missing"] == ["acme/words is absent"]
         house.rerank()
         assert states(house) == {MODEL.id: "ready", OTHER_MODEL.id: "absent"}
         assert house.client.get("/ready").status_code == 200

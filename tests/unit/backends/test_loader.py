@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from rerank.backends.warming import LENGTHS
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint, parameters
+from rerank.catalog.hub import Repository
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.progress import Downloads, Progress
 from rerank.devices import Device
-from rerank.errors import FetchFailure, ModelUnavailable, SettingsError, WeightsBroken, WeightsMissing
+from rerank.errors import FetchFailure, ModelTooLarge, ModelUnavailable, SettingsError, WeightsBroken, WeightsMissing
 from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
@@ -54,11 +55,19 @@ class Hub:
     def __init__(self) -> None:
         self.asked: list[tuple[ModelCard, Path, str]] = []
         self.progress: list[tuple[int, int]] = []
+        self.parameters: int | None = None
         self.error: Exception | None = None
 
     def fetch(
-        self, model: ModelCard, destination: Path, *, endpoint: str, progress: Callable[[int, int], None]
+        self,
+        model: ModelCard,
+        destination: Path,
+        *,
+        endpoint: str,
+        progress: Callable[[int, int], None],
+        accept: Callable[[Repository], None],
     ) -> Path:
+        accept(Repository("maker/mine", "c0ffee", (), self.parameters))
         self.asked.append((model, destination, endpoint))
         if self.error:
             raise self.error
@@ -175,6 +184,27 @@ class TestLoading:
         load(card)
         assert hub.asked == [(card, models / "mine", "https://mirror.test")]
         assert [asked[0].folder for asked in scorers.asked] == [models / "mine"]
+
+    @pytest.mark.parametrize(("told", "fetched"), [(1_000_000_000, False), (1_000_000, True), (None, True)])
+    def test_what_can_never_fit_into_memory_is_not_fetched(
+        self,
+        models: Path,
+        scorers: Scorers,
+        hub: Hub,
+        scheduler: Scheduler,
+        tokenisers: Executor,
+        told: int | None,
+        fetched: bool,
+    ) -> None:
+        hub.parameters = told
+        loader = LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers, budget={"cpu": 1_000_000_000})
+        with nullcontext() if fetched else pytest.raises(ModelTooLarge) as refusal:
+            loader.find(MINE)
+        assert bool(hub.asked) == fetched
+        if refusal:
+            assert refusal.value.message == (
+                "maker/mine needs 4.1 GB on cpu; the budget for models there has 1.0 GB (RERANK_MEMORY_BUDGET)."
+            )
 
     def test_a_download_is_logged_once_for_each_further_tenth(
         self, load: Load, hub: Hub, caplog: pytest.LogCaptureFixture

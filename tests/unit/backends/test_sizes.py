@@ -7,8 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from rerank.backends.sizes import estimate, weights_on
-from rerank.catalog.cards import Family
-from rerank.catalog.checkpoint import Checkpoint, parameters
+from rerank.catalog.checkpoint import parameters
 from rerank.devices import Device
 
 
@@ -55,7 +54,7 @@ def test_a_parameter_takes_what_it_takes_in_memory_not_on_disk(where: Device, si
 def test_the_estimate_grows_with_the_parameters(tmp_path: Path, where: Device, size: int) -> None:
     def estimated(values: int) -> int:
         file = write(tmp_path / f"{values}.safetensors", (values,))
-        return estimate(Checkpoint(tmp_path, "X", Family.CROSS_ENCODER, None, (file,)), [where])["cpu"]
+        return estimate(parameters([file]), [where])["cpu"]
 
     assert estimated(3000) - estimated(1000) == 2000 * size
     assert estimated(1000) > 1000 * size
@@ -64,5 +63,5 @@ def test_the_estimate_grows_with_the_parameters(tmp_path: Path, where: Device, s
 def test_the_estimate_is_for_each_device(tmp_path: Path) -> None:
     file = write(tmp_path / "model.safetensors", (10,))
     devices = [Device(name, "bf16", "of a test") for name in ("cuda:0", "cuda:1")]
-    sizes = estimate(Checkpoint(tmp_path, "X", Family.CROSS_ENCODER, None, (file,)), devices)
+    sizes = estimate(parameters([file]), devices)
     assert list(sizes) == ["cuda:0", "cuda:1"]
