@@ -403,11 +403,12 @@ class RerankClient(_Client):
         return_documents: bool | None = None,
         truncate_prompt_tokens: int | None = None,
         max_tokens_per_doc: int | None = None,
-        use_activation: bool | None = None,
+        raw_scores: bool | None = None,
     ) -> list[RerankResult]:
         """Score each document (a text, or a mapping with "text") against the query; the best ``top_n``, best first.
 
-        Options left at None are the server's to choose. Raises RerankError.
+        ``raw_scores=True`` asks for logits instead of relevance. Options left at None are the server's to choose.
+        Raises RerankError.
         """
         body = build_rerank_body(
             query,
@@ -418,7 +419,7 @@ class RerankClient(_Client):
             return_documents=return_documents,
             truncate_prompt_tokens=truncate_prompt_tokens,
             max_tokens_per_doc=max_tokens_per_doc,
-            use_activation=use_activation,
+            use_activation=None if raw_scores is None else not raw_scores,  # vLLM's name for it
         )
         return parse_rerank(await self._send(self._request("POST", "/v1/rerank", body)), len(documents))
 
@@ -517,11 +518,12 @@ class SyncRerankClient(_Client):
         return_documents: bool | None = None,
         truncate_prompt_tokens: int | None = None,
         max_tokens_per_doc: int | None = None,
-        use_activation: bool | None = None,
+        raw_scores: bool | None = None,
     ) -> list[RerankResult]:
         """Score each document (a text, or a mapping with "text") against the query; the best ``top_n``, best first.
 
-        Options left at None are the server's to choose. Raises RerankError.
+        ``raw_scores=True`` asks for logits instead of relevance. Options left at None are the server's to choose.
+        Raises RerankError.
         """
         body = build_rerank_body(
             query,
@@ -532,7 +534,7 @@ class SyncRerankClient(_Client):
             return_documents=return_documents,
             truncate_prompt_tokens=truncate_prompt_tokens,
             max_tokens_per_doc=max_tokens_per_doc,
-            use_activation=use_activation,
+            use_activation=None if raw_scores is None else not raw_scores,  # vLLM's name for it
         )
         return parse_rerank(self._send(self._request("POST", "/v1/rerank", body)), len(documents))
 

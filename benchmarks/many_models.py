@@ -1,12 +1,13 @@
 """Three models under a memory budget that holds two: what it costs, and that memory stays flat.
 
-    python -m benchmarks.many_models --budget 3GB --picture docs/models.svg
+    python -m benchmarks.many_models --budget 6.75GB --picture docs/models.svg
 
 Starts the server with full-size random checkpoints (bge-base, MiniLM, Qwen3-Reranker-0.6B) and sends requests for
-models picked at random from several clients at once. Prints errors, loads, the most bytes the server held by its own
-count, and latencies of requests whose model was in memory (warm) or had to be loaded first (cold). Then sends further
-requests one after another, to the models that fit together, and prints how resident memory moved: the slope of a line
-through it, and the error of that slope. ``--picture`` draws the curve (benchmarks/requirements.txt). Linux only.
+models picked at random from several clients at once. Prints errors, loads, the most bytes of models by the server's own
+count, its resident memory at most, and latencies of requests whose model was in memory (warm) or had to be loaded first
+(cold). Then sends further requests one after another, to the models that fit together, and prints how resident memory
+moved: the slope of a line through it, and the error of that slope. ``--picture`` draws the curve
+(benchmarks/requirements.txt). Linux only.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Record:
     """Seconds of the others."""
     errors: list[str] = field(default_factory=list)
     most_bytes: int = 0
-    """Of the models that were not absent, by the server's own count."""
+    """Of the models in memory, by the server's own count."""
+    most_resident: float = 0.0
+    """Megabytes that the server's processes took, loads under way included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folders = [checkpoint(model, options.folder) for model in options.models]
     entry = limited(ours(folders[0], options.precision), options.budget)
     with serving(entry, options.folder / "logs") as server:
-        record = asyncio.run(pick_at_random(server.url, options))
+        record = asyncio.run(pick_at_random(server.url, server.pid, options))
         loads = count_loads(options.folder / "logs" / f"{entry.name}.log")
         curve = asyncio.run(memory_curve(server.url, server.pid, options))
     for line in report(record, loads, curve):
@@ -79,7 +82,7 @@ def limited(entry: Contestant, budget: str) -> Contestant:
     return Contestant(entry.name, entry.command, environment | {"RERANK_MEMORY_BUDGET": budget})
 
 
-async def pick_at_random(url: str, options: argparse.Namespace) -> Record:
+async def pick_at_random(url: str, pid: int, options: argparse.Namespace) -> Record:
     """All requests from all clients, while somebody watches what the server holds."""
     picks = random.Random(0)  # noqa: S311
     wanted = iter([picks.choice(options.models) for _ in range(options.requests)])
@@ -90,7 +93,7 @@ async def pick_at_random(url: str, options: argparse.Namespace) -> Record:
             for model in wanted:
                 await ask(session, url, model, options, record)
 
-        watch = asyncio.create_task(keep_looking(session, url, record))
+        watch = asyncio.create_task(keep_looking(session, url, pid, record))
         await asyncio.gather(*(client() for _ in range(options.clients)))
         watch.cancel()
     return record
@@ -112,17 +115,18 @@ async def ask(
         record.errors.append(f"{model}: {answer.status} {content[:200].decode(errors='replace')}")
 
 
-async def keep_looking(session: aiohttp.ClientSession, url: str, record: Record) -> None:
+async def keep_looking(session: aiohttp.ClientSession, url: str, pid: int, record: Record) -> None:
     """Note the most bytes that the server holds."""
     while True:
+        record.most_resident = max(record.most_resident, resident_megabytes(pid))
         async with session.get(f"{url}/v1/models") as answer:
             record.most_bytes = max(record.most_bytes, held_bytes(await answer.json()))
         await asyncio.sleep(_LOOK_SECONDS)
 
 
 def held_bytes(models: dict[str, Any]) -> int:
-    """Bytes of the models that are in memory, on their way in, or on their way out."""
-    return sum(int(model["bytes"] or 0) for model in models["data"] if model["state"] != "absent")
+    """Bytes of the models that are in memory; of one that is being loaded nobody knows yet."""
+    return sum(int(model["bytes"] or 0) for model in models["data"] if model["state"] in ("ready", "draining"))
 
 
 def count_loads(log: Path) -> int:
@@ -159,7 +163,7 @@ def report(record: Record, loads: int, curve: Sequence[tuple[int, float]]) -> li
     """What was seen, in lines."""
     lines = [
         f"{len(record.warm) + len(record.cold)} requests, {len(record.errors)} errors, {loads} loads, "
-        f"at most {record.most_bytes / _MEGABYTE:.0f} MB held"
+        f"at most {record.most_bytes / _MEGABYTE:.0f} MB of models, {record.most_resident:.0f} MB resident"
     ]
     for name, seconds in (("warm", record.warm), ("cold", record.cold)):
         if seconds:
@@ -188,7 +192,7 @@ def draw(curve: Sequence[tuple[int, float]], file: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", choices=(*SIZES, *CAUSAL_SIZES), nargs="+", default=list(MODELS))
-    parser.add_argument("--budget", default="3GB", help="RERANK_MEMORY_BUDGET")
+    parser.add_argument("--budget", default="6.75GB", help="RERANK_MEMORY_BUDGET")
     parser.add_argument("--precision", default="fp32", help="MODEL_PRECISION")
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--clients", type=int, default=16)

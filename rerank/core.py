@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Pair:
 class Truncation:
     """How long a pair may be, in tokens. ``None`` leaves the model's own limit.
 
-    The query is always kept whole; the document's tail is what gets cut.
+    The query is always kept whole; an end of the document is what gets cut.
     """
 
     max_tokens: int | None = None
@@ -28,6 +28,12 @@ class Truncation:
     """Limit of the document's own tokens."""
     allowed: bool = True
     """False refuses a pair that would have to be cut."""
+    side: Literal["left", "right"] = "right"
+    """The end of the document that is cut off."""
+
+    def kept(self, length: int, room: int) -> slice:
+        """Which of a document's ``length`` tokens are kept where there is room for so many."""
+        return slice(max(0, length - room), length) if self.side == "left" else slice(0, room)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
     RerankError
     ├── InvalidRequest          the caller's request cannot be served as it stands
-    │   └── BodyTooLarge        ... because it holds more bytes than the server takes
+    │   ├── BodyTooLarge        ... because it holds more bytes than the server takes
+    │   └── NothingToScore      ... because it holds no documents
     ├── Unauthorized            no key, or a wrong one
     ├── Forbidden               the key is known, or none is asked for, but it does not allow this
     ├── ModelNotFound           no such model; lists those there are, the nearest first
@@ -44,6 +45,10 @@ class InvalidRequest(RerankError):
 
 class BodyTooLarge(InvalidRequest):
     """The request body holds more bytes than the server accepts."""
+
+
+class NothingToScore(InvalidRequest):
+    """The request holds no documents."""
 
 
 class Unauthorized(RerankError):

@@ -8,11 +8,19 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
@@ -50,7 +58,6 @@ class Settings(BaseSettings):
         cli_hide_none_type=True,
         cli_avoid_json=True,
         cli_prog_name="rerank-server",
-        cli_implicit_flags=True,
     )
 
     host: str | None = Field(
@@ -186,6 +193,16 @@ class Settings(BaseSettings):
         validation_alias=_named("rerank_drain_timeout", "drain_timeout"),
         description="Seconds that requests in work have to end when the server is told to stop.",
     )
+    dialect: Literal["vllm", "sglang"] = Field(
+        default="vllm",
+        validation_alias=_named("rerank_dialect"),
+        description="What /v1/rerank answers with: vllm's object, or sglang's array.",
+    )
+    strict_vllm: bool = Field(
+        default=False,
+        validation_alias=_named("rerank_strict_vllm"),
+        description="Refuse what vLLM refuses, and answer at its addresses with nothing that it does not answer.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
         validation_alias=_named("rerank_log_level", "log_level"),
@@ -200,7 +217,7 @@ class Settings(BaseSettings):
         description="Address of a Hugging Face Hub mirror, for example https://hf-mirror.com.",
     )
 
-    @field_validator("log_level", "log_format", "device", "precision", "runtime", mode="before")
+    @field_validator("dialect", "log_level", "log_format", "device", "precision", "runtime", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
@@ -232,6 +249,12 @@ class Settings(BaseSettings):
         if value is not None and not _split(value.get_secret_value()):
             raise ValueError("it is set, but holds no key")
         return value
+
+    @model_validator(mode="after")
+    def _speak_one_dialect(self) -> Self:
+        if self.strict_vllm and self.dialect != "vllm":
+            raise ValueError(f"RERANK_STRICT_VLLM and RERANK_DIALECT={self.dialect} contradict each other")
+        return self
 
     @property
     def api_keys(self) -> tuple[str, ...]:
@@ -314,7 +337,10 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def _explain(problem: dict[str, Any]) -> str:
-    given = str(problem["loc"][0]).upper() if problem["loc"] else "settings"
+    if not problem["loc"]:
+        # about several settings, named in the message; the input would be all of them, keys included
+        return str(problem["msg"]).removeprefix("Value error, ")
+    given = str(problem["loc"][0]).upper()
     name = next((" / ".join(names) for names in setting_names().values() if given in names), given)
     shown = "" if "KEY" in name else f" (got {problem['input']!r})"
     return f"{name}: {problem['msg'].removeprefix('Value error, ')}{shown}"

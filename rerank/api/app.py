@@ -12,12 +12,12 @@ from fastapi_offline import FastAPIOffline
 import rerank
 from rerank.api import admin, models, status
 from rerank.api.auth import RequireKey
+from rerank.api.dialects.table import MainDialect, routers, shapes
 from rerank.api.errors import add_error_handlers
 from rerank.api.middleware import LimitBody, RequestContext
 from rerank.api.services import Services
-from rerank.api.vllm import routes as vllm
 
-_DESCRIPTION = """Rerank documents with local models, in the formats of vLLM's, Jina's and Cohere's rerank APIs.
+_DESCRIPTION = """Rerank documents with local models, in the formats of vLLM's, Jina's, Cohere's and other rerank APIs.
 
 Every example on this page can be sent as it stands: open an endpoint, press *Try it out*, then *Execute*."""
 
@@ -27,7 +27,12 @@ OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
 
 
 def build_app(
-    open_services: OpenServices, *, keys: Sequence[str], max_body_bytes: int, admin_keys: Sequence[str] = ()
+    open_services: OpenServices,
+    *,
+    keys: Sequence[str],
+    max_body_bytes: int,
+    admin_keys: Sequence[str] = (),
+    main_dialect: MainDialect = MainDialect.VLLM,
 ) -> FastAPI:
     """The application around the services that ``open_services`` starts."""
 
@@ -47,14 +52,15 @@ def build_app(
         redirect_slashes=False,
     )
     app.state.admin_keys = tuple(admin_keys)
-    for router in (vllm.router, admin.router, models.router, status.router):
+    app.state.guarded = bool(keys)
+    for router in (*routers(main_dialect), admin.router, models.router, status.router):
         app.include_router(router)
     add_error_handlers(app)
     _describe(app, guarded=bool(keys))
     # the last one added is the first to see a request
     app.add_middleware(RequireKey, keys=(*keys, *admin_keys) if keys else ())
     app.add_middleware(LimitBody, max_bytes=max_body_bytes)
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, shape_at=shapes(main_dialect))
     return app
 
 
@@ -66,7 +72,9 @@ def _describe(app: FastAPI, *, guarded: bool) -> None:
         schema = generate()
         for operations in schema["paths"].values():
             for operation in operations.values():
-                operation["responses"].pop("422", None)
+                # TEI's dialect has a 422 of its own
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
         if guarded:
             schema.setdefault("components", {})["securitySchemes"] = {
                 "key": {"type": "http", "scheme": "bearer", "description": "One of RERANK_API_KEY."}

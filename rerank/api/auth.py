@@ -8,11 +8,15 @@ from urllib.parse import parse_qs
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rerank.api.errors import error_response
+from rerank.api.dialects import xinference
+from rerank.api.errors import error_response, shape_of
 from rerank.errors import Unauthorized
 
-PUBLIC_PATHS = frozenset({"/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json"})
-"""What load balancers, status pages and readers of the documentation may see without a key."""
+_STATUS_PATHS = ("/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json")
+_ASKED_BEFORE = ("/info", "/tei/info", "/tei/health", "/meta", "/.well-known/ready", "/.well-known/live")
+PUBLIC_PATHS = frozenset({*_STATUS_PATHS, *_ASKED_BEFORE, xinference.AUTH_PATH})
+"""What load balancers, status pages and readers of the documentation may see without a key; and what clients of TEI,
+Weaviate and Xinference ask before they send one."""
 _PUBLIC_FOLDERS = ("/static-offline-docs/", "/docs/")
 
 
@@ -32,7 +36,7 @@ class RequireKey:
             await self._app(scope, receive, send)
         else:
             scope.setdefault("state", {})["facts"] = {"error": "wrong key" if presented_key(scope) else "no key"}
-            await error_response(Unauthorized(self._advice(scope)))(scope, receive, send)
+            await error_response(Unauthorized(self._advice(scope)), shape_of(scope))(scope, receive, send)
 
     def _may_pass(self, scope: Scope) -> bool:
         if not self._keys or scope["method"] == "OPTIONS" or is_public(scope["path"]):

@@ -1,10 +1,14 @@
-"""The one place that knows HTTP statuses, and the error body every client finds something in."""
+"""The one place that knows HTTP statuses, and the error body that most clients find something in.
+
+A dialect whose clients need another body says so by a ``Shape`` of its own.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from rerank.errors import (
     BodyTooLarge,
@@ -45,6 +50,8 @@ STATUSES: dict[type[RerankError], tuple[int, str]] = {
 }
 """Status and type of each error class; a class not listed takes its parent's."""
 
+FORM_TAG = " form"
+"""How names of forms end that a body may have; no field's name does."""
 _SHOWN_PROBLEMS = 5
 _SHOWN_INPUT = 60
 
@@ -82,13 +89,31 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def error_body(status: int, kind: str, message: str, param: str | None = None) -> dict[str, Any]:
-    """The body of an error answer."""
-    error = ErrorDetail(message=message, type=kind, param=param, code=status)
-    return ErrorBody(error=error, message=message, detail=message).model_dump()
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong with a request, before a dialect puts it into a body."""
+
+    status: int
+    kind: str
+    """As vLLM calls it."""
+    message: str
+    param: str | None = None
+    """The field at fault, with the document's index where there is one."""
+    error: RerankError | None = None
+    """None where the body does not even have the form it should have."""
 
 
-def error_response(error: RerankError) -> JSONResponse:
+Shape = Callable[[Problem], tuple[int, dict[str, Any]]]
+"""How a dialect says what went wrong: a status and a body."""
+
+
+def common_shape(problem: Problem) -> tuple[int, dict[str, Any]]:
+    """A body in which the clients of vLLM, OpenAI, Cohere, Jina, Voyage and Xinference all find the message."""
+    error = ErrorDetail(message=problem.message, type=problem.kind, param=problem.param, code=problem.status)
+    return problem.status, ErrorBody(error=error, message=problem.message, detail=problem.message).model_dump()
+
+
+def error_response(error: RerankError, shape: Shape) -> JSONResponse:
     """The answer for an error of ours. A fault of the server names the request's id, to find it in the log by."""
     status, kind = _status(error)
     message = f"{error.message} (request id {request_id_var.get()})" if status == 500 else error.message
@@ -100,12 +125,24 @@ def error_response(error: RerankError) -> JSONResponse:
         headers["Connection"] = "close"
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(error_body(status, kind, message, error.param), status, headers)
+    shown, body = shape(Problem(status, kind, message, error.param, error))
+    return JSONResponse(body, shown, headers)
 
 
-def internal_error_response() -> JSONResponse:
+def internal_error_response(shape: Shape) -> JSONResponse:
     """The answer for an error nobody expected: no detail leaves the house."""
-    return error_response(ScoringFailed("Internal server error."))
+    return error_response(ScoringFailed("Internal server error."), shape)
+
+
+def shape_of(scope: Scope) -> Shape:
+    """How errors of a request are to be said, as noted when it came in or when its body was recognised."""
+    shape: Shape = scope.get("state", {}).get("error_shape", common_shape)
+    return shape
+
+
+def use_shape(scope: Scope, shape: Shape) -> None:
+    """Have errors of a request be said so."""
+    scope.setdefault("state", {})["error_shape"] = shape
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -116,13 +153,13 @@ def add_error_handlers(app: FastAPI) -> None:
             raise error
         # the message stays out of the log: it may quote what the caller sent
         _note(request, type(error).__name__)
-        return error_response(error)
+        return error_response(error, shape_of(request.scope))
 
     async def on_invalid_body(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RequestValidationError):
             raise error
         _note(request, ".".join(str(part) for part in error.errors()[0]["loc"]))
-        return _invalid_body(error.errors())
+        return _invalid_body(error.errors(), shape_of(request.scope))
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
@@ -131,7 +168,7 @@ def add_error_handlers(app: FastAPI) -> None:
             # an unknown route is answered as vLLM answers it
             return await http_exception_handler(request, error)
         # the framework could not read the body at all: not UTF-8, or nested too deep
-        return error_response(InvalidRequest("The body could not be read as JSON."))
+        return error_response(InvalidRequest("The body could not be read as JSON."), shape_of(request.scope))
 
     app.add_exception_handler(RerankError, on_rerank_error)
     app.add_exception_handler(RequestValidationError, on_invalid_body)
@@ -150,14 +187,23 @@ def _status(error: RerankError) -> tuple[int, str]:
     return STATUSES[ScoringFailed]
 
 
-def _invalid_body(problems: Sequence[dict[str, Any]]) -> JSONResponse:
-    """400, never 422: clients read a 422 as a list of another shape."""
+def _invalid_body(problems: Sequence[dict[str, Any]], shape: Shape) -> JSONResponse:
+    """400, as vLLM says it: its clients read a 422 as a list of another form."""
+    problems = [problem | {"loc": _without_tag(problem["loc"])} for problem in problems]
     shown = [_explain(problem) for problem in problems[:_SHOWN_PROBLEMS]]
     if len(problems) > len(shown):
         shown.append(f"and {len(problems) - len(shown)} more")
     count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''}"
     location = ".".join(str(part) for part in problems[0]["loc"])
-    return JSONResponse(error_body(400, "Bad Request", f"{count}: {'; '.join(shown)}", location), 400)
+    status, body = shape(Problem(400, "Bad Request", f"{count}: {'; '.join(shown)}", location))
+    return JSONResponse(body, status)
+
+
+def _without_tag(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The place of a problem in the body as it was sent, without the name of the form the body was taken for."""
+    if len(location) > 1 and str(location[1]).endswith(FORM_TAG):
+        return (location[0], *location[2:])
+    return location
 
 
 def _explain(problem: dict[str, Any]) -> str:

@@ -6,11 +6,12 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rerank.api.errors import error_response, internal_error_response
+from rerank.api.errors import Shape, error_response, internal_error_response, shape_of, use_shape
 from rerank.errors import BodyTooLarge
 from rerank.telemetry import request_id_var
 
@@ -27,8 +28,10 @@ class ClientLeft(Exception):
 class RequestContext:
     """Gives each request an id, logs one line for it, and turns what nobody caught into a 500."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, shape_at: Callable[[str], Shape]) -> None:
+        """``shape_at``: how errors are said to who asked for a path."""
         self._app = app
+        self._shape_at = shape_at
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -37,6 +40,7 @@ class RequestContext:
             return
         # a slash at the end is as good as none; a redirect would lose the body of a POST
         scope["path"] = scope["path"].rstrip("/") or "/"
+        use_shape(scope, self._shape_at(scope["path"]))
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
         token = request_id_var.set(request_id)
@@ -64,7 +68,7 @@ class RequestContext:
             logger.exception("unexpected error")
             if status:
                 raise
-            await internal_error_response()(scope, receive, send_with_id)
+            await internal_error_response(shape_of(scope))(scope, receive, send_with_id)
         _log(scope, status, time.perf_counter() - started)
 
 
@@ -82,7 +86,7 @@ class LimitBody:
             return
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdigit() and int(declared) > self._max_bytes:
-            await error_response(self._error())(scope, receive, send)
+            await error_response(self._error(), shape_of(scope))(scope, receive, send)
             return
         seen = 0
         started = False
@@ -102,7 +106,7 @@ class LimitBody:
 
         await self._app(scope, receive_counted, send_if_read)
         if not started:
-            await error_response(self._error())(scope, receive, send)
+            await error_response(self._error(), shape_of(scope))(scope, receive, send)
 
     def _error(self) -> BodyTooLarge:
         return BodyTooLarge(

@@ -42,8 +42,8 @@ class Download(BaseModel):
     """Bytes in all."""
 
 
-class ModelInfo(BaseModel):
-    """One model."""
+class VllmModel(BaseModel):
+    """One model, as vLLM and OpenAI's clients know it."""
 
     id: str
     object: Literal["model"] = "model"
@@ -54,6 +54,14 @@ class ModelInfo(BaseModel):
     max_model_len: int | None
     """Tokens of a pair; null as long as nothing on disk says."""
     permission: list[ModelPermission]
+
+
+class ModelInfo(VllmModel):
+    """One model, and where it is."""
+
+    model_name: str
+    """Its name without the organisation, under which Xinference's clients look for it."""
+    model_type: Literal["rerank"] = "rerank"
     loaded: bool
     local: bool
     """True if the weights are on disk."""
@@ -83,6 +91,13 @@ class ModelInfo(BaseModel):
     """How far its download is; null where none is under way."""
 
 
+class VllmModelList(BaseModel):
+    """All models, without what vLLM does not say of them."""
+
+    object: Literal["list"] = "list"
+    data: list[VllmModel]
+
+
 class ModelList(BaseModel):
     """All models."""
 
@@ -90,10 +105,13 @@ class ModelList(BaseModel):
     data: list[ModelInfo]
 
 
-router = APIRouter(tags=["models"], responses={status: ERROR_RESPONSES[status] for status in (401,)})
+_RESPONSES: dict[int | str, dict[str, Any]] = {401: ERROR_RESPONSES[401]}
+list_router = APIRouter(tags=["models"], responses=_RESPONSES)
+router = APIRouter(tags=["models"], responses=_RESPONSES)
 
 
-@router.get("/v1/models", summary="All models the server knows")
+@list_router.get("/v1/models", summary="All models the server knows")
+@list_router.get("/models", summary="The same, for clients whose base URL ends without /v1")
 async def list_models(services: Running) -> ModelList:
     """The default model first, then those in memory, then those on disk, then the rest."""
     cards = await run_in_threadpool(services.catalog.cards)
@@ -136,6 +154,7 @@ def _info(services: Services, card: ModelCard, known: dict[str, Any]) -> ModelIn
         created=services.started,
         owned_by=card.id.split("/")[0] if "/" in card.id else "local",
         root=card.repo or card.id,
+        model_name=card.basename,
         permission=[ModelPermission(id=f"modelperm-{card.basename}", created=services.started)],
         loaded=loaded is not None,
         download=Download(done=progress.done, total=progress.total) if progress else None,

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 import rerank
 from rerank.api.app import build_app
+from rerank.api.dialects.table import MainDialect
 from rerank.api.services import Services
 from rerank.backends.loader import LocalLoader
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
@@ -103,7 +104,11 @@ def app_from_settings(settings: Settings) -> FastAPI:
             await asyncio.to_thread(scheduler.stop, _STOP_SECONDS)
 
     return build_app(
-        open_services, keys=settings.api_keys, max_body_bytes=settings.max_body_bytes, admin_keys=settings.admin_keys
+        open_services,
+        keys=settings.api_keys,
+        max_body_bytes=settings.max_body_bytes,
+        admin_keys=settings.admin_keys,
+        main_dialect=MainDialect.STRICT_VLLM if settings.strict_vllm else MainDialect(settings.dialect),
     )
 
 

@@ -9,7 +9,7 @@ from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.core import ScoringRequest, ScoringResult
-from rerank.errors import DeadlineExceeded, InvalidRequest, StillLoading
+from rerank.errors import DeadlineExceeded, InvalidRequest, NothingToScore, StillLoading
 from rerank.gateway.admission import Admission
 from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
@@ -78,7 +78,7 @@ class Gateway:
 
     def _check(self, request: ScoringRequest) -> None:
         if not request.pairs:
-            raise InvalidRequest("At least one text_pair element must be given")
+            raise NothingToScore("At least one text_pair element must be given")
         if len(request.pairs) > self.limits.max_documents:
             raise InvalidRequest(
                 f"The request holds {len(request.pairs)} documents; this server takes at most "

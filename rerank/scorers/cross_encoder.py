@@ -111,7 +111,7 @@ class PromptedPairScorer:
         self._tokenizer = private_copy(model.tokenizer)
 
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[PromptedPair]:
-        """See ``Scorer.encode``. A document is cut where its last allowed token ends."""
+        """See ``Scorer.encode``. A document is cut where its first and last allowed tokens end."""
         limit = pair_limit(truncation, self.max_length)
         queries = {
             text: len(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -124,7 +124,9 @@ class PromptedPairScorer:
             room = min(left, truncation.max_tokens_per_document or left)
             if not truncation.allowed and room == left < len(document.ids):
                 raise too_long(index, queries[pair.query] + len(document.ids), limit)
-            kept = pair.document[: document.offsets[room - 1][1]] if len(document.ids) > room else pair.document
+            offsets = document.offsets[truncation.kept(len(document.ids), room)]
+            cut = len(document.ids) > room
+            kept = pair.document[offsets[0][0] : offsets[-1][1]] if cut else pair.document
             tokens = queries[pair.query] + min(len(document.ids), room)
             encoded.append(PromptedPair(pair.query, kept, instruction, tokens))
         return encoded

@@ -42,11 +42,12 @@ class WordOverlapScorer:
         encoded = []
         for index, pair in enumerate(pairs):
             query = tuple(pair.query.casefold().split())
-            document = tuple(pair.document.casefold().split())[: truncation.max_tokens_per_document]
+            words = tuple(pair.document.casefold().split())
+            document = words[truncation.kept(len(words), truncation.max_tokens_per_document or len(words))]
             room = document_limit(len(query) + 3, limit, self.max_length)
             if len(document) > room and not truncation.allowed:
                 raise too_long(index, len(query) + 3 + len(document), limit)
-            encoded.append(EncodedWords(query, document[:room]))
+            encoded.append(EncodedWords(query, document[truncation.kept(len(document), room)]))
         return encoded
 
     def start(self, batch: Sequence[EncodedWords]) -> Running:

@@ -28,7 +28,7 @@ def private_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 def encode_pairs(
     tokenizer: Tokenizer, pairs: Sequence[Pair], truncation: Truncation, max_length: int
 ) -> list[TokenIds]:
-    """Each pair as one sequence: the query whole, the document's tail cut to fit. Each distinct query is read once."""
+    """Each pair as one sequence: the query whole, the document cut to fit. Each distinct query is read once."""
     limit = pair_limit(truncation, max_length)
     specials = tokenizer.num_special_tokens_to_add(is_pair=True)
     queries = {
@@ -54,7 +54,7 @@ def encode_queries(tokenizer: Tokenizer, texts: Sequence[str], limit: int, max_l
 
 
 def encode_documents(tokenizer: Tokenizer, texts: Sequence[str], truncation: Truncation, limit: int) -> list[TokenIds]:
-    """Each document as a sequence of its own, its tail cut to fit."""
+    """Each document as a sequence of its own, an end of it cut off to fit."""
     room = limit - tokenizer.num_special_tokens_to_add(is_pair=False)
     encoded = []
     for index, text in enumerate(tokenizer.encode_batch(list(texts), add_special_tokens=False)):
@@ -66,13 +66,13 @@ def encode_documents(tokenizer: Tokenizer, texts: Sequence[str], truncation: Tru
 def _cut(document: Encoding, room: int, truncation: Truncation, index: int, limit: int) -> None:
     allowed = truncation.max_tokens_per_document
     if allowed is not None and allowed < len(document.ids):
-        document.truncate(allowed)
+        document.truncate(allowed, direction=truncation.side)
     tokens = len(document.ids)
     if tokens <= room:
         return
     if not truncation.allowed:
         raise too_long(index, limit - room + tokens, limit)
-    document.truncate(room)
+    document.truncate(room, direction=truncation.side)
 
 
 def _ids(encoding: Encoding) -> TokenIds:

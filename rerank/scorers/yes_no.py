@@ -97,7 +97,7 @@ class PromptTokenizer:
         self._text: Tokenizer = open_tokenizer(folder, special_tokens=special_tokens_in_text)
 
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str) -> list[Prompt]:
-        """See ``Scorer.encode``. The document's tail is cut; instruction, query and suffix never are."""
+        """See ``Scorer.encode``. An end of the document is cut off; instruction, query and suffix never are."""
         limit = pair_limit(truncation, self.max_length)
         prefixes = {query: self._prefix(instruction, query) for query in dict.fromkeys(pair.query for pair in pairs)}
         # the space belongs to the document's first word, as it would in one text
@@ -106,10 +106,11 @@ class PromptTokenizer:
         for index, (pair, document) in enumerate(zip(pairs, documents, strict=True)):
             prefix = prefixes[pair.query]
             room = document_limit(len(prefix) + len(self.suffix), limit, self.max_length)
-            ids = document.ids[: truncation.max_tokens_per_document]
+            own = len(document.ids)
+            ids = document.ids[truncation.kept(own, truncation.max_tokens_per_document or own)]
             if len(ids) > room and not truncation.allowed:
                 raise too_long(index, len(prefix) + len(ids) + len(self.suffix), limit)
-            prompts.append(Prompt(prefix, (*ids[:room], *self.suffix)))
+            prompts.append(Prompt(prefix, (*ids[truncation.kept(len(ids), room)], *self.suffix)))
         return prompts
 
     def _prefix(self, instruction: str, query: str) -> tuple[int, ...]:

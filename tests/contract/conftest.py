@@ -23,8 +23,15 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", params=[False, True], ids=["usual", "strict"])
+def strict(request: pytest.FixtureRequest) -> bool:
+    """Whether the server is to answer as vLLM to the letter."""
+    wanted: bool = request.param
+    return wanted
+
+
 @pytest.fixture(scope="session")
-def client(models_dir: Path) -> Iterator[TestClient]:
+def client(models_dir: Path, strict: bool) -> Iterator[TestClient]:
     """The whole server as an operator starts it, on a CPU; only its logging is left to pytest."""
     arguments: dict[str, Any] = {
         "rerank_models_dir": models_dir,
@@ -32,6 +39,7 @@ def client(models_dir: Path) -> Iterator[TestClient]:
         "rerank_default_model": MODEL,
         "rerank_model_device": "cpu",
         "rerank_model_precision": "fp32",
+        "rerank_strict_vllm": strict,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name in (name for names in setting_names().values() for name in names):

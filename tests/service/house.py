@@ -21,6 +21,7 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 
 from rerank.api.app import build_app
+from rerank.api.dialects.table import MainDialect
 from rerank.api.services import Services
 from rerank.backends.loader import LoadedModel
 from rerank.backends.local import LocalBackend
@@ -135,6 +136,7 @@ class House:
         admin_keys: Sequence[str] = (),
         preloaded: tuple[ModelCard, ...] = (),
         client: str = "203.0.113.7",
+        main_dialect: MainDialect = MainDialect.VLLM,
         batch: BatchBudget = BatchBudget(32, 16384),  # noqa: B008
     ) -> None:
         self.scorer = scorer or WordOverlapScorer()
@@ -148,7 +150,9 @@ class House:
         self._budget = {} if budget is None else {DEVICE: budget}
         self._sizes = sizes or {}
         self._preloaded = preloaded
-        self.app = build_app(self._open, keys=keys, admin_keys=admin_keys, max_body_bytes=max_body_bytes)
+        self.app = build_app(
+            self._open, keys=keys, admin_keys=admin_keys, max_body_bytes=max_body_bytes, main_dialect=main_dialect
+        )
         self.gateway: Gateway
         self.client = TestClient(self.app, base_url="http://127.0.0.1:8000", client=(client, 50000))
         self._open_parts = ExitStack()

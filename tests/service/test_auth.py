@@ -9,23 +9,34 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 
+from rerank.api.dialects import dashscope, shared
+
 from .conftest import OpenHouse, Serve
 from .house import DOCUMENTS, QUERY, House, error_message
 
 KEY = "s3cret-key"
 SECOND_KEY = "an0ther-key"
-BODY = {"query": QUERY, "documents": DOCUMENTS, "text_1": "a", "text_2": "b"}
+BODY = {"query": QUERY, "documents": DOCUMENTS, "passages": DOCUMENTS, "text_1": "a", "text_2": "b"}
 
 GUARDED = (
-    ("POST", "/v1/rerank"),
-    ("POST", "/v2/rerank"),
-    ("POST", "/rerank"),
+    *(("POST", path) for path in shared.PATHS),
     ("POST", "/v1/score"),
     ("POST", "/score"),
+    ("POST", "/infinity/rerank"),
+    ("POST", "/voyage/v1/rerank"),
+    ("POST", "/api/rerank"),
+    ("POST", "/v1/ranking"),
+    ("POST", "/v1/retrieval/acme/words/reranking"),
     ("GET", "/v1/models"),
+    ("GET", "/models"),
     ("GET", "/v1/models/acme/words"),
 )
-PUBLIC = ("/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json")
+OTHER_ERRORS = {("POST", "/tei/rerank"), *(("POST", path) for path in dashscope.PATHS)}
+"""Guarded too, but said in another shape."""
+PUBLIC = (
+    *("/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json"),
+    *("/info", "/tei/info", "/tei/health", "/meta", "/.well-known/ready", "/.well-known/live", "/v1/cluster/auth"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +103,13 @@ def test_without_the_right_key_401(locked: TestClient, method: str, path: str, h
     assert response.headers["x-request-id"]
 
 
+@pytest.mark.parametrize(("method", "path"), sorted(OTHER_ERRORS))
+def test_without_a_key_other_dialects_say_401_their_way(locked: TestClient, method: str, path: str) -> None:
+    response = locked.request(method, path, json=BODY)
+    assert response.status_code == 401
+    assert "error" not in response.json() or isinstance(response.json()["error"], str)
+
+
 @pytest.mark.parametrize("token", ["", "wrong", "%ED%A0%80", "%00"])
 def test_a_wrong_token_in_the_address_401(locked: TestClient, token: str) -> None:
     error_message(locked.post(f"/v1/rerank?access_token={token}", json=BODY), 401, "AuthenticationError")
@@ -105,7 +123,7 @@ def test_the_header_beats_the_address(locked: TestClient) -> None:
 @pytest.mark.parametrize("path", PUBLIC)
 def test_public_paths_need_no_key(locked: TestClient, path: str) -> None:
     # a server that is not ready says so to everybody
-    assert locked.get(path).status_code in ((200, 503) if path == "/ready" else (200,))
+    assert locked.get(path).status_code in ((200, 503) if path == "/ready" else (200, 204))
 
 
 def test_every_other_path_is_guarded(locked: TestClient) -> None:
@@ -116,7 +134,8 @@ def test_every_other_path_is_guarded(locked: TestClient) -> None:
         if path not in PUBLIC
     }
     administration = {("POST", f"/v1/models/{{model}}/{act}") for act in ("load", "unload", "pin")}
-    assert operations == {(method, path.replace("acme/words", "{model}")) for method, path in GUARDED} | administration
+    guarded = {(method, path.replace("acme/words", "{model}")) for method, path in GUARDED}
+    assert operations == guarded | administration | OTHER_ERRORS
 
 
 @pytest.mark.parametrize(
@@ -206,5 +225,6 @@ def test_a_slash_at_the_end_changes_nothing(locked: TestClient) -> None:
 
 def test_no_status_is_documented_that_is_never_sent(locked: TestClient) -> None:
     paths = locked.get("/openapi.json").json()["paths"]
+    documented = {path for path, ways in paths.items() for way in ways.values() if "422" in way["responses"]}
 
-    assert not [path for path, ways in paths.items() for way in ways.values() if "422" in way["responses"]]
+    assert documented == {"/tei/rerank", *shared.PATHS}

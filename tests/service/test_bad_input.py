@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from .house import House, error_message
 
-NOT_A_TEXT = "Input should be a string or an object with a string field `text`"
+NOT_A_TEXT = "Input should be a string, or an object with a string field `text`, or with `content` of text parts"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -10,10 +11,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import rerank
+from rerank.api.dialects.table import MainDialect
 from rerank.catalog.cards import BUILT_IN
 
 from .conftest import OpenHouse
-from .house import MODEL, OTHER_MODEL, PATIENCE, House, error_message
+from .house import MODEL, OTHER_MODEL, PATIENCE, error_message
 
 
 @pytest.mark.parametrize("path", ["/health", "/ping"])
@@ -54,7 +56,20 @@ def test_the_server_at_a_glance(open_house: OpenHouse) -> None:
 CARD_KEYS = ["id", "object", "created", "owned_by", "root", "parent", "max_model_len", "permission"]
 
 OUR_KEYS = [
-    *("loaded", "local", "family", "device", "runtime", "state", "bytes", "bytes_measured", "last_used", "precision"),
+    *(
+        "model_name",
+        "model_type",
+        "loaded",
+        "local",
+        "family",
+        "device",
+        "runtime",
+        "state",
+        "bytes",
+        "bytes_measured",
+        "last_used",
+        "precision",
+    ),
     *("load_seconds", "loading_since", "pinned", "download"),
 ]
 
@@ -112,35 +127,52 @@ def test_the_schema_names_no_other_host(client: TestClient) -> None:
     assert "://" not in response.text
 
 
-def _examples(app: FastAPI) -> list[tuple[str, Any]]:
+def _examples(app: FastAPI) -> list[tuple[str, str, Any, Any]]:
+    """Method, path, request and answer of each example."""
     schema = app.openapi()
-    found = []
+    found: list[tuple[str, str, Any, Any]] = []
     for path, item in schema["paths"].items():
-        for operation in item.values():
-            for media in operation.get("requestBody", {}).get("content", {}).values():
-                body = schema["components"]["schemas"][media["schema"]["$ref"].rsplit("/", 1)[-1]]
-                examples = [
-                    *body.get("examples", []),
-                    *(entry["value"] for entry in media.get("examples", {}).values()),
-                ]
-                examples += [part["example"] for part in (body, media) if "example" in part]
-                found += [(path, example) for example in examples]
+        for method, operation in item.items():
+            if "requestBody" not in operation or "admin" in operation["tags"]:
+                continue
+            body = operation["requestBody"]["content"]["application/json"]["schema"]
+            forms = body.get("oneOf") or body.get("anyOf") or [body]
+            named = [schema["components"]["schemas"][form["$ref"].rsplit("/", 1)[-1]] for form in forms]
+            requests = [example for form in named for example in form["examples"]]
+            answers = operation["responses"]["200"]["content"]["application/json"]["examples"].values()
+            pairs = zip(requests, (answer["value"] for answer in answers), strict=True)
+            found += [(method, path, request, answer) for request, answer in pairs]
     return found
 
 
-def test_every_example_in_the_documentation_works(house: House) -> None:
+def form(value: Any) -> Any:
+    """Keys and types of a JSON value."""
+    if isinstance(value, dict):
+        # the documentation leaves nulls out of its examples
+        return {key: form(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [form(item) for item in value]
+    return type(value)
+
+
+@pytest.mark.parametrize("main", MainDialect)
+def test_every_example_in_the_documentation_is_answered_as_it_says(open_house: OpenHouse, main: MainDialect) -> None:
+    house = open_house(main_dialect=main)
     examples = _examples(house.app)
-    assert {path for path, _ in examples} == {"/v1/rerank", "/v2/rerank", "/rerank", "/v1/score", "/score"}
-    for path, example in examples:
-        response = house.client.post(path, json=example)
-        assert response.status_code == 200, (path, example, response.text)
+    assert {"/v1/rerank", "/score", "/tei/rerank", "/v1/ranking", "/reranks"} <= {path for _, path, _, _ in examples}
+    for method, path, request, answer in examples:
+        response = house.client.request(method, path.replace("{model}", "any"), json=request)
+        assert response.status_code == 200, (path, request, response.text)
+        assert form(response.json()) == form(answer), (path, request)
 
 
 def test_every_error_in_the_documentation_has_the_real_body(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
-    responses = schema["paths"]["/v1/rerank"]["post"]["responses"]
-    for status in ("400", "401", "404", "413", "429", "500", "503", "504"):
-        assert responses[status]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
+    for path, named in {"/score": ["ErrorBody"], "/rerank": ["ErrorBody", "TeiError", "WeaviateError"]}.items():
+        responses = schema["paths"][path]["post"]["responses"]
+        for status in ("400", "401", "404", "413", "429", "500", "503", "504"):
+            shown = json.dumps(responses[status]["content"]["application/json"]["schema"])
+            assert re.findall(r"/schemas/(\w+)", shown) == named
 
 
 def test_health_turns_red_when_the_scoring_thread_has_died(open_house: OpenHouse) -> None:

@@ -69,12 +69,12 @@ def test_every_option_is_sent(call: Caller, server: FakeServer) -> None:
         "return_documents": False,
         "truncate_prompt_tokens": 128,
         "max_tokens_per_doc": 0,
-        "use_activation": False,
     }
-    results = call(server.url, "rerank", "q", [{"text": "a", "id": 7}, "bc"], 1, "bge", **options)
+    results = call(server.url, "rerank", "q", [{"text": "a", "id": 7}, "bc"], 1, "bge", raw_scores=True, **options)
     assert [result.index for result in results] == [1]
     documents = [{"text": "a", "id": 7}, "bc"]
-    assert server.last.content == {"query": "q", "documents": documents, "top_n": 1, "model": "bge", **options}
+    named = {"query": "q", "documents": documents, "top_n": 1, "model": "bge", "use_activation": False}
+    assert server.last.content == named | options
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     ),
     "keep_alive": (("RERANK_KEEP_ALIVE", "KEEP_ALIVE"), "10m", 600.0),
     "http_keep_alive": (("RERANK_HTTP_KEEP_ALIVE", "HTTP_KEEP_ALIVE"), "12", 12),
+    "dialect": (("RERANK_DIALECT",), " SGLang ", "sglang"),
+    "strict_vllm": (("RERANK_STRICT_VLLM",), "1", True),
     "log_level": (("RERANK_LOG_LEVEL", "LOG_LEVEL"), " Debug ", "debug"),
     "log_format": (("RERANK_LOG_FORMAT", "LOG_FORMAT"), "JSON", "json"),
     "hf_endpoint": (("RERANK_HF_ENDPOINT", "HF_ENDPOINT"), "https://hf-mirror.com", "https://hf-mirror.com"),
@@ -71,6 +73,8 @@ DEFAULTS: dict[str, object] = {
     "memory_budget": "90%",
     "keep_alive": 0.0,
     "http_keep_alive": 75,
+    "dialect": "vllm",
+    "strict_vllm": False,
     "log_level": "info",
     "log_format": "text",
     "hf_endpoint": None,
@@ -191,6 +195,14 @@ class TestMistakes:
             read_settings([])
         assert str(mistake.value).startswith(f"{told_as}: ")
         assert str(mistake.value).endswith(f"(got {value!r})")
+
+    def test_contradictions_are_told_and_keys_are_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RERANK_STRICT_VLLM", "1")
+        monkeypatch.setenv("RERANK_DIALECT", "sglang")
+        monkeypatch.setenv("RERANK_API_KEY", "secret")
+        with pytest.raises(SettingsError) as mistake:
+            read_settings([])
+        assert str(mistake.value) == "RERANK_STRICT_VLLM and RERANK_DIALECT=sglang contradict each other"
 
     @pytest.mark.parametrize(
         ("name", "value", "allowed"),

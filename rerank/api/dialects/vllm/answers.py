@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import time
-from typing import Literal, NotRequired
+from typing import Literal, NotRequired, Protocol
 
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from rerank.api.vllm.bodies import RerankBody
 from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
+
+
+class HasDocuments(Protocol):
+    """What an answer needs of its request."""
+
+    @property
+    def documents(self) -> list[str]:
+        """The texts, in order."""
+        ...
+
+    @property
+    def top_n(self) -> int:
+        """How many results; 0: all."""
+        ...
+
+    @property
+    def return_documents(self) -> bool:
+        """Whether results hold their texts."""
+        ...
+
 
 # Of these there are as many as documents, and a dictionary is made faster than a model.
 
@@ -78,13 +97,18 @@ class Meta(BaseModel):
     model_reason: str
 
 
-class RerankAnswer(BaseModel):
-    """Documents by falling relevance."""
+class PlainRerankAnswer(BaseModel):
+    """Documents by falling relevance, as vLLM says it."""
 
     id: str
     model: str
     usage: Usage
     results: list[RankedDocument]
+
+
+class RerankAnswer(PlainRerankAnswer):
+    """The same, with what clients of others need beside it."""
+
     object: Literal["rerank"] = "rerank"
     created: int
     meta: Meta
@@ -98,8 +122,8 @@ class ScoredPair(TypedDict):
     score: float
 
 
-class ScoreAnswer(BaseModel):
-    """Scores in request order."""
+class PlainScoreAnswer(BaseModel):
+    """Scores in request order, as vLLM says it."""
 
     id: str
     object: Literal["list"] = "list"
@@ -107,12 +131,58 @@ class ScoreAnswer(BaseModel):
     model: str
     data: list[ScoredPair]
     usage: ScoreUsage
+
+
+class ScoreAnswer(PlainScoreAnswer):
+    """The same, with why this model answered."""
+
     meta: Meta
 
 
-def ranking_answer(body: RerankBody, result: ScoringResult) -> RerankAnswer:
+_META = {
+    "api_version": {"version": "2", "is_experimental": False},
+    "billed_units": {"input_tokens": 36, "output_tokens": 0, "search_units": 1, "classifications": 0},
+    "tokens": {"input_tokens": 36, "output_tokens": 0},
+    "model_reason": "default: RERANK_DEFAULT_MODEL names it",
+}
+PLAIN_RERANK_EXAMPLE = {
+    "id": "score-8a2f0c",
+    "model": "sentence-transformers/all-MiniLM-L6-v2",
+    "usage": {"prompt_tokens": 36, "total_tokens": 36},
+    "results": [
+        {
+            "index": 1,
+            "document": {"text": "Paris is the capital of France.", "multi_modal": None},
+            "relevance_score": 0.928,
+        },
+        {
+            "index": 0,
+            "document": {"text": "Berlin is the capital of Germany.", "multi_modal": None},
+            "relevance_score": 0.702,
+        },
+    ],
+}
+RERANK_ANSWER_EXAMPLE = PLAIN_RERANK_EXAMPLE | {"object": "rerank", "created": 1795184233, "meta": _META}
+PLAIN_SCORE_EXAMPLE = {
+    "id": "score-8a2f0c",
+    "object": "list",
+    "created": 1795184233,
+    "model": "sentence-transformers/all-MiniLM-L6-v2",
+    "data": [{"index": 0, "object": "score", "score": 0.81}, {"index": 1, "object": "score", "score": 0.62}],
+    "usage": {
+        "prompt_tokens": 14,
+        "total_tokens": 14,
+        "completion_tokens": 0,
+        "prompt_tokens_details": None,
+        "completion_tokens_details": None,
+    },
+}
+SCORE_ANSWER_EXAMPLE = PLAIN_SCORE_EXAMPLE | {"meta": _META}
+
+
+def plain_rerank_answer(body: HasDocuments, result: ScoringResult) -> PlainRerankAnswer:
     """The ranking as the request wants it: how many results, with or without their texts."""
-    return RerankAnswer(
+    return PlainRerankAnswer(
         id=_answer_id(),
         model=result.model,
         usage=Usage(prompt_tokens=result.tokens, total_tokens=result.tokens),
@@ -120,25 +190,32 @@ def ranking_answer(body: RerankBody, result: ScoringResult) -> RerankAnswer:
             _ranked(body, scored.index, scored.relevance_score)
             for scored in rank(result.logits, result.scores, body.top_n)
         ],
-        object="rerank",
-        created=int(time.time()),
-        meta=_meta(result),
     )
 
 
-def score_answer(result: ScoringResult) -> ScoreAnswer:
+def rerank_answer(body: HasDocuments, result: ScoringResult) -> RerankAnswer:
+    """The same, in the form that suits the clients of vLLM, Jina, Cohere and those like them."""
+    plain = plain_rerank_answer(body, result)
+    return RerankAnswer(**dict(plain), created=int(time.time()), meta=_meta(result))
+
+
+def plain_score_answer(result: ScoringResult) -> PlainScoreAnswer:
     """The scores in request order."""
-    return ScoreAnswer(
+    return PlainScoreAnswer(
         id=_answer_id(),
         created=int(time.time()),
         model=result.model,
         data=[ScoredPair(index=index, object="score", score=value) for index, value in enumerate(result.scores)],
         usage=ScoreUsage(prompt_tokens=result.tokens, total_tokens=result.tokens),
-        meta=_meta(result),
     )
 
 
-def _ranked(body: RerankBody, index: int, relevance_score: float) -> RankedDocument:
+def score_answer(result: ScoringResult) -> ScoreAnswer:
+    """The same, and why this model answered."""
+    return ScoreAnswer(**dict(plain_score_answer(result)), meta=_meta(result))
+
+
+def _ranked(body: HasDocuments, index: int, relevance_score: float) -> RankedDocument:
     if not body.return_documents:
         # the key is left out, not null: some clients read a null as an object
         return RankedDocument(index=index, relevance_score=relevance_score)

@@ -1,0 +1,193 @@
+"""Alibaba's DashScope (Bailian): its native API, and the flat one it calls compatible."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict
+from pydantic.config import JsonDict
+from typing_extensions import TypedDict
+
+from rerank.api.dialects.fields import DocumentsBody
+from rerank.api.dialects.scoring import answers, json_answer, require_json, score
+from rerank.api.errors import Problem
+from rerank.api.services import Running
+from rerank.core import ScoringResult
+from rerank.gateway.ranking import rank
+from rerank.telemetry import request_id_var
+
+_DOCUMENTS = ["Berlin is the capital of Germany.", "Paris is the capital of France."]
+NATIVE_EXAMPLE: JsonDict = {
+    "model": "sentence-transformers/all-MiniLM-L6-v2",
+    "input": {"query": "What is the capital of France?", "documents": [*_DOCUMENTS]},
+    "parameters": {"top_n": 1, "return_documents": True},
+}
+COMPATIBLE_EXAMPLE: JsonDict = {
+    "model": "sentence-transformers/all-MiniLM-L6-v2",
+    "query": "What is the capital of France?",
+    "documents": [*_DOCUMENTS],
+    "top_n": 1,
+}
+
+
+_RESULT = {"index": 1, "relevance_score": 0.928}
+NATIVE_ANSWER_EXAMPLE = {
+    "output": {"results": [_RESULT | {"document": {"text": "Paris is the capital of France."}}]},
+    "usage": {"total_tokens": 36},
+    "request_id": "8a2f0c",
+}
+COMPATIBLE_ANSWER_EXAMPLE = {
+    "object": "list",
+    "results": [_RESULT],
+    "model": "sentence-transformers/all-MiniLM-L6-v2",
+    "id": "8a2f0c",
+    "usage": {"total_tokens": 36},
+}
+
+
+class NativeBody(DocumentsBody):
+    """`query` and `documents` in `input`, `top_n`, `return_documents` and `instruct` in `parameters`; or all flat."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [NATIVE_EXAMPLE]})
+
+    return_documents: bool = False
+
+
+class CompatibleBody(NativeBody):
+    """Everything flat; or nested as in the native API."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [COMPATIBLE_EXAMPLE]})
+
+
+class Text(TypedDict):
+    """A document as it was sent."""
+
+    text: str
+
+
+class Result(TypedDict):
+    """A document's place in the request, and its relevance."""
+
+    index: int
+    relevance_score: float
+    document: NotRequired[Text]
+
+
+class Usage(TypedDict):
+    """Tokens read."""
+
+    total_tokens: int
+
+
+class Output(TypedDict):
+    """Documents by falling relevance."""
+
+    results: list[Result]
+
+
+class NativeAnswer(TypedDict):
+    """What the SDK reads. No `code`: its clients take one for an error."""
+
+    output: Output
+    usage: Usage
+    request_id: str
+
+
+class CompatibleAnswer(TypedDict):
+    """Documents by falling relevance. No `code`: its clients take one for an error."""
+
+    object: Literal["list"]
+    results: list[Result]
+    model: str
+    id: str
+    usage: Usage
+
+
+class DashScopeError(BaseModel):
+    """What went wrong."""
+
+    code: str
+    message: str
+    request_id: str
+
+
+def native_answer(body: NativeBody, result: ScoringResult) -> NativeAnswer:
+    """The ranking, nested."""
+    return NativeAnswer(
+        output=Output(results=_results(body, result)),
+        usage=Usage(total_tokens=result.tokens),
+        request_id=request_id_var.get(),
+    )
+
+
+def compatible_answer(body: CompatibleBody, result: ScoringResult) -> CompatibleAnswer:
+    """The ranking, flat."""
+    return CompatibleAnswer(
+        object="list",
+        results=_results(body, result),
+        model=result.model,
+        id=request_id_var.get(),
+        usage=Usage(total_tokens=result.tokens),
+    )
+
+
+def _results(body: NativeBody, result: ScoringResult) -> list[Result]:
+    found = []
+    for scored in rank(result.logits, result.scores, body.top_n):
+        item = Result(index=scored.index, relevance_score=scored.relevance_score)
+        if body.return_documents:
+            item["document"] = Text(text=body.documents[scored.index])
+        found.append(item)
+    return found
+
+
+def error(problem: Problem) -> tuple[int, dict[str, Any]]:
+    """DashScope's codes, flat."""
+    code = _CODES.get(problem.status, "InternalError")
+    return problem.status, {"code": code, "message": problem.message, "request_id": request_id_var.get()}
+
+
+_CODES = {
+    400: "InvalidParameter",
+    401: "InvalidApiKey",
+    404: "ModelNotFound",
+    413: "InvalidParameter",
+    429: "Throttling",
+    503: "ModelUnavailable",
+    504: "RequestTimeOut",
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": DashScopeError, "description": f"`code` is {_CODES.get(status, 'InternalError')}"}
+    for status in (400, 401, 404, 413, 429, 500, 503, 504)
+}
+NATIVE_PATH = "/api/v1/services/rerank/text-rerank/text-rerank"
+COMPATIBLE_PATHS = ("/compatible-api/v1/reranks", "/compatible-mode/v1/reranks", "/v1/reranks", "/reranks")
+PATHS = (NATIVE_PATH, *COMPATIBLE_PATHS)
+
+router = APIRouter(tags=["DashScope"], responses=_RESPONSES, dependencies=[Depends(require_json)])
+
+
+@router.post(
+    NATIVE_PATH,
+    summary="Order documents, as the DashScope SDK asks",
+    response_model=NativeAnswer,
+    responses=answers(DashScope=NATIVE_ANSWER_EXAMPLE),
+)
+async def rerank_native(body: NativeBody, request: Request, services: Running) -> Response:
+    """Results stand in `output`."""
+    return json_answer(native_answer(body, await score(request, services, body.scoring_request())))
+
+
+async def rerank_compatible(body: CompatibleBody, request: Request, services: Running) -> Response:
+    """Results stand at the top."""
+    return json_answer(compatible_answer(body, await score(request, services, body.scoring_request())))
+
+
+for _path in COMPATIBLE_PATHS:
+    router.post(
+        _path,
+        summary="Order documents, flat",
+        response_model=CompatibleAnswer,
+        responses=answers(DashScope=COMPATIBLE_ANSWER_EXAMPLE),
+    )(rerank_compatible)

@@ -1,0 +1,184 @@
+"""What requests of every dialect are made of, read as tolerantly as their clients need.
+
+A null is as good as nothing, unknown fields are ignored, numbers and booleans may be spelt as strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from rerank.core import Pair, ScoringRequest, Truncation
+
+
+class TextObject(BaseModel):
+    """A text as an object; other fields are ignored."""
+
+    text: str
+
+
+class TextPart(BaseModel):
+    """A piece of a text; pieces of other types, such as images, are refused."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ContentObject(BaseModel):
+    """A text as an object of vLLM's and LangChain's kind."""
+
+    content: str | list[TextPart]
+
+
+def _text(item: Any) -> Any:
+    if isinstance(item, dict):
+        item = _text_of(item)
+    if isinstance(item, str):
+        return _encodable(item)
+    raise PydanticCustomError(
+        "text_type",
+        "Input should be a string, or an object with a string field `text`, or with `content` of text parts",
+    )
+
+
+def _text_of(item: dict[str, Any]) -> Any:
+    found = next((item[name] for name in ("text", "content", "page_content") if item.get(name) is not None), None)
+    if not isinstance(found, list):
+        return found
+    texts = [part["text"] for part in found if isinstance(part, dict) and part.get("type") == "text" and "text" in part]
+    readable = len(texts) == len(found) and all(isinstance(text, str) for text in texts)
+    return "\n".join(texts) if readable else None
+
+
+def _encodable(text: str) -> str:
+    """JSON can spell half of a surrogate pair, which is no character: no tokenizer takes it, no answer can hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PydanticCustomError(
+            "string_unicode",
+            "Input should be valid Unicode: it holds a lone surrogate at character {at}",
+            {"at": error.start},
+        ) from error
+    return text
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str | dict) else value
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+_TextForm = str | TextObject | ContentObject
+Name = Annotated[str, AfterValidator(_encodable)]
+Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=_TextForm)]
+Texts = Annotated[list[Text], BeforeValidator(_listed, json_schema_input_type=_TextForm | list[_TextForm])]
+Side = Annotated[Literal["left", "right"], BeforeValidator(_lower)]
+
+
+class ScoringBody(BaseModel):
+    """Fields that every kind of scoring shares."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: Name | None = Field(default=None, description="Which model; absent or empty: the default one.")
+    truncate_prompt_tokens: int | None = Field(
+        default=None, ge=-1, description="Most tokens of query and document together; -1: what the model reads."
+    )
+    max_tokens_per_doc: int = Field(default=0, ge=0, description="Most tokens of a document; 0: no limit.")
+    truncate: bool = Field(
+        default=True,
+        validation_alias=AliasChoices("truncate", "truncation"),
+        description="false: refuse a pair too long for the model instead of cutting its document.",
+    )
+    truncation_side: Side = Field(
+        default="right",
+        validation_alias=AliasChoices("truncation_side", "truncation_direction"),
+        description="Which end of a document is cut off: right or left, in any case.",
+    )
+    use_activation: bool = Field(default=True, description="false: raw logits instead of relevance.")
+    raw_scores: bool = Field(default=False, description="true: the same as `use_activation: false`.")
+    instruction: Name | None = Field(
+        default=None,
+        validation_alias=AliasChoices("instruction", "instruct"),
+        description="What to look for, for models that take an instruction.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tidied(cls, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        present = {name: value for name, value in body.items() if value is not None}
+        # where vLLM's clients put what fills their prompt in; it wins over the field, as there
+        prompt = present.get("chat_template_kwargs")
+        if isinstance(prompt, dict) and prompt.get("instruction") is not None:
+            present["instruction"] = prompt["instruction"]
+        return present
+
+    def request_for(self, pairs: Sequence[Pair]) -> ScoringRequest:
+        """These pairs, to be scored as the body says."""
+        return ScoringRequest(
+            pairs=tuple(pairs),
+            model=(self.model or "").strip() or None,
+            instruction=self.instruction or None,
+            truncation=Truncation(
+                self.truncate_prompt_tokens, self.max_tokens_per_doc or None, self.truncate, self.truncation_side
+            ),
+            activated=self.use_activation and not self.raw_scores,
+        )
+
+
+class DocumentsBody(ScoringBody):
+    """A query and the documents to order by it, for dialects that name them so."""
+
+    query: Text = Field(description="What the documents are compared with.")
+    documents: Texts = Field(
+        validation_alias=AliasChoices("documents", "texts", "passages", "docs"),
+        description="Strings, objects with a field `text` (or with the `rank_fields`), or one of them alone.",
+    )
+    top_n: int = Field(
+        default=0,
+        ge=0,
+        validation_alias=AliasChoices("top_n", "top_k"),
+        description="How many results to return; 0, absent, or more than there are documents: all.",
+    )
+    return_documents: bool = Field(
+        default=True,
+        validation_alias=AliasChoices("return_documents", "return_text"),
+        description="false: leave the documents' text out of the results.",
+    )
+    rank_fields: list[Name] = Field(
+        default=[], description="Of documents that are objects: the fields to read, joined in this order."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, body: Any) -> Any:
+        """As DashScope's clients nest it, and with the documents that Cohere's v1 clients send, as one flat body."""
+        if not isinstance(body, dict):
+            return body
+        flat = dict(body)
+        for part in ("input", "parameters"):
+            if isinstance(body.get(part), dict):
+                flat |= body[part]
+        fields, documents = flat.get("rank_fields"), flat.get("documents")
+        if isinstance(fields, list) and fields and isinstance(documents, list):
+            flat["documents"] = [_joined(document, fields) for document in documents]
+        return flat
+
+    def scoring_request(self) -> ScoringRequest:
+        """The query with each document."""
+        return self.request_for([Pair(self.query, document) for document in self.documents])
+
+
+def _joined(document: Any, fields: Sequence[Any]) -> Any:
+    if not isinstance(document, dict):
+        return document
+    values = [document[field] for field in fields if isinstance(field, str) and document.get(field) is not None]
+    return {"text": "\n".join(map(str, values))} if values else document

@@ -1,0 +1,101 @@
+"""NVIDIA NIM's dialect: ``passages`` in, ``rankings`` with raw logits out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request, Response
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
+from typing_extensions import TypedDict
+
+from rerank.api.dialects.fields import ScoringBody, Text, Texts
+from rerank.api.dialects.scoring import dialect_router, json_answer, score
+from rerank.api.services import Running
+from rerank.core import Pair, ScoringRequest, ScoringResult
+from rerank.gateway.ranking import rank
+
+EXAMPLE: JsonDict = {
+    "model": "sentence-transformers/all-MiniLM-L6-v2",
+    "query": {"text": "What is the capital of France?"},
+    "passages": [{"text": "Berlin is the capital of Germany."}, {"text": "Paris is the capital of France."}],
+}
+
+
+ANSWER_EXAMPLE = {
+    "rankings": [{"index": 1, "logit": 0.856}, {"index": 0, "logit": 0.404}],
+    "usage": {"prompt_tokens": 36, "total_tokens": 36},
+}
+
+
+class NvidiaBody(ScoringBody):
+    """A query and the passages to order by it. `truncate` is `END` (the default here) or `NONE`, in any case."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    query: Text = Field(description="What the passages are compared with.")
+    passages: Texts = Field(description="Objects with a field `text`, or strings.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truncate_in_words(cls, body: Any) -> Any:
+        if isinstance(body, dict) and isinstance(body.get("truncate"), str) and body["truncate"].upper() in _CUTS:
+            return body | {"truncate": _CUTS[body["truncate"].upper()]}
+        return body
+
+    def scoring_request(self) -> ScoringRequest:
+        """The query with each passage; clients of NIM expect logits."""
+        logits = self.model_copy(update={"raw_scores": True})
+        return logits.request_for([Pair(self.query, passage) for passage in self.passages])
+
+
+_CUTS = {"END": True, "NONE": False}
+
+
+class Ranking(TypedDict):
+    """A passage's place in the request, and its raw logit."""
+
+    index: int
+    logit: float
+
+
+class Usage(TypedDict):
+    """Tokens read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class NvidiaAnswer(TypedDict):
+    """Passages by falling relevance."""
+
+    rankings: list[Ranking]
+    usage: Usage
+
+
+def answer(body: NvidiaBody, result: ScoringResult) -> NvidiaAnswer:
+    """The ranking of all passages."""
+    del body
+    ranked = rank(result.logits, result.scores, 0)
+    return NvidiaAnswer(
+        rankings=[Ranking(index=scored.index, logit=scored.relevance_score) for scored in ranked],
+        usage=Usage(prompt_tokens=result.tokens, total_tokens=result.tokens),
+    )
+
+
+router = dialect_router("NVIDIA", NVIDIA=ANSWER_EXAMPLE)
+
+
+@router.post("/v1/ranking", summary="Order passages as NVIDIA's NIM does", response_model=NvidiaAnswer)
+async def rerank(body: NvidiaBody, request: Request, services: Running) -> Response:
+    """Scores are raw logits, as NIM's are."""
+    return json_answer(answer(body, await score(request, services, body.scoring_request())))
+
+
+@router.post(
+    "/v1/retrieval/{model:path}/reranking", summary="The same, with the model in the path", response_model=NvidiaAnswer
+)
+async def rerank_at_model(model: str, body: NvidiaBody, request: Request, services: Running) -> Response:
+    """The path is only there to be found: the model is the body's, or the default one."""
+    del model
+    return await rerank(body, request, services)

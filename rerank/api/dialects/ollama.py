@@ -1,0 +1,63 @@
+"""The address that Dify's Ollama plugin asks at. Results hold no documents: it would take them for strings."""
+
+from __future__ import annotations
+
+from fastapi import Request, Response
+from pydantic import ConfigDict
+from pydantic.config import JsonDict
+from typing_extensions import TypedDict
+
+from rerank.api.dialects.fields import DocumentsBody
+from rerank.api.dialects.scoring import dialect_router, json_answer, score
+from rerank.api.services import Running
+from rerank.core import ScoringResult
+from rerank.gateway.ranking import rank
+
+EXAMPLE: JsonDict = {
+    "query": "What is the capital of France?",
+    "documents": ["Berlin is the capital of Germany.", "Paris is the capital of France."],
+}
+
+
+ANSWER_EXAMPLE = {
+    "model": "sentence-transformers/all-MiniLM-L6-v2",
+    "results": [{"index": 1, "relevance_score": 0.928}, {"index": 0, "relevance_score": 0.702}],
+}
+
+
+class OllamaBody(DocumentsBody):
+    """A query and the documents to order by it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+
+class Result(TypedDict):
+    """A document's place in the request, and its relevance."""
+
+    index: int
+    relevance_score: float
+
+
+class OllamaAnswer(TypedDict):
+    """Documents by falling relevance."""
+
+    model: str
+    results: list[Result]
+
+
+def answer(body: OllamaBody, result: ScoringResult) -> OllamaAnswer:
+    """The ranking."""
+    ranked = rank(result.logits, result.scores, body.top_n)
+    return OllamaAnswer(
+        model=result.model,
+        results=[Result(index=scored.index, relevance_score=scored.relevance_score) for scored in ranked],
+    )
+
+
+router = dialect_router("Ollama", Ollama=ANSWER_EXAMPLE)
+
+
+@router.post("/api/rerank", summary="Order documents, where Ollama's clients look for it", response_model=OllamaAnswer)
+async def rerank(body: OllamaBody, request: Request, services: Running) -> Response:
+    """Results never hold documents."""
+    return json_answer(answer(body, await score(request, services, body.scoring_request())))

@@ -1,0 +1,47 @@
+"""What every dialect does between its request and its answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic_core import to_json
+
+from rerank.api.errors import ERROR_RESPONSES
+from rerank.api.services import Services, unless_client_leaves
+from rerank.core import ScoringRequest, ScoringResult
+from rerank.errors import InvalidRequest
+
+COMMON_RESPONSES = {status: response for status, response in ERROR_RESPONSES.items() if status != 403}
+"""Errors of dialects that say them in the common shape."""
+
+
+def answers(**examples: Any) -> dict[int | str, dict[str, Any]]:
+    """The documentation of a successful answer: an example for each dialect that is spoken at an address."""
+    named = {name: {"value": example} for name, example in examples.items()}
+    return {200: {"content": {"application/json": {"examples": named}}}}
+
+
+def dialect_router(tag: str, **examples: Any) -> APIRouter:
+    """Endpoints that take JSON and say errors in the common shape, with an example of their answer."""
+    return APIRouter(tags=[tag], responses=COMMON_RESPONSES | answers(**examples), dependencies=[Depends(require_json)])
+
+
+async def require_json(request: Request) -> None:
+    """Refuse a body that does not say it is JSON, with words that help; an absent header passes for JSON."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise InvalidRequest("Unsupported Media Type: send the body with the header Content-Type: application/json")
+
+
+async def score(request: Request, services: Services, wanted: ScoringRequest) -> ScoringResult:
+    """Score what the request wants, unless its client leaves. Raises a RerankError."""
+    request.state.facts = {"documents": len(wanted.pairs)}
+    result = await unless_client_leaves(request, services.gateway.score(wanted))
+    request.state.facts |= {"model": result.model, "tokens": result.tokens}
+    return result
+
+
+def json_answer(answer: Any) -> Response:
+    """An answer as JSON. Whole floats keep their point (``1.0``): some clients read ``1`` as another type."""
+    return Response(to_json(answer), media_type="application/json")

@@ -1,0 +1,72 @@
+"""SGLang's dialect: vLLM's path, but a bare array comes back. Spoken only where a setting asks for it."""
+
+from __future__ import annotations
+
+from typing import NotRequired
+
+from fastapi import Request, Response
+from pydantic import ConfigDict
+from pydantic.config import JsonDict
+from typing_extensions import TypedDict
+
+from rerank.api.dialects.fields import DocumentsBody
+from rerank.api.dialects.scoring import dialect_router, json_answer, score
+from rerank.api.services import Running
+from rerank.core import ScoringResult
+from rerank.gateway.ranking import rank
+from rerank.telemetry import request_id_var
+
+EXAMPLE: JsonDict = {
+    "query": "What is the capital of France?",
+    "documents": ["Berlin is the capital of Germany.", "Paris is the capital of France."],
+}
+
+
+ANSWER_EXAMPLE = [
+    {"score": 0.928, "index": 1, "meta_info": {"id": "8a2f0c"}, "document": "Paris is the capital of France."},
+    {"score": 0.702, "index": 0, "meta_info": {"id": "8a2f0c"}, "document": "Berlin is the capital of Germany."},
+]
+
+
+class SglangBody(DocumentsBody):
+    """A query and the documents to order by it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+
+class MetaInfo(TypedDict):
+    """Which request it was."""
+
+    id: str
+
+
+class Result(TypedDict):
+    """A document's place in the request, and its relevance."""
+
+    score: float
+    document: NotRequired[str]
+    index: int
+    meta_info: MetaInfo
+
+
+def answer(body: SglangBody, result: ScoringResult) -> list[Result]:
+    """The ranking, as an array."""
+    results = []
+    for scored in rank(result.logits, result.scores, body.top_n):
+        found = Result(score=scored.relevance_score, index=scored.index, meta_info=MetaInfo(id=request_id_var.get()))
+        if body.return_documents:
+            found["document"] = body.documents[scored.index]
+        results.append(found)
+    return results
+
+
+PATHS = ("/v1/rerank",)
+
+router = dialect_router("SGLang", SGLang=ANSWER_EXAMPLE)
+
+
+@router.post(PATHS[0], summary="Order documents as SGLang does", response_model=list[Result])
+@router.put(PATHS[0], summary="The same", response_model=list[Result])
+async def rerank(body: SglangBody, request: Request, services: Running) -> Response:
+    """An array comes back."""
+    return json_answer(answer(body, await score(request, services, body.scoring_request())))

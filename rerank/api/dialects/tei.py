@@ -1,0 +1,189 @@
+"""The dialect of Hugging Face's text-embeddings-inference: ``texts`` in, an array out.
+
+It says of the server what its clients ask before their first request.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NotRequired
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+from typing_extensions import TypedDict
+
+import rerank
+from rerank.api.dialects.fields import ScoringBody, Text, Texts
+from rerank.api.dialects.scoring import answers, json_answer, require_json, score
+from rerank.api.errors import Problem
+from rerank.api.models import model_info
+from rerank.api.services import Running
+from rerank.core import Pair, ScoringRequest, ScoringResult
+from rerank.errors import NothingToScore
+from rerank.gateway.ranking import rank
+
+EXAMPLE: JsonDict = {
+    "query": "What is the capital of France?",
+    "texts": ["Berlin is the capital of Germany.", "Paris is the capital of France."],
+    "return_text": True,
+}
+
+
+ANSWER_EXAMPLE = [
+    {"index": 1, "score": 0.928, "text": "Paris is the capital of France."},
+    {"index": 0, "score": 0.702, "text": "Berlin is the capital of Germany."},
+]
+
+
+class TeiBody(ScoringBody):
+    """A query and the texts to order by it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    query: Text = Field(description="What the texts are compared with.")
+    texts: Texts = Field(validation_alias=AliasChoices("texts", "documents"), description="Strings.")
+    return_text: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("return_text", "return_documents"),
+        description="true: put each text into its result.",
+    )
+    top_n: int = Field(
+        default=0, ge=0, description="How many results to return; 0: all. Not in TEI, but LiteLLM sends it."
+    )
+
+    def scoring_request(self) -> ScoringRequest:
+        """The query with each text."""
+        return self.request_for([Pair(self.query, text) for text in self.texts])
+
+
+class Rank(TypedDict):
+    """A text's place in the request, and its relevance."""
+
+    index: int
+    score: float
+    text: NotRequired[str]
+
+
+class TeiError(BaseModel):
+    """What went wrong."""
+
+    error: str
+    error_type: Literal["Validation", "Empty", "Overloaded", "Backend", "Unhealthy", "Unauthorized", "NotFound"]
+    message: str
+
+
+class ModelType(BaseModel):
+    """What the model is for; an object with one key."""
+
+    reranker: dict[str, dict[str, str | int]]
+
+
+class Info(BaseModel):
+    """The default model, as clients of TEI look it up."""
+
+    model_id: str
+    model_sha: str | None
+    model_dtype: str
+    model_type: ModelType
+    served_model_name: str
+    max_concurrent_requests: int
+    max_input_length: int | None
+    max_batch_tokens: int | None
+    max_batch_requests: int | None
+    max_client_batch_size: int
+    auto_truncate: bool
+    tokenization_workers: int | None
+    version: str
+    sha: str | None
+    docker_label: str | None
+
+
+def answer(body: TeiBody, result: ScoringResult) -> list[Rank]:
+    """Texts by falling relevance."""
+    ranks = []
+    for scored in rank(result.logits, result.scores, body.top_n):
+        found = Rank(index=scored.index, score=scored.relevance_score)
+        if body.return_text:
+            found["text"] = body.texts[scored.index]
+        ranks.append(found)
+    return ranks
+
+
+def error(problem: Problem) -> tuple[int, dict[str, Any]]:
+    """TEI's statuses: 422 for what is wrong with the request, 424 for what the model could not do."""
+    status, kind = _STATUSES.get(problem.status, (problem.status, "Backend"))
+    if isinstance(problem.error, NothingToScore) or problem.message.startswith(_UNREADABLE):
+        status, kind = 400, "Empty" if problem.error else "Validation"
+    return status, {"error": problem.message, "error_type": kind, "message": problem.message}
+
+
+_UNREADABLE = "1 validation error: the body is not valid JSON"
+_STATUSES = {
+    400: (422, "Validation"),
+    401: (401, "Unauthorized"),
+    404: (404, "NotFound"),
+    413: (413, "Validation"),
+    429: (429, "Overloaded"),
+    500: (424, "Backend"),
+    503: (503, "Unhealthy"),
+}
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": TeiError, "description": meaning}
+    for status, meaning in {
+        400: "No texts, or no JSON",
+        401: "No key, or a wrong one",
+        404: "No such model",
+        413: "The body is too large",
+        422: "The request is wrong",
+        424: "The model could not score",
+        429: "Too much work; see `Retry-After`",
+        503: "The model is not available now",
+        504: "The request took longer than TIMEOUT",
+    }.items()
+}
+PATHS = ("/tei/rerank",)
+
+router = APIRouter(tags=["TEI"])
+
+
+@router.post(
+    PATHS[0],
+    summary="Order texts as text-embeddings-inference does",
+    response_model=list[Rank],
+    responses=RESPONSES | answers(TEI=ANSWER_EXAMPLE),
+    dependencies=[Depends(require_json)],
+)
+async def rerank_texts(body: TeiBody, request: Request, services: Running) -> Response:
+    """An array, whatever the documents are called. `/rerank` answers so too where the body has `texts`."""
+    return json_answer(answer(body, await score(request, services, body.scoring_request())))
+
+
+@router.get("/info", summary="The default model, as TEI describes its own")
+@router.get("/tei/info", summary="The same, under TEI's prefix")
+async def info(services: Running) -> Info:
+    """What is known of the default model before it is loaded, and more once it is."""
+    known = await model_info(services, services.gateway.default.card)
+    limits = services.gateway.limits
+    return Info(
+        model_id=known.id,
+        model_sha=None,
+        model_dtype=known.precision or "float32",
+        model_type=ModelType(reranker={"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}),
+        served_model_name=known.id,
+        max_concurrent_requests=limits.max_documents,
+        max_input_length=known.max_model_len,
+        max_batch_tokens=None,
+        max_batch_requests=None,
+        max_client_batch_size=limits.max_documents,
+        auto_truncate=True,
+        tokenization_workers=None,
+        version=rerank.__version__,
+        sha=None,
+        docker_label=None,
+    )
+
+
+@router.get("/tei/health", summary="200 while the server is alive", response_class=Response)
+async def health(services: Running) -> Response:
+    """As `/health`, under TEI's prefix."""
+    return Response(status_code=200 if services.is_alive() else 503)

@@ -1,0 +1,82 @@
+"""Voyage AI's dialect: ``top_k`` in, results in ``data``, documents as strings."""
+
+from __future__ import annotations
+
+from typing import Literal, NotRequired
+
+from fastapi import Request, Response
+from pydantic import ConfigDict
+from pydantic.config import JsonDict
+from typing_extensions import TypedDict
+
+from rerank.api.dialects.fields import DocumentsBody
+from rerank.api.dialects.scoring import dialect_router, json_answer, score
+from rerank.api.services import Running
+from rerank.core import ScoringResult
+from rerank.gateway.ranking import rank
+
+EXAMPLE: JsonDict = {
+    "query": "What is the capital of France?",
+    "documents": ["Berlin is the capital of Germany.", "Paris is the capital of France."],
+    "top_k": 1,
+    "return_documents": True,
+}
+
+
+ANSWER_EXAMPLE = {
+    "object": "list",
+    "data": [{"index": 1, "relevance_score": 0.928, "document": "Paris is the capital of France."}],
+    "model": "sentence-transformers/all-MiniLM-L6-v2",
+    "usage": {"total_tokens": 36},
+}
+
+
+class VoyageBody(DocumentsBody):
+    """A query and the documents to order by it; `truncation: false` refuses what is too long."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    return_documents: bool = False
+
+
+class Result(TypedDict):
+    """A document's place in the request, and its relevance."""
+
+    index: int
+    relevance_score: float
+    document: NotRequired[str]
+
+
+class Usage(TypedDict):
+    """Tokens read."""
+
+    total_tokens: int
+
+
+class VoyageAnswer(TypedDict):
+    """Documents by falling relevance."""
+
+    object: Literal["list"]
+    data: list[Result]
+    model: str
+    usage: Usage
+
+
+def answer(body: VoyageBody, result: ScoringResult) -> VoyageAnswer:
+    """The ranking."""
+    data = []
+    for scored in rank(result.logits, result.scores, body.top_n):
+        item = Result(index=scored.index, relevance_score=scored.relevance_score)
+        if body.return_documents:
+            item["document"] = body.documents[scored.index]
+        data.append(item)
+    return VoyageAnswer(object="list", data=data, model=result.model, usage=Usage(total_tokens=result.tokens))
+
+
+router = dialect_router("Voyage", Voyage=ANSWER_EXAMPLE)
+
+
+@router.post("/voyage/v1/rerank", summary="Order documents as Voyage does", response_model=VoyageAnswer)
+async def rerank(body: VoyageBody, request: Request, services: Running) -> Response:
+    """Results stand in `data`."""
+    return json_answer(answer(body, await score(request, services, body.scoring_request())))

@@ -1,0 +1,96 @@
+"""What Weaviate's reranker-transformers module asks and expects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+from typing_extensions import TypedDict
+
+import rerank
+from rerank.api.dialects.fields import ScoringBody, Text, Texts
+from rerank.api.errors import Problem
+from rerank.api.services import Running
+from rerank.core import Pair, ScoringRequest, ScoringResult
+
+EXAMPLE: JsonDict = {
+    "query": "What is the capital of France?",
+    "documents": ["Berlin is the capital of Germany.", "Paris is the capital of France."],
+    "property": "",
+}
+
+
+ANSWER_EXAMPLE = {
+    "scores": [
+        {"document": "Berlin is the capital of Germany.", "score": 0.702},
+        {"document": "Paris is the capital of France.", "score": 0.928},
+    ]
+}
+
+
+class WeaviateBody(ScoringBody):
+    """A query and documents; what tells it from others is `property` and no `model`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    query: Text = Field(description="What the documents are compared with.")
+    documents: Texts = Field(description="Strings.")
+
+    def scoring_request(self) -> ScoringRequest:
+        """The query with each document."""
+        return self.request_for([Pair(self.query, document) for document in self.documents])
+
+
+class DocumentScore(TypedDict):
+    """A document and its relevance."""
+
+    document: str
+    score: float
+
+
+class WeaviateAnswer(TypedDict):
+    """Scores in the order of the documents."""
+
+    scores: list[DocumentScore]
+
+
+def answer(body: WeaviateBody, result: ScoringResult) -> WeaviateAnswer:
+    """Weaviate matches scores with documents by their place, so nothing is sorted."""
+    pairs = zip(body.documents, result.scores, strict=True)
+    return WeaviateAnswer(scores=[DocumentScore(document=document, score=score) for document, score in pairs])
+
+
+def error(problem: Problem) -> tuple[int, dict[str, Any]]:
+    """One string."""
+    return problem.status, {"error": problem.message}
+
+
+class WeaviateError(BaseModel):
+    """What went wrong."""
+
+    error: str
+
+
+class Meta(BaseModel):
+    """What the module says of its model."""
+
+    model: str
+    version: str
+
+
+router = APIRouter(tags=["Weaviate"])
+
+
+@router.get("/.well-known/ready", summary="200 while the server is alive", status_code=204, responses={503: {}})
+@router.get("/.well-known/live", summary="The same", status_code=204, responses={503: {}})
+async def ready(services: Running) -> Response:
+    """Weaviate waits for it when it starts."""
+    return Response(status_code=204 if services.is_alive() else 503)
+
+
+@router.get("/meta", summary="The default model, for Weaviate")
+async def meta(services: Running) -> Meta:
+    """Weaviate shows it among its modules."""
+    return Meta(model=services.gateway.default.card.id, version=rerank.__version__)

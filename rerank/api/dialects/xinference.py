@@ -1,0 +1,23 @@
+"""What Xinference's client asks before it reranks; its rerank request itself is Cohere's."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+
+class Auth(BaseModel):
+    """Whether a key is needed."""
+
+    auth: bool
+
+
+AUTH_PATH = "/v1/cluster/auth"
+
+router = APIRouter(tags=["Xinference"])
+
+
+@router.get(AUTH_PATH, summary="Whether a key is needed")
+async def cluster_auth(request: Request) -> Auth:
+    """Asked without a key: a client that hears no here never sends one."""
+    return Auth(auth=request.app.state.guarded)
