@@ -5,8 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PEERS  := sentence-transformers onnx infinity vllm
+SDKS   := cohere5 cohere7
 
-.PHONY: help serve test check format clean bench bench-peers
+.PHONY: help serve test check format clean bench bench-peers sdks
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
@@ -19,7 +20,7 @@ help:
 serve: $(VENV)/.runtime
 	@$(BIN)/python rerank_server.py $(ARGS)
 
-test: check
+test: check sdks
 	$(BIN)/python -m pytest --numprocesses=2 --cov --cov-report=term $(ARGS)
 
 check: $(VENV)/.dev
@@ -29,6 +30,14 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/yamllint --strict compose.yaml
+
+# other people's SDKs, which tests run as clients; some exclude each other
+sdks: $(SDKS:%=.venv-sdks/%/.installed)
+
+.venv-sdks/%/.installed: tests/contract/sdks/%.txt $(VENV)/.dev
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-sdks/$*
+	$(BIN)/uv pip install --quiet --python .venv-sdks/$* --override tests/contract/sdks/overrides.txt -r $<
+	@touch $@
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -46,7 +55,7 @@ bench-peers: $(PEERS:%=.venv-peers/%/.installed)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) .venv-peers .venv-sdks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 
 $(VENV)/.runtime: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another: make serve PYTHON=python3.12")'

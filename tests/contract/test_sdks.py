@@ -1,0 +1,129 @@
+"""Other people's SDKs against a real server: right order, the same scores, and errors as each SDK's own exceptions.
+
+The SDKs live in virtual environments of their own, which `make test` installs (`.venv-sdks`), because some of them
+exclude each other and all of them bring much along.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.fake_hub import FakeHub
+from tests.process.server import ROOT, ServerProcess, clean_environment, post
+from tests.tiny_checkpoints import make_xlm_roberta
+
+from .sdks.expected import LISTED, OUTCOMES, RANKING
+
+QUERY = "What is the capital of France?"
+DOCUMENTS = [
+    "Berlin is the capital of Germany.",
+    "Paris is the capital of France.",
+    "I like cheese.",
+    "法国的首都是巴黎。",
+]
+MODEL = "all-MiniLM-L6-v2"
+BUSY = "org/reranker"
+CALLS = Path(__file__).parent / "sdks" / "calls.py"
+HOMES = {name: ROOT / ".venv-sdks" / name for name in ("cohere5", "cohere7")}
+
+pytestmark = pytest.mark.skipif(
+    not all((home / ".installed").exists() for home in HOMES.values()), reason="`make sdks` has not installed the SDKs"
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server with a key, the embedded model in memory, and another one that waits for its weights for ever."""
+    folder = tmp_path_factory.mktemp("server")
+    make_xlm_roberta(folder / "weights")
+    with FakeHub() as hub:
+        weights = hub.add_folder(BUSY, folder / "weights").files["model.safetensors"]
+        weights.holding = True
+        (folder / "models.toml").write_text(f'[[model]]\nid = "{BUSY}"\nrepo = "{BUSY}"\n')
+        settings = {"RERANK_API_KEY": "key", "RERANK_MAX_WAITING_DOCUMENTS": "10", "HF_ENDPOINT": hub.url}
+        with ServerProcess(folder, settings) as running, ThreadPoolExecutor(1) as callers:
+            plainly(running)
+            waiting = callers.submit(plainly, running, model=BUSY, documents=["d"] * 10)
+            assert weights.held.wait(60)
+            yield running
+            running.stop()
+            assert waiting.result().status_code == 503
+
+
+@pytest.fixture(scope="module")
+def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("open")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def outcomes(server: ServerProcess, open_server: ServerProcess) -> dict[str, Any]:
+    """What came of each call in each situation, by environment; one process makes all calls of an environment."""
+    right = {"url": server.url, "key": "key", "model": MODEL}
+    situations = {
+        "right": right,
+        "wrong key": right | {"key": "wrong"},
+        "unknown model": right | {"model": "nope"},
+        "overload": right | {"model": BUSY},
+        "open": right | {"url": open_server.url},
+    }
+    found = {}
+    for home, calls in OUTCOMES.items():
+        asked = {name: list(expected) for name, expected in calls.items()}
+        job = {"query": QUERY, "documents": DOCUMENTS, "situations": situations, "calls": asked}
+        ended = subprocess.run(
+            [str(HOMES[home] / "bin" / "python"), str(CALLS)],
+            input=json.dumps(job),
+            env=clean_environment(server.folder) | {"PYTHONPATH": "", "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+            cwd=server.folder,
+            text=True,
+            capture_output=True,
+        )
+        assert ended.returncode == 0, ended.stderr
+        found[home] = json.loads(ended.stdout.splitlines()[-1])
+    return found
+
+
+def plainly(server: ServerProcess, **fields: Any) -> requests.Response:
+    """A request that no SDK made."""
+    asked = {"model": MODEL, "query": QUERY, "documents": DOCUMENTS} | fields
+    return post(server, asked, headers={"Authorization": "Bearer key"})
+
+
+CASES = [
+    (home, name, situation)
+    for home, calls in OUTCOMES.items()
+    for name, expected in calls.items()
+    for situation in expected
+]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(("home", "name", "situation"), CASES)
+def test_an_sdk(server: ServerProcess, outcomes: dict[str, Any], home: str, name: str, situation: str) -> None:
+    found, expected = outcomes[home][name][situation], OUTCOMES[home][name][situation]
+    if expected not in (RANKING, LISTED):
+        assert found.get("error") == expected, found
+        return
+    assert "ranking" in found, found
+    if expected == RANKING:
+        plain = plainly(server).json()["results"]
+        assert [index for index, _ in found["ranking"]] == [result["index"] for result in plain]
+        scores = [result["relevance_score"] for result in plain]
+        assert [score for _, score in found["ranking"]] == pytest.approx(scores, abs=1e-6)
+
+
+def test_every_call_is_made() -> None:
+    defined = set(re.findall(r"^@call\ndef (\w+)", CALLS.read_text(encoding="utf-8"), re.MULTILINE))
+    made = {name for calls in OUTCOMES.values() for name in calls}
+    assert made - defined == {name for name in made if name.startswith("litellm_")} - {"litellm_proxy"}
+    assert defined <= made
