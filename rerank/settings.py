@@ -203,6 +203,16 @@ class Settings(BaseSettings):
         validation_alias=_named("rerank_strict_vllm"),
         description="Refuse what vLLM refuses, and answer at its addresses with nothing that it does not answer.",
     )
+    open_metrics: bool = Field(
+        default=False,
+        validation_alias=_named("rerank_open_metrics"),
+        description="true: /metrics needs no key.",
+    )
+    pages: bool = Field(
+        default=True,
+        validation_alias=_named("rerank_pages"),
+        description="false: no documentation at /docs, /redoc and /openapi.json.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info",
         validation_alias=_named("rerank_log_level", "log_level"),

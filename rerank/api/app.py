@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from rerank.api.dialects.table import MainDialect, routers, shapes
 from rerank.api.errors import add_error_handlers
 from rerank.api.middleware import LimitBody, RequestContext
 from rerank.api.services import Services
+from rerank.telemetry.metrics import Metrics
 
 _DESCRIPTION = """Rerank documents with local models, in the formats of vLLM's, Jina's, Cohere's and other rerank APIs.
 
@@ -33,8 +35,14 @@ def build_app(
     max_body_bytes: int,
     admin_keys: Sequence[str] = (),
     main_dialect: MainDialect = MainDialect.VLLM,
+    metrics: Metrics | None = None,
+    open_paths: Collection[str] = (),
+    pages: bool = True,
 ) -> FastAPI:
-    """The application around the services that ``open_services`` starts."""
+    """The application around the services that ``open_services`` starts.
+
+    ``open_paths`` need no key, beside those that never do; without ``pages`` there is no documentation to be seen.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -42,7 +50,8 @@ def build_app(
             app.state.services = services
             yield
 
-    app = FastAPIOffline(
+    make: Callable[..., FastAPI] = FastAPIOffline if pages else partial(FastAPI, openapi_url=None)
+    app = make(
         title="Rerank gateway",
         description=_DESCRIPTION,
         version=rerank.__version__,
@@ -51,6 +60,8 @@ def build_app(
         strict_content_type=False,
         redirect_slashes=False,
     )
+    metrics = metrics or Metrics()
+    app.state.metrics = metrics
     app.state.admin_keys = tuple(admin_keys)
     app.state.guarded = bool(keys)
     for router in (*routers(main_dialect), admin.router, models.router, status.router):
@@ -58,9 +69,9 @@ def build_app(
     add_error_handlers(app)
     _describe(app, guarded=bool(keys))
     # the last one added is the first to see a request
-    app.add_middleware(RequireKey, keys=(*keys, *admin_keys) if keys else ())
+    app.add_middleware(RequireKey, keys=(*keys, *admin_keys) if keys else (), open_paths=frozenset(open_paths))
     app.add_middleware(LimitBody, max_bytes=max_body_bytes)
-    app.add_middleware(RequestContext, shape_at=shapes(main_dialect))
+    app.add_middleware(RequestContext, shape_at=shapes(main_dialect), metrics=metrics)
     return app
 
 

@@ -26,9 +26,10 @@ class RequireKey:
     Every path is guarded unless it is listed, so a new endpoint cannot be left open by forgetting it.
     """
 
-    def __init__(self, app: ASGIApp, keys: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Sequence[str], open_paths: frozenset[str] = frozenset()) -> None:
         self._app = app
         self._keys = tuple(keys)
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -39,7 +40,8 @@ class RequireKey:
             await error_response(Unauthorized(self._advice(scope)), shape_of(scope))(scope, receive, send)
 
     def _may_pass(self, scope: Scope) -> bool:
-        if not self._keys or scope["method"] == "OPTIONS" or is_public(scope["path"]):
+        path = scope["path"]
+        if not self._keys or scope["method"] == "OPTIONS" or is_public(path) or path in self._open_paths:
             return True
         return is_one_of(presented_key(scope), self._keys)
 

@@ -13,12 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rerank.api.errors import Shape, error_response, internal_error_response, shape_of, use_shape
 from rerank.errors import BodyTooLarge
-from rerank.telemetry import request_id_var
+from rerank.telemetry import request_id_var, stages_var
+from rerank.telemetry.metrics import Metrics
 
 logger = logging.getLogger("rerank.access")
 
 _SAFE_ID = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
-_QUIET_PATHS = frozenset({"/health", "/ready", "/ping", "/load"})
+_QUIET_PATHS = frozenset({"/health", "/ready", "/ping", "/load", "/metrics"})
 
 
 class ClientLeft(Exception):
@@ -28,10 +29,11 @@ class ClientLeft(Exception):
 class RequestContext:
     """Gives each request an id, logs one line for it, and turns what nobody caught into a 500."""
 
-    def __init__(self, app: ASGIApp, shape_at: Callable[[str], Shape]) -> None:
+    def __init__(self, app: ASGIApp, shape_at: Callable[[str], Shape], metrics: Metrics) -> None:
         """``shape_at``: how errors are said to who asked for a path."""
         self._app = app
         self._shape_at = shape_at
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -43,11 +45,12 @@ class RequestContext:
         use_shape(scope, self._shape_at(scope["path"]))
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
-        token = request_id_var.set(request_id)
+        tokens = request_id_var.set(request_id), stages_var.set({})
         try:
             await self._answer(scope, receive, send, request_id)
         finally:
-            request_id_var.reset(token)
+            request_id_var.reset(tokens[0])
+            stages_var.reset(tokens[1])
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started = time.perf_counter()
@@ -57,19 +60,49 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                if stages := stages_var.get():
+                    for stage, seconds in (stages | {"total": time.perf_counter() - started}).items():
+                        headers[f"X-{stage.title()}-Ms"] = f"{seconds * 1000:.1f}"
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_id)
         except ClientLeft:
             status = 499
+            self._metrics.cancellations.inc()
         except Exception:
             logger.exception("unexpected error")
             if status:
                 raise
             await internal_error_response(shape_of(scope))(scope, receive, send_with_id)
-        _log(scope, status, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._count(scope, status, seconds)
+        _log(scope, status, seconds)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        if scope["path"] in _QUIET_PATHS:
+            return
+        state = scope.get("state", {})
+        facts, dialect = state.get("facts", {}), state.get("dialect") or _tag(scope)
+        model = str(facts.get("model", ""))
+        self._metrics.requests.labels(dialect, model, str(status)).inc()
+        if model:
+            self._metrics.request_seconds.labels(dialect).observe(seconds)
+            self._metrics.documents.labels(model).inc(facts.get("documents", 0))
+            self._metrics.tokens.labels(model).inc(facts.get("tokens", 0))
+            for stage, spent in (stages_var.get() or {}).items():
+                self._metrics.stage_seconds.labels(stage).observe(spent)
+        if error := facts.get("error"):
+            # what names a field of the body would be as many errors as there are documents
+            self._metrics.errors.labels("InvalidBody" if error.startswith("body") else error).inc()
+
+
+def _tag(scope: Scope) -> str:
+    """The group of the endpoint that answered; none where there is none."""
+    tags = getattr(scope.get("route"), "tags", None)
+    return str(tags[0]) if tags else "none"
 
 
 class LimitBody:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 import rerank
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.services import Running, Services
 from rerank.registry.lifecycle import State
+from rerank.telemetry.metrics import METRICS_TYPE
 
 
 class Status(BaseModel):
@@ -98,6 +100,13 @@ def _missing(services: Services) -> list[str]:
         return ["the server is shutting down"]
     status = services.registry.status
     return [f"{card.id} is {status(card).state}" for card in services.readiness.missing()]
+
+
+@router.get("/metrics", summary="What is counted and timed, for Prometheus", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Needs the key where one is set, unless RERANK_OPEN_METRICS says otherwise."""
+    exposition: bytes = request.app.state.metrics.exposition()
+    return Response(exposition, media_type=METRICS_TYPE)
 
 
 @router.get("/version", summary="The server's version")

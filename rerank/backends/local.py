@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -12,8 +13,10 @@ from typing import Protocol
 from rerank.core import Activation, Pair, RawScore, Truncation
 from rerank.devices import release_memory
 from rerank.errors import ModelUnavailable, PairTooLarge
+from rerank.scheduling.job import Job
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Encoded, Scorer
+from rerank.telemetry import note_stage, timed
 
 
 class Backend(Protocol):
@@ -57,10 +60,12 @@ class LocalBackend:
             raise ModelUnavailable("The model has been unloaded.")
         loop = asyncio.get_running_loop()
         encode = partial(contextvars.copy_context().run, _encode, replicas[0], pairs, truncation, instruction)
-        distinct, places = await loop.run_in_executor(self._tokenisers, encode)
+        with timed("tokenise"):
+            distinct, places = await loop.run_in_executor(self._tokenisers, encode)
         job = self._scheduler.submit(replicas, distinct)
         try:
             logits = await asyncio.wrap_future(job.future)
+            _note_times(job)
         except PairTooLarge as error:
             raise PairTooLarge(places.index(error.index), error.tokens) from error
         return [RawScore(logits[place], distinct[place].tokens) for place in places]
@@ -69,6 +74,12 @@ class LocalBackend:
         """See ``Backend.close``."""
         self._replicas = ()
         release_memory()
+
+
+def _note_times(job: Job) -> None:
+    begun = job.submitted if job.begun is None else job.begun
+    note_stage("queue", begun - job.submitted)
+    note_stage("device", time.perf_counter() - begun)
 
 
 def _encode(

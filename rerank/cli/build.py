@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -29,12 +29,14 @@ from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.readiness import Readiness
 from rerank.registry.registry import Registry
+from rerank.scheduling.batch import BatchSize
 from rerank.scheduling.memory import Memory
 from rerank.scheduling.packing import CPU_BATCH, GPU_BATCH, BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
 from rerank.settings import Settings
 from rerank.telemetry import configure_logging
+from rerank.telemetry.metrics import Gauge, Metrics
 from rerank.units import parse_memory
 
 logger = logging.getLogger(__name__)
@@ -55,11 +57,13 @@ def app_from_settings(settings: Settings) -> FastAPI:
     if settings.device == "auto" and gpu_count() > len(devices):
         logger.info("this machine has %d GPUs; MODEL_DEVICE=cuda uses them all", gpu_count())
 
+    metrics = Metrics()
+
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
         room = _Room()
         budget = _budget(devices, settings)
-        scheduler = Scheduler(*(_lane(device, settings, room) for device in devices))
+        scheduler = Scheduler(*(_lane(device, settings, room, metrics) for device in devices))
         downloads = Downloads()
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="tokenise") as tokenisers:
             loader = LocalLoader(
@@ -74,7 +78,10 @@ def app_from_settings(settings: Settings) -> FastAPI:
                 downloads=downloads,
                 budget=budget,
             )
-            async with Registry(loader, budget, keep_alive=settings.keep_alive) as registry:
+            registry = Registry(
+                loader, budget, keep_alive=settings.keep_alive, observe=lambda *told: metrics.models.labels(*told).inc()
+            )
+            async with registry:
                 room.of(registry)
                 gateway = Gateway(
                     catalog,
@@ -84,6 +91,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
                     Limits(settings.max_documents, settings.timeout, settings.load_timeout),
                 )
                 readiness = Readiness(gateway, preloaded)
+                metrics.add_gauges(*_gauges(gateway, scheduler))
 
                 def hang_up() -> None:
                     reload_cards(gateway, partial(_check, settings=settings), settings.default_model)
@@ -108,6 +116,9 @@ def app_from_settings(settings: Settings) -> FastAPI:
         keys=settings.api_keys,
         max_body_bytes=settings.max_body_bytes,
         admin_keys=settings.admin_keys,
+        metrics=metrics,
+        open_paths=("/metrics",) if settings.open_metrics else (),
+        pages=settings.pages,
         main_dialect=MainDialect.STRICT_VLLM if settings.strict_vllm else MainDialect(settings.dialect),
     )
 
@@ -163,10 +174,36 @@ class _Room:
         release_memory()
 
 
-def _lane(device: Device, settings: Settings, room: _Room) -> Lane:
+def _gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
+    def model_bytes() -> dict[str, float]:
+        return {model.card.id: sum(model.size.values()) for model in gateway.registry.loaded()}
+
+    return (
+        Gauge("rerank_waiting_pairs", "Pairs in line that no batch has taken.", lambda: scheduler.waiting_pairs),
+        Gauge("rerank_longest_wait_seconds", "How long the request at the head waits.", lambda: scheduler.longest_wait),
+        Gauge("rerank_documents_in_work", "Documents of requests in work.", lambda: gateway.admission.documents),
+        Gauge("rerank_requests_in_work", "Requests in work.", lambda: gateway.admission.requests),
+        Gauge("rerank_model_bytes", "Memory of each model that is loaded.", model_bytes, label="model"),
+    )
+
+
+def _observed(device: str, metrics: Metrics) -> Callable[[BatchSize], None]:
+    pairs, tokens = metrics.batch_pairs.labels(device), metrics.batch_tokens.labels(device)
+    padding = metrics.padding.labels(device)
+
+    def observe(size: BatchSize) -> None:
+        pairs.observe(size.pairs)
+        tokens.observe(size.tokens)
+        padding.inc(size.computed - size.tokens)
+
+    return observe
+
+
+def _lane(device: Device, settings: Settings, room: _Room, metrics: Metrics) -> Lane:
     usual = CPU_BATCH if device.is_cpu else GPU_BATCH
     budget = BatchBudget(settings.batch_size or usual.pairs, settings.batch_tokens or usual.tokens)
-    return Lane(device.name, budget, Memory(partial(free_memory, device.name), is_out_of_memory, room.make))
+    memory = Memory(partial(free_memory, device.name), is_out_of_memory, room.make)
+    return Lane(device.name, budget, memory, _observed(device.name, metrics))
 
 
 def _announce(catalog: Catalog, devices: Sequence[Device], default: DefaultModel) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from rerank.backends.loader import LoadedModel
@@ -14,6 +15,7 @@ from rerank.gateway.admission import Admission
 from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
+from rerank.telemetry import note_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,13 @@ class Gateway:
         model: LoadedModel | None = None
         cold = self.registry.status(card).state is not State.READY
         with self.admission.admit(len(request.pairs), waiting=cold) as place:
+            asked = time.perf_counter()
             try:
                 async with (
                     asyncio.timeout(self.limits.timeout),
                     self.registry.lease(card, self.limits.load_timeout) as model,
                 ):
+                    note_stage("model", time.perf_counter() - asked)
                     place.begin()
                     return await self._score_with(model, request, reason)
             except TimeoutError:

@@ -7,7 +7,7 @@ import contextvars
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -74,9 +74,18 @@ class Registry:
     Its methods belong to the event loop's thread. It works inside ``async with``.
     """
 
-    def __init__(self, loader: Loader, budget: Size | None = None, *, keep_alive: float = 0) -> None:
-        """``budget`` and ``keep_alive``: see ``Fleet``."""
+    def __init__(
+        self,
+        loader: Loader,
+        budget: Size | None = None,
+        *,
+        keep_alive: float = 0,
+        observe: Callable[[str, str], None] = lambda *_: None,
+    ) -> None:
+        """``budget`` and ``keep_alive``: see ``Fleet``. ``observe`` is told a model's id and what became of it: loaded,
+        failed or unloaded."""
         self._loader = loader
+        self._observe = observe
         self._fleet = Fleet(budget, keep_alive)
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._tickets = itertools.count(1)
@@ -226,11 +235,14 @@ class Registry:
                 self._events.put_nowait(Found(card.id, outcome.size))
             case LoadedModel():
                 self._loaded[card.id] = outcome
+                self._observe(card.id, "loaded")
                 self._events.put_nowait(Loaded(card.id, outcome.size))
             case None:
+                self._observe(card.id, "unloaded")
                 self._events.put_nowait(Unloaded(card.id))
             case error:
                 logger.warning("loading %s failed: %s", card.id, error.message)
+                self._observe(card.id, "failed")
                 self._events.put_nowait(Failed(card.id, error))
 
     def _set_timer(self) -> None:

@@ -46,7 +46,7 @@ class Scoring:
         if not self.memory.is_exhausted(error):
             raise error
         scorer = slots[0].job.replicas[self.device]
-        limit = self.limits.learn(scorer, _cost(scorer, slots))
+        limit = self.limits.learn(scorer, batch_size(scorer, slots).computed)
         logger.warning("a batch of %d pairs ran out of memory; from now on at most %d tokens", len(slots), limit)
         # the traceback holds the tensors that were too many
         error.__traceback__ = None
@@ -72,6 +72,17 @@ class Scoring:
             if not self.memory.is_exhausted(error):
                 raise
             slot.job.fail(PairTooLarge(slot.place, slot.pair.tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSize:
+    """How large a batch is."""
+
+    pairs: int
+    tokens: int
+    """Of its pairs."""
+    computed: int
+    """Tokens as the device computes them, padding included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +133,10 @@ def _answer(slots: Sequence[Slot], running: Running) -> None:
         slot.job.resolve(slot.place, logit)
 
 
-def _cost(scorer: ScoresBatches, slots: Sequence[Slot]) -> int:
-    """Tokens of a batch, as the device computes them."""
+def batch_size(scorer: ScoresBatches, slots: Sequence[Slot]) -> BatchSize:
+    """How large a batch is for a model."""
     lengths = [slot.pair.tokens for slot in slots]
-    return max(lengths) * len(lengths) if scorer.padded else sum(lengths)
+    return BatchSize(len(lengths), sum(lengths), max(lengths) * len(lengths) if scorer.padded else sum(lengths))
 
 
 def _check(logits: Sequence[float], pairs: int) -> None:

@@ -54,6 +54,10 @@ class Job:
         self.future: Future[list[float]] = Future()
         self.tokens_taken = 0
         """Tokens of the pairs that batches have taken."""
+        self.submitted = 0.0
+        """When it was put in line, by ``time.perf_counter``; noted by the scheduler, as is the next."""
+        self.begun: float | None = None
+        """When the first of its pairs was taken."""
         self.passed_over = 0
         """How many batches in a row held none of its pairs while it waited."""
         self._pairs = pairs

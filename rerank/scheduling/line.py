@@ -30,6 +30,10 @@ class Line:
         """Pairs that no batch has taken."""
         return sum(job.waiting for job in self._jobs())
 
+    def untouched(self) -> Iterator[Job]:
+        """Jobs of which no batch has taken a pair."""
+        return (job for job in self._jobs() if job.waiting and job.begun is None)
+
     def next_batch(
         self,
         budget: BatchBudget,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from rerank.errors import ScoringFailed, ServerStopping
-from rerank.scheduling.batch import Batch, Scoring, fail
+from rerank.scheduling.batch import Batch, BatchSize, Scoring, batch_size, fail
 from rerank.scheduling.job import HasTokens, Job, Replicas, Slot
 from rerank.scheduling.line import Line
 from rerank.scheduling.memory import LearntLimits, Memory
@@ -28,6 +28,8 @@ class Lane:
     name: str
     budget: BatchBudget
     memory: Memory = field(default_factory=Memory)
+    observe: Callable[[BatchSize], None] = lambda _: None
+    """Told of each batch before it is computed, on the device's thread."""
 
 
 class Scheduler:
@@ -55,9 +57,17 @@ class Scheduler:
         with self._changed:
             return self._line.waiting_pairs()
 
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that the request has waited which waits longest; 0 if none does."""
+        with self._changed:
+            since = min((job.submitted for job in self._line.untouched()), default=None)
+        return 0.0 if since is None else time.perf_counter() - since
+
     def submit(self, replicas: Replicas, pairs: Sequence[HasTokens]) -> Job:
         """Put a request's encoded pairs in line. Cancel ``job.future`` to take the waiting ones out again."""
         job = Job(replicas, pairs)
+        job.submitted = time.perf_counter()
         with self._changed:
             if self._stopping:
                 raise ServerStopping("The server is shutting down.")
@@ -91,6 +101,7 @@ class Scheduler:
                 batch = self._line.next_batch(lane.budget, device, memory, limits.of)
                 if batch:
                     self._busy.add(device)
+                    _note_begin(batch)
             if batch or busy:
                 return batch
         return []
@@ -117,6 +128,13 @@ class Scheduler:
             )
         for job in jobs:
             job.fail(error)
+
+
+def _note_begin(batch: Sequence[Slot]) -> None:
+    now = time.perf_counter()
+    for slot in batch:
+        if slot.job.begun is None:
+            slot.job.begun = now
 
 
 class _DeviceWorker:
@@ -151,6 +169,8 @@ class _DeviceWorker:
         slots = self._scheduler.take(self._number, self._lane, self._scoring.limits, busy=self._running is not None)
         if not slots and not self._running:
             return False
+        if slots:
+            self._lane.observe(batch_size(slots[0].job.replicas[self._number], slots))
         started = self._scoring.start(slots) if slots else None
         before, self._running = self._running, started
         if before:

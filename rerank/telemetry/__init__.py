@@ -1,9 +1,12 @@
-"""Log lines and the request id they carry."""
+"""Log lines and the request id they carry; how long a request spends where."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TextIO
 
@@ -11,6 +14,27 @@ from pythonjsonlogger.json import JsonFormatter
 
 request_id_var: ContextVar[str] = ContextVar("request_id", default="-")
 """Id of the request being answered, on whatever task or thread runs for it."""
+
+stages_var: ContextVar[dict[str, float] | None] = ContextVar("stages", default=None)
+"""Seconds that the request being answered has spent in each stage so far; None where nobody asks."""
+
+
+def note_stage(stage: str, seconds: float) -> None:
+    """Add to what the request being answered has spent in a stage."""
+    stages = stages_var.get()
+    if stages is not None:
+        stages[stage] = stages.get(stage, 0.0) + seconds
+
+
+@contextmanager
+def timed(stage: str) -> Iterator[None]:
+    """Note how long this takes as a stage of the request being answered."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        note_stage(stage, time.perf_counter() - started)
+
 
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"
 _JSON = "{asctime}{levelname}{name}{request_id}{message}"

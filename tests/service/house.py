@@ -137,6 +137,8 @@ class House:
         preloaded: tuple[ModelCard, ...] = (),
         client: str = "203.0.113.7",
         main_dialect: MainDialect = MainDialect.VLLM,
+        open_paths: Sequence[str] = (),
+        pages: bool = True,
         batch: BatchBudget = BatchBudget(32, 16384),  # noqa: B008
     ) -> None:
         self.scorer = scorer or WordOverlapScorer()
@@ -151,7 +153,13 @@ class House:
         self._sizes = sizes or {}
         self._preloaded = preloaded
         self.app = build_app(
-            self._open, keys=keys, admin_keys=admin_keys, max_body_bytes=max_body_bytes, main_dialect=main_dialect
+            self._open,
+            keys=keys,
+            admin_keys=admin_keys,
+            max_body_bytes=max_body_bytes,
+            main_dialect=main_dialect,
+            open_paths=open_paths,
+            pages=pages,
         )
         self.gateway: Gateway
         self.client = TestClient(self.app, base_url="http://127.0.0.1:8000", client=(client, 50000))

@@ -29,6 +29,7 @@ GUARDED = (
     ("POST", "/v1/retrieval/acme/words/reranking"),
     ("GET", "/v1/models"),
     ("GET", "/models"),
+    ("GET", "/metrics"),
     ("GET", "/v1/models/acme/words"),
 )
 OTHER_ERRORS = {("POST", "/tei/rerank"), *(("POST", path) for path in dashscope.PATHS)}

@@ -82,21 +82,22 @@ async def rerank(body: SharedBody, request: Request, services: Running) -> Respo
 
     The body says by its fields which dialect it speaks, and is answered in it.
     """
-    shape, answer = _spoken(body)
-    use_shape(request.scope, shape)
+    form, answer = _spoken(body)
+    use_shape(request.scope, _SHAPES[form])
+    request.state.dialect = form.removesuffix(FORM_TAG)
     return json_answer(answer(await score(request, services, body.scoring_request())))
 
 
-def _spoken(body: SharedBody) -> tuple[Shape, Callable[[ScoringResult], Any]]:
+def _spoken(body: SharedBody) -> tuple[str, Callable[[ScoringResult], Any]]:
     match body:
         case tei.TeiBody():
-            return tei.error, lambda result: tei.answer(body, result)
+            return _TEI, lambda result: tei.answer(body, result)
         case nvidia.NvidiaBody():
-            return common_shape, lambda result: nvidia.answer(body, result)
+            return _NVIDIA, lambda result: nvidia.answer(body, result)
         case weaviate.WeaviateBody():
-            return weaviate.error, lambda result: weaviate.answer(body, result)
+            return _WEAVIATE, lambda result: weaviate.answer(body, result)
         case RerankBody():
-            return common_shape, lambda result: rerank_answer(body, result)
+            return _VLLM, lambda result: rerank_answer(body, result)
 
 
 def make_router(without: Collection[str] = ()) -> APIRouter:

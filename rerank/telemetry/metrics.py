@@ -1,0 +1,83 @@
+"""What is counted and timed, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+METRICS_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+_PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A number that is asked for when somebody looks: one, or one for each value of a label."""
+
+    name: str
+    help: str
+    read: Callable[[], float | Mapping[str, float]]
+    label: str = ""
+
+
+class Metrics:
+    """Every metric of one server. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = self._counter(
+            "rerank_requests", "Requests answered, by dialect, model and HTTP status.", "dialect", "model", "status"
+        )
+        self.request_seconds = self._seconds(
+            "rerank_request_seconds", "Time from a request's first byte to its answer.", "dialect"
+        )
+        self.stage_seconds = self._seconds(
+            "rerank_stage_seconds",
+            "Time of a request in each stage: model (waiting for it to be in memory), tokenise, queue (until the first "
+            "of its pairs is in a batch), device (until the last is scored).",
+            "stage",
+        )
+        self.documents = self._counter("rerank_documents", "Documents scored.", "model")
+        self.tokens = self._counter("rerank_tokens", "Tokens read, without padding.", "model")
+        self.batch_pairs = self._histogram("rerank_batch_pairs", "Pairs of a batch.", _PAIRS, "device")
+        self.batch_tokens = self._histogram("rerank_batch_tokens", "Tokens of a batch, unpadded.", _TOKENS, "device")
+        self.padding = self._counter("rerank_padding_tokens", "Padding that batches were computed with.", "device")
+        self.errors = self._counter("rerank_errors", "Requests that ended in an error, by its class.", "error")
+        self.cancellations = self._counter("rerank_cancellations", "Requests whose client left before the answer.")
+        self.models = self._counter("rerank_model_events", "Models loaded, failed or unloaded.", "model", "event")
+
+    def add_gauges(self, *gauges: Gauge) -> None:
+        """Have these read whenever somebody looks."""
+        self._registry.register(_Gauges(gauges))
+
+    def exposition(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(name, help_text, labels, registry=self._registry)
+
+    def _seconds(self, name: str, help_text: str, *labels: str) -> Histogram:
+        return self._histogram(name, help_text, _SECONDS, *labels)
+
+    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, help_text, labels, buckets=buckets, registry=self._registry)
+
+
+class _Gauges(Collector):
+    def __init__(self, gauges: tuple[Gauge, ...]) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        for gauge in self._gauges:
+            value = gauge.read()
+            family = GaugeMetricFamily(gauge.name, gauge.help, labels=[gauge.label] if gauge.label else None)
+            for label, number in value.items() if isinstance(value, Mapping) else [("", value)]:
+                family.add_metric([label] if gauge.label else [], number)
+            yield family
