@@ -47,6 +47,8 @@ class ScoringRequest:
     truncation: Truncation = Truncation()
     activated: bool = True
     """False asks for raw logits instead of relevance in 0..1."""
+    within: float | None = None
+    """Seconds that the caller waits at most; None leaves it to the server."""
 
 
 class Activation(StrEnum):

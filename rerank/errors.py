@@ -3,6 +3,7 @@
     RerankError
     ├── InvalidRequest          the caller's request cannot be served as it stands
     │   ├── BodyTooLarge        ... because it holds more bytes than the server takes
+    │   ├── BodyTooSlow         ... because it does not come
     │   └── NothingToScore      ... because it holds no documents
     ├── Unauthorized            no key, or a wrong one
     ├── Forbidden               the key is known, or none is asked for, but it does not allow this
@@ -45,6 +46,10 @@ class InvalidRequest(RerankError):
 
 class BodyTooLarge(InvalidRequest):
     """The request body holds more bytes than the server accepts."""
+
+
+class BodyTooSlow(InvalidRequest):
+    """The request body did not come in time."""
 
 
 class NothingToScore(InvalidRequest):

@@ -203,6 +203,18 @@ class Settings(BaseSettings):
         validation_alias=_named("rerank_strict_vllm"),
         description="Refuse what vLLM refuses, and answer at its addresses with nothing that it does not answer.",
     )
+    receive_timeout: float = Field(
+        default=30.0,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias=_named("rerank_receive_timeout", "receive_timeout"),
+        description="Seconds in which the head of a request must come, and its body (with a second for each 10 kB).",
+    )
+    cors_origins: str | None = Field(
+        default=None,
+        validation_alias=_named("rerank_cors_origins"),
+        description="Web pages whose scripts may use the server, separated by commas, such as https://chat.example.",
+    )
     open_metrics: bool = Field(
         default=False,
         validation_alias=_named("rerank_open_metrics"),
@@ -280,6 +292,11 @@ class Settings(BaseSettings):
     def preloaded_models(self) -> tuple[str, ...]:
         """Names of the models to load at start."""
         return _split(self.preload or "")
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Origins of web pages whose scripts may use the server."""
+        return _split(self.cors_origins or "")
 
     @property
     def listen_host(self) -> str:

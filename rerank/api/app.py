@@ -9,10 +9,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 
 import rerank
 from rerank.api import admin, models, status
 from rerank.api.auth import RequireKey
+from rerank.api.dialects.scoring import TIMEOUT_HEADER
 from rerank.api.dialects.table import MainDialect, routers, shapes
 from rerank.api.errors import add_error_handlers
 from rerank.api.middleware import LimitBody, RequestContext
@@ -38,6 +40,8 @@ def build_app(
     metrics: Metrics | None = None,
     open_paths: Collection[str] = (),
     pages: bool = True,
+    receive_timeout: float = 30.0,
+    cors_origins: Sequence[str] = (),
 ) -> FastAPI:
     """The application around the services that ``open_services`` starts.
 
@@ -70,7 +74,16 @@ def build_app(
     _describe(app, guarded=bool(keys))
     # the last one added is the first to see a request
     app.add_middleware(RequireKey, keys=(*keys, *admin_keys) if keys else (), open_paths=frozenset(open_paths))
-    app.add_middleware(LimitBody, max_bytes=max_body_bytes)
+    app.add_middleware(LimitBody, max_bytes=max_body_bytes, patience=receive_timeout)
+    if cors_origins:
+        # outside of the guard: a browser asks without the key whether it may send it
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-Id", TIMEOUT_HEADER],
+            expose_headers=["X-Request-Id", "Retry-After"],
+        )
     app.add_middleware(RequestContext, shape_at=shapes(main_dialect), metrics=metrics)
     return app
 

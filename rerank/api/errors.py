@@ -21,6 +21,7 @@ from starlette.types import Scope
 
 from rerank.errors import (
     BodyTooLarge,
+    BodyTooSlow,
     DeadlineExceeded,
     Forbidden,
     InvalidRequest,
@@ -37,6 +38,7 @@ from rerank.telemetry import request_id_var
 
 STATUSES: dict[type[RerankError], tuple[int, str]] = {
     BodyTooLarge: (413, "RequestTooLargeError"),
+    BodyTooSlow: (408, "RequestTimeoutError"),
     InvalidRequest: (400, "BadRequestError"),
     Unauthorized: (401, "AuthenticationError"),
     Forbidden: (403, "PermissionDeniedError"),
@@ -80,6 +82,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
         401: "No key, or a wrong one",
         403: "Only the operator may do this",
         404: "No such model; the message lists those there are, the nearest first",
+        408: "The body did not come in time",
         413: "The body is too large",
         429: "Too much work; see `Retry-After`",
         500: "The server's fault; the message holds the request's id",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -12,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rerank.api.errors import Shape, error_response, internal_error_response, shape_of, use_shape
-from rerank.errors import BodyTooLarge
+from rerank.errors import BodyTooLarge, BodyTooSlow
 from rerank.telemetry import request_id_var, stages_var
 from rerank.telemetry.metrics import Metrics
 
@@ -20,6 +21,15 @@ logger = logging.getLogger("rerank.access")
 
 _SAFE_ID = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
 _QUIET_PATHS = frozenset({"/health", "/ready", "/ping", "/load", "/metrics"})
+
+
+_SLOWEST = 10_000
+"""Bytes a second that a client has to send once its patience is used up."""
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 class ClientLeft(Exception):
@@ -62,6 +72,7 @@ class RequestContext:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
+                headers.update(_SECURITY_HEADERS)
                 if stages := stages_var.get():
                     for stage, seconds in (stages | {"total": time.perf_counter() - started}).items():
                         headers[f"X-{stage.title()}-Ms"] = f"{seconds * 1000:.1f}"
@@ -108,9 +119,11 @@ def _tag(scope: Scope) -> str:
 class LimitBody:
     """Refuses a body larger than ``max_bytes`` while it arrives, not after."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, patience: float) -> None:
+        """``patience``: seconds that the body may take, beside one for each 10 kB of it."""
         self._app = app
         self._max_bytes = max_bytes
+        self._patience = patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -122,24 +135,36 @@ class LimitBody:
             await error_response(self._error(), shape_of(scope))(scope, receive, send)
             return
         seen = 0
-        started = False
+        started = whole = late = False
+        began = time.perf_counter()
 
         async def receive_counted() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole, late
+            left = None if whole else began + self._patience + seen / _SLOWEST - time.perf_counter()
+            try:
+                async with asyncio.timeout(left):
+                    message = await receive()
+            except TimeoutError:
+                late = True
+                return {"type": "http.disconnect"}
             seen += len(message.get("body", b""))
+            whole = not message.get("more_body", False)
             # the app is told the client left, so it stops reading; the client is told the truth below
             return message if seen <= self._max_bytes else {"type": "http.disconnect"}
 
         async def send_if_read(message: Message) -> None:
             nonlocal started
-            if started or seen <= self._max_bytes:
+            if started or (seen <= self._max_bytes and not late):
                 started = True
                 await send(message)
 
         await self._app(scope, receive_counted, send_if_read)
         if not started:
-            await error_response(self._error(), shape_of(scope))(scope, receive, send)
+            error = self._too_slow() if late else self._error()
+            await error_response(error, shape_of(scope))(scope, receive, send)
+
+    def _too_slow(self) -> BodyTooSlow:
+        return BodyTooSlow(f"The request body did not come within {self._patience:g} s (RECEIVE_TIMEOUT).")
 
     def _error(self) -> BodyTooLarge:
         return BodyTooLarge(

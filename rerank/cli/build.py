@@ -119,6 +119,8 @@ def app_from_settings(settings: Settings) -> FastAPI:
         metrics=metrics,
         open_paths=("/metrics",) if settings.open_metrics else (),
         pages=settings.pages,
+        receive_timeout=settings.receive_timeout,
+        cors_origins=settings.allowed_origins,
         main_dialect=MainDialect.STRICT_VLLM if settings.strict_vllm else MainDialect(settings.dialect),
     )
 

@@ -50,18 +50,20 @@ class Gateway:
         card, reason = self._choose(request.model)
         model: LoadedModel | None = None
         cold = self.registry.status(card).state is not State.READY
-        with self.admission.admit(len(request.pairs), waiting=cold) as place:
+        with self.admission.admit(len(request.pairs), waiting=cold, within=request.within) as place:
             asked = time.perf_counter()
             try:
                 async with (
-                    asyncio.timeout(self.limits.timeout),
+                    asyncio.timeout(self._seconds(request)),
                     self.registry.lease(card, self.limits.load_timeout) as model,
                 ):
                     note_stage("model", time.perf_counter() - asked)
                     place.begin()
-                    return await self._score_with(model, request, reason)
+                    result = await self._score_with(model, request, reason)
+                    place.done()
+                    return result
             except TimeoutError:
-                raise self._out_of_time(card, loading=model is None) from None
+                raise self._out_of_time(card, request, loading=model is None) from None
 
     async def _score_with(self, model: LoadedModel, request: ScoringRequest, reason: str) -> ScoringResult:
         raw = await model.backend.score(request.pairs, request.truncation, request.instruction)
@@ -92,8 +94,14 @@ class Gateway:
         if not all(pair.query.strip() for pair in request.pairs):
             raise InvalidRequest("The query must not be empty", param="query")
 
-    def _out_of_time(self, card: ModelCard, *, loading: bool) -> StillLoading | DeadlineExceeded:
-        seconds = self.limits.timeout
+    def _seconds(self, request: ScoringRequest) -> float:
+        return min(self.limits.timeout, request.within or self.limits.timeout)
+
+    def _out_of_time(
+        self, card: ModelCard, request: ScoringRequest, *, loading: bool
+    ) -> StillLoading | DeadlineExceeded:
+        seconds = self._seconds(request)
         if loading:
             return still_loading(card, seconds)
-        return DeadlineExceeded(f"The request was not done within {seconds:g} s (TIMEOUT). Send fewer documents.")
+        whose = "TIMEOUT" if seconds == self.limits.timeout else "X-Request-Timeout"
+        return DeadlineExceeded(f"The request was not done within {seconds:g} s ({whose}). Send fewer documents.")

@@ -139,6 +139,8 @@ class House:
         main_dialect: MainDialect = MainDialect.VLLM,
         open_paths: Sequence[str] = (),
         pages: bool = True,
+        receive_timeout: float = PATIENCE,
+        cors_origins: Sequence[str] = (),
         batch: BatchBudget = BatchBudget(32, 16384),  # noqa: B008
     ) -> None:
         self.scorer = scorer or WordOverlapScorer()
@@ -160,6 +162,8 @@ class House:
             main_dialect=main_dialect,
             open_paths=open_paths,
             pages=pages,
+            receive_timeout=receive_timeout,
+            cors_origins=cors_origins,
         )
         self.gateway: Gateway
         self.client = TestClient(self.app, base_url="http://127.0.0.1:8000", client=(client, 50000))

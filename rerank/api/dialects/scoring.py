@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -12,6 +14,8 @@ from rerank.api.services import Services, unless_client_leaves
 from rerank.core import ScoringRequest, ScoringResult
 from rerank.errors import InvalidRequest
 
+TIMEOUT_HEADER = "X-Request-Timeout"
+"""Seconds after which the caller no longer waits."""
 COMMON_RESPONSES = {status: response for status, response in ERROR_RESPONSES.items() if status != 403}
 """Errors of dialects that say them in the common shape."""
 
@@ -37,9 +41,23 @@ async def require_json(request: Request) -> None:
 async def score(request: Request, services: Services, wanted: ScoringRequest) -> ScoringResult:
     """Score what the request wants, unless its client leaves. Raises a RerankError."""
     request.state.facts = {"documents": len(wanted.pairs)}
+    wanted = replace(wanted, within=_deadline(request))
     result = await unless_client_leaves(request, services.gateway.score(wanted))
     request.state.facts |= {"model": result.model, "tokens": result.tokens}
     return result
+
+
+def _deadline(request: Request) -> float | None:
+    given = request.headers.get(TIMEOUT_HEADER)
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise InvalidRequest(f"{TIMEOUT_HEADER} must be a number of seconds above 0", param=TIMEOUT_HEADER)
+    return seconds
 
 
 def json_answer(answer: Any) -> Response:

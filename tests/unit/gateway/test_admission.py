@@ -60,3 +60,53 @@ async def test_once_closed_nobody_is_let_in_and_who_is_in_ends(admission: Admiss
 async def test_an_empty_house_is_drained(admission: Admission) -> None:
     admission.close()
     await admission.drained()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def after_some_work(max_documents: int, rate: int) -> tuple[Admission, Clock]:
+    """An admission that has seen three requests of ``rate`` documents, of a second each."""
+    clock = Clock()
+    admission = Admission(max_documents, clock)
+    for _ in range(3):
+        with admission.admit(rate) as place:
+            place.begin()
+            clock.now += 1.0
+            place.done()
+    return admission, clock
+
+
+@pytest.mark.parametrize(("asked", "retry_after"), [(60, 1.0), (100, 5.0), (1000, 60.0)])
+def test_retry_after_is_how_long_the_excess_takes(asked: int, retry_after: float) -> None:
+    admission, _ = after_some_work(100, 10)
+    with admission.admit(50), pytest.raises(Overloaded) as refusal, admission.admit(asked):
+        pass
+    assert refusal.value.retry_after == retry_after
+
+
+def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
+    admission, _ = after_some_work(1000, 10)
+    with admission.admit(100):
+        with pytest.raises(Overloaded) as refusal, admission.admit(50, within=9.0):
+            pass
+        assert refusal.value.message.startswith("At the present rate 50 documents would take 10.0 s, but have 9 s.")
+        assert refusal.value.retry_after == 10.0
+        with admission.admit(50, within=10.0):
+            assert admission.requests == 2
+
+
+def test_a_short_request_does_not_wait_for_the_end_of_a_long_one() -> None:
+    admission, _ = after_some_work(10_000, 10)
+    with admission.admit(5000), admission.admit(5, within=1.0):
+        assert admission.requests == 2
+
+
+def test_without_a_rate_every_deadline_is_let_in() -> None:
+    with Admission(10).admit(5, within=0.001):
+        pass
