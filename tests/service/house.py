@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import logging
@@ -224,10 +225,10 @@ class House:
 class LiveServer:
     """uvicorn on a free port, for what only a real connection shows."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, protocol: type[asyncio.Protocol] | None = None) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
-        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, http=protocol or "auto"))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
 
     def __enter__(self) -> LiveServer:

@@ -1,0 +1,190 @@
+"""Whatever comes over the wire, the server answers with no 5xx, hangs nowhere, and serves the next caller."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rerank.cli.protocol import ImpatientProtocol
+
+from .house import PATIENCE, House, LiveServer, request_bytes
+
+logger = logging.getLogger(__name__)
+PATHS = ("/v1/rerank", "/rerank", "/tei/rerank", "/reranks", "/v1/score", "/infinity/rerank", "/v1/ranking", "/nowhere")
+BODY = {"query": "capital of France", "documents": ["Paris, capital of France", "Berlin"]}
+
+
+class Peer:
+    """A client that sends bytes as it likes, and counts."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self._server = server
+        self.connect = server.connect
+        self.cases = 0
+
+    def send(self, content: bytes, *, leave: bool) -> bytes:
+        """Send, and read what comes until the server closes; with ``leave`` say at once that no more will come."""
+        self.cases += 1
+        with self.connect() as connection:
+            try:
+                connection.sendall(content)
+                if leave:
+                    connection.shutdown(socket.SHUT_WR)
+                return b"".join(iter(lambda: connection.recv(65536), b""))
+            except OSError:
+                # the server may close before it has read everything
+                return b""
+
+    def statuses(self, content: bytes, *, leave: bool = False) -> list[int]:
+        """Statuses of the answers to these bytes; the last request asks for the connection to be closed."""
+        answer = self.send(content, leave=leave)
+        return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answer)]
+
+    def is_served(self) -> bool:
+        """Whether a plain request is answered."""
+        return self._server.post("/v1/rerank", BODY)[0] == 200
+
+
+@pytest.fixture(scope="module")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
+    house = House(tmp_path_factory.mktemp("models"))
+    with LiveServer(house.app, ImpatientProtocol) as server:
+        peer = Peer(server)
+        yield peer
+        assert peer.is_served()
+    house.release()
+    logger.info("%d cases", peer.cases)
+    assert peer.cases > 1000
+
+
+def post(path: str, content: bytes, *headers: str) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(content)}", "Connection: close", *headers]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + content
+
+
+FUZZ = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = st.sampled_from(
+    (
+        *("query", "documents", "texts", "passages", "input", "parameters", "property", "model", "top_n", "top_k"),
+        *(
+            "return_documents",
+            "truncate",
+            "truncation_side",
+            "instruction",
+            "rank_fields",
+            "raw_scores",
+            "text_1",
+            "text_2",
+        ),
+        *("chat_template_kwargs", "max_tokens_per_doc", "truncate_prompt_tokens"),
+    )
+)
+
+
+@FUZZ
+@given(path=st.sampled_from(PATHS), fields=st.dictionaries(FIELDS, JSON, max_size=5))
+def test_fields_of_any_kind(peer: Peer, path: str, fields: dict[str, object]) -> None:
+    content = json.dumps(BODY | fields).encode()
+    (status,) = peer.statuses(post(path, content, "Content-Type: application/json"))
+    assert status < 500, (path, fields)
+
+
+@FUZZ
+@given(path=st.sampled_from(PATHS), content=st.binary(max_size=200))
+def test_bodies_of_any_bytes(peer: Peer, path: str, content: bytes) -> None:
+    (status,) = peer.statuses(post(path, content, "Content-Type: application/json"))
+    assert 400 <= status < 500, (path, content)
+
+
+@FUZZ
+@given(data=st.data())
+def test_requests_with_bytes_changed_or_missing(peer: Peer, data: st.DataObject) -> None:
+    whole = bytearray(post("/v1/rerank", json.dumps(BODY).encode(), "Content-Type: application/json"))
+    for _ in range(data.draw(st.integers(0, 3))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    sent = bytes(whole[: data.draw(st.integers(1, len(whole)))])
+    assert all(status < 500 for status in peer.statuses(sent, leave=True)), sent
+
+
+HEADERS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            (
+                *("Authorization", "Content-Type", "Content-Encoding", "X-Request-Id", "X-Request-Timeout", "Accept"),
+                *("Origin", "Transfer-Encoding", "Expect", "Upgrade", "X-Forwarded-For", "Cookie", "Range"),
+            )
+        ),
+        st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30),
+    ),
+    max_size=4,
+)
+
+
+@FUZZ
+@given(headers=HEADERS)
+def test_headers_of_any_kind(peer: Peer, headers: list[tuple[str, str]]) -> None:
+    sent = post("/v1/rerank", json.dumps(BODY).encode(), *(f"{name}: {value}" for name, value in headers))
+    assert all(status < 500 for status in peer.statuses(sent, leave=True)), headers
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b'{"query": "a", "documents": ["a"], "top_n": 1' + b"0" * 5000 + b"}", 400),
+        (b'{"query": "a", "documents": ["a"], "top_n": 1e999}', 400),
+        (b'{"query": "a", "documents": ["a"], "top_n": -1e999}', 400),
+        (b'{"query": NaN, "documents": ["a"]}', 400),
+        (b'{"query": "\xff\xfe", "documents": ["a"]}', 400),
+        (b'{"query": "\\ud800", "documents": ["a"]}', 400),
+        (b"[" * 100_000 + b"]" * 100_000, 400),
+        (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, 400),
+        (b'{"query": "a", "query": "b", "documents": ["a"]}', 200),
+        (gzip.compress(json.dumps(BODY).encode()), 400),
+        (b"\x00" * 1000, 400),
+        (b"", 400),
+    ],
+    ids=ascii,
+)
+def test_bodies_made_to_hurt(peer: Peer, content: bytes, status: int) -> None:
+    assert peer.statuses(post("/v1/rerank", content, "Content-Type: application/json")) == [status]
+
+
+def test_two_requests_at_once_are_answered_in_order(peer: Peer) -> None:
+    first = request_bytes(BODY)
+    last = post("/v1/rerank", b"{}", "Content-Type: application/json")
+    assert peer.statuses(first + first + last) == [200, 200, 400]
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60, 150])
+def test_clients_that_leave_in_the_middle(peer: Peer, cut: int) -> None:
+    for _ in range(20):
+        assert peer.statuses(request_bytes(BODY)[:cut], leave=True) in ([], [400])
+    assert peer.is_served()
+
+
+def test_chunks_that_lie(peer: Peer) -> None:
+    head = b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for chunk in (b"zz\r\nab\r\n", b"ffffffffffffffffff\r\n", b"5\r\n{}\r\n0\r\n\r\n", b"-1\r\n\r\n"):
+        assert all(status < 500 for status in peer.statuses(head + chunk, leave=True))
+
+
+def test_nothing_is_left_behind(peer: Peer) -> None:
+    """Requests in work, once everything is over; this test is the last of the file."""
+    with peer.connect() as connection:
+        connection.sendall(b"GET /load HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.settimeout(PATIENCE)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.endswith(b'{"server_load":0}')
