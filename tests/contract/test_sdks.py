@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from tests.fake_hub import FakeHub
-from tests.process.server import ROOT, ServerProcess, clean_environment, post
+from tests.process.server import ROOT, ServerProcess, clean_environment
 from tests.tiny_checkpoints import make_xlm_roberta
 
 from .sdks.expected import LISTED, OUTCOMES, RANKING
@@ -32,12 +32,19 @@ DOCUMENTS = [
 ]
 MODEL = "all-MiniLM-L6-v2"
 BUSY = "org/reranker"
+PATIENCE = 1000
+"""Seconds; longer than all calls take."""
 CALLS = Path(__file__).parent / "sdks" / "calls.py"
 HOMES = {name: ROOT / ".venv-sdks" / name for name in ("cohere5", "cohere7")}
 
-pytestmark = pytest.mark.skipif(
-    not all((home / ".installed").exists() for home in HOMES.values()), reason="`make sdks` has not installed the SDKs"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not all((home / ".installed").exists() for home in HOMES.values()),
+        reason="`make sdks` has not installed the SDKs",
+    ),
+    # all on one process: the calls are made once for all of them
+    pytest.mark.xdist_group("sdks"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +56,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         weights = hub.add_folder(BUSY, folder / "weights").files["model.safetensors"]
         weights.holding = True
         (folder / "models.toml").write_text(f'[[model]]\nid = "{BUSY}"\nrepo = "{BUSY}"\n')
-        settings = {"RERANK_API_KEY": "key", "RERANK_MAX_WAITING_DOCUMENTS": "10", "HF_ENDPOINT": hub.url}
+        settings = {
+            "RERANK_API_KEY": "key",
+            "RERANK_MAX_WAITING_DOCUMENTS": "10",
+            "HF_ENDPOINT": hub.url,
+            "RERANK_TIMEOUT": str(PATIENCE),
+        }
         with ServerProcess(folder, settings) as running, ThreadPoolExecutor(1) as callers:
             plainly(running)
             waiting = callers.submit(plainly, running, model=BUSY, documents=["d"] * 10)
@@ -96,7 +108,8 @@ def outcomes(server: ServerProcess, open_server: ServerProcess) -> dict[str, Any
 def plainly(server: ServerProcess, **fields: Any) -> requests.Response:
     """A request that no SDK made."""
     asked = {"model": MODEL, "query": QUERY, "documents": DOCUMENTS} | fields
-    return post(server, asked, headers={"Authorization": "Bearer key"})
+    headers = {"Authorization": "Bearer key"}
+    return requests.post(f"{server.url}/v1/rerank", json=asked, headers=headers, timeout=PATIENCE)
 
 
 CASES = [
