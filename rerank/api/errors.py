@@ -161,7 +161,7 @@ def add_error_handlers(app: FastAPI) -> None:
     async def on_invalid_body(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RequestValidationError):
             raise error
-        _note(request, ".".join(str(part) for part in error.errors()[0]["loc"]))
+        _note(request, ".".join(str(part) for part in _without_tag(error.errors()[0]["loc"])))
         return _invalid_body(error.errors(), shape_of(request.scope))
 
     async def on_http_error(request: Request, error: Exception) -> Response:

@@ -37,14 +37,9 @@ PATIENCE = 1000
 CALLS = Path(__file__).parent / "sdks" / "calls.py"
 HOMES = {name: ROOT / ".venv-sdks" / name for name in ("cohere5", "cohere7")}
 
-pytestmark = [
-    pytest.mark.skipif(
-        not all((home / ".installed").exists() for home in HOMES.values()),
-        reason="`make sdks` has not installed the SDKs",
-    ),
-    # all on one process: the calls are made once for all of them
-    pytest.mark.xdist_group("sdks"),
-]
+pytestmark = pytest.mark.skipif(
+    not all((home / ".installed").exists() for home in HOMES.values()), reason="`make sdks` has not installed the SDKs"
+)
 
 
 @pytest.fixture(scope="module")
