@@ -21,7 +21,7 @@ serve: $(VENV)/.runtime
 	@$(BIN)/python rerank_server.py $(ARGS)
 
 test: check sdks
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
