@@ -132,7 +132,7 @@ class LimitBody:
             return
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdigit() and int(declared) > self._max_bytes:
-            await error_response(self._error(), shape_of(scope))(scope, receive, send)
+            await error_response(self._too_large(), shape_of(scope))(scope, receive, send)
             return
         seen = 0
         started = whole = late = False
@@ -160,13 +160,13 @@ class LimitBody:
 
         await self._app(scope, receive_counted, send_if_read)
         if not started:
-            error = self._too_slow() if late else self._error()
+            error = self._too_slow() if late else self._too_large()
             await error_response(error, shape_of(scope))(scope, receive, send)
 
     def _too_slow(self) -> BodyTooSlow:
         return BodyTooSlow(f"The request body did not come within {self._patience:g} s (RECEIVE_TIMEOUT).")
 
-    def _error(self) -> BodyTooLarge:
+    def _too_large(self) -> BodyTooLarge:
         return BodyTooLarge(
             f"The request body is larger than {self._max_bytes} bytes (MAX_BODY_BYTES). Send the documents in parts."
         )

@@ -99,7 +99,7 @@ def _missing(services: Services) -> list[str]:
     if services.gateway.admission.closed:
         return ["the server is shutting down"]
     status = services.registry.status
-    return [f"{card.id} is {status(card).state}" for card in services.readiness.missing()]
+    return [f"{card.id} is {status(card).state}" for card in services.readiness.load_missing()]
 
 
 @router.get("/metrics", summary="What is counted and timed, for Prometheus", response_class=PlainTextResponse)

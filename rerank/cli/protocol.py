@@ -11,6 +11,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES = 65_536
 
 
+def impatient(head_timeout: float) -> type[ImpatientProtocol]:
+    """The protocol with so many seconds for a head; uvicorn makes one for each connection and passes no settings."""
+    return type("ImpatientProtocol", (ImpatientProtocol,), {"head_timeout": head_timeout})
+
+
 class ImpatientProtocol(HttpToolsProtocol):
     """Closes a connection whose next request's head does not come, or does not end.
 

@@ -14,7 +14,7 @@ from types import FrameType
 import uvicorn
 
 from rerank.api.services import Services
-from rerank.cli.protocol import ImpatientProtocol
+from rerank.cli.protocol import impatient
 from rerank.cli.workers import refuse_several_workers
 from rerank.errors import SettingsError
 from rerank.settings import Settings, read_settings
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             server_header=False,
             # a header that anybody can send says nothing about who they are
             proxy_headers=False,
-            http=type("Protocol", (ImpatientProtocol,), {"head_timeout": settings.receive_timeout}),
+            http=impatient(settings.receive_timeout),
         ),
         settings.drain_timeout,
     )

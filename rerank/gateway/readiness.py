@@ -47,11 +47,10 @@ class Readiness:
             self._loading.cancel()
         self._begin(self._preloaded)
 
-    def missing(self) -> list[ModelCard]:
-        """Models that have not been in memory yet.
+    def load_missing(self) -> list[ModelCard]:
+        """Begin to load the models that have not been in memory yet, and say which they are.
 
-        Whoever asks wants requests answered without a wait, so this begins to load them; a model that could not be
-        loaded is tried again half a minute later.
+        A model that could not be loaded is tried again half a minute later.
         """
         status = self._gateway.registry.status
         wanted = dict.fromkeys((*self._preloaded, self._gateway.default.card))

@@ -75,7 +75,6 @@ def test_a_deadline_ends_the_work(open_house: OpenHouse) -> None:
     scorer = GatedScorer()
     house = open_house(scorer)
     body = {"query": QUERY, "documents": DOCUMENTS}
-    house.gateway.registry.loaded()
     response = house.client.post("/v1/rerank", json=body, headers={"X-Request-Timeout": "0.2"})
     scorer.gate.set()
     said = error_message(response, 504, "TimeoutError")

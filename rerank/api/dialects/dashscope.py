@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
-from rerank.api.dialects.fields import DocumentsBody
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.errors import Problem
 from rerank.api.services import Running
@@ -17,23 +17,22 @@ from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
 
-_DOCUMENTS = ["Berlin is the capital of Germany.", "Paris is the capital of France."]
 NATIVE_EXAMPLE: JsonDict = {
     "model": "sentence-transformers/all-MiniLM-L6-v2",
-    "input": {"query": "What is the capital of France?", "documents": [*_DOCUMENTS]},
+    "input": {"query": EXAMPLE_QUERY, "documents": [*EXAMPLE_DOCUMENTS]},
     "parameters": {"top_n": 1, "return_documents": True},
 }
 COMPATIBLE_EXAMPLE: JsonDict = {
     "model": "sentence-transformers/all-MiniLM-L6-v2",
-    "query": "What is the capital of France?",
-    "documents": [*_DOCUMENTS],
+    "query": EXAMPLE_QUERY,
+    "documents": [*EXAMPLE_DOCUMENTS],
     "top_n": 1,
 }
 
 
 _RESULT = {"index": 1, "relevance_score": 0.928}
 NATIVE_ANSWER_EXAMPLE = {
-    "output": {"results": [_RESULT | {"document": {"text": "Paris is the capital of France."}}]},
+    "output": {"results": [_RESULT | {"document": {"text": EXAMPLE_DOCUMENTS[1]}}]},
     "usage": {"total_tokens": 36},
     "request_id": "8a2f0c",
 }

@@ -33,6 +33,11 @@ class ContentObject(BaseModel):
     content: str | list[TextPart]
 
 
+EXAMPLE_QUERY = "What is the capital of France?"
+EXAMPLE_DOCUMENTS = ("Berlin is the capital of Germany.", "Paris is the capital of France.")
+"""What every dialect's documentation asks."""
+
+
 def _text(item: Any) -> Any:
     if isinstance(item, dict):
         item = _text_of(item)

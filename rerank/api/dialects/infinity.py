@@ -10,7 +10,7 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
-from rerank.api.dialects.fields import DocumentsBody
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.services import Running
 from rerank.core import ScoringResult
@@ -18,8 +18,8 @@ from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
 
 EXAMPLE: JsonDict = {
-    "query": "What is the capital of France?",
-    "documents": ["Berlin is the capital of Germany.", "Paris is the capital of France."],
+    "query": EXAMPLE_QUERY,
+    "documents": [*EXAMPLE_DOCUMENTS],
     "return_documents": True,
 }
 
@@ -27,8 +27,8 @@ EXAMPLE: JsonDict = {
 ANSWER_EXAMPLE = {
     "object": "rerank",
     "results": [
-        {"relevance_score": 0.928, "index": 1, "document": "Paris is the capital of France."},
-        {"relevance_score": 0.702, "index": 0, "document": "Berlin is the capital of Germany."},
+        {"relevance_score": 0.928, "index": 1, "document": EXAMPLE_DOCUMENTS[1]},
+        {"relevance_score": 0.702, "index": 0, "document": EXAMPLE_DOCUMENTS[0]},
     ],
     "model": "sentence-transformers/all-MiniLM-L6-v2",
     "usage": {"prompt_tokens": 36, "total_tokens": 36},

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
-from rerank.api.dialects.fields import ScoringBody, Text, Texts
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.services import Running
 from rerank.core import Pair, ScoringRequest, ScoringResult
@@ -17,8 +17,8 @@ from rerank.gateway.ranking import rank
 
 EXAMPLE: JsonDict = {
     "model": "sentence-transformers/all-MiniLM-L6-v2",
-    "query": {"text": "What is the capital of France?"},
-    "passages": [{"text": "Berlin is the capital of Germany."}, {"text": "Paris is the capital of France."}],
+    "query": {"text": EXAMPLE_QUERY},
+    "passages": [{"text": text} for text in EXAMPLE_DOCUMENTS],
 }
 
 

@@ -7,15 +7,15 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
-from rerank.api.dialects.fields import DocumentsBody
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.services import Running
 from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 
 EXAMPLE: JsonDict = {
-    "query": "What is the capital of France?",
-    "documents": ["Berlin is the capital of Germany.", "Paris is the capital of France."],
+    "query": EXAMPLE_QUERY,
+    "documents": [*EXAMPLE_DOCUMENTS],
 }
 
 

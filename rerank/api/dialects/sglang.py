@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
-from rerank.api.dialects.fields import DocumentsBody
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.services import Running
 from rerank.core import ScoringResult
@@ -17,14 +17,14 @@ from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
 
 EXAMPLE: JsonDict = {
-    "query": "What is the capital of France?",
-    "documents": ["Berlin is the capital of Germany.", "Paris is the capital of France."],
+    "query": EXAMPLE_QUERY,
+    "documents": [*EXAMPLE_DOCUMENTS],
 }
 
 
 ANSWER_EXAMPLE = [
-    {"score": 0.928, "index": 1, "meta_info": {"id": "8a2f0c"}, "document": "Paris is the capital of France."},
-    {"score": 0.702, "index": 0, "meta_info": {"id": "8a2f0c"}, "document": "Berlin is the capital of Germany."},
+    {"score": 0.928, "index": 1, "meta_info": {"id": "8a2f0c"}, "document": EXAMPLE_DOCUMENTS[1]},
+    {"score": 0.702, "index": 0, "meta_info": {"id": "8a2f0c"}, "document": EXAMPLE_DOCUMENTS[0]},
 ]
 
 

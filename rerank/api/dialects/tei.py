@@ -13,7 +13,7 @@ from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
 import rerank
-from rerank.api.dialects.fields import ScoringBody, Text, Texts
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.errors import Problem
 from rerank.api.models import model_info
@@ -23,15 +23,15 @@ from rerank.errors import NothingToScore
 from rerank.gateway.ranking import rank
 
 EXAMPLE: JsonDict = {
-    "query": "What is the capital of France?",
-    "texts": ["Berlin is the capital of Germany.", "Paris is the capital of France."],
+    "query": EXAMPLE_QUERY,
+    "texts": [*EXAMPLE_DOCUMENTS],
     "return_text": True,
 }
 
 
 ANSWER_EXAMPLE = [
-    {"index": 1, "score": 0.928, "text": "Paris is the capital of France."},
-    {"index": 0, "score": 0.702, "text": "Berlin is the capital of Germany."},
+    {"index": 1, "score": 0.928, "text": EXAMPLE_DOCUMENTS[1]},
+    {"index": 0, "score": 0.702, "text": EXAMPLE_DOCUMENTS[0]},
 ]
 
 

@@ -10,22 +10,22 @@ from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
 import rerank
-from rerank.api.dialects.fields import ScoringBody, Text, Texts
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
 from rerank.api.errors import Problem
 from rerank.api.services import Running
 from rerank.core import Pair, ScoringRequest, ScoringResult
 
 EXAMPLE: JsonDict = {
-    "query": "What is the capital of France?",
-    "documents": ["Berlin is the capital of Germany.", "Paris is the capital of France."],
+    "query": EXAMPLE_QUERY,
+    "documents": [*EXAMPLE_DOCUMENTS],
     "property": "",
 }
 
 
 ANSWER_EXAMPLE = {
     "scores": [
-        {"document": "Berlin is the capital of Germany.", "score": 0.702},
-        {"document": "Paris is the capital of France.", "score": 0.928},
+        {"document": EXAMPLE_DOCUMENTS[0], "score": 0.702},
+        {"document": EXAMPLE_DOCUMENTS[1], "score": 0.928},
     ]
 }
 

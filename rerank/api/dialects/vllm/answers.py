@@ -8,6 +8,7 @@ from typing import Literal, NotRequired, Protocol
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS
 from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
@@ -152,12 +153,12 @@ PLAIN_RERANK_EXAMPLE = {
     "results": [
         {
             "index": 1,
-            "document": {"text": "Paris is the capital of France.", "multi_modal": None},
+            "document": {"text": EXAMPLE_DOCUMENTS[1], "multi_modal": None},
             "relevance_score": 0.928,
         },
         {
             "index": 0,
-            "document": {"text": "Berlin is the capital of Germany.", "multi_modal": None},
+            "document": {"text": EXAMPLE_DOCUMENTS[0], "multi_modal": None},
             "relevance_score": 0.702,
         },
     ],

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pydantic import AliasChoices, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from rerank.api.dialects.fields import DocumentsBody, ScoringBody, Texts
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody, ScoringBody, Texts
 from rerank.core import Pair, ScoringRequest
 from rerank.errors import InvalidRequest
 
 RERANK_EXAMPLE: JsonDict = {
-    "query": "What is the capital of France?",
-    "documents": ["Berlin is the capital of Germany.", "Paris is the capital of France.", "I like cheese."],
+    "query": EXAMPLE_QUERY,
+    "documents": [*EXAMPLE_DOCUMENTS, "I like cheese."],
     "top_n": 2,
 }
 SCORE_EXAMPLE: JsonDict = {"text_1": "capital of France", "text_2": ["Paris", "Berlin"]}

@@ -1,37 +1,24 @@
-"""Every setting of the server: read once, frozen, checked."""
+"""Every setting of the server: names, defaults, what a value may be."""
 
 from __future__ import annotations
 
-import difflib
-import io
-import os
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from dotenv import dotenv_values
-from dotenv.parser import parse_stream
 from pydantic import (
     AliasChoices,
     BeforeValidator,
     Field,
     SecretStr,
-    ValidationError,
     field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
-from rerank.errors import SettingsError
 from rerank.units import parse_memory, parse_seconds
 
 ENV_FILE = ".env"
-WORKERS_NAMES = ("RERANK_WORKERS", "WORKERS", "WEB_CONCURRENCY")
-"""How a number of processes is asked for elsewhere; no settings, but 1 may stand there."""
-# the first is read by rerank_client.py, which may run in the same shell
-_NOT_OURS = {"RERANK_BASE_URL", *WORKERS_NAMES}
 
 
 def _seconds(value: Any) -> Any:
@@ -304,42 +291,6 @@ class Settings(BaseSettings):
         return self.host or ("0.0.0.0" if self.api_keys else "127.0.0.1")  # noqa: S104
 
 
-def read_settings(arguments: Sequence[str] | None = None) -> Settings:
-    """Settings from the environment and `.env`, and from command line ``arguments`` if given.
-
-    Raises SettingsError naming the setting that is unknown or wrong.
-    """
-    _check_env_file()
-    try:
-        settings = Settings(_cli_parse_args=list(arguments) if arguments is not None else None)
-    except ValidationError as error:
-        raise SettingsError("; ".join(_explain(dict(problem)) for problem in error.errors())) from error
-    except UnreadableSetting as error:
-        raise SettingsError(str(error)) from error
-    _refuse_unknown(os.environ)
-    _refuse_unknown(read_env_file())
-    return settings
-
-
-def read_env_file() -> dict[str, str | None]:
-    """What `.env` says, nothing if there is none."""
-    return dotenv_values(ENV_FILE)
-
-
-def _check_env_file() -> None:
-    """A line that cannot be parsed would only be warned about and left out, and with it perhaps the key."""
-    file = Path(ENV_FILE)
-    if not file.is_file():
-        return
-    try:
-        bindings = list(parse_stream(io.StringIO(file.read_text(encoding="utf-8"))))
-    except (UnicodeDecodeError, OSError) as error:
-        raise SettingsError(f"{ENV_FILE} cannot be read: {error}") from error
-    for binding in bindings:
-        if binding.error:
-            raise SettingsError(f"{ENV_FILE}: line {binding.original.line} cannot be read; is a quote left open?")
-
-
 def setting_names() -> dict[str, tuple[str, ...]]:
     """Environment names of every setting, by field."""
     names: dict[str, tuple[str, ...]] = {}
@@ -349,25 +300,5 @@ def setting_names() -> dict[str, tuple[str, ...]]:
     return names
 
 
-def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
-    known = {name for names in setting_names().values() for name in names}
-    for name in environment:
-        upper = name.upper()
-        if upper.startswith("RERANK_") and upper not in known | _NOT_OURS:
-            near = difflib.get_close_matches(upper, known, n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"{name} is not a setting.{hint} `python rerank_server.py --help` lists them all.")
-
-
 def _split(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _explain(problem: dict[str, Any]) -> str:
-    if not problem["loc"]:
-        # about several settings, named in the message; the input would be all of them, keys included
-        return str(problem["msg"]).removeprefix("Value error, ")
-    given = str(problem["loc"][0]).upper()
-    name = next((" / ".join(names) for names in setting_names().values() if given in names), given)
-    shown = "" if "KEY" in name else f" (got {problem['input']!r})"
-    return f"{name}: {problem['msg'].removeprefix('Value error, ')}{shown}"
