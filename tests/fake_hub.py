@@ -26,6 +26,7 @@ import numpy
 from safetensors.numpy import save
 
 _LARGE = (".safetensors", ".bin", ".onnx", ".gguf", ".h5", ".msgpack")
+_DRIP_SECONDS = 5
 
 
 @dataclass
@@ -44,7 +45,7 @@ class FakeFile:
     status: int | None = None
     """Answered instead of the file."""
     holding: bool = False
-    """Send half, set ``held``, and go on when ``release`` is set."""
+    """Send half, set ``held``, and go on when ``release`` is set; a byte now and then before, so that nobody gives up."""
     held: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
 
@@ -283,8 +284,10 @@ class _Handler(BaseHTTPRequestHandler):
         if file.holding:
             self.wfile.write(body[:half])
             file.held.set()
-            file.release.wait()
             body = body[half:]
+            while not file.release.wait(_DRIP_SECONDS):
+                self.wfile.write(body[:1])
+                body = body[1:]
         self.wfile.write(body)
 
     def _send_json(self, content: object) -> None:

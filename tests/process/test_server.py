@@ -328,9 +328,9 @@ def test_work_that_does_not_end_in_time_is_told_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_leaves_at_once(tmp_path: Path, second: signal.Signals) -> None:
-    with ServerProcess(tmp_path) as server, ThreadPoolExecutor(1) as callers:
+    # nothing can end between the two signals: neither the time to end nor the work
+    with ServerProcess(tmp_path, {"RERANK_DRAIN_TIMEOUT": "100"}) as server, ThreadPoolExecutor(1) as callers:
         post(server, {"query": QUERY, "documents": DOCUMENTS})
-        # so long that it cannot end between the two signals
         running = callers.submit(post, server, LONG | {"documents": LONG["documents"] * 16})
         wait_until_in_work(server)
         server.signal(signal.SIGTERM)
