@@ -45,7 +45,7 @@ class FakeFile:
     status: int | None = None
     """Answered instead of the file."""
     holding: bool = False
-    """Send half, set ``held``, and go on when ``release`` is set; till then a drop at times, so that nobody gives up."""
+    """Send half, set ``held``, and go on when ``release`` is set; till then drip, so that nobody gives up."""
     held: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
 
