@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
 import warnings
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 import transformers
+from filelock import FileLock
 
 from rerank.catalog.checkpoint import parameters
 from rerank.devices import free_memory, has_native_bf16, import_openvino
@@ -30,8 +32,11 @@ _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 # inputs of int8 products are rounded on the way, each stretch of so many values by a scale of its own
 _STRETCH = 64
 _MODEL = "model.xml"
+_SUMS = "sums.json"
+_UNFINISHED = ".unfinished"
+_CHUNK = 1 << 20
 # raised whenever what is converted changes, so that no stale copy is taken for it
-_LAYOUT = 2
+_LAYOUT = 3
 # of the weights in fp32: the torch module, shared with the converted network, and what compiling takes beside it
 _MEMORY_TO_CONVERT = 2.5
 
@@ -55,9 +60,13 @@ class OpenVinoRuntime:
         core = openvino.Core()
         network = _kept(core, folder)
         if network is None:
-            network = _convert(make_network, example, weights, int8=precision == "int8")
-            # read back, the weights are pages of a file, which give way when memory is short
-            network = (_keep(network, folder) and _kept(core, folder)) or network
+            with _alone(folder.parent):
+                # another process may have made it meanwhile
+                network = _kept(core, folder)
+                if network is None:
+                    network = _convert(make_network, example, weights, int8=precision == "int8")
+                    # read back, the weights are pages of a file, which give way when memory is short
+                    network = (_keep(network, folder) and _kept(core, folder)) or network
         compiled = core.compile_model(
             network,
             "CPU",
@@ -107,13 +116,30 @@ def _compress(network: Any) -> Any:
     return nncf.compress_weights(network, mode=nncf.CompressWeightsMode.INT8_ASYM)
 
 
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    """Have one process at a time convert. Where the cache cannot be written nothing is kept, and nobody waits."""
+    lock = FileLock(cache / ".lock")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        logger.warning("%s cannot be locked: %s", cache.name, error)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _kept(core: Any, folder: Path) -> Any | None:
-    """The network an earlier start converted; None if there is none that can be read."""
-    if not (folder / _MODEL).is_file():
+    """The network an earlier start converted; None if there is none that is whole."""
+    if not (folder / _SUMS).is_file():
         return None
     try:
+        if json.loads((folder / _SUMS).read_text(encoding="utf-8")) != _sums(folder):
+            raise ValueError("its files are not those that were written")
         return core.read_model(folder / _MODEL)
-    except RuntimeError as error:
+    except (OSError, ValueError, RuntimeError) as error:
         logger.warning("the converted network in %s cannot be read and is made anew: %s", folder.name, error)
         return None
 
@@ -121,12 +147,16 @@ def _kept(core: Any, folder: Path) -> Any | None:
 def _keep(network: Any, folder: Path) -> bool:
     """Write the network into ``folder``, whole or not at all. Where that fails, the next start converts again.
 
-    Networks that another version made from the same weights go.
+    What a process left that was killed on the way goes, and so do networks that another version made from the same
+    weights.
     """
-    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
+    unfinished = folder.with_name(folder.name + _UNFINISHED)
     try:
+        for left in folder.parent.glob(f"*{_UNFINISHED}"):
+            shutil.rmtree(left)
         unfinished.mkdir(parents=True)
         openvino.save_model(network, unfinished / _MODEL, compress_to_fp16=False)
+        (unfinished / _SUMS).write_text(json.dumps(_sums(unfinished)), encoding="utf-8")
         for old in folder.parent.glob(f"{folder.name.rpartition('-')[0]}-*"):
             if old != unfinished:
                 shutil.rmtree(old, ignore_errors=True)
@@ -136,6 +166,19 @@ def _keep(network: Any, folder: Path) -> bool:
         shutil.rmtree(unfinished, ignore_errors=True)
         return False
     return True
+
+
+def _sums(folder: Path) -> dict[str, int]:
+    """A checksum of each file of a converted network: OpenVINO takes any bytes of the right number for weights."""
+    return {file.name: _crc32(file) for file in sorted(folder.glob("model.*"))}
+
+
+def _crc32(file: Path) -> int:
+    total = 0
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            total = zlib.crc32(chunk, total)
+    return total
 
 
 def _name(weights: Sequence[Path], inputs: Sequence[str], *, int8: bool) -> str:
