@@ -21,7 +21,8 @@ from rerank.catalog.catalog import download_command
 from rerank.errors import FetchFailure, WeightsMissing
 
 _MIRROR = "HF_ENDPOINT=https://hf-mirror.com"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What a full disk, or a used up quota, calls itself."""
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -147,8 +148,8 @@ def told(source: Source) -> Iterator[None]:
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise source.unreachable(_what_broke(error)) from error
     except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise source.disk_full(f"The disk filled up while {source.model_id} was fetched") from error
+        if error.errno in NO_ROOM:
+            raise source.disk_full(f"The disk filled up before {source.model_id} was fetched") from error
         if error.errno in _NOT_WRITABLE:
             raise source.disk_full(f"The models folder cannot be written ({error.strerror})") from error
         raise

@@ -12,6 +12,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -21,7 +22,7 @@ from huggingface_hub.errors import HFValidationError
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import WEIGHTS_FILE, WEIGHTS_INDEX, is_started, read_checkpoint
-from rerank.catalog.failures import Source, told
+from rerank.catalog.failures import NO_ROOM, Source, told
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.own_code import refuse_untrusted_code
 from rerank.catalog.staging import alone, prune, put_in_place, settle, staging_folder
@@ -131,11 +132,12 @@ def fetch(
         _check_room(staging, repository, source)
         small = tuple(file for file in repository.files if not _is_weights(file))
         report = _counter(repository.total_bytes, progress or _unwatched)
-        _download(small, repository.commit, staging, source, report)
-        # before gigabytes come that would not be loaded
-        refuse_untrusted_code(staging, card)
-        _download(repository.files[len(small) :], repository.commit, staging, source, report)
-        _finish(staging, repository, revision)
+        with _sized(staging, repository, source):
+            _download(small, repository.commit, staging, source, report)
+            # before gigabytes come that would not be loaded
+            refuse_untrusted_code(staging, card)
+            _download(repository.files[len(small) :], repository.commit, staging, source, report)
+            _finish(staging, repository, revision)
         put_in_place(staging, destination)
     return destination
 
@@ -220,14 +222,32 @@ def _check_expected_hash(card: ModelCard, repository: Repository, source: Source
 
 
 def _check_room(staging: Path, repository: Repository, source: Source) -> None:
-    held = sum(entry.stat().st_size for entry in staging.rglob("*") if entry.is_file())
-    needed = repository.total_bytes - held + _MARGIN
+    needed = _missing_bytes(staging, repository) + _MARGIN
     free = shutil.disk_usage(staging).free
     if free < needed:
         raise source.disk_full(
             f"{source.model_id} needs {human_size(needed)} more on the disk of the models folder, "
             f"which has {human_size(free)} free"
         )
+
+
+@contextmanager
+def _sized(staging: Path, repository: Repository, source: Source) -> Iterator[None]:
+    """Have a disk that filled up on the way say how much more is needed; others write to it too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        needed = human_size(_missing_bytes(staging, repository) + _MARGIN)
+        raise source.disk_full(
+            f"The disk of the models folder filled up while {source.model_id} was fetched, which needs {needed} more"
+        ) from error
+
+
+def _missing_bytes(staging: Path, repository: Repository) -> int:
+    held = sum(entry.stat().st_size for entry in staging.rglob("*") if entry.is_file())
+    return repository.total_bytes - held
 
 
 def _is_weights(file: RemoteFile) -> bool:
