@@ -58,6 +58,9 @@ class Metrics:
         self.padding = self._counter("rerank_padding_tokens", "Padding that batches were computed with.", "device")
         self.errors = self._counter("rerank_errors", "Requests that ended in an error, by its class.", "error")
         self.cancellations = self._counter("rerank_cancellations", "Requests whose client left before the answer.")
+        self.loop_delay = self._seconds(
+            "rerank_event_loop_delay_seconds", "How long the event loop took to answer, asked once a second."
+        )
         self.models = self._counter("rerank_model_events", "Models loaded, failed or unloaded.", "model", "event")
 
     def add_gauges(self, *gauges: Gauge) -> None:
