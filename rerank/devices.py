@@ -97,6 +97,20 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
 
 
+def is_lost(name: str) -> bool:
+    """True if no call to the device succeeds any more in this process. Waits for what runs on the device.
+
+    So it is with CUDA after an illegal memory access or a failed assertion in a kernel: its context is beyond repair.
+    """
+    if not name.startswith("cuda"):
+        return False
+    try:
+        torch.cuda.synchronize(name)
+    except RuntimeError:
+        return True
+    return False
+
+
 def memory_in_use(name: str) -> int:
     """Bytes this process takes on a device; on the CPU everything it holds in physical memory."""
     if name.startswith("cuda"):

@@ -17,6 +17,7 @@
     ├── DeadlineExceeded        the answer did not come in time
     ├── PairTooLarge            the device's memory does not hold this one pair, even alone
     ├── ServerStopping          the server is shutting down
+    ├── OutOfOrder              nothing can be scored any more in this process; says why
     └── ScoringFailed           our fault: the model raised, or answered nonsense
     SettingsError               the start-up configuration is wrong; never reaches a caller
 
@@ -26,6 +27,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+
+_RESTART_SECONDS = 10
+"""What a restart takes, about."""
 
 
 class RerankError(Exception):
@@ -136,6 +140,18 @@ class ServerStopping(RerankError):
     """The server no longer takes work."""
 
     retryable = True
+
+
+class OutOfOrder(RerankError):
+    """Every device, or what owns the models, has given up. ``/health`` is red, so that somebody restarts the server.
+
+    Nothing was done for this request; after the restart, or on another server, it may succeed.
+    """
+
+    retryable = True
+
+    def __init__(self, trouble: str) -> None:
+        super().__init__(f"The server is out of order: {trouble}.", retry_after=_RESTART_SECONDS)
 
 
 class ScoringFailed(RerankError):

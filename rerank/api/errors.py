@@ -27,6 +27,7 @@ from rerank.errors import (
     InvalidRequest,
     ModelNotFound,
     ModelUnavailable,
+    OutOfOrder,
     Overloaded,
     PairTooLarge,
     RerankError,
@@ -48,6 +49,7 @@ STATUSES: dict[type[RerankError], tuple[int, str]] = {
     PairTooLarge: (503, "ServiceUnavailableError"),
     ModelUnavailable: (503, "ServiceUnavailableError"),
     ServerStopping: (503, "ServiceUnavailableError"),
+    OutOfOrder: (503, "ServiceUnavailableError"),
     DeadlineExceeded: (504, "TimeoutError"),
 }
 """Status and type of each error class; a class not listed takes its parent's."""

@@ -32,8 +32,8 @@ class Services:
     """Where models run: each device with its precision, separated by commas."""
     started: int
     """Unix time of the start."""
-    is_alive: Callable[[], bool] = lambda: True
-    """False once scoring is no longer possible."""
+    trouble: Callable[[], str | None] = lambda: None
+    """Why scoring is no longer possible; None while it is."""
     stop: Callable[[], None] = lambda: None
     """Ends at once what waits to be scored; those who wait are told that the server stops."""
     downloads: Downloads = field(default_factory=Downloads)

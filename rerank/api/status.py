@@ -10,6 +10,7 @@ from pydantic import BaseModel
 import rerank
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.services import Running, Services
+from rerank.catalog.cards import ModelCard
 from rerank.registry.lifecycle import State
 from rerank.telemetry.metrics import METRICS_TYPE
 
@@ -73,8 +74,9 @@ async def root(services: Running) -> Status:
 @router.get("/health", summary="200 while the server is alive", response_class=Response)
 @router.get("/ping", summary="The same, where SageMaker looks for it", response_class=Response)
 async def health(services: Running) -> Response:
-    """Empty, as vLLM's; 503 once the thread that scores has died, so that whoever watches restarts the server."""
-    return Response(status_code=200 if services.is_alive() else 503)
+    """Empty, as vLLM's; 503 with the reason once nothing can be scored, so that whoever watches restarts the server."""
+    trouble = services.trouble()
+    return PlainTextResponse(trouble, 503) if trouble else Response()
 
 
 @router.get("/ready", summary="200 once requests need not wait", responses={503: {"model": Readiness}, 404: _UNKNOWN})
@@ -83,23 +85,29 @@ async def ready(services: Running, response: Response, model: str | None = None)
     Where they have not, asking begins to load them.
 
     With `?model=NAME`: that model is in memory now. This only looks."""
-    if model is None:
-        missing = _missing(services)
-    else:
-        card = await run_in_threadpool(services.catalog.resolve, model)
-        state = services.registry.status(card).state
-        missing = [] if state is State.READY else [f"{card.id} is {state}"]
+    card = None if model is None else await run_in_threadpool(services.catalog.resolve, model)
+    missing = _obstacles(services) or (_unloaded(services) if card is None else _not_in_memory(services, card))
     response.status_code = 503 if missing else 200
     return Readiness(ready=not missing, missing=missing)
 
 
-def _missing(services: Services) -> list[str]:
-    if not services.is_alive():
-        return ["scoring is no longer possible"]
+def _obstacles(services: Services) -> list[str]:
+    """Why nothing is answered, whichever model is asked for."""
     if services.gateway.admission.closed:
         return ["the server is shutting down"]
-    status = services.registry.status
-    return [f"{card.id} is {status(card).state}" for card in services.readiness.load_missing()]
+    trouble = services.trouble()
+    return [trouble] if trouble else []
+
+
+def _unloaded(services: Services) -> list[str]:
+    readiness, status = services.readiness, services.registry.status
+    reasons = {card: readiness.failures.get(card.id) for card in readiness.load_missing()}
+    return [f"{card.id} is {status(card).state}{f': {why}' if why else ''}" for card, why in reasons.items()]
+
+
+def _not_in_memory(services: Services, card: ModelCard) -> list[str]:
+    state = services.registry.status(card).state
+    return [] if state is State.READY else [f"{card.id} is {state}"]
 
 
 @router.get("/metrics", summary="What is counted and timed, for Prometheus", response_class=PlainTextResponse)

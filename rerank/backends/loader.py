@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from rerank.catalog.cards import Family, ModelCard, Precision
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, parameters, read_checkpoint
 from rerank.catalog.progress import Downloads
-from rerank.devices import Device, memory_in_use, release_memory
+from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory
 from rerank.errors import FetchFailure, ModelUnavailable, SettingsError, WeightsBroken, WeightsMissing
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Placement, Scorer
@@ -109,8 +110,18 @@ class LocalLoader:
     def load(self, found: FoundModel) -> LoadedModel:
         """Bring a model into memory, and warm it up so that its first caller waits for nothing.
 
-        For one model at a time: two at once would be measured as one. Raises ModelUnavailable.
+        For one model at a time: two at once would be measured as one. Raises ModelUnavailable; what was loaded until
+        then is let go.
         """
+        try:
+            return self._load(found)
+        except BaseException as error:
+            _let_go(error)
+            # nothing loads on a device that is lost, and nobody might ever ask one without models to score
+            self._scheduler.check_all()
+            raise
+
+    def _load(self, found: FoundModel) -> LoadedModel:
         import_scorers()
         placements = self._placements_of(found.card)
         devices = [placement.device for placement in placements]
@@ -199,6 +210,14 @@ class LocalLoader:
             yield
         except WeightsBroken as error:
             raise WeightsBroken(f"{card.id} cannot be used: {error.message}. {self._repair(card)}") from error
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.warning("memory ran out while %s was loaded: %s", card.id, error)
+            raise ModelUnavailable(
+                f"{card.id} cannot be loaded now: memory ran out. Unload another model or give the server more memory; "
+                "the next request tries again.",
+            ) from error
 
     @staticmethod
     def _shown(folder: Path) -> str:
@@ -214,6 +233,15 @@ class LocalLoader:
 def _precision(scorer: Scorer, device: Device) -> str:
     """A network that OpenVINO cannot convert runs in torch, in torch's precision."""
     return device.precision if not device.openvino or "openvino" in scorer.runtime else device.torch_precision
+
+
+def _let_go(error: BaseException) -> None:
+    """Have a failed load give its memory back now: the frames of its traceback hold the tensors it has read."""
+    cause: BaseException | None = error
+    while cause:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    release_memory()
 
 
 def _log_each_tenth(model_id: str) -> Callable[[int, int], None]:

@@ -23,7 +23,8 @@ from rerank.catalog.catalog import Catalog, DefaultModel, download_command
 from rerank.catalog.hub import human_size
 from rerank.catalog.progress import Downloads
 from rerank.cli.reload import on_hangup, reload_cards
-from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_out_of_memory, release_memory
+from rerank.cli.watch import watching
+from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_lost, is_out_of_memory, release_memory
 from rerank.errors import RerankError, SettingsError
 from rerank.gateway.admission import Admission
 from rerank.gateway.gateway import Gateway, Limits
@@ -43,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 _STOP_SECONDS = 10
 _ROOM_SECONDS = 10
+_LEAST_PATIENCE = 60
+"""Seconds that a device may be at one batch, however short TIMEOUT is."""
 
 
 def app_from_settings(settings: Settings) -> FastAPI:
@@ -63,7 +66,11 @@ def app_from_settings(settings: Settings) -> FastAPI:
     async def open_services() -> AsyncIterator[Services]:
         room = _Room()
         budget = _budget(devices, settings)
-        scheduler = Scheduler(*(_lane(device, settings, room, metrics) for device in devices))
+        scheduler = Scheduler(
+            *(_lane(device, settings, room, metrics) for device in devices),
+            # after TIMEOUT nobody waits for the batch any more; a short one does not make a slow device a hanging one
+            patience=max(settings.timeout, _LEAST_PATIENCE),
+        )
         downloads = Downloads()
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="tokenise") as tokenisers:
             loader = LocalLoader(
@@ -81,7 +88,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
             registry = Registry(
                 loader, budget, keep_alive=settings.keep_alive, observe=lambda *told: metrics.models.labels(*told).inc()
             )
-            async with registry:
+            async with registry, watching(scheduler, metrics):
                 room.of(registry)
                 gateway = Gateway(
                     catalog,
@@ -104,7 +111,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
                             readiness,
                             ", ".join(map(str, devices)),
                             int(time.time()),
-                            is_alive=lambda: scheduler.alive and registry.alive,
+                            trouble=lambda: scheduler.trouble or registry.trouble,
                             stop=partial(scheduler.stop, 0),
                             downloads=downloads,
                             estimate=loader.estimate,
@@ -180,11 +187,15 @@ def _gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
     def model_bytes() -> dict[str, float]:
         return {model.card.id: sum(model.size.values()) for model in gateway.registry.loaded()}
 
+    def working() -> dict[str, float]:
+        return dict(scheduler.working())
+
     return (
         Gauge("rerank_waiting_pairs", "Pairs in line that no batch has taken.", lambda: scheduler.waiting_pairs),
         Gauge("rerank_longest_wait_seconds", "How long the request at the head waits.", lambda: scheduler.longest_wait),
         Gauge("rerank_documents_in_work", "Documents of requests in work.", lambda: gateway.admission.documents),
         Gauge("rerank_requests_in_work", "Requests in work.", lambda: gateway.admission.requests),
+        Gauge("rerank_device_working", "1 while a device scores, 0 once it hangs or is lost.", working, label="device"),
         Gauge("rerank_model_bytes", "Memory of each model that is loaded.", model_bytes, label="model"),
     )
 
@@ -205,7 +216,7 @@ def _lane(device: Device, settings: Settings, room: _Room, metrics: Metrics) -> 
     usual = CPU_BATCH if device.is_cpu else GPU_BATCH
     budget = BatchBudget(settings.batch_size or usual.pairs, settings.batch_tokens or usual.tokens)
     memory = Memory(partial(free_memory, device.name), is_out_of_memory, room.make)
-    return Lane(device.name, budget, memory, _observed(device.name, metrics))
+    return Lane(device.name, budget, memory, _observed(device.name, metrics), partial(is_lost, device.name))
 
 
 def _announce(catalog: Catalog, devices: Sequence[Device], default: DefaultModel) -> None:

@@ -30,6 +30,8 @@ class Readiness:
         self._preloaded = preloaded
         self._loading: asyncio.Task[None] | None = None
         self._not_before = 0.0
+        self.failures: dict[str, str] = {}
+        """Why models could not be loaded the last time, by id."""
 
     @asynccontextmanager
     async def preloading(self) -> AsyncIterator[None]:
@@ -67,7 +69,8 @@ class Readiness:
             try:
                 # asked for anew: the models file may have been read again meanwhile
                 async with self._gateway.registry.lease(self._gateway.catalog.resolve(card.id)):
-                    pass
+                    self.failures.pop(card.id, None)
             except RerankError as error:
+                self.failures[card.id] = error.message
                 logger.error("%s could not be loaded ahead: %s", card.id, error.message)
                 self._not_before = time.monotonic() + _RETRY_SECONDS

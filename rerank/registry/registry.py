@@ -15,7 +15,7 @@ from typing import Protocol, Self, cast
 
 from rerank.backends.loader import FoundModel, LoadedModel
 from rerank.catalog.cards import ModelCard
-from rerank.errors import RerankError, ScoringFailed, ServerStopping, StillLoading
+from rerank.errors import OutOfOrder, RerankError, ServerStopping, StillLoading
 from rerank.registry.events import (
     Decision,
     Dismiss,
@@ -110,9 +110,10 @@ class Registry:
             await asyncio.wait([self._task])
 
     @property
-    def alive(self) -> bool:
-        """True while models can be had from it."""
-        return self._task is not None and not self._task.done()
+    def trouble(self) -> str | None:
+        """Why no model can be had from it; None while they can."""
+        alive = self._task is not None and not self._task.done()
+        return None if alive else self._end.message
 
     @asynccontextmanager
     async def lease(self, card: ModelCard, within: float | None = None) -> AsyncIterator[LoadedModel]:
@@ -170,7 +171,7 @@ class Registry:
             raise still_loading(card, within or 0) from None
 
     async def _ask(self, ticket: Ticket, event: Event) -> LoadedModel | None:
-        if not self.alive:
+        if self.trouble:
             raise self._end
         answer: asyncio.Future[LoadedModel | RerankError | None] = asyncio.get_running_loop().create_future()
         self._callers[ticket] = _Caller(answer, contextvars.copy_context())
@@ -192,7 +193,7 @@ class Registry:
                 self._set_timer()
         except Exception:
             logger.exception("the owner of the models died")
-            self._end = ScoringFailed("The owner of the models has died; restart the server.")
+            self._end = OutOfOrder("what owns the models died; only a restart helps")
         finally:
             for ticket in self._callers:
                 self._tell(ticket, self._end)

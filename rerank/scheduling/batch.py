@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,8 @@ from rerank.scheduling.memory import LearntLimits, Memory
 
 logger = logging.getLogger(__name__)
 
+THREAD_DIED = "The scoring thread died while it was at this request."
+
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
@@ -24,10 +26,12 @@ class Scoring:
     """Which replica of a model is this device's."""
     memory: Memory
     limits: LearntLimits
+    check: Callable[[], None] = lambda: None
+    """Called after a batch failed for a reason nobody knows: the device itself may be what is broken."""
 
     def start(self, slots: Sequence[Slot]) -> Batch | None:
         """Put pairs of one model on the device; None if they are answered already."""
-        with _failing(slots):
+        with self.failing(slots):
             scorer = slots[0].job.replicas[self.device]
             try:
                 batch = Batch(self, slots, scorer.start([slot.pair for slot in slots]))
@@ -57,9 +61,27 @@ class Scoring:
         if not half:
             self._score_alone(slots[0])
 
+    @contextmanager
+    def failing(self, slots: Sequence[Slot]) -> Iterator[None]:
+        """A failure in here fails the batch's own callers only."""
+        try:
+            yield
+        except RerankError as error:
+            fail(slots, error)
+        except Exception as error:
+            logger.exception("scoring a batch of %d pairs failed", len(slots))
+            failure = ScoringFailed("The model failed while scoring.")
+            failure.__cause__ = error
+            fail(slots, failure)
+            self.check()
+        except BaseException:
+            # the thread is about to die, and these jobs are no longer in line for anyone else to end
+            fail(slots, ScoringFailed(THREAD_DIED))
+            raise
+
     def _score(self, slots: Sequence[Slot]) -> None:
         """Score and wait, in halves again if need be."""
-        with _failing(slots):
+        with self.failing(slots):
             try:
                 _answer(slots, slots[0].job.replicas[self.device].start([slot.pair for slot in slots]))
             except Exception as error:
@@ -95,7 +117,7 @@ class Batch:
 
     def finish(self) -> None:
         """Wait for the device, and answer."""
-        with _failing(self.slots):
+        with self.scoring.failing(self.slots):
             try:
                 _answer(self.slots, self.running)
             except Exception as error:
@@ -106,24 +128,6 @@ def fail(slots: Sequence[Slot], error: RerankError) -> None:
     """End every job that has a pair among them."""
     for job in {slot.job for slot in slots}:
         job.fail(error)
-
-
-@contextmanager
-def _failing(slots: Sequence[Slot]) -> Iterator[None]:
-    """A failure in here fails the batch's own callers only."""
-    try:
-        yield
-    except RerankError as error:
-        fail(slots, error)
-    except Exception as error:
-        logger.exception("scoring a batch of %d pairs failed", len(slots))
-        failure = ScoringFailed("The model failed while scoring.")
-        failure.__cause__ = error
-        fail(slots, failure)
-    except BaseException:
-        # the thread is about to die, and these jobs are no longer in line for anyone else to end
-        fail(slots, ScoringFailed("The scoring thread died; restart the server."))
-        raise
 
 
 def _answer(slots: Sequence[Slot], running: Running) -> None:

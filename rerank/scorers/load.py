@@ -14,6 +14,7 @@ from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.own_code import runs_own_code
 from rerank.core import Pair, Truncation
+from rerank.devices import is_out_of_memory
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import MakeNetwork, Runtime, Tensors
 from rerank.runtimes.padding import example_ids
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     """Load the weights onto the device and score one pair, so that a model that cannot score is never called loaded.
 
-    Raises ModelUnavailable, mostly as WeightsBroken.
+    Raises ModelUnavailable, mostly as WeightsBroken, and what a library raises when memory runs out.
     """
     own_code = runs_own_code(checkpoint.folder, card)
     if own_code:
@@ -45,6 +46,8 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     except WeightsBroken:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         # what the libraries raise over a file that is wrong inside has no common class
         logger.warning("%s cannot be loaded", checkpoint.folder.name, exc_info=True)
         raise WeightsBroken(f"{checkpoint.folder.name} cannot be loaded: {_first_line(error, checkpoint)}") from error

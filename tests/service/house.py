@@ -180,7 +180,7 @@ class House:
                 Readiness(self.gateway, self._preloaded),
                 "cpu",
                 started=1_700_000_000,
-                is_alive=lambda: self.scheduler.alive and registry.alive,
+                trouble=lambda: self.scheduler.trouble or registry.trouble,
             )
 
     def loaded(self, card: ModelCard) -> LoadedModel:

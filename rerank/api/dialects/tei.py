@@ -188,4 +188,4 @@ async def info(services: Running) -> Info:
 @router.get("/tei/health", summary="200 while the server is alive", response_class=Response)
 async def health(services: Running) -> Response:
     """As `/health`, under TEI's prefix."""
-    return Response(status_code=200 if services.is_alive() else 503)
+    return Response(status_code=503 if services.trouble() else 200)

@@ -87,7 +87,7 @@ router = APIRouter(tags=["Weaviate"])
 @router.get("/.well-known/live", summary="The same", status_code=204, responses={503: {}})
 async def ready(services: Running) -> Response:
     """Weaviate waits for it when it starts."""
-    return Response(status_code=204 if services.is_alive() else 503)
+    return Response(status_code=503 if services.trouble() else 204)
 
 
 @router.get("/meta", summary="The default model, for Weaviate")

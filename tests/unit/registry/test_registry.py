@@ -16,8 +16,8 @@ from rerank.errors import (
     FetchFailure,
     ModelTooLarge,
     ModelUnavailable,
+    OutOfOrder,
     RerankError,
-    ScoringFailed,
     ServerStopping,
     StillLoading,
     WeightsMissing,
@@ -411,9 +411,9 @@ class TestTheEnd:
     async def test_of_its_context_ends_it(self, loader: Loader) -> None:
         alive = []
         async with Registry(loader) as registry:
-            alive.append(registry.alive)
+            alive.append(registry.trouble is None)
             (task,) = await waiters(registry, CARD, 1)
-        alive.append(registry.alive)
+        alive.append(registry.trouble is None)
         assert alive == [True, False]
         assert isinstance(await outcome(task), ServerStopping)
         with pytest.raises(ServerStopping):
@@ -428,10 +428,10 @@ class TestTheEnd:
             raise KeyError("a mistake")
 
         monkeypatch.setattr(Fleet, "handle", fail)
-        with pytest.raises(ScoringFailed, match="restart the server"):
+        with pytest.raises(OutOfOrder, match="only a restart helps"):
             await get(registry, OTHER)
-        assert isinstance(await outcome(task), ScoringFailed)
-        assert not registry.alive
+        assert isinstance(await outcome(task), OutOfOrder)
+        assert registry.trouble
         assert "a mistake" in caplog.text
 
     def test_before_that_of_a_load_is_quiet(self, loader: Loader) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rerank.core import Running
-from rerank.errors import InvalidRequest, PairTooLarge, RerankError, ScoringFailed, ServerStopping
+from rerank.errors import InvalidRequest, OutOfOrder, PairTooLarge, RerankError, ScoringFailed, ServerStopping
 from rerank.scheduling.memory import Memory
 from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
@@ -177,9 +177,9 @@ class TestFailures:
 
 class TestStopping:
     def test_idle_threads_end_at_once(self, scheduler: Scheduler) -> None:
-        assert scheduler.alive
+        assert scheduler.trouble is None
         scheduler.stop(WAIT)
-        assert not scheduler.alive
+        assert scheduler.trouble
 
     def test_the_running_batch_is_finished_and_the_rest_fails(self, scheduler: Scheduler, gate: Gate) -> None:
         running = scheduler.submit((gate,), pieces(4))
@@ -199,10 +199,9 @@ class TestStopping:
     def test_stopping_twice_is_no_mistake(self, scheduler: Scheduler) -> None:
         scheduler.stop(WAIT)
         scheduler.stop(WAIT)
-        assert not scheduler.alive
+        assert scheduler.trouble
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_dying_thread_fails_all_who_wait_and_takes_no_more_work(scheduler: Scheduler, gate: Gate) -> None:
     scheduler.submit((gate,), pieces(1))
     assert gate.entered.wait(WAIT)
@@ -214,8 +213,8 @@ def test_a_dying_thread_fails_all_who_wait_and_takes_no_more_work(scheduler: Sch
     ]
     gate.open()
     assert all(isinstance(job.future.exception(WAIT), RerankError) for job in waiting)
-    assert not scheduler.alive
-    with pytest.raises(ScoringFailed, match="restart"):
+    assert scheduler.trouble
+    with pytest.raises(OutOfOrder, match="the scoring thread of test died; only a restart helps"):
         scheduler.submit((Echo(),), pieces(1))
 
 
@@ -305,7 +304,6 @@ class TestPrefetch:
         assert isinstance(waiting.future.exception(WAIT), ServerStopping)
         assert len(kernels.started) == 2
 
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_a_thread_that_dies_at_the_start_of_a_batch_fails_the_running_one_too(
         self, scheduler: Scheduler, kernels: Kernels, gate: Gate
     ) -> None:
@@ -314,9 +312,8 @@ class TestPrefetch:
         jobs = [scheduler.submit((model,), pieces(1)) for model in (kernels, raising(Boom("native panic")), kernels)]
         gate.open()
         assert all(isinstance(job.future.exception(WAIT), ScoringFailed) for job in jobs)
-        assert not scheduler.alive
+        assert scheduler.trouble
 
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_a_thread_that_dies_at_the_end_of_a_batch_fails_the_next_one_too(
         self, scheduler: Scheduler, kernels: Kernels, gate: Gate
     ) -> None:
@@ -325,8 +322,8 @@ class TestPrefetch:
         jobs = [scheduler.submit((kernels,), pieces(4)) for _ in range(3)]
         gate.open()
         kernels.wait_for(2)[0].end(Boom("native panic"))
-        assert all(isinstance(job.future.exception(WAIT), ScoringFailed) for job in jobs)
-        assert not scheduler.alive
+        assert [type(job.future.exception(WAIT)) for job in jobs] == [ScoringFailed, ScoringFailed, OutOfOrder]
+        assert scheduler.trouble
 
 
 class TestMemory:
@@ -375,7 +372,6 @@ class TestSeveralDevices:
         with ThreadPoolExecutor(8) as callers:
             assert list(callers.map(ask, range(120))) == wanted
 
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_one_that_dies_leaves_the_others_working(self, pair_of_devices: Scheduler) -> None:
         dying, healthy = Gate(), Gate()
         running = pair_of_devices.submit((dying, healthy), pieces(8))
@@ -387,9 +383,8 @@ class TestSeveralDevices:
         healthy.open()
         assert len(answer(running.future)) == 8
         assert answer(pair_of_devices.submit((Echo(), Echo()), pieces(20)).future)[-1] == 19.0
-        assert pair_of_devices.alive
+        assert pair_of_devices.trouble is None
 
-    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
     def test_with_all_dead_every_waiter_fails(self, pair_of_devices: Scheduler) -> None:
         dying = raising(Boom("native panic"))
         gates = Gate(), Gate()
@@ -399,10 +394,13 @@ class TestSeveralDevices:
         for gate in gates:
             gate.open()
         assert len(answer(running.future)) == 8
-        assert all(isinstance(job.future.exception(WAIT), ScoringFailed) for job in waiting)
-        with pytest.raises(ScoringFailed, match="restart"):
+        assert sorted(type(job.future.exception(WAIT)).__name__ for job in waiting) == [
+            *["OutOfOrder"] * 3,
+            *["ScoringFailed"] * 2,
+        ]
+        with pytest.raises(OutOfOrder, match=r"of one died.*; the scoring thread of two died"):
             pair_of_devices.submit(gates, pieces(1))
-        assert not pair_of_devices.alive
+        assert pair_of_devices.trouble
 
 
 class Small(Echo):
