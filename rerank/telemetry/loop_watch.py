@@ -20,11 +20,9 @@ _PATIENCE = 2.0
 
 
 @contextmanager
-def watched_loop(
-    observe: Callable[[float], object] = lambda _: None, *, interval: float = _INTERVAL, patience: float = _PATIENCE
-) -> Iterator[None]:
+def watched_loop(observe: Callable[[float], object]) -> Iterator[None]:
     """Watch the running event loop while the context is open. ``observe`` is told each delay, in seconds."""
-    watch = _LoopWatch(asyncio.get_running_loop(), observe, interval, patience)
+    watch = _LoopWatch(asyncio.get_running_loop(), observe)
     thread = threading.Thread(target=watch.run, name="loop-watch", daemon=True)
     thread.start()
     try:
@@ -34,23 +32,15 @@ def watched_loop(
 
 
 class _LoopWatch:
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        observe: Callable[[float], object],
-        interval: float,
-        patience: float,
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, observe: Callable[[float], object]) -> None:
         self._loop = loop
         self._loop_thread = threading.get_ident()
         self._observe = observe
-        self._interval = interval
-        self._patience = patience
         self._stopped = threading.Event()
 
     def run(self) -> None:
         """Ask the loop again and again how it is."""
-        while not self._stopped.wait(self._interval):
+        while not self._stopped.wait(_INTERVAL):
             self._ask()
 
     def stop(self) -> None:
@@ -66,10 +56,10 @@ class _LoopWatch:
             # the loop has been closed
             self.stop()
             return
-        late = not answered.wait(self._patience)
+        late = not answered.wait(_PATIENCE)
         if late:
-            logger.warning("the event loop has stood still for %g s, at:\n%s", self._patience, self._stack())
-            while not answered.wait(self._interval):
+            logger.warning("the event loop has stood still for %g s, at:\n%s", _PATIENCE, self._stack())
+            while not answered.wait(_INTERVAL):
                 if self._stopped.is_set():
                     return
         delay = time.perf_counter() - asked

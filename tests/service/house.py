@@ -38,6 +38,7 @@ from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
+from tests.clock import Clock
 from tests.fake_loader import DEVICE, FakeLoader
 
 PATIENCE = 30.0
@@ -100,11 +101,19 @@ class GatedScorer(WordOverlapScorer):
 
 
 class WatchedScheduler(Scheduler):
-    """Says when work has come in."""
+    """Says when work has come in. Its device counts as stuck after a minute, and is lost when the test says so."""
 
     def __init__(self, budget: BatchBudget) -> None:
         self._submitted = threading.Semaphore(0)
-        super().__init__(Lane("test", budget))
+        self.clock = Clock()
+        self.device_is_lost = False
+        super().__init__(Lane("test", budget, is_lost=lambda: self.device_is_lost), patience=60, clock=self.clock)
+
+    def pass_by(self, seconds: int) -> None:
+        """Look after the device each second, as the server does."""
+        for _ in range(seconds):
+            self.clock.now += 1
+            self.look()
 
     def submit(self, replicas: Replicas, pairs: Sequence[HasTokens]) -> Job:
         job = super().submit(replicas, pairs)
@@ -183,10 +192,10 @@ class House:
                 trouble=lambda: self.scheduler.trouble or registry.trouble,
             )
 
-    def loaded(self, card: ModelCard) -> LoadedModel:
+    def loaded(self, card: ModelCard, scorer: Scorer | None = None) -> LoadedModel:
         return LoadedModel(
             card,
-            LocalBackend([self.scorer], self.scheduler, self._tokenisers),
+            LocalBackend([scorer or self.scorer], self.scheduler, self._tokenisers),
             Family.CROSS_ENCODER,
             "cpu",
             runtime="none",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from rerank.errors import OutOfOrder, ScoringFailed, ServerStopping
 from rerank.scheduling.health import Health
 from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
+from tests.clock import Clock
 
 from .scorers import WAIT, Answering, Echo, Gate, answer, pieces
 
@@ -107,16 +109,6 @@ class TestTrouble:
         assert both.all_busy
 
 
-class Clock:
-    """Seconds, as a test says."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Failing(Gate):
     """Raises once the gate opens."""
 
@@ -132,7 +124,7 @@ class Pair:
         self.clock = Clock()
         self.lost: set[str] = set()
         lanes = [
-            Lane(name, BatchBudget(4, 1000), is_lost=lambda name=name: name in self.lost) for name in ("one", "two")
+            Lane(name, BatchBudget(4, 1000), is_lost=partial(self.lost.__contains__, name)) for name in ("one", "two")
         ]
         self.scheduler = Scheduler(*lanes, patience=60, clock=self.clock)
 
