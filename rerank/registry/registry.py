@@ -96,7 +96,7 @@ class Registry:
         self._loaded: dict[str, LoadedModel] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
-        self._end: RerankError = ServerStopping("The server is shutting down.")
+        self._died: str | None = None
 
     async def __aenter__(self) -> Self:
         """Begin to work."""
@@ -113,7 +113,7 @@ class Registry:
     def trouble(self) -> str | None:
         """Why no model can be had from it; None while they can."""
         alive = self._task is not None and not self._task.done()
-        return None if alive else self._end.message
+        return None if alive else self._died or "the server is shutting down"
 
     @asynccontextmanager
     async def lease(self, card: ModelCard, within: float | None = None) -> AsyncIterator[LoadedModel]:
@@ -172,7 +172,7 @@ class Registry:
 
     async def _ask(self, ticket: Ticket, event: Event) -> LoadedModel | None:
         if self.trouble:
-            raise self._end
+            raise self._refusal()
         answer: asyncio.Future[LoadedModel | RerankError | None] = asyncio.get_running_loop().create_future()
         self._callers[ticket] = _Caller(answer, contextvars.copy_context())
         self._events.put_nowait(event)
@@ -193,10 +193,13 @@ class Registry:
                 self._set_timer()
         except Exception:
             logger.exception("the owner of the models died")
-            self._end = OutOfOrder("what owns the models died; only a restart helps")
+            self._died = "what owns the models died; only a restart helps"
         finally:
             for ticket in self._callers:
-                self._tell(ticket, self._end)
+                self._tell(ticket, self._refusal())
+
+    def _refusal(self) -> RerankError:
+        return OutOfOrder(self._died) if self._died else ServerStopping("The server is shutting down.")
 
     def _carry_out(self, decision: Decision) -> None:
         match decision:

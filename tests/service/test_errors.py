@@ -15,7 +15,7 @@ from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
 from rerank.scheduling.packing import BatchBudget
 
 from .conftest import OpenHouse, Serve
-from .house import PATIENCE, BrokenScorer, FixedScorer, GatedScorer, House, error_message
+from .house import PATIENCE, GatedScorer, House, error_message
 
 SECRET = "/home/operator/models"
 
@@ -106,26 +106,6 @@ def test_a_request_alone_is_never_too_much(open_house: OpenHouse) -> None:
     assert open_house(max_waiting_documents=1).rerank().status_code == 200
 
 
-def test_500_when_the_model_raises_and_nothing_leaks(open_house: OpenHouse) -> None:
-    scorer = BrokenScorer(RuntimeError(SECRET))
-    house = open_house(scorer)
-    response = house.rerank()
-    message = error_message(response, 500, "InternalServerError")
-    assert message == f"The model failed while scoring. (request id {response.headers['x-request-id']})"
-    scorer.error = None
-    assert house.rerank().status_code == 200
-
-
-@pytest.mark.parametrize(
-    "logits",
-    [(float("nan"), 1.0, 1.0), (float("inf"), 1.0, 1.0), (1.0, float("-inf"), 1.0), (1.0,), (1.0, 1.0, 1.0, 1.0)],
-    ids=str,
-)
-def test_500_when_the_model_answers_nonsense(open_house: OpenHouse, logits: tuple[float, ...]) -> None:
-    message = error_message(open_house(FixedScorer(*logits)).rerank(), 500, "InternalServerError")
-    assert "The model gave " in message
-
-
 def test_500_when_nobody_expected_it_and_nothing_leaks(
     open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,18 +136,6 @@ def test_503_when_the_model_cannot_be_loaded(open_house: OpenHouse, error: Excep
     message = error_message(open_house(load=load).rerank(), 503, "ServiceUnavailableError")
     assert said in message
     assert SECRET not in message
-
-
-def test_after_a_failed_load_the_next_request_tries_again(open_house: OpenHouse) -> None:
-    failures = [WeightsBroken("words/config.json is missing")]
-
-    def load(card: ModelCard) -> LoadedModel:
-        if failures:
-            raise failures.pop()
-        return house.loaded(card)
-
-    house = open_house(load=load)
-    assert [house.rerank().status_code for _ in range(2)] == [503, 200]
 
 
 def test_503_while_the_model_is_still_loading(open_house: OpenHouse) -> None:
@@ -203,27 +171,3 @@ def test_503_for_those_in_line_when_the_server_stops(open_house: OpenHouse) -> N
     house.scheduler.stop(timeout=0)
     scorer.gate.set()
     error_message(waiting.result(PATIENCE), 503, "ServiceUnavailableError")
-
-
-def test_504_when_time_runs_out_and_the_pairs_are_dropped(open_house: OpenHouse) -> None:
-    scorer = GatedScorer()
-    scorer.gate.set()
-    house = open_house(scorer, timeout=0.5, batch=BatchBudget(1, 16384))
-    assert house.rerank(documents=["warm"]).status_code == 200
-    scorer.gate.clear()
-    message = error_message(house.rerank(), 504, "TimeoutError")
-    assert "0.5 s (TIMEOUT)" in message
-    scorer.gate.set()
-    assert house.rerank(documents=["next"]).status_code == 200
-    assert scorer.batches == [1, 1, 1]
-
-
-def test_the_second_model_serves_while_the_first_cannot(open_house: OpenHouse) -> None:
-    def load(card: ModelCard) -> LoadedModel:
-        if card.id == "acme/words":
-            raise WeightsBroken("words/config.json is missing")
-        return house.loaded(card)
-
-    house = open_house(load=load)
-    assert house.rerank().status_code == 503
-    assert house.rerank(model="other-words").json()["model"] == "acme/other-words"

@@ -1,4 +1,4 @@
-"""Requests beside each other, and callers that do not wait for the answer. Order is asserted, never time."""
+"""Requests beside each other. Order is asserted, never time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.scheduling.packing import BatchBudget
 
-from .conftest import OpenHouse, Serve
-from .house import PATIENCE, AccessLog, GatedScorer, indices, request_bytes
+from .conftest import OpenHouse
+from .house import PATIENCE, GatedScorer, indices
 
 
 @pytest.mark.parametrize("at", ["encode", "score"])
@@ -79,72 +79,3 @@ def test_answers_do_not_get_mixed_up(open_house: OpenHouse) -> None:
         for number in range(20)
     ]
     assert [indices(request.result(PATIENCE))[0] for request in requests] == list(range(20))
-
-
-def test_the_pairs_of_a_client_that_leaves_are_dropped(serve: Serve, access_log: AccessLog) -> None:
-    scorer = GatedScorer()
-    _, server = serve(scorer, batch=BatchBudget(2, 16384))
-    with server.connect() as connection:
-        connection.sendall(request_bytes({"query": "q", "documents": [f"a {number}" for number in range(100)]}))
-        assert scorer.reached.wait(PATIENCE)
-    assert access_log.next_line().startswith("POST /v1/rerank 499 ")
-    scorer.gate.set()
-    assert server.post("/v1/rerank", {"query": "q", "documents": ["a"]})[0] == 200
-    assert scorer.batches == [2, 1]
-
-
-def test_others_in_the_batch_of_a_client_that_leaves_are_served(serve: Serve, access_log: AccessLog) -> None:
-    scorer = GatedScorer()
-    house, server = serve(scorer, batch=BatchBudget(4, 16384))
-    with server.connect() as staying:
-        staying.sendall(request_bytes({"query": "q", "documents": ["a"]}))
-        assert scorer.reached.wait(PATIENCE)
-        staying.sendall(request_bytes({"query": "q", "documents": ["b", "c"]}))
-        with server.connect() as leaving:
-            leaving.sendall(request_bytes({"query": "q", "documents": ["d", "e"]}))
-            house.scheduler.wait_for_jobs(2)
-        assert " 499 " in access_log.next_line()
-        scorer.gate.set()
-        assert " 200 " in access_log.next_line()
-        assert " 200 " in access_log.next_line()
-    assert scorer.batches == [1, 2]
-
-
-def test_room_is_given_back_when_a_client_leaves(serve: Serve, access_log: AccessLog) -> None:
-    scorer = GatedScorer()
-    house, server = serve(scorer, max_waiting_documents=3)
-    with server.connect() as connection:
-        connection.sendall(request_bytes({"query": "q", "documents": ["a"] * 3}))
-        assert scorer.reached.wait(PATIENCE)
-    assert " 499 " in access_log.next_line()
-    assert (house.gateway.admission.documents, house.gateway.admission.requests) == (0, 0)
-    scorer.gate.set()
-
-
-def test_a_load_goes_on_when_the_client_that_caused_it_leaves(serve: Serve, access_log: AccessLog) -> None:
-    loads = []
-    loading = threading.Event()
-    may_load = threading.Event()
-
-    def load(card: ModelCard) -> LoadedModel:
-        loads.append(card.id)
-        loading.set()
-        assert may_load.wait(PATIENCE)
-        return house.loaded(card)
-
-    house, server = serve(load=load)
-    with server.connect() as connection:
-        connection.sendall(request_bytes({"query": "q", "documents": ["a"]}))
-        assert loading.wait(PATIENCE)
-    assert " 499 " in access_log.next_line()
-    may_load.set()
-    assert server.post("/v1/rerank", {"query": "q", "documents": ["a"]})[0] == 200
-    assert loads == ["acme/words"]
-
-
-def test_a_client_that_leaves_within_its_body_harms_nobody(serve: Serve, access_log: AccessLog) -> None:
-    _, server = serve()
-    with server.connect() as connection:
-        connection.sendall(request_bytes({"query": "q", "documents": ["a"]})[:-5])
-    assert access_log.next_line().startswith("POST /v1/rerank 4")
-    assert server.post("/v1/rerank", {"query": "q", "documents": ["a"]})[0] == 200

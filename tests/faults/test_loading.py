@@ -1,0 +1,89 @@
+"""A model breaks on its way into memory."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from httpx2 import Response
+
+from rerank.backends.loader import LoadedModel
+from rerank.catalog.cards import ModelCard
+from rerank.errors import WeightsBroken
+from rerank.registry.fleet import Fleet
+from tests.service.conftest import OpenHouse
+from tests.service.house import MODEL, OTHER_MODEL, PATIENCE, House, indices
+
+from .aftermath import SECRET, assert_out_of_order, assert_well, refused
+
+
+class Loads:
+    """Loads of ``MODEL`` wait, and then fail for as long as ``error`` is set; other models load at once."""
+
+    house: House
+
+    def __init__(self, error: Exception) -> None:
+        self.error: Exception | None = error
+        self.begun = threading.Event()
+        self.may_end = threading.Event()
+
+    def __call__(self, card: ModelCard) -> LoadedModel:
+        if card.id == MODEL.id:
+            self.begun.set()
+            assert self.may_end.wait(PATIENCE)
+            if self.error:
+                raise self.error
+        return self.house.loaded(card)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (WeightsBroken("words/model.safetensors is cut short"), "words/model.safetensors is cut short"),
+        (RuntimeError(SECRET), "Loading the model failed; the server's log says why."),
+    ],
+    ids=["known", "unexpected"],
+)
+def test_a_load_that_fails_half_way(
+    open_house: OpenHouse, error: Exception, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    loads = Loads(error)
+    # either model alone takes all the room there is
+    house = loads.house = open_house(load=loads, budget=100, sizes={MODEL.id: 100, OTHER_MODEL.id: 100})
+    assert house.client.get("/ready").status_code == 503
+    waiting = [house.rerank_meanwhile() for _ in range(3)]
+    assert loads.begun.wait(PATIENCE)
+    assert house.client.get("/ready").json()["missing"] == ["acme/words is loading"]
+    loads.may_end.set()
+
+    assert {refused(request.result(PATIENCE), 503) for request in waiting} == {said}
+    assert str(error) in caplog.text
+    assert indices(house.rerank(model=OTHER_MODEL.id)) == [1, 0, 2]
+    ready: Response = house.client.get("/ready")
+    assert (ready.status_code, ready.json()["missing"]) == (503, [f"acme/words is absent: {said}"])
+    assert house.client.get("/health").status_code == 200
+
+    loads.error = None
+    assert house.rerank().status_code == 200
+    assert_well(house)
+
+
+def test_the_owner_of_the_models_dies(
+    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loads = Loads(WeightsBroken("unused"))
+    loads.error = None
+    house = loads.house = open_house(load=loads)
+    waiting = house.rerank_meanwhile()
+    assert loads.begun.wait(PATIENCE)
+
+    def fail(*_: object) -> None:
+        raise KeyError(SECRET)
+
+    monkeypatch.setattr(Fleet, "handle", fail)
+    why = "what owns the models died; only a restart helps"
+    assert why in refused(house.rerank(model=OTHER_MODEL.id), 503)
+    assert why in refused(waiting.result(PATIENCE), 503)
+    assert_out_of_order(house, why)
+    assert SECRET in caplog.text
+    loads.may_end.set()
