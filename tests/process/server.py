@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -113,6 +114,13 @@ def download_of(server: ServerProcess, model: str) -> dict[str, int] | None:
     """How far a model's download is, as ``/v1/models`` says."""
     download: dict[str, int] | None = requests.get(f"{server.url}/v1/models/{model}", timeout=60).json()["download"]
     return download
+
+
+def wait_for_bytes(staging: Path) -> None:
+    """Return once the first bytes of the weights are on disk: what was sent may still be on its way."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not any(part.stat().st_size for part in staging.glob("model.safetensors.*.part")):
+        assert time.monotonic() < deadline
 
 
 def clean_environment(folder: Path) -> dict[str, str]:

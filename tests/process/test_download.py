@@ -21,6 +21,7 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.staging import staging_folder
 from rerank.cli.download import main
 from tests.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
+from tests.process.server import wait_for_bytes
 
 ROOT = Path(__file__).parents[2]
 NAME = "org/tiny-reranker"
@@ -394,13 +395,6 @@ class TestMenu:
 
         monkeypatch.setattr("builtins.input", interrupt)
         assert command().status == 130
-
-
-def wait_for_bytes(staging: Path) -> None:
-    """Return once the first bytes of the weights are on disk: what was sent may still be on its way."""
-    deadline = time.monotonic() + 30
-    while not any(part.stat().st_size for part in staging.glob(f"{WEIGHTS}.*.part")):
-        assert time.monotonic() < deadline
 
 
 class TestProcess:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -354,3 +355,51 @@ class TestFailures:
             load(MINE)
         scorers.error = None
         assert load(MINE).card is MINE
+
+    def test_memory_that_runs_out_is_no_broken_folder(
+        self, load: Load, models: Path, scorers: Scorers, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write_checkpoint(models / "mine")
+        scorers.error = MemoryError("std::bad_alloc of 4 GB")
+        message = complaint(load, MINE)
+        assert message.startswith("maker/mine cannot be loaded now: memory ran out. Unload another model")
+        assert "bad_alloc" not in message
+        assert "std::bad_alloc of 4 GB" in caplog.text
+
+    def test_what_was_loaded_before_a_failure_is_let_go_while_the_error_is_still_told(
+        self,
+        models: Path,
+        scheduler: Scheduler,
+        tokenisers: Executor,
+        monkeypatch: pytest.MonkeyPatch,
+        scorers: Scorers,
+    ) -> None:
+        write_checkpoint(models / "mine")
+        first: list[weakref.ref[WordOverlapScorer]] = []
+
+        def load_scorer(*_: object) -> WordOverlapScorer:
+            if first:
+                raise MemoryError("the second device is full")
+            scorer = WordOverlapScorer()
+            first.append(weakref.ref(scorer))
+            return scorer
+
+        monkeypatch.setattr(loader_module, "load_scorer", load_scorer)
+        loader = LocalLoader(Catalog(models), [PLACEMENT, PLACEMENT], scheduler, tokenisers)
+        with pytest.raises(ModelUnavailable) as failure:
+            loader.load(loader.find(MINE))
+        assert failure.value.__cause__
+        assert [scorer() for scorer in first] == [None]
+
+    def test_a_device_lost_by_a_load_takes_no_more_work(
+        self, models: Path, scorers: Scorers, tokenisers: Executor
+    ) -> None:
+        write_checkpoint(models / "mine")
+        scorers.error = RuntimeError("CUDA error: device-side assert triggered")
+        scheduler = Scheduler(Lane("cuda:0", BatchBudget(4, 1000), is_lost=lambda: scorers.asked != []))
+        loader = LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers)
+        with pytest.raises(RuntimeError):
+            loader.load(loader.find(MINE))
+        assert scheduler.trouble
+        assert scheduler.trouble.startswith("cuda:0 answers nothing but errors")
+        scheduler.stop(WAIT)

@@ -483,7 +483,12 @@ class TestDisk:
         fetch(NAME, destination, endpoint=hub.url)
 
     @pytest.mark.parametrize(
-        ("number", "says"), [(errno.ENOSPC, "filled up"), (errno.EROFS, "cannot be written"), (errno.EACCES, "written")]
+        ("number", "says"),
+        [
+            (errno.ENOSPC, "filled up while org/tiny-reranker was fetched, which needs 50 MB more"),
+            (errno.EROFS, "cannot be written"),
+            (errno.EACCES, "written"),
+        ],
     )
     def test_a_disk_that_refuses(
         self,

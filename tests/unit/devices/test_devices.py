@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rerank import devices
-from rerank.devices import Device, cgroup_memory_left, choose_devices, free_memory, is_out_of_memory
+from rerank.devices import Device, cgroup_memory_left, choose_devices, free_memory, is_lost, is_out_of_memory
 from rerank.errors import SettingsError
 
 GIB = 2**30
@@ -233,3 +233,24 @@ class TestMemoryInUse:
         del first, second
         devices.release_memory()
         assert watched() is None
+
+
+class TestLoss:
+    @pytest.mark.parametrize(
+        "message", ["CUDA error: an illegal memory access was encountered", "CUDA error: device-side assert triggered"]
+    )
+    def test_is_a_gpu_that_answers_nothing_but_errors(self, monkeypatch: pytest.MonkeyPatch, message: str) -> None:
+        def fail(_: str) -> None:
+            raise torch.AcceleratorError(message)
+
+        monkeypatch.setattr(torch.cuda, "synchronize", fail)
+        assert is_lost("cuda:1")
+
+    def test_is_not_a_gpu_that_works(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[str] = []
+        monkeypatch.setattr(torch.cuda, "synchronize", asked.append)
+        assert not is_lost("cuda:1")
+        assert asked == ["cuda:1"]
+
+    def test_never_happens_to_a_cpu(self) -> None:
+        assert not is_lost("cpu")

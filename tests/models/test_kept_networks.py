@@ -1,0 +1,166 @@
+"""Converted networks on disk: whole or made anew, whatever happened to them. The network is the smallest there is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from filelock import FileLock
+from safetensors.torch import save_file
+from torch import nn
+
+from rerank.runtimes import openvino_cpu
+from rerank.runtimes.openvino_cpu import OpenVinoRuntime
+
+WAIT = 30.0
+EXAMPLE = {"input": torch.ones(2, 8)}
+
+
+class Cache:
+    """Starts on one cache, and the conversions that they made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / ".openvino"
+        self.conversions = 0
+        self._weights = folder / "model.safetensors"
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self._network = nn.Linear(8, 4)
+        save_file(self._network.state_dict(), self._weights)
+        (folder / "config.json").write_text("{}")
+
+    def start(self) -> list[float]:
+        """What the network gives at a start of the server."""
+        runtime = OpenVinoRuntime(self._make, EXAMPLE, [self._weights], "fp32", self.folder)
+        (output,) = runtime(EXAMPLE)
+        given: list[float] = output.flatten().tolist()
+        return given
+
+    @property
+    def kept(self) -> list[Path]:
+        """Folders of converted networks, finished or not."""
+        return list(self.folder.glob("*/"))
+
+    def _make(self, _: torch.dtype) -> nn.Module:
+        self.conversions += 1
+        return self._network
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path)
+
+
+def test_a_second_start_converts_nothing(cache: Cache) -> None:
+    assert cache.start() == cache.start()
+    assert cache.conversions == 1
+
+
+def shorten(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def fill_with_zeros(file: Path) -> None:
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def write_garbage(file: Path) -> None:
+    file.write_text("<half")
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("model.bin", shorten),
+        ("model.bin", fill_with_zeros),
+        ("model.bin", Path.unlink),
+        ("model.xml", write_garbage),
+        ("model.xml", Path.unlink),
+        ("sums.json", write_garbage),
+        ("sums.json", Path.unlink),
+    ],
+)
+def test_a_network_that_is_not_whole_is_made_anew(cache: Cache, name: str, spoil: Callable[[Path], None]) -> None:
+    first = cache.start()
+    spoil(cache.kept[0] / name)
+
+    assert cache.start() == first
+    assert cache.conversions == 2
+    assert cache.start() == first
+    assert cache.conversions == 2
+
+
+def test_the_log_says_that_a_network_was_corrupt(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    cache.start()
+    fill_with_zeros(cache.kept[0] / "model.bin")
+    cache.start()
+    assert "cannot be read and is made anew: its files are not those that were written" in caplog.text
+
+
+def test_what_a_killed_process_left_goes_and_is_never_taken_for_whole(cache: Cache) -> None:
+    first = cache.start()
+    (whole,) = cache.kept
+    whole.rename(whole.with_name(f"{whole.name}.unfinished"))
+    (cache.folder / "of-another-model.unfinished").mkdir()
+
+    assert cache.start() == first
+    assert cache.conversions == 2
+    assert cache.kept == [whole]
+
+
+def test_a_process_that_converts_the_same_is_waited_for(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = cache.start()
+    (whole,) = cache.kept
+    aside = whole.rename(cache.folder.parent / "aside")
+    asked = threading.Event()
+
+    class Lock(FileLock):
+        def acquire(self, *arguments: Any, **options: Any) -> Any:
+            asked.set()
+            return super().acquire(*arguments, **options)
+
+    monkeypatch.setattr(openvino_cpu, "FileLock", Lock)
+    with ThreadPoolExecutor(1) as here:
+        with FileLock(cache.folder / ".lock"):
+            second = here.submit(cache.start)
+            assert asked.wait(WAIT)
+            # the other process is done
+            aside.rename(whole)
+        assert second.result(WAIT) == first
+    assert cache.conversions == 1
+
+
+def test_a_newer_version_replaces_what_an_older_one_converted(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.start()
+    monkeypatch.setattr(openvino_cpu, "_LAYOUT", 10**6)
+    cache.start()
+    assert cache.conversions == 2
+    assert len(cache.kept) == 1
+
+
+def test_a_network_that_cannot_be_kept_still_runs(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+    cache.folder.write_text("a file where a folder should be")
+    assert len(cache.start()) == 8
+    assert "cannot be kept" in caplog.text
+
+
+def test_a_disk_too_full_to_keep_a_network_leaves_nothing_half_there(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fill_up(_: object, file: Path, **__: object) -> None:
+        file.with_suffix(".bin").write_bytes(b"half")
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    with monkeypatch.context() as full:
+        full.setattr(openvino_cpu.openvino, "save_model", fill_up)
+        first = cache.start()
+
+    assert "the converted network cannot be kept for the next start: basic_ios::clear" in caplog.text
+    assert cache.kept == []
+    assert cache.start() == first
+    assert len(cache.kept) == 1
