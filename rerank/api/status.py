@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
@@ -51,6 +53,9 @@ class Load(BaseModel):
 
 
 _UNKNOWN = ERROR_RESPONSES[404]
+_OUT_OF_ORDER: dict[int | str, dict[str, Any]] = {
+    503: {"description": "Nothing can be scored; says why", "content": {"text/plain": {}}}
+}
 
 router = APIRouter(tags=["status"])
 
@@ -71,8 +76,8 @@ async def root(services: Running) -> Status:
     )
 
 
-@router.get("/health", summary="200 while the server is alive", response_class=Response)
-@router.get("/ping", summary="The same, where SageMaker looks for it", response_class=Response)
+@router.get("/health", summary="200 while the server is alive", response_class=Response, responses=_OUT_OF_ORDER)
+@router.get("/ping", summary="The same, where SageMaker looks for it", response_class=Response, responses=_OUT_OF_ORDER)
 async def health(services: Running) -> Response:
     """Empty, as vLLM's; 503 with the reason once nothing can be scored, so that whoever watches restarts the server."""
     trouble = services.trouble()

@@ -21,7 +21,7 @@ from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, parameters, read_checkpoint
 from rerank.catalog.progress import Downloads
 from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory
-from rerank.errors import FetchFailure, ModelUnavailable, SettingsError, WeightsBroken, WeightsMissing
+from rerank.errors import FetchFailure, ModelUnavailable, OutOfOrder, SettingsError, WeightsBroken, WeightsMissing
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
@@ -110,15 +110,17 @@ class LocalLoader:
     def load(self, found: FoundModel) -> LoadedModel:
         """Bring a model into memory, and warm it up so that its first caller waits for nothing.
 
-        For one model at a time: two at once would be measured as one. Raises ModelUnavailable; what was loaded until
-        then is let go.
+        For one model at a time: two at once would be measured as one. Raises ModelUnavailable, or OutOfOrder where it
+        is the device that failed; what was loaded until then is let go.
         """
         try:
             return self._load(found)
         except BaseException as error:
-            _let_go(error)
-            # nothing loads on a device that is lost, and nobody might ever ask one without models to score
+            # nobody might ever ask a device without models to score, and so find out that it is lost
             self._scheduler.check_all()
+            _let_go(error)
+            if trouble := self._scheduler.trouble:
+                raise OutOfOrder(trouble) from error
             raise
 
     def _load(self, found: FoundModel) -> LoadedModel:
@@ -241,7 +243,10 @@ def _let_go(error: BaseException) -> None:
     while cause:
         traceback.clear_frames(cause.__traceback__)
         cause = cause.__cause__ or cause.__context__
-    release_memory()
+    try:
+        release_memory()
+    except RuntimeError as failure:
+        logger.warning("memory cannot be given back: %s", failure)
 
 
 def _log_each_tenth(model_id: str) -> Callable[[int, int], None]:

@@ -149,7 +149,9 @@ class Scheduler:
 
     def check(self, device: int) -> None:
         """Ask a device whether it still works, after something failed on it. If not, it takes no more batches."""
-        if self._lanes[device].is_lost():
+        with self._changed:
+            known = self._health.is_lost(device)
+        if not known and self._lanes[device].is_lost():
             name = self._lanes[device].name
             logger.error("%s answers nothing but errors: %s", name, _RESTART)
             self.leave(device, f"{name} answers nothing but errors since something failed on it; {_RESTART}")

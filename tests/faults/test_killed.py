@@ -30,9 +30,10 @@ def test_killed_in_a_download_and_again_in_a_conversion_the_model_is_whole(tmp_p
     weights = hub.add_folder(NAME, original).files["model.safetensors"]
     weights.holding = True
     models = tmp_path / "models"
-    settings = {"HF_ENDPOINT": hub.url, "RERANK_DEFAULT_MODEL": NAME, "MODEL_PRECISION": "fp32"}
+    settings = {"RERANK_DEFAULT_MODEL": NAME, "MODEL_PRECISION": "fp32"}
+    with_hub = settings | {"HF_ENDPOINT": hub.url}
 
-    download = ServerProcess(tmp_path, settings, command=(str(ROOT / "download_model.py"), NAME))
+    download = ServerProcess(tmp_path, with_hub, command=(str(ROOT / "download_model.py"), NAME))
     assert weights.held.wait(60)
     wait_for_bytes(models / ".incomplete" / "reranker")
     assert download.stop(signal.SIGKILL) == -signal.SIGKILL
@@ -40,7 +41,7 @@ def test_killed_in_a_download_and_again_in_a_conversion_the_model_is_whole(tmp_p
 
     weights.holding = False
     weights.release.set()
-    with ServerProcess(tmp_path, settings, command=KILLED_WHILE_SAVING) as server:
+    with ServerProcess(tmp_path, with_hub, command=KILLED_WHILE_SAVING) as server:
         with pytest.raises(requests.ConnectionError):
             post(server, {"query": QUERY, "documents": DOCUMENTS})
         assert server.wait() == -signal.SIGKILL
@@ -48,6 +49,7 @@ def test_killed_in_a_download_and_again_in_a_conversion_the_model_is_whole(tmp_p
     assert read_checkpoint(models / "reranker")
     assert [left.suffix for left in models.glob(".openvino/*/")] == [".unfinished"]
 
+    # all it needs is on disk now
     with ServerProcess(tmp_path, settings) as server:
         answer = post(server, {"query": QUERY, "documents": DOCUMENTS})
         ready = requests.get(f"{server.url}/ready", timeout=60)

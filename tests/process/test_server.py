@@ -189,22 +189,6 @@ def test_missing_weights_and_no_hub_give_the_command_that_fetches_them(tmp_path:
         assert client.rerank(QUERY, DOCUMENTS)[0].index == 1
 
 
-def test_a_model_is_fetched_from_the_hub_at_its_first_request_and_found_on_disk_after(
-    tmp_path: Path, tiny: Path
-) -> None:
-    settings = {"RERANK_DEFAULT_MODEL": "org/reranker"}
-    with FakeHub() as hub:
-        hub.add_folder("org/reranker", tiny)
-        with ServerProcess(tmp_path, settings | {"HF_ENDPOINT": hub.url}) as server:
-            fetched = post(server, {"query": QUERY, "documents": DOCUMENTS}).json()
-    with ServerProcess(tmp_path, settings) as server:
-        local = post(server, {"query": QUERY, "documents": DOCUMENTS}).json()
-
-    assert fetched["model"] == local["model"] == "org/reranker"
-    assert fetched["meta"]["model_reason"] == "default: RERANK_DEFAULT_MODEL names it"
-    assert fetched["results"] == local["results"]
-
-
 def test_a_key_guards_the_server_and_never_reaches_the_log(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, {"RERANK_API_KEY": "secret-one, secret-two"}) as server:
         body = {"query": QUERY, "documents": DOCUMENTS}
