@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 from httpx2 import Response
 
 from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
+from rerank.devices import Device
 from rerank.errors import WeightsBroken
 from rerank.registry.fleet import Fleet
 from tests.service.conftest import OpenHouse
 from tests.service.house import MODEL, OTHER_MODEL, PATIENCE, House, indices
 
-from .aftermath import SECRET, assert_out_of_order, assert_well, refused
+from .aftermath import SECRET, assert_out_of_order, assert_ready, assert_well, refused
+from .conftest import OpenServer
 
 
 class Loads:
@@ -87,3 +94,33 @@ def test_the_owner_of_the_models_dies(
     assert_out_of_order(house, why)
     assert SECRET in caplog.text
     loads.may_end.set()
+
+
+def test_memory_that_runs_out_while_weights_are_read(
+    open_server: OpenServer,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(tiny, tmp_path / "models" / "sound")
+    client = open_server(default_model="sound")
+    body = {"query": "what is machine learning?", "documents": ["Machine learning is a branch of AI"]}
+    read: list[weakref.ref[object]] = []
+
+    def run_out(make_network: Callable[[torch.dtype], object], device: Device) -> None:
+        network = make_network(device.dtype)
+        read.append(weakref.ref(network))
+        raise RuntimeError(f"DefaultCPUAllocator: can't allocate memory ({SECRET})")
+
+    with monkeypatch.context() as small:
+        small.setattr("rerank.scorers.load.TorchRuntime", run_out)
+        message = refused(client.post("/v1/rerank", json=body), 503)
+    assert message.startswith("sound cannot be loaded now: memory ran out.")
+    assert "DefaultCPUAllocator" in caplog.text
+    assert [network() for network in read] == [None]
+    assert client.get("/v1/models/sound").json()["state"] == "absent"
+    assert client.get("/health").status_code == 200
+
+    assert client.post("/v1/rerank", json=body).status_code == 200
+    assert_ready(client)
