@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 import rerank
+from rerank.access.keyring import Keyring
 from rerank.api import admin, models, status
 from rerank.api.auth import RequireKey
 from rerank.api.dialects.scoring import TIMEOUT_HEADER
@@ -33,9 +34,9 @@ OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
 def build_app(
     open_services: OpenServices,
     *,
-    keys: Sequence[str],
+    keyring: Keyring,
     max_body_bytes: int,
-    admin_keys: Sequence[str] = (),
+    max_queue_bytes: int | None = None,
     main_dialect: MainDialect = MainDialect.VLLM,
     metrics: Metrics | None = None,
     open_paths: Collection[str] = (),
@@ -66,15 +67,14 @@ def build_app(
     )
     metrics = metrics or Metrics()
     app.state.metrics = metrics
-    app.state.admin_keys = tuple(admin_keys)
-    app.state.guarded = bool(keys)
+    app.state.keyring = keyring
     for router in (*routers(main_dialect), admin.router, models.router, status.router):
         app.include_router(router)
     add_error_handlers(app)
-    _describe(app, guarded=bool(keys))
+    _describe(app, keyring)
     # the last one added is the first to see a request
-    app.add_middleware(RequireKey, keys=(*keys, *admin_keys) if keys else (), open_paths=frozenset(open_paths))
-    app.add_middleware(LimitBody, max_bytes=max_body_bytes, patience=receive_timeout)
+    app.add_middleware(RequireKey, keyring=keyring, open_paths=frozenset(open_paths))
+    app.add_middleware(LimitBody, max_bytes=max_body_bytes, max_held=max_queue_bytes, patience=receive_timeout)
     if cors_origins:
         # outside of the guard: a browser asks without the key whether it may send it
         app.add_middleware(
@@ -88,7 +88,7 @@ def build_app(
     return app
 
 
-def _describe(app: FastAPI, *, guarded: bool) -> None:
+def _describe(app: FastAPI, keyring: Keyring) -> None:
     """Say what FastAPI cannot know: that a wrong body is a 400, not a 422, and that a key is needed."""
     generate = app.openapi
 
@@ -99,9 +99,9 @@ def _describe(app: FastAPI, *, guarded: bool) -> None:
                 # TEI's dialect has a 422 of its own
                 if "HTTPValidationError" in str(operation["responses"].get("422")):
                     del operation["responses"]["422"]
-        if guarded:
+        if keyring.guarded:
             schema.setdefault("components", {})["securitySchemes"] = {
-                "key": {"type": "http", "scheme": "bearer", "description": "One of RERANK_API_KEY."}
+                "key": {"type": "http", "scheme": "bearer", "description": "One of RERANK_API_KEY or of the keys file."}
             }
             schema["security"] = [{"key": []}]
         return schema

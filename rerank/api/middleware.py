@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rerank.api.errors import Shape, error_response, internal_error_response, shape_of, use_shape
-from rerank.errors import BodyTooLarge, BodyTooSlow
+from rerank.errors import BodyTooLarge, BodyTooSlow, Overloaded, RerankError
 from rerank.telemetry import request_id_var, stages_var
 from rerank.telemetry.metrics import Metrics
 
@@ -97,6 +97,9 @@ class RequestContext:
             return
         state = scope.get("state", {})
         facts, dialect = state.get("facts", {}), state.get("dialect") or _tag(scope)
+        if key := facts.get("key"):
+            self._metrics.key_requests.labels(key, str(status)).inc()
+            self._metrics.key_tokens.labels(key).inc(facts.get("tokens", 0))
         model = str(facts.get("model", ""))
         self._metrics.requests.labels(dialect, model, str(status)).inc()
         if model:
@@ -117,13 +120,16 @@ def _tag(scope: Scope) -> str:
 
 
 class LimitBody:
-    """Refuses a body larger than ``max_bytes`` while it arrives, not after."""
+    """Refuses a body larger than ``max_bytes`` while it arrives, not after; also one for which there is no room."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, patience: float) -> None:
-        """``patience``: seconds that the body may take, beside one for each 10 kB of it."""
+    def __init__(self, app: ASGIApp, max_bytes: int, patience: float, max_held: int | None = None) -> None:
+        """``patience``: seconds that the body may take, beside one for each 10 kB of it. ``max_held``: bytes that the
+        bodies of all requests together may have; None is no limit, and a request alone has none."""
         self._app = app
         self._max_bytes = max_bytes
         self._patience = patience
+        self._max_held = max_held
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -135,33 +141,51 @@ class LimitBody:
             await error_response(self._too_large(), shape_of(scope))(scope, receive, send)
             return
         seen = 0
-        started = whole = late = False
+        started = whole = False
+        error: RerankError | None = None
         began = time.perf_counter()
 
         async def receive_counted() -> Message:
-            nonlocal seen, whole, late
+            nonlocal seen, whole, error
             left = None if whole else began + self._patience + seen / _SLOWEST - time.perf_counter()
             try:
                 async with asyncio.timeout(left):
                     message = await receive()
             except TimeoutError:
-                late = True
+                error = self._too_slow()
                 return {"type": "http.disconnect"}
-            seen += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            seen += size
+            self._held += size
             whole = not message.get("more_body", False)
+            error = error or self._refusal(seen)
             # the app is told the client left, so it stops reading; the client is told the truth below
-            return message if seen <= self._max_bytes else {"type": "http.disconnect"}
+            return {"type": "http.disconnect"} if error else message
 
         async def send_if_read(message: Message) -> None:
             nonlocal started
-            if started or (seen <= self._max_bytes and not late):
+            if started or error is None:
                 started = True
                 await send(message)
 
-        await self._app(scope, receive_counted, send_if_read)
-        if not started:
-            error = self._too_slow() if late else self._too_large()
+        try:
+            await self._app(scope, receive_counted, send_if_read)
+        finally:
+            self._held -= seen
+        if error and not started:
             await error_response(error, shape_of(scope))(scope, receive, send)
+
+    def _refusal(self, seen: int) -> RerankError | None:
+        """Why no more is read of a body of which so much has come."""
+        if seen > self._max_bytes:
+            return self._too_large()
+        if self._max_held is not None and seen < self._held > self._max_held:
+            return Overloaded(
+                f"The server is busy: it holds {self._held} bytes of requests, at most {self._max_held} may be "
+                "(MAX_QUEUE_BYTES). Try again shortly.",
+                retry_after=1.0,
+            )
+        return None
 
     def _too_slow(self) -> BodyTooSlow:
         return BodyTooSlow(f"The request body did not come within {self._patience:g} s (RECEIVE_TIMEOUT).")

@@ -66,6 +66,12 @@ class Settings(BaseSettings):
         description="Keys that may load, unload and pin models, separated by commas. Default: none, only clients on "
         "this machine may.",
     )
+    keys_file: Path = Field(
+        default=Path("keys.toml"),
+        validation_alias=_named("rerank_keys_file"),
+        description="File with further keys, each with a name and limits of its own; need not exist. "
+        "`rerank-server key new NAME` adds one.",
+    )
     default_model: str | None = Field(
         default=None,
         validation_alias=_named("rerank_default_model"),
@@ -143,6 +149,19 @@ class Settings(BaseSettings):
         validation_alias=_named("rerank_max_waiting_documents", "max_waiting_documents"),
         description="Documents of all requests together that may be in work; beyond it the answer is 429.",
     )
+    max_queue_tokens: int = Field(
+        default=10_000_000,
+        ge=1,
+        validation_alias=_named("rerank_max_queue_tokens", "max_queue_tokens"),
+        description="Tokens of all requests together that may be in work, as estimated from the length of their texts; "
+        "beyond it the answer is 429.",
+    )
+    max_queue_bytes: int = Field(
+        default=512 * 1024 * 1024,
+        ge=1024,
+        validation_alias=_named("rerank_max_queue_bytes", "max_queue_bytes"),
+        description="Bytes that the bodies of all requests together may have; beyond it the answer is 429.",
+    )
     timeout: float = Field(
         default=300,
         gt=0,
@@ -217,6 +236,11 @@ class Settings(BaseSettings):
         validation_alias=_named("rerank_log_level", "log_level"),
         description="Least level that is logged.",
     )
+    log_texts: bool = Field(
+        default=False,
+        validation_alias=_named("rerank_log_texts"),
+        description="true: queries and documents stand in the log. For debugging; they may be private.",
+    )
     log_format: Literal["text", "json"] = Field(
         default="text", validation_alias=_named("rerank_log_format", "log_format"), description="Form of a log line."
     )
@@ -285,10 +309,9 @@ class Settings(BaseSettings):
         """Origins of web pages whose scripts may use the server."""
         return _split(self.cors_origins or "")
 
-    @property
-    def listen_host(self) -> str:
-        """The address to listen on: open to others only if a key guards it or the operator says so."""
-        return self.host or ("0.0.0.0" if self.api_keys else "127.0.0.1")  # noqa: S104
+    def listen_host(self, *, guarded: bool) -> str:
+        """The address to listen on: open to others only if keys guard it or the operator says so."""
+        return self.host or ("0.0.0.0" if guarded else "127.0.0.1")  # noqa: S104
 
 
 def setting_names() -> dict[str, tuple[str, ...]]:

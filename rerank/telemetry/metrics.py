@@ -53,6 +53,8 @@ class Metrics:
         )
         self.documents = self._counter("rerank_documents", "Documents scored.", "model")
         self.tokens = self._counter("rerank_tokens", "Tokens read, without padding.", "model")
+        self.key_requests = self._counter("rerank_key_requests", "Requests answered, by key.", "key", "status")
+        self.key_tokens = self._counter("rerank_key_tokens", "Tokens read, by key.", "key")
         self.batch_pairs = self._histogram("rerank_batch_pairs", "Pairs of a batch.", _PAIRS, "device")
         self.batch_tokens = self._histogram("rerank_batch_tokens", "Tokens of a batch, unpadded.", _TOKENS, "device")
         self.padding = self._counter("rerank_padding_tokens", "Padding that batches were computed with.", "device")

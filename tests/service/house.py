@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
+from rerank.access.keyring import Keyring, collect_keys
 from rerank.api.app import build_app
 from rerank.api.dialects.table import MainDialect
 from rerank.api.services import Services
@@ -28,8 +29,8 @@ from rerank.backends.loader import LoadedModel
 from rerank.backends.local import LocalBackend
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
-from rerank.core import Finished, Pair, Running, Truncation
-from rerank.gateway.admission import Admission
+from rerank.core import Caller, Finished, Pair, Running, Truncation
+from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.readiness import Readiness
 from rerank.registry.registry import Registry
@@ -106,8 +107,8 @@ class WatchedScheduler(Scheduler):
         self._submitted = threading.Semaphore(0)
         super().__init__(Lane("test", budget))
 
-    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens]) -> Job:
-        job = super().submit(replicas, pairs)
+    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "") -> Job:
+        job = super().submit(replicas, pairs, caller)
         self._submitted.release()
         return job
 
@@ -134,7 +135,11 @@ class House:
         load_timeout: float | None = None,
         budget: int | None = None,
         sizes: Mapping[str, int] | None = None,
+        max_queue_tokens: int = 10_000_000,
+        max_queue_bytes: int | None = None,
         admin_keys: Sequence[str] = (),
+        named_keys: Mapping[str, Caller] | None = None,
+        log_texts: bool = False,
         preloaded: tuple[ModelCard, ...] = (),
         client: str = "203.0.113.7",
         main_dialect: MainDialect = MainDialect.VLLM,
@@ -150,15 +155,16 @@ class House:
         self._callers = ThreadPoolExecutor(32)
         self._load = load or self.loaded
         self._catalog = Catalog(models_dir, cards)
-        self._admission = Admission(max_waiting_documents)
+        self._admission = Admission(Work(max_waiting_documents, max_queue_tokens))
         self._limits = Limits(max_documents, timeout, load_timeout)
         self._budget = {} if budget is None else {DEVICE: budget}
         self._sizes = sizes or {}
+        self._log_texts = log_texts
         self._preloaded = preloaded
         self.app = build_app(
             self._open,
-            keys=keys,
-            admin_keys=admin_keys,
+            keyring=Keyring(collect_keys(keys, admin_keys, named_keys)),
+            max_queue_bytes=max_queue_bytes,
             max_body_bytes=max_body_bytes,
             main_dialect=main_dialect,
             open_paths=open_paths,
@@ -181,6 +187,7 @@ class House:
                 "cpu",
                 started=1_700_000_000,
                 is_alive=lambda: self.scheduler.alive and registry.alive,
+                log_texts=self._log_texts,
             )
 
     def loaded(self, card: ModelCard) -> LoadedModel:

@@ -117,7 +117,7 @@ def test_room_is_given_back_when_a_client_leaves(serve: Serve, access_log: Acces
         connection.sendall(request_bytes({"query": "q", "documents": ["a"] * 3}))
         assert scorer.reached.wait(PATIENCE)
     assert " 499 " in access_log.next_line()
-    assert (house.gateway.admission.documents, house.gateway.admission.requests) == (0, 0)
+    assert (house.gateway.admission.in_work.documents, house.gateway.admission.requests) == (0, 0)
     scorer.gate.set()
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic_core import to_json
 
 from rerank.api.errors import ERROR_RESPONSES
-from rerank.api.services import Services, unless_client_leaves
+from rerank.api.services import Services, caller_of, unless_client_leaves
 from rerank.core import ScoringRequest, ScoringResult
 from rerank.errors import InvalidRequest
 
@@ -40,8 +40,10 @@ async def require_json(request: Request) -> None:
 
 async def score(request: Request, services: Services, wanted: ScoringRequest) -> ScoringResult:
     """Score what the request wants, unless its client leaves. Raises a RerankError."""
-    request.state.facts = {"documents": len(wanted.pairs)}
-    wanted = replace(wanted, within=_deadline(request))
+    caller = caller_of(request)
+    request.state.facts = {"documents": len(wanted.pairs)} | ({"key": caller.name} if caller.name else {})
+    services.look_at(wanted)
+    wanted = replace(wanted, within=_deadline(request), caller=caller)
     result = await unless_client_leaves(request, services.gateway.score(wanted))
     request.state.facts |= {"model": result.model, "tokens": result.tokens}
     return result

@@ -158,6 +158,6 @@ for _path in SCORE_PATHS:
 
 
 @router.get(MODELS_PATH, summary="All models the server knows", response_model=VllmModelList)
-async def models(services: Running) -> Any:
+async def models(request: Request, services: Running) -> Any:
     """vLLM's cards, with nothing else on them."""
-    return await list_models(services)
+    return await list_models(request, services)
