@@ -11,13 +11,14 @@ FROM python:3.13-slim-trixie AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
-COPY requirements.txt .
+COPY requirements.txt requirements-dev.txt ./
 # a virtual environment remembers where its Python stands: in the image that runs, under /usr/bin
 RUN ln -s /usr/local/bin/python3.13 /usr/bin/python3.13 \
  && /usr/bin/python3.13 -m venv --without-pip /opt/venv \
  && grep -E '^torch==' requirements.txt > torch.txt \
  && pip --python /opt/venv/bin/python install --index-url "$TORCH_INDEX" -r torch.txt \
- && pip --python /opt/venv/bin/python install -r requirements.txt \
+ && pip --python /opt/venv/bin/python install -r requirements.txt -c requirements-dev.txt \
+      opentelemetry-sdk opentelemetry-exporter-otlp-proto-http \
  && useradd --uid 10001 --home-dir /tmp rerank \
  && mkdir /build/models
 

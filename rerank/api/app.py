@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
@@ -18,9 +19,12 @@ from rerank.api.auth import RequireKey
 from rerank.api.dialects.scoring import TIMEOUT_HEADER
 from rerank.api.dialects.table import MainDialect, routers, shapes
 from rerank.api.errors import add_error_handlers
-from rerank.api.middleware import LimitBody, RequestContext
+from rerank.api.middleware import LimitBody, RequestContext, is_quiet
 from rerank.api.services import Services
 from rerank.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from rerank.telemetry.spans import Tracing
 
 _DESCRIPTION = """Rerank documents with local models, in the formats of vLLM's, Jina's, Cohere's and other rerank APIs.
 
@@ -43,6 +47,7 @@ def build_app(
     pages: bool = True,
     receive_timeout: float = 30.0,
     cors_origins: Sequence[str] = (),
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """The application around the services that ``open_services`` starts.
 
@@ -64,6 +69,7 @@ def build_app(
         # a client that names no content type means JSON
         strict_content_type=False,
         redirect_slashes=False,
+        telemetry=_telemetry(tracing),
     )
     metrics = metrics or Metrics()
     app.state.metrics = metrics
@@ -84,8 +90,24 @@ def build_app(
             allow_headers=["Authorization", "Content-Type", "X-Request-Id", TIMEOUT_HEADER],
             expose_headers=["X-Request-Id", "Retry-After"],
         )
-    app.add_middleware(RequestContext, shape_at=shapes(main_dialect), metrics=metrics)
+    app.add_middleware(RequestContext, shape_at=shapes(main_dialect), metrics=metrics, tracing=tracing)
     return app
+
+
+def _telemetry(tracing: Tracing | None) -> TelemetryConfig:
+    """What FastAPI records by itself: spans of requests where they are wanted, and nothing else, whatever is set.
+
+    Left alone it writes whole query strings, with keys in them, to wherever ``FASTAPI_OTEL_AUTO_CONFIGURE`` says.
+    """
+    return {
+        "tracing": tracing is not None,
+        "tracer_provider": tracing.provider if tracing else None,
+        "exclude": is_quiet,
+        "operation_spans": False,
+        "metrics": False,
+        "logs": False,
+        "auto_configure": False,
+    }
 
 
 def _describe(app: FastAPI, keyring: Keyring) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -85,8 +84,8 @@ class LocalBackend:
 
 def _note_times(job: Job) -> None:
     begun = job.submitted if job.begun is None else job.begun
-    note_stage("queue", begun - job.submitted)
-    note_stage("device", time.perf_counter() - begun)
+    note_stage("queue", job.submitted, begun)
+    note_stage("device", begun)
 
 
 def _encode(

@@ -40,6 +40,7 @@ from rerank.scorers.base import Placement
 from rerank.settings import Settings
 from rerank.telemetry import configure_logging
 from rerank.telemetry.metrics import Metrics
+from rerank.telemetry.tracing import open_tracing
 from rerank.units import parse_memory
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
         logger.info("this machine has %d GPUs; MODEL_DEVICE=cuda uses them all", gpu_count())
 
     metrics = Metrics()
+    tracing = open_tracing()
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
@@ -128,6 +130,8 @@ def app_from_settings(settings: Settings) -> FastAPI:
                             log_texts=settings.log_texts,
                         )
             await asyncio.to_thread(scheduler.stop, _STOP_SECONDS)
+        if tracing:
+            await asyncio.to_thread(tracing.close)
 
     return build_app(
         open_services,
@@ -140,6 +144,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
         receive_timeout=settings.receive_timeout,
         cors_origins=settings.allowed_origins,
         main_dialect=MainDialect.STRICT_VLLM if settings.strict_vllm else MainDialect(settings.dialect),
+        tracing=tracing,
     )
 
 

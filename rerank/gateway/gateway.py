@@ -67,7 +67,7 @@ class Gateway:
                 asyncio.timeout(self._seconds(request)),
                 self.registry.lease(card, self.limits.load_timeout) as model,
             ):
-                note_stage("model", time.perf_counter() - asked)
+                note_stage("model", asked)
                 place.begin()
                 result = await self._score_with(model, request, reason)
                 place.done()

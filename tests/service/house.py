@@ -39,6 +39,7 @@ from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
+from rerank.telemetry.spans import Tracing
 from tests.fake_loader import DEVICE, FakeLoader
 
 PATIENCE = 30.0
@@ -147,6 +148,7 @@ class House:
         pages: bool = True,
         receive_timeout: float = PATIENCE,
         cors_origins: Sequence[str] = (),
+        tracing: Tracing | None = None,
         batch: BatchBudget = BatchBudget(32, 16384),  # noqa: B008
     ) -> None:
         self.scorer = scorer or WordOverlapScorer()
@@ -171,6 +173,7 @@ class House:
             pages=pages,
             receive_timeout=receive_timeout,
             cors_origins=cors_origins,
+            tracing=tracing,
         )
         self.gateway: Gateway
         self.client = TestClient(self.app, base_url="http://127.0.0.1:8000", client=(client, 50000))
