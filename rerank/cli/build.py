@@ -31,6 +31,7 @@ from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_ou
 from rerank.errors import RerankError, SettingsError
 from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
+from rerank.gateway.pair_cache import PairCache
 from rerank.gateway.readiness import Readiness
 from rerank.registry.registry import Registry
 from rerank.scheduling.memory import Memory
@@ -95,6 +96,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
                     Admission(Work(settings.max_waiting_documents, settings.max_queue_tokens)),
                     default,
                     Limits(settings.max_documents, settings.timeout, settings.load_timeout),
+                    PairCache(settings.cached_pairs, metrics.note_cache),
                 )
                 readiness = Readiness(gateway, preloaded)
                 metrics.add_gauges(*gauges(gateway, scheduler))

@@ -14,6 +14,7 @@ from rerank.core import Caller, ScoringRequest, ScoringResult
 from rerank.errors import DeadlineExceeded, Forbidden, InvalidRequest, NothingToScore, StillLoading
 from rerank.gateway.admission import Admission, Place, Work
 from rerank.gateway.estimate import estimated_tokens
+from rerank.gateway.pair_cache import PairCache
 from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
@@ -35,14 +36,21 @@ class Gateway:
     """Chooses the model, takes room, waits for the model, has the pairs scored."""
 
     def __init__(
-        self, catalog: Catalog, registry: Registry, admission: Admission, default: DefaultModel, limits: Limits
+        self,
+        catalog: Catalog,
+        registry: Registry,
+        admission: Admission,
+        default: DefaultModel,
+        limits: Limits,
+        cache: PairCache | None = None,
     ) -> None:
         self.catalog = catalog
         self.registry = registry
         self.admission = admission
         self.default = default
         self.limits = limits
-        self.rates = RateLimits()
+        self._rates = RateLimits()
+        self._cache = cache or PairCache()
 
     async def score(self, request: ScoringRequest) -> ScoringResult:
         """Score every pair of a request with one model.
@@ -53,7 +61,7 @@ class Gateway:
         card, reason = self._choose(request.model, request.caller)
         work = Work(len(request.pairs), estimated_tokens(request.pairs, card.max_length))
         cold = self.registry.status(card).state is not State.READY
-        async with self.rates.spend(request.caller, work.tokens) as spending:
+        async with self._rates.spend(request.caller, work.tokens) as spending:
             with self.admission.admit(work, caller=request.caller.name, waiting=cold, within=request.within) as place:
                 result = await self._answer(card, reason, request, place)
             spending.tokens = result.tokens
@@ -76,9 +84,7 @@ class Gateway:
             raise self._out_of_time(card, request, loading=model is None) from None
 
     async def _score_with(self, model: LoadedModel, request: ScoringRequest, reason: str) -> ScoringResult:
-        raw = await model.backend.score(
-            request.pairs, request.truncation, request.instruction, caller=request.caller.name
-        )
+        raw = await self._cache.score(model.backend, model.card.id, request)
         logits = tuple(score.logit for score in raw)
         activation = model.backend.activation
         return ScoringResult(

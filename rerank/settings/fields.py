@@ -149,6 +149,13 @@ class Settings(BaseSettings):
         "Bytes that the bodies of all requests together may have; beyond it the answer is 429.",
         ge=1024,
     )
+    cached_pairs: int = _setting(
+        "RERANK_CACHED_PAIRS",
+        0,
+        "How many scores of pairs are kept, and not computed again, while their model stays in memory: 0.2 kB "
+        "each, of hashes and numbers. 0: none.",
+        ge=0,
+    )
     timeout: float = _setting(
         "RERANK_TIMEOUT TIMEOUT", 300, "Seconds a request may take, waiting for its model included.", gt=0
     )
