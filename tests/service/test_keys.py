@@ -48,6 +48,16 @@ def test_a_key_may_be_for_some_models_only(open_house: OpenHouse) -> None:
     assert ask(house, "ALL", model="the-words")[0] == 200
 
 
+def test_each_dialect_says_so_its_way(open_house: OpenHouse) -> None:
+    house = open_house(named_keys=named(chat=Caller("chat", models=(OTHER_MODEL.id,))))
+    body = {"model": MODEL.id, "input": BODY}
+    refused = house.client.post("/compatible-api/v1/reranks", json=body | BODY, headers=authorised("CHAT"))
+    assert (refused.status_code, refused.json()["code"]) == (403, "AccessDenied")
+    body = {"model": MODEL.id, "query": QUERY, "texts": DOCUMENTS}
+    refused = house.client.post("/tei/rerank", json=body, headers=authorised("CHAT"))
+    assert (refused.status_code, refused.json()["error_type"]) == (403, "Unauthorized")
+
+
 def test_who_names_no_model_gets_the_first_that_the_key_allows(open_house: OpenHouse) -> None:
     house = open_house(named_keys=named(chat=Caller("chat", models=(OTHER_MODEL.id,)), all=Caller("all")))
     assert ask(house, "CHAT")[1]["model"] == OTHER_MODEL.id

@@ -16,8 +16,6 @@ from rerank.errors import InvalidRequest
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 """Seconds after which the caller no longer waits."""
-COMMON_RESPONSES = {status: response for status, response in ERROR_RESPONSES.items() if status != 403}
-"""Errors of dialects that say them in the common shape."""
 
 
 def answers(**examples: Any) -> dict[int | str, dict[str, Any]]:
@@ -28,7 +26,7 @@ def answers(**examples: Any) -> dict[int | str, dict[str, Any]]:
 
 def dialect_router(tag: str, **examples: Any) -> APIRouter:
     """Endpoints that take JSON and say errors in the common shape, with an example of their answer."""
-    return APIRouter(tags=[tag], responses=COMMON_RESPONSES | answers(**examples), dependencies=[Depends(require_json)])
+    return APIRouter(tags=[tag], responses=ERROR_RESPONSES | answers(**examples), dependencies=[Depends(require_json)])
 
 
 async def require_json(request: Request) -> None:

@@ -122,7 +122,7 @@ MODELS_PATH = "/v1/models"
 PATHS = (*RERANK_PATHS, *SCORE_PATHS, MODELS_PATH)
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": StrictUnauthorized},
-    **{status: {"model": StrictError} for status in (400, 404, 408, 413, 429, 500, 503, 504)},
+    **{status: {"model": StrictError} for status in (400, 403, 404, 408, 413, 429, 500, 503, 504)},
 }
 
 router = APIRouter(tags=["vLLM, strictly"], responses=_RESPONSES)
