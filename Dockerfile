@@ -1,32 +1,44 @@
 # CPU:  docker build -t rerank-gateway .
 # CUDA: docker build -t rerank-gateway:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
-FROM python:3.12-slim AS build
+# Where gcr.io cannot be reached: --build-arg RUNTIME=<a mirror of gcr.io>/distroless/python3-debian13:latest
+
+# Python and the libraries it needs; no shell, no package manager
+ARG RUNTIME=gcr.io/distroless/python3-debian13:latest
+
+# the same Python on the same Debian
+FROM python:3.13-slim-trixie AS build
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
-COPY requirements.txt .
-RUN python -m venv /opt/venv \
+COPY requirements.txt requirements-dev.txt ./
+# a virtual environment remembers where its Python stands: in the image that runs, under /usr/bin
+RUN ln -s /usr/local/bin/python3.13 /usr/bin/python3.13 \
+ && /usr/bin/python3.13 -m venv --without-pip /opt/venv \
  && grep -E '^torch==' requirements.txt > torch.txt \
- && /opt/venv/bin/pip install --index-url "$TORCH_INDEX" -r torch.txt \
- && /opt/venv/bin/pip install -r requirements.txt
+ && pip --python /opt/venv/bin/python install --index-url "$TORCH_INDEX" -r torch.txt \
+ && pip --python /opt/venv/bin/python install -r requirements.txt -c requirements-dev.txt \
+      opentelemetry-sdk opentelemetry-exporter-otlp-proto-http \
+ && useradd --uid 10001 --home-dir /tmp rerank \
+ && mkdir /build/models
 
-FROM python:3.12-slim
+FROM ${RUNTIME}
 
-RUN useradd --create-home --uid 10001 rerank \
- && mkdir -p /app/models \
- && chown rerank:rerank /app/models
 WORKDIR /app
+COPY --from=build /etc/passwd /etc/group /etc/
+COPY --from=build --chown=10001:10001 /build/models ./models
 COPY --from=build /opt/venv /opt/venv
 COPY rerank_server.py rerank_client.py download_model.py LICENSE ./
 COPY rerank ./rerank
 
 # inside a container only 0.0.0.0 can be reached from outside it; who gets there is decided by the published port
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 HOST=0.0.0.0 PORT=8000 HF_HOME=/app/models/.huggingface
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    HOST=0.0.0.0 PORT=8000 HOME=/tmp HF_HOME=/app/models/.huggingface
 USER 10001
 VOLUME /app/models
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health', timeout=4)"]
+ENTRYPOINT []
 CMD ["python", "rerank_server.py"]

@@ -4,15 +4,17 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+BANDIT := $(BIN)/bandit --quiet --recursive rerank rerank_server.py rerank_client.py download_model.py
 PEERS  := sentence-transformers onnx infinity vllm
 SDKS   := cohere5 cohere7
 
-.PHONY: help serve test check format clean bench bench-peers sdks
+.PHONY: help serve test check audit format clean bench bench-peers sdks
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
 	@echo "make test     every check and every test"
 	@echo "make check    linters, types, import contracts"
+	@echo "make audit    look up known vulnerabilities of every pinned package (needs pypi.org), and bandit"
 	@echo "make format   format the code"
 	@echo "make bench    measure the server and its peers side by side (an hour; 'make bench-peers' installs the peers)"
 	@echo "make clean    remove the virtual environments and caches"
@@ -28,8 +30,16 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BANDIT)
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/yamllint --strict compose.yaml
+
+# `--strict`: a package that could not be looked up is a failure; the files pin everything, so nothing is resolved
+audit: $(VENV)/.dev
+	$(BANDIT)
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements-dev.txt || { \
+	  echo "make audit: a package above has a known vulnerability, or could not be looked up at pypi.org; nothing was shown to be safe" >&2; \
+	  exit 1; }
 
 # other people's SDKs, which tests run as clients; some exclude each other
 sdks: $(SDKS:%=.venv-sdks/%/.installed)

@@ -37,6 +37,20 @@ class Truncation:
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever uses the server with one key, and what that key allows."""
+
+    name: str = ""
+    """Empty for those who need no key: they are one caller."""
+    admin: bool = False
+    """True lets them load, unload and pin models."""
+    models: tuple[str, ...] | None = None
+    """Ids of the models they may use, the first for requests that name none; None is every model."""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ScoringRequest:
     """What a caller wants scored, whatever dialect it was said in."""
 
@@ -49,6 +63,7 @@ class ScoringRequest:
     """False asks for raw logits instead of relevance in 0..1."""
     within: float | None = None
     """Seconds that the caller waits at most; None leaves it to the server."""
+    caller: Caller = Caller()
 
 
 class Activation(StrEnum):

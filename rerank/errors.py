@@ -6,9 +6,10 @@
     │   ├── BodyTooSlow         ... because it does not come
     │   └── NothingToScore      ... because it holds no documents
     ├── Unauthorized            no key, or a wrong one
-    ├── Forbidden               the key is known, or none is asked for, but it does not allow this
+    ├── Forbidden               the key is known, or none is asked for, but it does not allow this (also: this model)
     ├── ModelNotFound           no such model; lists those there are, the nearest first
     ├── Overloaded              no room now; says when to come back
+    │   └── RateLimited         ... for this key
     ├── ModelUnavailable        the model is known, its weights cannot be had or used right now
     │   ├── WeightsMissing      not on disk, and the Hub did not give them; says why
     │   ├── WeightsBroken       on disk, but not a whole checkpoint; names the file
@@ -65,7 +66,7 @@ class Unauthorized(RerankError):
 
 
 class Forbidden(RerankError):
-    """Only the operator may do this."""
+    """The key, or the place the request comes from, does not allow this."""
 
 
 class ModelNotFound(RerankError):
@@ -76,6 +77,10 @@ class Overloaded(RerankError):
     """The waiting line is full; nothing was done for this request."""
 
     retryable = True
+
+
+class RateLimited(Overloaded):
+    """The key has used up what it may use a minute; nothing was done for this request."""
 
 
 class ModelUnavailable(RerankError):

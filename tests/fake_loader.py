@@ -21,7 +21,9 @@ class NoBackend:
     max_length = 512
     activation = Activation.SIGMOID
 
-    async def score(self, pairs: object, truncation: Truncation, instruction: str | None) -> list[RawScore]:
+    async def score(
+        self, pairs: object, truncation: Truncation, instruction: str | None, *, caller: str = ""
+    ) -> list[RawScore]:
         raise NotImplementedError
 
     def close(self) -> None:

@@ -11,10 +11,10 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
-from rerank.api.auth import is_one_of, presented_key
+from rerank.access.keyring import Keyring
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.models import ModelInfo, model_info
-from rerank.api.services import Running
+from rerank.api.services import Running, caller_of
 from rerank.errors import Forbidden, Unauthorized
 
 
@@ -33,14 +33,14 @@ async def require_operator(request: Request) -> None:
 
     Raises Unauthorized or Forbidden. It guards the endpoints themselves, so that no spelling of a path leads around it.
     """
-    admin_keys: tuple[str, ...] = request.app.state.admin_keys
-    if not admin_keys:
+    keyring: Keyring = request.app.state.keyring
+    if not keyring.keys.has_admins:
         if not is_local(request):
             raise Forbidden(
                 "Models are administered with an admin key, and RERANK_ADMIN_KEY is not set on this server; without it "
                 "only clients on the server's own machine may."
             )
-    elif not is_one_of(presented_key(request.scope), admin_keys):
+    elif not caller_of(request).admin:
         raise Unauthorized("Unauthorized: send the admin key (RERANK_ADMIN_KEY) as `Authorization: Bearer <key>`.")
 
 

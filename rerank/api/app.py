@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 import rerank
+from rerank.access.keyring import Keyring
 from rerank.api import admin, models, status
 from rerank.api.auth import RequireKey
 from rerank.api.dialects.scoring import TIMEOUT_HEADER
 from rerank.api.dialects.table import MainDialect, routers, shapes
 from rerank.api.errors import add_error_handlers
-from rerank.api.middleware import LimitBody, RequestContext
+from rerank.api.middleware import LimitBody, RequestContext, is_quiet
 from rerank.api.services import Services
 from rerank.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from rerank.telemetry.spans import Tracing
 
 _DESCRIPTION = """Rerank documents with local models, in the formats of vLLM's, Jina's, Cohere's and other rerank APIs.
 
@@ -33,15 +38,16 @@ OpenServices = Callable[[], AbstractAsyncContextManager[Services]]
 def build_app(
     open_services: OpenServices,
     *,
-    keys: Sequence[str],
+    keyring: Keyring,
     max_body_bytes: int,
-    admin_keys: Sequence[str] = (),
+    max_queue_bytes: int | None = None,
     main_dialect: MainDialect = MainDialect.VLLM,
     metrics: Metrics | None = None,
     open_paths: Collection[str] = (),
     pages: bool = True,
     receive_timeout: float = 30.0,
     cors_origins: Sequence[str] = (),
+    tracing: Tracing | None = None,
 ) -> FastAPI:
     """The application around the services that ``open_services`` starts.
 
@@ -63,18 +69,18 @@ def build_app(
         # a client that names no content type means JSON
         strict_content_type=False,
         redirect_slashes=False,
+        telemetry=_telemetry(tracing),
     )
     metrics = metrics or Metrics()
     app.state.metrics = metrics
-    app.state.admin_keys = tuple(admin_keys)
-    app.state.guarded = bool(keys)
+    app.state.keyring = keyring
     for router in (*routers(main_dialect), admin.router, models.router, status.router):
         app.include_router(router)
     add_error_handlers(app)
-    _describe(app, guarded=bool(keys))
+    _describe(app, keyring)
     # the last one added is the first to see a request
-    app.add_middleware(RequireKey, keys=(*keys, *admin_keys) if keys else (), open_paths=frozenset(open_paths))
-    app.add_middleware(LimitBody, max_bytes=max_body_bytes, patience=receive_timeout)
+    app.add_middleware(RequireKey, keyring=keyring, open_paths=frozenset(open_paths))
+    app.add_middleware(LimitBody, max_bytes=max_body_bytes, max_held=max_queue_bytes, patience=receive_timeout)
     if cors_origins:
         # outside of the guard: a browser asks without the key whether it may send it
         app.add_middleware(
@@ -84,11 +90,27 @@ def build_app(
             allow_headers=["Authorization", "Content-Type", "X-Request-Id", TIMEOUT_HEADER],
             expose_headers=["X-Request-Id", "Retry-After"],
         )
-    app.add_middleware(RequestContext, shape_at=shapes(main_dialect), metrics=metrics)
+    app.add_middleware(RequestContext, shape_at=shapes(main_dialect), metrics=metrics, tracing=tracing)
     return app
 
 
-def _describe(app: FastAPI, *, guarded: bool) -> None:
+def _telemetry(tracing: Tracing | None) -> TelemetryConfig:
+    """What FastAPI records by itself: spans of requests where they are wanted, and nothing else, whatever is set.
+
+    Left alone it writes whole query strings, with keys in them, to wherever ``FASTAPI_OTEL_AUTO_CONFIGURE`` says.
+    """
+    return {
+        "tracing": tracing is not None,
+        "tracer_provider": tracing.provider if tracing else None,
+        "exclude": is_quiet,
+        "operation_spans": False,
+        "metrics": False,
+        "logs": False,
+        "auto_configure": False,
+    }
+
+
+def _describe(app: FastAPI, keyring: Keyring) -> None:
     """Say what FastAPI cannot know: that a wrong body is a 400, not a 422, and that a key is needed."""
     generate = app.openapi
 
@@ -99,9 +121,9 @@ def _describe(app: FastAPI, *, guarded: bool) -> None:
                 # TEI's dialect has a 422 of its own
                 if "HTTPValidationError" in str(operation["responses"].get("422")):
                     del operation["responses"]["422"]
-        if guarded:
+        if keyring.guarded:
             schema.setdefault("components", {})["securitySchemes"] = {
-                "key": {"type": "http", "scheme": "bearer", "description": "One of RERANK_API_KEY."}
+                "key": {"type": "http", "scheme": "bearer", "description": "One of RERANK_API_KEY or of the keys file."}
             }
             schema["security"] = [{"key": []}]
         return schema

@@ -82,7 +82,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     for status, meaning in {
         400: "The request is wrong; `error.param` names the field",
         401: "No key, or a wrong one",
-        403: "Only the operator may do this",
+        403: "The key does not allow this, or none does",
         404: "No such model; the message lists those there are, the nearest first",
         408: "The body did not come in time",
         413: "The body is too large",

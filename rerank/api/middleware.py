@@ -8,14 +8,18 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rerank.api.errors import Shape, error_response, internal_error_response, shape_of, use_shape
-from rerank.errors import BodyTooLarge, BodyTooSlow
-from rerank.telemetry import request_id_var, stages_var
+from rerank.errors import BodyTooLarge, BodyTooSlow, Overloaded, RerankError
+from rerank.telemetry import request_id_var, seconds_in_stages, stages_var
 from rerank.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from rerank.telemetry.spans import Tracing
 
 logger = logging.getLogger("rerank.access")
 
@@ -39,11 +43,14 @@ class ClientLeft(Exception):
 class RequestContext:
     """Gives each request an id, logs one line for it, and turns what nobody caught into a 500."""
 
-    def __init__(self, app: ASGIApp, shape_at: Callable[[str], Shape], metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, shape_at: Callable[[str], Shape], metrics: Metrics, tracing: Tracing | None = None
+    ) -> None:
         """``shape_at``: how errors are said to who asked for a path."""
         self._app = app
         self._shape_at = shape_at
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -55,7 +62,7 @@ class RequestContext:
         use_shape(scope, self._shape_at(scope["path"]))
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
-        tokens = request_id_var.set(request_id), stages_var.set({})
+        tokens = request_id_var.set(request_id), stages_var.set([])
         try:
             await self._answer(scope, receive, send, request_id)
         finally:
@@ -73,9 +80,11 @@ class RequestContext:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 headers.update(_SECURITY_HEADERS)
-                if stages := stages_var.get():
-                    for stage, seconds in (stages | {"total": time.perf_counter() - started}).items():
+                if spent := seconds_in_stages():
+                    for stage, seconds in (spent | {"total": time.perf_counter() - started}).items():
                         headers[f"X-{stage.title()}-Ms"] = f"{seconds * 1000:.1f}"
+                # the span ends with the answer
+                self._describe(scope, request_id)
             await send(message)
 
         try:
@@ -83,6 +92,7 @@ class RequestContext:
         except ClientLeft:
             status = 499
             self._metrics.cancellations.inc()
+            self._describe(scope, request_id)
         except Exception:
             logger.exception("unexpected error")
             if status:
@@ -92,38 +102,61 @@ class RequestContext:
         self._count(scope, status, seconds)
         _log(scope, status, seconds)
 
+    def _describe(self, scope: Scope, request_id: str) -> None:
+        if self._tracing:
+            known = {"request_id": request_id, "dialect": _dialect(scope)} | _facts(scope)
+            self._tracing.describe(known, stages_var.get() or ())
+
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        if scope["path"] in _QUIET_PATHS:
+        if is_quiet(scope):
             return
-        state = scope.get("state", {})
-        facts, dialect = state.get("facts", {}), state.get("dialect") or _tag(scope)
+        facts, dialect = _facts(scope), _dialect(scope)
+        if key := facts.get("key"):
+            self._metrics.key_requests.labels(key, str(status)).inc()
+            self._metrics.key_tokens.labels(key).inc(facts.get("tokens", 0))
         model = str(facts.get("model", ""))
         self._metrics.requests.labels(dialect, model, str(status)).inc()
         if model:
             self._metrics.request_seconds.labels(dialect).observe(seconds)
             self._metrics.documents.labels(model).inc(facts.get("documents", 0))
             self._metrics.tokens.labels(model).inc(facts.get("tokens", 0))
-            for stage, spent in (stages_var.get() or {}).items():
+            for stage, spent in seconds_in_stages().items():
                 self._metrics.stage_seconds.labels(stage).observe(spent)
         if error := facts.get("error"):
-            # what names a field of the body would be as many errors as there are documents
-            self._metrics.errors.labels("InvalidBody" if error.startswith("body") else error).inc()
+            self._metrics.errors.labels(error).inc()
 
 
-def _tag(scope: Scope) -> str:
-    """The group of the endpoint that answered; none where there is none."""
+def is_quiet(scope: Scope) -> bool:
+    """True for what monitors ask all day, which leaves no line, no count and no span."""
+    return (scope["path"].rstrip("/") or "/") in _QUIET_PATHS
+
+
+def _facts(scope: Scope) -> dict[str, Any]:
+    """What is known of a request by now: model, documents, tokens, the class of its error."""
+    facts: dict[str, Any] = scope.get("state", {}).get("facts", {})
+    if str(facts.get("error", "")).startswith("body"):
+        # what names a field of the body would be as many errors as there are documents
+        return facts | {"error": "InvalidBody"}
+    return facts
+
+
+def _dialect(scope: Scope) -> str:
+    """The one that the request is in, or the group of the endpoint that answered; none where there is none."""
     tags = getattr(scope.get("route"), "tags", None)
-    return str(tags[0]) if tags else "none"
+    return scope.get("state", {}).get("dialect") or (str(tags[0]) if tags else "none")
 
 
 class LimitBody:
-    """Refuses a body larger than ``max_bytes`` while it arrives, not after."""
+    """Refuses a body larger than ``max_bytes`` while it arrives, not after; also one for which there is no room."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, patience: float) -> None:
-        """``patience``: seconds that the body may take, beside one for each 10 kB of it."""
+    def __init__(self, app: ASGIApp, max_bytes: int, patience: float, max_held: int | None = None) -> None:
+        """``patience``: seconds that the body may take, beside one for each 10 kB of it. ``max_held``: bytes that the
+        bodies of all requests together may have; None is no limit, and a request alone has none."""
         self._app = app
         self._max_bytes = max_bytes
         self._patience = patience
+        self._max_held = max_held
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -135,33 +168,51 @@ class LimitBody:
             await error_response(self._too_large(), shape_of(scope))(scope, receive, send)
             return
         seen = 0
-        started = whole = late = False
+        started = whole = False
+        error: RerankError | None = None
         began = time.perf_counter()
 
         async def receive_counted() -> Message:
-            nonlocal seen, whole, late
+            nonlocal seen, whole, error
             left = None if whole else began + self._patience + seen / _SLOWEST - time.perf_counter()
             try:
                 async with asyncio.timeout(left):
                     message = await receive()
             except TimeoutError:
-                late = True
+                error = self._too_slow()
                 return {"type": "http.disconnect"}
-            seen += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            seen += size
+            self._held += size
             whole = not message.get("more_body", False)
+            error = error or self._refusal(seen)
             # the app is told the client left, so it stops reading; the client is told the truth below
-            return message if seen <= self._max_bytes else {"type": "http.disconnect"}
+            return {"type": "http.disconnect"} if error else message
 
         async def send_if_read(message: Message) -> None:
             nonlocal started
-            if started or (seen <= self._max_bytes and not late):
+            if started or error is None:
                 started = True
                 await send(message)
 
-        await self._app(scope, receive_counted, send_if_read)
-        if not started:
-            error = self._too_slow() if late else self._too_large()
+        try:
+            await self._app(scope, receive_counted, send_if_read)
+        finally:
+            self._held -= seen
+        if error and not started:
             await error_response(error, shape_of(scope))(scope, receive, send)
+
+    def _refusal(self, seen: int) -> RerankError | None:
+        """Why no more is read of a body of which so much has come."""
+        if seen > self._max_bytes:
+            return self._too_large()
+        if self._max_held is not None and seen < self._held > self._max_held:
+            return Overloaded(
+                f"The server is busy: it holds {self._held} bytes of requests, at most {self._max_held} may be "
+                "(MAX_QUEUE_BYTES). Try again shortly.",
+                retry_after=1.0,
+            )
+        return None
 
     def _too_slow(self) -> BodyTooSlow:
         return BodyTooSlow(f"The request body did not come within {self._patience:g} s (RECEIVE_TIMEOUT).")
@@ -173,7 +224,7 @@ class LimitBody:
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
-    level = logging.DEBUG if scope["path"] in _QUIET_PATHS and status < 400 else logging.INFO
+    level = logging.DEBUG if is_quiet(scope) and status < 400 else logging.INFO
     # the query string stays out: it may hold a key
     facts = "".join(f" {name}={value}" for name, value in scope.get("state", {}).get("facts", {}).items())
     if status >= 400 and scope.get("client"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
 
 from rerank.api.errors import ERROR_RESPONSES
-from rerank.api.services import Running, Services
+from rerank.api.services import Running, Services, caller_of
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.errors import WeightsBroken
@@ -112,9 +112,10 @@ router = APIRouter(tags=["models"], responses=_RESPONSES)
 
 @list_router.get("/v1/models", summary="All models the server knows")
 @list_router.get("/models", summary="The same, for clients whose base URL ends without /v1")
-async def list_models(services: Running) -> ModelList:
-    """The default model first, then those in memory, then those on disk, then the rest."""
-    cards = await run_in_threadpool(services.catalog.cards)
+async def list_models(request: Request, services: Running) -> ModelList:
+    """The default model first, then those in memory, then those on disk, then the rest; only what the key may use."""
+    allowed = caller_of(request).models
+    cards = [card for card in await run_in_threadpool(services.catalog.cards) if allowed is None or card.id in allowed]
     known = await run_in_threadpool(lambda: [_on_disk(services, card) for card in cards])
     infos = [_info(services, card, facts) for card, facts in zip(cards, known, strict=True)]
     default = services.gateway.default.card.id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,11 +16,20 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.progress import Downloads
+from rerank.core import Caller, ScoringRequest
 from rerank.gateway.gateway import Gateway
 from rerank.gateway.readiness import Readiness
 from rerank.registry.registry import Registry
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+
+def caller_of(request: Request) -> Caller:
+    """Whose key a request brought."""
+    caller: Caller = request.state.caller
+    return caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +49,17 @@ class Services:
     downloads: Downloads = field(default_factory=Downloads)
     """How far the models are that are being fetched."""
 
+    log_texts: bool = False
+    """True writes queries and documents into the log."""
+
     estimate: Callable[[ModelCard, Checkpoint], Mapping[str, int]] = lambda *_: {}
     """Bytes a model on disk would take on each device, about."""
+
+    def look_at(self, request: ScoringRequest) -> None:
+        """Log a request's texts, where the operator wants to see them."""
+        if self.log_texts:
+            for number, pair in enumerate(request.pairs):
+                logger.info("documents.%d: query %r, document %r", number, pair.query, pair.document)
 
     async def drain(self, seconds: float) -> None:
         """Let nobody in any more, give those who are in so many seconds, then end what waits.

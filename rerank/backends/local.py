@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -32,8 +31,13 @@ class Backend(Protocol):
         """How raw logits become relevance."""
         ...
 
-    async def score(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[RawScore]:
-        """A raw score for each pair, in order. Cancelling takes the pairs still waiting out of the line."""
+    async def score(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
+    ) -> list[RawScore]:
+        """A raw score for each pair, in order. Cancelling takes the pairs still waiting out of the line.
+
+        Callers share the device equally, however many requests each has.
+        """
         ...
 
     def close(self) -> None:
@@ -53,7 +57,9 @@ class LocalBackend:
         self._scheduler = scheduler
         self._tokenisers = tokenisers
 
-    async def score(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[RawScore]:
+    async def score(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
+    ) -> list[RawScore]:
         """See ``Backend.score``."""
         replicas = self._replicas
         if not replicas:
@@ -62,7 +68,7 @@ class LocalBackend:
         encode = partial(contextvars.copy_context().run, _encode, replicas[0], pairs, truncation, instruction)
         with timed("tokenise"):
             distinct, places = await loop.run_in_executor(self._tokenisers, encode)
-        job = self._scheduler.submit(replicas, distinct)
+        job = self._scheduler.submit(replicas, distinct, caller)
         try:
             logits = await asyncio.wrap_future(job.future)
             _note_times(job)
@@ -78,8 +84,8 @@ class LocalBackend:
 
 def _note_times(job: Job) -> None:
     begun = job.submitted if job.begun is None else job.begun
-    note_stage("queue", begun - job.submitted)
-    note_stage("device", time.perf_counter() - begun)
+    note_stage("queue", job.submitted, begun)
+    note_stage("device", begun)
 
 
 def _encode(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,14 +15,13 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from rerank.catalog.cards import Family, ModelCard, Precision
 from rerank.core import Activation
-from rerank.errors import SettingsError
+from rerank.toml_file import read_toml
 from rerank.units import parse_seconds
 
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -96,19 +94,7 @@ def read_models_file(path: Path) -> tuple[ModelCard, ...]:
     A card with neither ``repo`` nor ``path`` takes its id as the Hub repository; a relative ``path`` starts at the
     file's own folder. Raises SettingsError naming the file and the entry.
     """
-    if not path.exists():
-        return ()
-    try:
-        parsed = _ModelsFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}") from error
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{path}: {where}: {first['msg'].removeprefix('Value error, ')}") from error
-    return tuple(_card(entry, path.parent) for entry in parsed.model)
+    return tuple(_card(entry, path.parent) for entry in read_toml(path, _ModelsFile).model)
 
 
 def _card(entry: CardInFile, folder: Path) -> ModelCard:

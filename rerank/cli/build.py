@@ -6,14 +6,17 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from fastapi import FastAPI
 
 import rerank
+from rerank.access.keyring import Keyring, Keys, collect_keys
+from rerank.access.keys_file import read_keys_file
 from rerank.api.app import build_app
 from rerank.api.dialects.table import MainDialect
 from rerank.api.services import Services
@@ -22,22 +25,24 @@ from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
 from rerank.catalog.hub import human_size
 from rerank.catalog.progress import Downloads
+from rerank.cli.gauges import gauges, observe_batches
 from rerank.cli.reload import on_hangup, reload_cards
 from rerank.cli.watch import watching
 from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_lost, is_out_of_memory, release_memory
 from rerank.errors import RerankError, SettingsError
-from rerank.gateway.admission import Admission
+from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
+from rerank.gateway.pair_cache import PairCache
 from rerank.gateway.readiness import Readiness
 from rerank.registry.registry import Registry
-from rerank.scheduling.batch import BatchSize
 from rerank.scheduling.memory import Memory
 from rerank.scheduling.packing import CPU_BATCH, GPU_BATCH, BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
 from rerank.settings import Settings
 from rerank.telemetry import configure_logging
-from rerank.telemetry.metrics import Gauge, Metrics
+from rerank.telemetry.metrics import Metrics
+from rerank.telemetry.tracing import open_tracing
 from rerank.units import parse_memory
 
 logger = logging.getLogger(__name__)
@@ -53,14 +58,16 @@ def app_from_settings(settings: Settings) -> FastAPI:
     configure_logging(settings.log_level, settings.log_format)
     catalog = Catalog.open(settings.models_dir, settings.models_file)
     devices = choose_devices(settings.device, settings.precision, settings.runtime)
-    _check(catalog, settings)
+    keyring = Keyring(_check(catalog, settings))
     default = catalog.choose_default(settings.default_model)
     preloaded = [catalog.operator_choice(name) for name in settings.preloaded_models]
     _announce(catalog, devices, default)
+    _announce_keys(keyring)
     if settings.device == "auto" and gpu_count() > len(devices):
         logger.info("this machine has %d GPUs; MODEL_DEVICE=cuda uses them all", gpu_count())
 
     metrics = Metrics()
+    tracing = open_tracing()
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
@@ -93,15 +100,29 @@ def app_from_settings(settings: Settings) -> FastAPI:
                 gateway = Gateway(
                     catalog,
                     registry,
-                    Admission(settings.max_waiting_documents),
+                    Admission(Work(settings.max_waiting_documents, settings.max_queue_tokens)),
                     default,
                     Limits(settings.max_documents, settings.timeout, settings.load_timeout),
+                    PairCache(settings.cached_pairs, metrics.note_cache),
                 )
                 readiness = Readiness(gateway, preloaded)
-                metrics.add_gauges(*_gauges(gateway, scheduler))
+                metrics.add_gauges(*gauges(gateway, scheduler))
 
                 def hang_up() -> None:
-                    reload_cards(gateway, partial(_check, settings=settings), settings.default_model)
+                    fresh = keyring.keys
+
+                    def check(catalog: Catalog) -> None:
+                        nonlocal fresh
+                        fresh = _check(catalog, settings)
+                        if keyring.guarded and not fresh.guarded:
+                            raise SettingsError(
+                                f"{settings.keys_file}: no key is left, which would open the server to everybody; "
+                                "restart it if that is meant"
+                            )
+
+                    if reload_cards(gateway, check, settings.default_model):
+                        keyring.keys = fresh
+                        _announce_keys(keyring)
                     readiness.preload()
 
                 with on_hangup(hang_up):
@@ -115,20 +136,24 @@ def app_from_settings(settings: Settings) -> FastAPI:
                             stop=partial(scheduler.stop, 0),
                             downloads=downloads,
                             estimate=loader.estimate,
+                            log_texts=settings.log_texts,
                         )
             await asyncio.to_thread(scheduler.stop, _STOP_SECONDS)
+        if tracing:
+            await asyncio.to_thread(tracing.close)
 
     return build_app(
         open_services,
-        keys=settings.api_keys,
+        keyring=keyring,
         max_body_bytes=settings.max_body_bytes,
-        admin_keys=settings.admin_keys,
+        max_queue_bytes=settings.max_queue_bytes,
         metrics=metrics,
         open_paths=("/metrics",) if settings.open_metrics else (),
         pages=settings.pages,
         receive_timeout=settings.receive_timeout,
         cors_origins=settings.allowed_origins,
         main_dialect=MainDialect.STRICT_VLLM if settings.strict_vllm else MainDialect(settings.dialect),
+        tracing=tracing,
     )
 
 
@@ -140,11 +165,15 @@ def _budget(devices: Sequence[Device], settings: Settings) -> dict[str, int]:
     return budget
 
 
-def _check(catalog: Catalog, settings: Settings) -> None:
-    """Raise SettingsError unless the server can run with these cards. Puts the models that settings name among them."""
-    named = settings.models_file != Settings.model_fields["models_file"].default
-    if named and not settings.models_file.exists():
-        raise SettingsError(f"RERANK_MODELS_FILE: there is no {settings.models_file}")
+def _check(catalog: Catalog, settings: Settings) -> Keys:
+    """Raise SettingsError unless the server can run with these cards, and with the keys of the keys file.
+
+    Puts the models that settings and keys name among the cards, and returns the keys.
+    """
+    for field in ("models_file", "keys_file"):
+        file: Path = getattr(settings, field)
+        if file != Settings.model_fields[field].default and not file.exists():
+            raise SettingsError(f"RERANK_{field.upper()}: there is no {file}")
     catalog.choose_default(settings.default_model)
     for name in settings.preloaded_models:
         catalog.operator_choice(name)
@@ -155,6 +184,8 @@ def _check(catalog: Catalog, settings: Settings) -> None:
             choose_devices(settings.device, card.precision, settings.runtime)
         except SettingsError as error:
             raise SettingsError(f"{settings.models_file}: {card.id}: precision {card.precision}: {error}") from error
+    keys = collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file))
+    return keys.allowing(lambda name: catalog.operator_choice(name).id)
 
 
 def _placements(devices: Sequence[Device], settings: Settings) -> list[Placement]:
@@ -183,40 +214,17 @@ class _Room:
         release_memory()
 
 
-def _gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
-    def model_bytes() -> dict[str, float]:
-        return {model.card.id: sum(model.size.values()) for model in gateway.registry.loaded()}
-
-    def working() -> dict[str, float]:
-        return dict(scheduler.working())
-
-    return (
-        Gauge("rerank_waiting_pairs", "Pairs in line that no batch has taken.", lambda: scheduler.waiting_pairs),
-        Gauge("rerank_longest_wait_seconds", "How long the request at the head waits.", lambda: scheduler.longest_wait),
-        Gauge("rerank_documents_in_work", "Documents of requests in work.", lambda: gateway.admission.documents),
-        Gauge("rerank_requests_in_work", "Requests in work.", lambda: gateway.admission.requests),
-        Gauge("rerank_device_working", "1 while a device scores, 0 once it hangs or is lost.", working, label="device"),
-        Gauge("rerank_model_bytes", "Memory of each model that is loaded.", model_bytes, label="model"),
-    )
-
-
-def _observed(device: str, metrics: Metrics) -> Callable[[BatchSize], None]:
-    pairs, tokens = metrics.batch_pairs.labels(device), metrics.batch_tokens.labels(device)
-    padding = metrics.padding.labels(device)
-
-    def observe(size: BatchSize) -> None:
-        pairs.observe(size.pairs)
-        tokens.observe(size.tokens)
-        padding.inc(size.computed - size.tokens)
-
-    return observe
-
-
 def _lane(device: Device, settings: Settings, room: _Room, metrics: Metrics) -> Lane:
     usual = CPU_BATCH if device.is_cpu else GPU_BATCH
     budget = BatchBudget(settings.batch_size or usual.pairs, settings.batch_tokens or usual.tokens)
     memory = Memory(partial(free_memory, device.name), is_out_of_memory, room.make)
-    return Lane(device.name, budget, memory, _observed(device.name, metrics), partial(is_lost, device.name))
+    return Lane(device.name, budget, memory, observe_batches(device.name, metrics), partial(is_lost, device.name))
+
+
+def _announce_keys(keyring: Keyring) -> None:
+    """Names only; a key is logged nowhere."""
+    if callers := keyring.keys.callers:
+        logger.info("keys: %s", ", ".join(f"{key.name} (admin)" if key.admin else key.name for key in callers.values()))
 
 
 def _announce(catalog: Catalog, devices: Sequence[Device], default: DefaultModel) -> None:

@@ -1,4 +1,4 @@
-"""SIGHUP: the models file is read again while the server runs."""
+"""SIGHUP: models file and keys file are read again while the server runs."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from rerank.gateway.gateway import Gateway
 logger = logging.getLogger(__name__)
 
 
-def reload_cards(gateway: Gateway, check: Callable[[Catalog], None], default_model: str | None) -> None:
-    """Take the models file's cards as they are now; a file that would not let the server start changes nothing.
+def reload_cards(gateway: Gateway, check: Callable[[Catalog], None], default_model: str | None) -> bool:
+    """Take the models file's cards as they are now; where ``check`` refuses them nothing changes, and it is False.
 
     A model in memory whose card changed is let go of: requests that have it end with it, the next one loads it anew.
     """
     try:
         report = gateway.catalog.reload(check)
     except SettingsError as error:
-        logger.error("the models file is wrong, so the models stay as they are: %s", error)
-        return
+        logger.error("models and keys stay as they are: %s", error)
+        return False
     gateway.default = gateway.catalog.choose_default(default_model)
     gateway.registry.reload(gateway.catalog.cards())
     parts = {"added": report.added, "removed": report.removed, "changed": report.changed}
     told = "; ".join(f"{what} {', '.join(ids)}" for what, ids in parts.items() if ids)
     logger.info("read the models file again: %s", told or "nothing changed")
     logger.info("default model: %s (%s)", gateway.default.card.id, gateway.default.reason)
+    return True
 
 
 @contextmanager

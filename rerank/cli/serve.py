@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -17,10 +18,11 @@ from rerank.api.services import Services
 from rerank.cli.protocol import impatient
 from rerank.cli.workers import refuse_several_workers
 from rerank.errors import SettingsError
-from rerank.settings import Settings, read_settings
+from rerank.settings import read_settings
 
 logger = logging.getLogger(__name__)
 
+_COMMANDS = ("verify", "models", "key")
 _CLOSING_SECONDS = 5
 """For the last answers to leave and connections to close, once requests have ended or been told to go."""
 
@@ -28,15 +30,9 @@ _CLOSING_SECONDS = 5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until told to stop. Exit status: 0 stopped, 2 wrong settings, 3 the address cannot be listened on."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] == ["verify"]:
-        # the command imports what it verifies with, which the server's own start need not wait for
-        from rerank.cli import verify
-
-        return verify.main(given[1:])
-    if given[:1] == ["models"]:
-        from rerank.cli import models
-
-        return models.main(given[1:])
+    if given[:1] and given[0] in _COMMANDS:
+        # a command imports what it works with, which the server's own start need not wait for
+        return int(importlib.import_module(f"rerank.cli.{given[0]}").main(given[1:]))
     try:
         settings = read_settings(given)
         refuse_several_workers()
@@ -47,10 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         print(f"rerank-server: {error}", file=sys.stderr)
         return 2
+    guarded = app.state.keyring.guarded
+    host = settings.listen_host(guarded=guarded)
     server = _Server(
         uvicorn.Config(
             app,
-            host=settings.listen_host,
+            host=host,
             port=settings.port,
             timeout_keep_alive=settings.http_keep_alive,
             timeout_graceful_shutdown=_CLOSING_SECONDS,
@@ -63,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ),
         settings.drain_timeout,
     )
-    _say_where(settings)
+    _say_where(host, settings.port, guarded=guarded)
     # uvicorn raises the signal that stopped it once more; a stop that was asked for is no failure
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, server.leave)
@@ -110,14 +108,15 @@ def _leave_at_once_if_busy() -> None:
         os._exit(0)
 
 
-def _say_where(settings: Settings) -> None:
-    host, port = settings.listen_host, settings.port
+def _say_where(host: str, port: int, *, guarded: bool) -> None:
     shown = f"[{host}]" if ":" in host else host
     if host in ("127.0.0.1", "localhost", "::1"):
         logger.info("listening on http://%s:%d, for this machine only", shown, port)
-    elif settings.api_keys:
+    elif guarded:
         logger.info("listening on http://%s:%d, for everyone with a key", shown, port)
     else:
         logger.warning(
-            "listening on http://%s:%d, for everyone who can connect: RERANK_API_KEY is not set", shown, port
+            "listening on http://%s:%d, for everyone who can connect: neither RERANK_API_KEY nor a keys file is set",
+            shown,
+            port,
         )

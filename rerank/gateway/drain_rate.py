@@ -1,4 +1,4 @@
-"""How fast documents leave the house. Pure: whoever asks tells the time."""
+"""How fast work leaves the house. Pure: whoever asks tells the time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ _ENOUGH = 3
 
 
 class DrainRate:
-    """Documents scored a second, over the last half minute."""
+    """Tokens scored a second, over the last half minute."""
 
     def __init__(self) -> None:
         self._ended: deque[tuple[float, float, int]] = deque()
-        """When each request began and ended, and its documents; in order of ending."""
+        """When each request began and ended, and its tokens; in order of ending."""
 
-    def note(self, began: float, ended: float, documents: int) -> None:
+    def note(self, began: float, ended: float, tokens: int) -> None:
         """A request has been answered."""
-        self._ended.append((began, ended, documents))
+        self._ended.append((began, ended, tokens))
         self._forget(ended)
 
     def per_second(self, now: float) -> float | None:
@@ -32,7 +32,7 @@ class DrainRate:
         for began, ended, _ in sorted(self._ended):
             busy += max(0.0, ended - max(began, until))
             until = max(until, ended)
-        return sum(documents for *_, documents in self._ended) / busy if busy else None
+        return sum(tokens for *_, tokens in self._ended) / busy if busy else None
 
     def _forget(self, now: float) -> None:
         while self._ended and self._ended[0][1] < now - _WINDOW_SECONDS:

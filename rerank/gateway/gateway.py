@@ -6,12 +6,15 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from rerank.access.rate_limits import RateLimits
 from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
-from rerank.core import ScoringRequest, ScoringResult
-from rerank.errors import DeadlineExceeded, InvalidRequest, NothingToScore, StillLoading
-from rerank.gateway.admission import Admission
+from rerank.core import Caller, ScoringRequest, ScoringResult
+from rerank.errors import DeadlineExceeded, Forbidden, InvalidRequest, NothingToScore, StillLoading
+from rerank.gateway.admission import Admission, Place, Work
+from rerank.gateway.estimate import estimated_tokens
+from rerank.gateway.pair_cache import PairCache
 from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
@@ -33,13 +36,21 @@ class Gateway:
     """Chooses the model, takes room, waits for the model, has the pairs scored."""
 
     def __init__(
-        self, catalog: Catalog, registry: Registry, admission: Admission, default: DefaultModel, limits: Limits
+        self,
+        catalog: Catalog,
+        registry: Registry,
+        admission: Admission,
+        default: DefaultModel,
+        limits: Limits,
+        cache: PairCache | None = None,
     ) -> None:
         self.catalog = catalog
         self.registry = registry
         self.admission = admission
         self.default = default
         self.limits = limits
+        self._rates = RateLimits()
+        self._cache = cache or PairCache()
 
     async def score(self, request: ScoringRequest) -> ScoringResult:
         """Score every pair of a request with one model.
@@ -47,26 +58,33 @@ class Gateway:
         Raises a RerankError: what the caller asked for is wrong, the model cannot be had, or time ran out.
         """
         self._check(request)
-        card, reason = self._choose(request.model)
-        model: LoadedModel | None = None
+        card, reason = self._choose(request.model, request.caller)
+        work = Work(len(request.pairs), estimated_tokens(request.pairs, card.max_length))
         cold = self.registry.status(card).state is not State.READY
-        with self.admission.admit(len(request.pairs), waiting=cold, within=request.within) as place:
-            asked = time.perf_counter()
-            try:
-                async with (
-                    asyncio.timeout(self._seconds(request)),
-                    self.registry.lease(card, self.limits.load_timeout) as model,
-                ):
-                    note_stage("model", time.perf_counter() - asked)
-                    place.begin()
-                    result = await self._score_with(model, request, reason)
-                    place.done()
-                    return result
-            except TimeoutError:
-                raise self._out_of_time(card, request, loading=model is None) from None
+        async with self._rates.spend(request.caller, work.tokens) as spending:
+            with self.admission.admit(work, caller=request.caller.name, waiting=cold, within=request.within) as place:
+                result = await self._answer(card, reason, request, place)
+            spending.tokens = result.tokens
+            return result
+
+    async def _answer(self, card: ModelCard, reason: str, request: ScoringRequest, place: Place) -> ScoringResult:
+        model: LoadedModel | None = None
+        asked = time.perf_counter()
+        try:
+            async with (
+                asyncio.timeout(self._seconds(request)),
+                self.registry.lease(card, self.limits.load_timeout) as model,
+            ):
+                note_stage("model", asked)
+                place.begin()
+                result = await self._score_with(model, request, reason)
+                place.done()
+                return result
+        except TimeoutError:
+            raise self._out_of_time(card, request, loading=model is None) from None
 
     async def _score_with(self, model: LoadedModel, request: ScoringRequest, reason: str) -> ScoringResult:
-        raw = await model.backend.score(request.pairs, request.truncation, request.instruction)
+        raw = await self._cache.score(model.backend, model.card.id, request)
         logits = tuple(score.logit for score in raw)
         activation = model.backend.activation
         return ScoringResult(
@@ -77,10 +95,20 @@ class Gateway:
             model_reason=reason,
         )
 
-    def _choose(self, name: str | None) -> tuple[ModelCard, str]:
-        if name is None:
+    def _choose(self, name: str | None, caller: Caller) -> tuple[ModelCard, str]:
+        if name is not None:
+            return self._allowed(self.catalog.resolve(name), caller), "named in the request"
+        if caller.models is None or self.default.card.id in caller.models:
             return self.default.card, f"default: {self.default.reason}"
-        return self.catalog.resolve(name), "named in the request"
+        return self.catalog.resolve(caller.models[0]), f"default: the first model of the key {caller.name}"
+
+    def _allowed(self, card: ModelCard, caller: Caller) -> ModelCard:
+        if caller.models is not None and card.id not in caller.models:
+            raise Forbidden(
+                f"The key {caller.name} may not use the model `{card.id}`. It may use: {', '.join(caller.models)}.",
+                param="model",
+            )
+        return card
 
     def _check(self, request: ScoringRequest) -> None:
         if not request.pairs:

@@ -83,7 +83,7 @@ def _on_cuda(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans:
         spans.longest_key,
         **options,
     )
-    assert isinstance(attended, torch.Tensor)  # no auxiliary output was asked for
+    assert isinstance(attended, torch.Tensor)  # nosec B101  # for mypy: no auxiliary output was asked for
     return attended
 
 

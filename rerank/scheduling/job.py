@@ -49,8 +49,10 @@ class Job:
     The future ends with every pair's logit in request order, with an error, or cancelled by a caller that left.
     """
 
-    def __init__(self, replicas: Replicas, pairs: Sequence[HasTokens]) -> None:
+    def __init__(self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "") -> None:
         self.replicas = replicas
+        self.caller = caller
+        """Whose request it is; callers take turns."""
         self.future: Future[list[float]] = Future()
         self.tokens_taken = 0
         """Tokens of the pairs that batches have taken."""

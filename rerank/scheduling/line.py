@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from rerank.scheduling.job import Job, Replicas, ScoresBatches, Slot
 from rerank.scheduling.packing import BatchBudget, pack
@@ -12,13 +12,24 @@ _PATIENCE = 5
 
 
 class Line:
-    """A queue of jobs for each model; models take turns, batch by batch."""
+    """A queue of jobs for each model; models take turns, batch by batch, and in a queue callers do."""
 
     def __init__(self) -> None:
         self._queues: dict[Replicas, list[Job]] = {}
+        self._served: dict[str, int] = {}
+        """Tokens that batches took of each caller, since when the line was last empty."""
 
     def add(self, job: Job) -> None:
-        """Put a job in its model's queue."""
+        """Put a job in its model's queue.
+
+        A caller that had nothing in line starts from what the least served of the others got: time in which it asked
+        for nothing is no credit.
+        """
+        served = {other.caller: self._served.get(other.caller, 0) for other in self._jobs() if other.waiting}
+        if not served:
+            self._served.clear()
+        elif job.caller not in served:
+            self._served[job.caller] = max(self._served.get(job.caller, 0), min(served.values()))
         self._queues.setdefault(job.replicas, []).append(job)
 
     @property
@@ -48,7 +59,7 @@ class Line:
         caller left, or a batch failed) are dropped here with all their pairs.
         """
         for replicas in list(self._queues):
-            jobs = by_turn(job for job in self._queues[replicas] if job.waiting)
+            jobs = by_turn((job for job in self._queues[replicas] if job.waiting), self._served)
             if not jobs:
                 del self._queues[replicas]
                 continue
@@ -58,6 +69,8 @@ class Line:
             served = {slot.job for slot in batch}
             for job in jobs:
                 job.passed_over = 0 if job in served else job.passed_over + 1
+            for slot in batch:
+                self._served[slot.job.caller] = self._served.get(slot.job.caller, 0) + slot.pair.tokens
             # at the end of the dictionary: the other models come first now
             del self._queues[replicas]
             if rest := [job for job in jobs if job not in served or job.waiting]:
@@ -82,10 +95,16 @@ class Line:
         return (job for queue in self._queues.values() for job in queue)
 
 
-def by_turn(jobs: Iterator[Job]) -> list[Job]:
+def by_turn(jobs: Iterator[Job], served: Mapping[str, int]) -> list[Job]:
     """Jobs in the order in which a batch is filled.
 
-    The one that got the fewest tokens so far comes first, so a short request never waits for a long one to end. Before
-    it come those passed over too often, longest ago first, so a long one never waits for all the short ones.
+    Those of the caller that was ``served`` the fewest tokens come first, so nobody gets more by asking more often. Of
+    a caller's jobs the one that got the fewest tokens so far comes first, so a short request never waits for a long one
+    to end. Before it come those passed over too often, longest ago first, so a long one never waits for all the short
+    ones.
     """
-    return sorted(jobs, key=lambda job: (-job.passed_over if job.passed_over >= _PATIENCE else 0, job.tokens_taken))
+    return sorted(jobs, key=lambda job: (served.get(job.caller, 0), _turn_within_caller(job)))
+
+
+def _turn_within_caller(job: Job) -> tuple[int, int]:
+    return (-job.passed_over if job.passed_over >= _PATIENCE else 0, job.tokens_taken)

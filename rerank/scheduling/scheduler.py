@@ -77,9 +77,9 @@ class Scheduler:
             since = min((job.submitted for job in self._line.untouched()), default=None)
         return 0.0 if since is None else time.perf_counter() - since
 
-    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens]) -> Job:
+    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "") -> Job:
         """Put a request's encoded pairs in line. Cancel ``job.future`` to take the waiting ones out again."""
-        job = Job(replicas, pairs)
+        job = Job(replicas, pairs, caller)
         job.submitted = time.perf_counter()
         with self._changed:
             if self._stopping:

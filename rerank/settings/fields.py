@@ -25,12 +25,17 @@ def _seconds(value: Any) -> Any:
     return parse_seconds(value) if isinstance(value, str) else value
 
 
-def _named(*names: str) -> AliasChoices:
-    return AliasChoices(*names)
+def _setting(names: str, default: Any, description: str, **constraints: Any) -> Any:
+    """A field with its names in the environment, the clearest first."""
+    alias = AliasChoices(*names.lower().split())
+    return Field(default=default, validation_alias=alias, description=description, **constraints)
 
 
 class Settings(BaseSettings):
-    """Serve rerank models. `rerank-server verify MODEL` instead compares a model's scores with known ones.
+    """Serve rerank models.
+
+    Instead: `rerank-server verify MODEL` compares a model's scores with known ones, `rerank-server models` shows the
+    models of a running server, `rerank-server key new NAME` makes a key.
 
     Settings come from the command line, else the environment, else `.env`, else these defaults.
     """
@@ -47,183 +52,170 @@ class Settings(BaseSettings):
         cli_prog_name="rerank-server",
     )
 
-    host: str | None = Field(
-        default=None,
-        validation_alias=_named("rerank_host", "host"),
-        description="Address to listen on. Default: 0.0.0.0 if a key is set, else 127.0.0.1 (this machine only).",
+    host: str | None = _setting(
+        "RERANK_HOST HOST",
+        None,
+        "Address to listen on. Default: 0.0.0.0 if a key is set, else 127.0.0.1 (this machine only).",
     )
-    port: int = Field(
-        default=8000, ge=0, le=65535, validation_alias=_named("rerank_port", "port"), description="Port to listen on."
+    port: int = _setting("RERANK_PORT PORT", 8000, "Port to listen on.", ge=0, le=65535)
+    api_key: SecretStr | None = _setting(
+        "RERANK_API_KEY ACCESS_TOKEN",
+        None,
+        "Keys that may use the server, separated by commas. Default: none, everyone who can connect may.",
     )
-    api_key: SecretStr | None = Field(
-        default=None,
-        validation_alias=_named("rerank_api_key", "access_token"),
-        description="Keys that may use the server, separated by commas. Default: none, everyone who can connect may.",
+    admin_key: SecretStr | None = _setting(
+        "RERANK_ADMIN_KEY",
+        None,
+        "Keys that may load, unload and pin models, separated by commas. Default: none, only clients on this "
+        "machine may.",
     )
-    admin_key: SecretStr | None = Field(
-        default=None,
-        validation_alias=_named("rerank_admin_key"),
-        description="Keys that may load, unload and pin models, separated by commas. Default: none, only clients on "
-        "this machine may.",
+    keys_file: Path = _setting(
+        "RERANK_KEYS_FILE",
+        Path("keys.toml"),
+        "File with further keys, each with a name and limits of its own; need not exist. `rerank-server key new "
+        "NAME` adds one.",
     )
-    default_model: str | None = Field(
-        default=None,
-        validation_alias=_named("rerank_default_model"),
-        description="Model for requests that name none: a known name or a Hub repository. "
-        "Default: BAAI/bge-reranker-large if it is on disk, else the embedded English model.",
+    default_model: str | None = _setting(
+        "RERANK_DEFAULT_MODEL",
+        None,
+        "Model for requests that name none: a known name or a Hub repository. Default: BAAI/bge-reranker-large if "
+        "it is on disk, else the embedded English model.",
     )
-    preload: str | None = Field(
-        default=None,
-        validation_alias=_named("rerank_preload"),
-        description="Models to load at start, separated by commas; others load at their first request.",
+    preload: str | None = _setting(
+        "RERANK_PRELOAD", None, "Models to load at start, separated by commas; others load at their first request."
     )
-    models_dir: Path = Field(
-        default=Path("models"),
-        validation_alias=_named("rerank_models_dir"),
-        description="Folder with one folder of weights a model.",
+    models_dir: Path = _setting("RERANK_MODELS_DIR", Path("models"), "Folder with one folder of weights a model.")
+    models_file: Path = _setting(
+        "RERANK_MODELS_FILE", Path("models.toml"), "File with cards of further models; need not exist."
     )
-    models_file: Path = Field(
-        default=Path("models.toml"),
-        validation_alias=_named("rerank_models_file"),
-        description="File with cards of further models; need not exist.",
+    device: str = _setting(
+        "RERANK_MODEL_DEVICE MODEL_DEVICE",
+        "auto",
+        "auto, cpu, mps, cuda (every GPU, each with a copy of every model), cuda:1 or cuda:0,cuda:2. auto takes "
+        "the first GPU where there is one.",
     )
-    device: str = Field(
-        default="auto",
-        validation_alias=_named("rerank_model_device", "model_device"),
-        description="auto, cpu, mps, cuda (every GPU, each with a copy of every model), cuda:1 or cuda:0,cuda:2. "
-        "auto takes the first GPU where there is one.",
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = _setting(
+        "RERANK_MODEL_PRECISION MODEL_PRECISION",
+        "auto",
+        "auto is bf16 where the device has it (on a CPU: avx512_bf16 or AMX, in OpenVINO), else fp16 on a GPU and "
+        "fp32 on a CPU. int8 is for OpenVINO on a CPU, and the least exact.",
     )
-    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
-        default="auto",
-        validation_alias=_named("rerank_model_precision", "model_precision"),
-        description="auto is bf16 where the device has it (on a CPU: avx512_bf16 or AMX, in OpenVINO), else fp16 on a "
-        "GPU and fp32 on a CPU. int8 is for OpenVINO on a CPU, and the least exact.",
+    runtime: Literal["auto", "openvino", "torch"] = _setting(
+        "RERANK_MODEL_RUNTIME MODEL_RUNTIME",
+        "auto",
+        "auto is OpenVINO on a CPU, torch on a GPU. A converted model is kept under models/.openvino.",
     )
-    runtime: Literal["auto", "openvino", "torch"] = Field(
-        default="auto",
-        validation_alias=_named("rerank_model_runtime", "model_runtime"),
-        description="auto is OpenVINO on a CPU, torch on a GPU. A converted model is kept under models/.openvino.",
-    )
-    batch_size: int | None = Field(
-        default=None,
+    batch_size: int | None = _setting(
+        "RERANK_BATCH_SIZE BATCH_SIZE",
+        None,
+        "Most pairs in one forward pass. Default: 8 on a CPU, where more only pads more; 1024 on a GPU, where "
+        "pairs are packed without padding and the tokens are the limit.",
         ge=1,
         le=4096,
-        validation_alias=_named("rerank_batch_size", "batch_size"),
-        description="Most pairs in one forward pass. Default: 8 on a CPU, where more only pads more; 1024 on a GPU, "
-        "where pairs are packed without padding and the tokens are the limit.",
     )
-    batch_tokens: int | None = Field(
-        default=None,
+    batch_tokens: int | None = _setting(
+        "RERANK_BATCH_TOKENS BATCH_TOKENS",
+        None,
+        "Most tokens in one forward pass, padding included; fewer where half of the free memory would not hold "
+        "them. Default: 2048 on a CPU, 32768 on a GPU. The larger, the longer a newcomer waits.",
         ge=1,
-        validation_alias=_named("rerank_batch_tokens", "batch_tokens"),
-        description="Most tokens in one forward pass, padding included; fewer where half of the free memory would not "
-        "hold them. Default: 2048 on a CPU, 32768 on a GPU. The larger, the longer a newcomer waits.",
     )
-    max_seq_length: int | None = Field(
-        default=None,
+    max_seq_length: int | None = _setting(
+        "RERANK_MAX_SEQ_LENGTH MAX_SEQ_LENGTH",
+        None,
+        "Most tokens of a pair, for every model. Default: what each model's card or checkpoint says.",
         ge=8,
-        validation_alias=_named("rerank_max_seq_length", "max_seq_length"),
-        description="Most tokens of a pair, for every model. Default: what each model's card or checkpoint says.",
     )
-    max_documents: int = Field(
-        default=5000,
+    max_documents: int = _setting("RERANK_MAX_DOCUMENTS MAX_DOCUMENTS", 5000, "Most documents in one request.", ge=1)
+    max_body_bytes: int = _setting(
+        "RERANK_MAX_BODY_BYTES MAX_BODY_BYTES", 32 * 1024 * 1024, "Largest request body, in bytes.", ge=1024
+    )
+    max_waiting_documents: int = _setting(
+        "RERANK_MAX_WAITING_DOCUMENTS MAX_WAITING_DOCUMENTS",
+        20000,
+        "Documents of all requests together that may be in work; beyond it the answer is 429.",
         ge=1,
-        validation_alias=_named("rerank_max_documents", "max_documents"),
-        description="Most documents in one request.",
     )
-    max_body_bytes: int = Field(
-        default=32 * 1024 * 1024,
+    max_queue_tokens: int = _setting(
+        "RERANK_MAX_QUEUE_TOKENS MAX_QUEUE_TOKENS",
+        10_000_000,
+        "Tokens of all requests together that may be in work, as estimated from the length of their texts; beyond "
+        "it the answer is 429.",
+        ge=1,
+    )
+    max_queue_bytes: int = _setting(
+        "RERANK_MAX_QUEUE_BYTES MAX_QUEUE_BYTES",
+        512 * 1024 * 1024,
+        "Bytes that the bodies of all requests together may have; beyond it the answer is 429.",
         ge=1024,
-        validation_alias=_named("rerank_max_body_bytes", "max_body_bytes"),
-        description="Largest request body, in bytes.",
     )
-    max_waiting_documents: int = Field(
-        default=20000,
-        ge=1,
-        validation_alias=_named("rerank_max_waiting_documents", "max_waiting_documents"),
-        description="Documents of all requests together that may be in work; beyond it the answer is 429.",
-    )
-    timeout: float = Field(
-        default=300,
-        gt=0,
-        validation_alias=_named("rerank_timeout", "timeout"),
-        description="Seconds a request may take, waiting for its model included.",
-    )
-    load_timeout: float = Field(
-        default=600,
-        gt=0,
-        validation_alias=_named("rerank_load_timeout", "load_timeout"),
-        description="Seconds a request waits for its model to load, within TIMEOUT; then 503, and the load goes on.",
-    )
-    memory_budget: str = Field(
-        default="90%",
-        validation_alias=_named(
-            "rerank_memory_budget", "memory_budget", "rerank_max_memory_percentage", "max_memory_percentage"
-        ),
-        description="Memory for models on each device: 8GB, 8GiB, bytes, or a percentage of what is free at start (80% "
-        "or 80). A model that needs room takes that of the one idle for longest.",
-    )
-    keep_alive: Annotated[float, BeforeValidator(_seconds), Field(ge=0)] = Field(
-        default=0,
-        validation_alias=_named("rerank_keep_alive", "keep_alive"),
-        description="How long an idle model stays in memory: seconds, 10m, 1h; 0: for ever.",
-    )
-    http_keep_alive: int = Field(
-        default=75,
-        ge=1,
-        validation_alias=_named("rerank_http_keep_alive", "http_keep_alive"),
-        description="Seconds an idle connection stays open.",
-    )
-    drain_timeout: float = Field(
-        default=25,
+    cached_pairs: int = _setting(
+        "RERANK_CACHED_PAIRS",
+        0,
+        "How many scores of pairs are kept, and not computed again, while their model stays in memory: 0.2 kB "
+        "each, of hashes and numbers. 0: none.",
         ge=0,
-        validation_alias=_named("rerank_drain_timeout", "drain_timeout"),
-        description="Seconds that requests in work have to end when the server is told to stop.",
     )
-    dialect: Literal["vllm", "sglang"] = Field(
-        default="vllm",
-        validation_alias=_named("rerank_dialect"),
-        description="What /v1/rerank answers with: vllm's object, or sglang's array.",
+    timeout: float = _setting(
+        "RERANK_TIMEOUT TIMEOUT", 300, "Seconds a request may take, waiting for its model included.", gt=0
     )
-    strict_vllm: bool = Field(
-        default=False,
-        validation_alias=_named("rerank_strict_vllm"),
-        description="Refuse what vLLM refuses, and answer at its addresses with nothing that it does not answer.",
+    load_timeout: float = _setting(
+        "RERANK_LOAD_TIMEOUT LOAD_TIMEOUT",
+        600,
+        "Seconds a request waits for its model to load, within TIMEOUT; then 503, and the load goes on.",
+        gt=0,
     )
-    receive_timeout: float = Field(
-        default=30.0,
+    memory_budget: str = _setting(
+        "RERANK_MEMORY_BUDGET MEMORY_BUDGET RERANK_MAX_MEMORY_PERCENTAGE MAX_MEMORY_PERCENTAGE",
+        "90%",
+        "Memory for models on each device: 8GB, 8GiB, bytes, or a percentage of what is free at start (80% or "
+        "80). A model that needs room takes that of the one idle for longest.",
+    )
+    keep_alive: Annotated[float, BeforeValidator(_seconds), Field(ge=0)] = _setting(
+        "RERANK_KEEP_ALIVE KEEP_ALIVE", 0, "How long an idle model stays in memory: seconds, 10m, 1h; 0: for ever."
+    )
+    http_keep_alive: int = _setting(
+        "RERANK_HTTP_KEEP_ALIVE HTTP_KEEP_ALIVE", 75, "Seconds an idle connection stays open.", ge=1
+    )
+    drain_timeout: float = _setting(
+        "RERANK_DRAIN_TIMEOUT DRAIN_TIMEOUT",
+        25,
+        "Seconds that requests in work have to end when the server is told to stop.",
+        ge=0,
+    )
+    dialect: Literal["vllm", "sglang"] = _setting(
+        "RERANK_DIALECT", "vllm", "What /v1/rerank answers with: vllm's object, or sglang's array."
+    )
+    strict_vllm: bool = _setting(
+        "RERANK_STRICT_VLLM",
+        False,
+        "Refuse what vLLM refuses, and answer at its addresses with nothing that it does not answer.",
+    )
+    receive_timeout: float = _setting(
+        "RERANK_RECEIVE_TIMEOUT RECEIVE_TIMEOUT",
+        30.0,
+        "Seconds in which the head of a request must come, and its body (with a second for each 10 kB).",
         gt=0,
         allow_inf_nan=False,
-        validation_alias=_named("rerank_receive_timeout", "receive_timeout"),
-        description="Seconds in which the head of a request must come, and its body (with a second for each 10 kB).",
     )
-    cors_origins: str | None = Field(
-        default=None,
-        validation_alias=_named("rerank_cors_origins"),
-        description="Web pages whose scripts may use the server, separated by commas, such as https://chat.example.",
+    cors_origins: str | None = _setting(
+        "RERANK_CORS_ORIGINS",
+        None,
+        "Web pages whose scripts may use the server, separated by commas, such as https://chat.example.",
     )
-    open_metrics: bool = Field(
-        default=False,
-        validation_alias=_named("rerank_open_metrics"),
-        description="true: /metrics needs no key.",
+    open_metrics: bool = _setting("RERANK_OPEN_METRICS", False, "true: /metrics needs no key.")
+    pages: bool = _setting("RERANK_PAGES", True, "false: no documentation at /docs, /redoc and /openapi.json.")
+    log_level: Literal["debug", "info", "warning", "error"] = _setting(
+        "RERANK_LOG_LEVEL LOG_LEVEL", "info", "Least level that is logged."
     )
-    pages: bool = Field(
-        default=True,
-        validation_alias=_named("rerank_pages"),
-        description="false: no documentation at /docs, /redoc and /openapi.json.",
+    log_texts: bool = _setting(
+        "RERANK_LOG_TEXTS", False, "true: queries and documents stand in the log. For debugging; they may be private."
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info",
-        validation_alias=_named("rerank_log_level", "log_level"),
-        description="Least level that is logged.",
-    )
-    log_format: Literal["text", "json"] = Field(
-        default="text", validation_alias=_named("rerank_log_format", "log_format"), description="Form of a log line."
-    )
-    hf_endpoint: str | None = Field(
-        default=None,
-        validation_alias=_named("rerank_hf_endpoint", "hf_endpoint"),
-        description="Address of a Hugging Face Hub mirror, for example https://hf-mirror.com.",
+    log_format: Literal["text", "json"] = _setting("RERANK_LOG_FORMAT LOG_FORMAT", "text", "Form of a log line.")
+    hf_endpoint: str | None = _setting(
+        "RERANK_HF_ENDPOINT HF_ENDPOINT",
+        None,
+        "Address of a Hugging Face Hub mirror, for example https://hf-mirror.com.",
     )
 
     @field_validator("dialect", "log_level", "log_format", "device", "precision", "runtime", mode="before")
@@ -285,10 +277,10 @@ class Settings(BaseSettings):
         """Origins of web pages whose scripts may use the server."""
         return _split(self.cors_origins or "")
 
-    @property
-    def listen_host(self) -> str:
-        """The address to listen on: open to others only if a key guards it or the operator says so."""
-        return self.host or ("0.0.0.0" if self.api_keys else "127.0.0.1")  # noqa: S104
+    def listen_host(self, *, guarded: bool) -> str:
+        """The address to listen on: open to others only if keys guard it or the operator says so."""
+        everywhere = "0.0.0.0"  # noqa: S104  # nosec B104  # only where keys guard it
+        return self.host or (everywhere if guarded else "127.0.0.1")
 
 
 def setting_names() -> dict[str, tuple[str, ...]]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TextIO
 
 from pythonjsonlogger.json import JsonFormatter
@@ -15,15 +16,33 @@ from pythonjsonlogger.json import JsonFormatter
 request_id_var: ContextVar[str] = ContextVar("request_id", default="-")
 """Id of the request being answered, on whatever task or thread runs for it."""
 
-stages_var: ContextVar[dict[str, float] | None] = ContextVar("stages", default=None)
-"""Seconds that the request being answered has spent in each stage so far; None where nobody asks."""
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of a request's way, by ``time.perf_counter``."""
+
+    name: str
+    began: float
+    ended: float
 
 
-def note_stage(stage: str, seconds: float) -> None:
-    """Add to what the request being answered has spent in a stage."""
+stages_var: ContextVar[list[Stage] | None] = ContextVar("stages", default=None)
+"""What the request being answered has been through so far; None where nobody asks."""
+
+
+def note_stage(name: str, began: float, ended: float | None = None) -> None:
+    """Note that the request being answered has been through a stage, which ended now unless it is said when."""
     stages = stages_var.get()
     if stages is not None:
-        stages[stage] = stages.get(stage, 0.0) + seconds
+        stages.append(Stage(name, began, time.perf_counter() if ended is None else ended))
+
+
+def seconds_in_stages() -> dict[str, float]:
+    """How long the request being answered has spent in each stage so far."""
+    spent: dict[str, float] = {}
+    for stage in stages_var.get() or ():
+        spent[stage.name] = spent.get(stage.name, 0.0) + stage.ended - stage.began
+    return spent
 
 
 @contextmanager
@@ -33,7 +52,7 @@ def timed(stage: str) -> Iterator[None]:
     try:
         yield
     finally:
-        note_stage(stage, time.perf_counter() - started)
+        note_stage(stage, started)
 
 
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"

@@ -53,6 +53,9 @@ class Metrics:
         )
         self.documents = self._counter("rerank_documents", "Documents scored.", "model")
         self.tokens = self._counter("rerank_tokens", "Tokens read, without padding.", "model")
+        self.key_requests = self._counter("rerank_key_requests", "Requests answered, by key.", "key", "status")
+        self.key_tokens = self._counter("rerank_key_tokens", "Tokens read, by key.", "key")
+        self._cache = self._counter("rerank_cache_pairs", "Pairs looked up in the cache.", "model", "found")
         self.batch_pairs = self._histogram("rerank_batch_pairs", "Pairs of a batch.", _PAIRS, "device")
         self.batch_tokens = self._histogram("rerank_batch_tokens", "Tokens of a batch, unpadded.", _TOKENS, "device")
         self.padding = self._counter("rerank_padding_tokens", "Padding that batches were computed with.", "device")
@@ -66,6 +69,11 @@ class Metrics:
     def add_gauges(self, *gauges: Gauge) -> None:
         """Have these read whenever somebody looks."""
         self._registry.register(_Gauges(gauges))
+
+    def note_cache(self, model: str, found: int, missing: int) -> None:
+        """Pairs have been looked up in the cache."""
+        self._cache.labels(model, "yes").inc(found)
+        self._cache.labels(model, "no").inc(missing)
 
     def exposition(self) -> bytes:
         """Everything, in Prometheus' text format."""

@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
+from rerank.access.keyring import Keyring, collect_keys
 from rerank.api.app import build_app
 from rerank.api.dialects.table import MainDialect
 from rerank.api.services import Services
@@ -28,8 +29,8 @@ from rerank.backends.loader import LoadedModel
 from rerank.backends.local import LocalBackend
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
-from rerank.core import Finished, Pair, Running, Truncation
-from rerank.gateway.admission import Admission
+from rerank.core import Caller, Finished, Pair, Running, Truncation
+from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.readiness import Readiness
 from rerank.registry.registry import Registry
@@ -38,6 +39,7 @@ from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
+from rerank.telemetry.spans import Tracing
 from tests.clock import Clock
 from tests.fake_loader import DEVICE, FakeLoader
 
@@ -115,8 +117,8 @@ class WatchedScheduler(Scheduler):
             self.clock.now += 1
             self.look()
 
-    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens]) -> Job:
-        job = super().submit(replicas, pairs)
+    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "") -> Job:
+        job = super().submit(replicas, pairs, caller)
         self._submitted.release()
         return job
 
@@ -143,7 +145,11 @@ class House:
         load_timeout: float | None = None,
         budget: int | None = None,
         sizes: Mapping[str, int] | None = None,
+        max_queue_tokens: int = 10_000_000,
+        max_queue_bytes: int | None = None,
         admin_keys: Sequence[str] = (),
+        named_keys: Mapping[str, Caller] | None = None,
+        log_texts: bool = False,
         preloaded: tuple[ModelCard, ...] = (),
         client: str = "203.0.113.7",
         main_dialect: MainDialect = MainDialect.VLLM,
@@ -151,6 +157,7 @@ class House:
         pages: bool = True,
         receive_timeout: float = PATIENCE,
         cors_origins: Sequence[str] = (),
+        tracing: Tracing | None = None,
         batch: BatchBudget = BatchBudget(32, 16384),  # noqa: B008
     ) -> None:
         self.scorer = scorer or WordOverlapScorer()
@@ -159,21 +166,23 @@ class House:
         self._callers = ThreadPoolExecutor(32)
         self._load = load or self.loaded
         self._catalog = Catalog(models_dir, cards)
-        self._admission = Admission(max_waiting_documents)
+        self._admission = Admission(Work(max_waiting_documents, max_queue_tokens))
         self._limits = Limits(max_documents, timeout, load_timeout)
         self._budget = {} if budget is None else {DEVICE: budget}
         self._sizes = sizes or {}
+        self._log_texts = log_texts
         self._preloaded = preloaded
         self.app = build_app(
             self._open,
-            keys=keys,
-            admin_keys=admin_keys,
+            keyring=Keyring(collect_keys(keys, admin_keys, named_keys)),
+            max_queue_bytes=max_queue_bytes,
             max_body_bytes=max_body_bytes,
             main_dialect=main_dialect,
             open_paths=open_paths,
             pages=pages,
             receive_timeout=receive_timeout,
             cors_origins=cors_origins,
+            tracing=tracing,
         )
         self.gateway: Gateway
         self.client = TestClient(self.app, base_url="http://127.0.0.1:8000", client=(client, 50000))
@@ -190,6 +199,7 @@ class House:
                 "cpu",
                 started=1_700_000_000,
                 trouble=lambda: self.scheduler.trouble or registry.trouble,
+                log_texts=self._log_texts,
             )
 
     def loaded(self, card: ModelCard, scorer: Scorer | None = None) -> LoadedModel:

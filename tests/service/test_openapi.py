@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from rerank.api.dialects.table import MainDialect
+from tests.conftest import FUZZED, RecordProperty
 
 from .house import House, LiveServer
 
@@ -29,7 +30,8 @@ def url(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
         yield f"http://127.0.0.1:{live.port}"
 
 
-def test_every_operation_answers_as_documented(url: str) -> None:
+def test_every_operation_answers_as_documented(url: str, record_property: RecordProperty) -> None:
+    cases = 0
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     operations = list(schema.get_all_operations())
     assert len(operations) > 35
@@ -46,6 +48,9 @@ def test_every_operation_answers_as_documented(url: str) -> None:
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         def answers(case: Any) -> None:
+            nonlocal cases
+            cases += 1
             case.call_and_validate(base_url=url, checks=CHECKS)
 
         answers()
+    record_property(FUZZED, cases)

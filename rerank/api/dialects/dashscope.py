@@ -150,6 +150,7 @@ def error(problem: Problem) -> tuple[int, dict[str, Any]]:
 _CODES = {
     400: "InvalidParameter",
     401: "InvalidApiKey",
+    403: "AccessDenied",
     404: "ModelNotFound",
     408: "RequestTimeOut",
     413: "InvalidParameter",
@@ -159,7 +160,7 @@ _CODES = {
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": DashScopeError, "description": f"`code` is {_CODES.get(status, 'InternalError')}"}
-    for status in (400, 401, 404, 408, 413, 429, 500, 503, 504)
+    for status in (400, 401, 403, 404, 408, 413, 429, 500, 503, 504)
 }
 NATIVE_PATH = "/api/v1/services/rerank/text-rerank/text-rerank"
 COMPATIBLE_PATHS = ("/compatible-api/v1/reranks", "/compatible-mode/v1/reranks", "/v1/reranks", "/reranks")

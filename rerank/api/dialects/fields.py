@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from rerank.core import Pair, ScoringRequest, Truncation
@@ -71,8 +81,19 @@ def _encodable(text: str) -> str:
     return text
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str | dict) else value
+def _listed(value: Any, read_each: ValidatorFunctionWrapHandler) -> Any:
+    # nearly every list holds plain strings only; there may be thousands of them, so they are looked at together
+    if isinstance(value, list) and all(type(item) is str for item in value) and _is_encodable("".join(value)):
+        return value
+    return read_each([value] if isinstance(value, str | dict) else value)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _lower(value: Any) -> Any:
@@ -82,7 +103,7 @@ def _lower(value: Any) -> Any:
 _TextForm = str | TextObject | ContentObject
 Name = Annotated[str, AfterValidator(_encodable)]
 Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=_TextForm)]
-Texts = Annotated[list[Text], BeforeValidator(_listed, json_schema_input_type=_TextForm | list[_TextForm])]
+Texts = Annotated[list[Text], WrapValidator(_listed, json_schema_input_type=_TextForm | list[_TextForm])]
 Side = Annotated[Literal["left", "right"], BeforeValidator(_lower)]
 
 

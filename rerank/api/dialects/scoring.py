@@ -10,14 +10,12 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic_core import to_json
 
 from rerank.api.errors import ERROR_RESPONSES
-from rerank.api.services import Services, unless_client_leaves
+from rerank.api.services import Services, caller_of, unless_client_leaves
 from rerank.core import ScoringRequest, ScoringResult
 from rerank.errors import InvalidRequest
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 """Seconds after which the caller no longer waits."""
-COMMON_RESPONSES = {status: response for status, response in ERROR_RESPONSES.items() if status != 403}
-"""Errors of dialects that say them in the common shape."""
 
 
 def answers(**examples: Any) -> dict[int | str, dict[str, Any]]:
@@ -28,7 +26,7 @@ def answers(**examples: Any) -> dict[int | str, dict[str, Any]]:
 
 def dialect_router(tag: str, **examples: Any) -> APIRouter:
     """Endpoints that take JSON and say errors in the common shape, with an example of their answer."""
-    return APIRouter(tags=[tag], responses=COMMON_RESPONSES | answers(**examples), dependencies=[Depends(require_json)])
+    return APIRouter(tags=[tag], responses=ERROR_RESPONSES | answers(**examples), dependencies=[Depends(require_json)])
 
 
 async def require_json(request: Request) -> None:
@@ -40,8 +38,10 @@ async def require_json(request: Request) -> None:
 
 async def score(request: Request, services: Services, wanted: ScoringRequest) -> ScoringResult:
     """Score what the request wants, unless its client leaves. Raises a RerankError."""
-    request.state.facts = {"documents": len(wanted.pairs)}
-    wanted = replace(wanted, within=_deadline(request))
+    caller = caller_of(request)
+    request.state.facts = {"documents": len(wanted.pairs)} | ({"key": caller.name} if caller.name else {})
+    services.look_at(wanted)
+    wanted = replace(wanted, within=_deadline(request), caller=caller)
     result = await unless_client_leaves(request, services.gateway.score(wanted))
     request.state.facts |= {"model": result.model, "tokens": result.tokens}
     return result

@@ -15,10 +15,10 @@ from fastapi.routing import APIRoute
 from pydantic import Discriminator, Tag
 
 from rerank.api.dialects import nvidia, tei, weaviate
-from rerank.api.dialects.scoring import COMMON_RESPONSES, answers, json_answer, require_json, score
+from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.dialects.vllm.answers import RERANK_ANSWER_EXAMPLE, RerankAnswer, rerank_answer
 from rerank.api.dialects.vllm.bodies import RerankBody
-from rerank.api.errors import FORM_TAG, ErrorBody, Shape, common_shape, use_shape
+from rerank.api.errors import ERROR_RESPONSES, FORM_TAG, ErrorBody, Shape, common_shape, use_shape
 from rerank.api.services import Running
 from rerank.core import ScoringResult
 
@@ -54,7 +54,7 @@ SharedBody = Annotated[
     Discriminator(form_of),
 ]
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    **{status: response | {"model": SharedError} for status, response in COMMON_RESPONSES.items()},
+    **{status: response | {"model": SharedError} for status, response in ERROR_RESPONSES.items()},
     **{status: tei.RESPONSES[status] for status in (422, 424)},
 }
 SharedAnswer = RerankAnswer | list[tei.Rank] | nvidia.NvidiaAnswer | weaviate.WeaviateAnswer

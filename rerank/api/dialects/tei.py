@@ -121,6 +121,7 @@ _UNREADABLE = "1 validation error: the body is not valid JSON"
 _STATUSES = {
     400: (422, "Validation"),
     401: (401, "Unauthorized"),
+    403: (403, "Unauthorized"),
     404: (404, "NotFound"),
     408: (408, "Validation"),
     413: (413, "Validation"),
@@ -133,6 +134,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     for status, meaning in {
         400: "No texts, or no JSON",
         401: "No key, or a wrong one",
+        403: "The key does not allow this",
         404: "No such model",
         408: "The body did not come in time",
         413: "The body is too large",

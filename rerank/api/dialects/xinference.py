@@ -20,4 +20,4 @@ router = APIRouter(tags=["Xinference"])
 @router.get(AUTH_PATH, summary="Whether a key is needed")
 async def cluster_auth(request: Request) -> Auth:
     """Asked without a key: a client that hears no here never sends one."""
-    return Auth(auth=request.app.state.guarded)
+    return Auth(auth=request.app.state.keyring.guarded)

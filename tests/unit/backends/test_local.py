@@ -27,8 +27,8 @@ class NoticingScheduler(Scheduler):
         super().__init__(Lane("test", BatchBudget(pairs=4, tokens=1000)))
         self.submitted: asyncio.Queue[Job] = asyncio.Queue()
 
-    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens]) -> Job:
-        job = super().submit(replicas, pairs)
+    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "") -> Job:
+        job = super().submit(replicas, pairs, caller)
         self.submitted.put_nowait(job)
         return job
 

@@ -16,7 +16,7 @@ from rerank.catalog.catalog import Catalog
 from rerank.cli.reload import logger as reload_logger
 from rerank.cli.reload import on_hangup, reload_cards
 from rerank.errors import SettingsError
-from rerank.gateway.admission import Admission
+from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
 from tests.fake_loader import FakeLoader, without_backend
@@ -41,7 +41,7 @@ async def gateway(tmp_path: Path, file: Path) -> AsyncIterator[Gateway]:
     catalog = Catalog.open(tmp_path / "models", file)
     default = catalog.choose_default("maker/mine")
     async with Registry(FakeLoader(without_backend)) as registry:
-        yield Gateway(catalog, registry, Admission(10), default, Limits(10, 10.0, 10.0))
+        yield Gateway(catalog, registry, Admission(Work(10, 10_000)), default, Limits(10, 10.0, 10.0))
 
 
 def write(file: Path, text: str) -> None:
@@ -80,7 +80,7 @@ async def test_a_wrong_file_changes_nothing_and_is_told(
     write(file, '[[model]]\nid = "maker/mine"\nmax_length = "long"\n')
     reload_cards(gateway, check, "maker/mine")
     assert gateway.registry.loaded() == (model,)
-    assert f"the models stay as they are: {file}: model.0.max_length" in caplog.text
+    assert f"models and keys stay as they are: {file}: model.0.max_length" in caplog.text
 
 
 async def test_cards_without_the_default_model_change_nothing(

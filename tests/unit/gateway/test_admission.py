@@ -1,36 +1,41 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from rerank.errors import Overloaded, ServerStopping
-from rerank.gateway.admission import Admission
+from rerank.gateway.admission import Admission, Work
+
+
+def work(documents: int) -> Work:
+    return Work(documents, tokens=10 * documents)
 
 
 @pytest.fixture
 def admission() -> Admission:
-    return Admission(max_documents=10)
+    return Admission(Work(10, 1000))
 
 
 def in_work(admission: Admission) -> tuple[int, int]:
-    return admission.documents, admission.requests
+    return admission.in_work.documents, admission.requests
 
 
 def test_counts_what_is_in_work(admission: Admission) -> None:
-    with admission.admit(4), admission.admit(6):
+    with admission.admit(work(4)), admission.admit(work(6)):
         assert in_work(admission) == (10, 2)
     assert in_work(admission) == (0, 0)
 
 
 def test_a_request_alone_in_the_house_is_let_in_however_large(admission: Admission) -> None:
-    with admission.admit(1000):
+    with admission.admit(work(1000)):
         assert in_work(admission) == (1000, 1)
 
 
 def test_beyond_the_limit_a_second_request_is_sent_away(admission: Admission) -> None:
-    with admission.admit(4):
-        with pytest.raises(Overloaded) as refusal, admission.admit(7):
+    with admission.admit(work(4)):
+        with pytest.raises(Overloaded) as refusal, admission.admit(work(7)):
             pytest.fail("was let in")
         assert in_work(admission) == (4, 1)
     assert refusal.value.retryable
@@ -39,18 +44,18 @@ def test_beyond_the_limit_a_second_request_is_sent_away(admission: Admission) ->
 
 
 def test_room_is_given_back_when_the_request_fails(admission: Admission) -> None:
-    with pytest.raises(KeyError), admission.admit(10):
+    with pytest.raises(KeyError), admission.admit(work(10)):
         raise KeyError("failed")
     assert in_work(admission) == (0, 0)
-    with admission.admit(10):
+    with admission.admit(work(10)):
         assert in_work(admission) == (10, 1)
 
 
 async def test_once_closed_nobody_is_let_in_and_who_is_in_ends(admission: Admission) -> None:
-    with admission.admit(1):
+    with admission.admit(work(1)):
         admission.close()
         drained = asyncio.ensure_future(admission.drained())
-        with pytest.raises(ServerStopping), admission.admit(1):
+        with pytest.raises(ServerStopping), admission.admit(work(1)):
             pass
         await asyncio.sleep(0)
         assert not drained.done()
@@ -73,9 +78,9 @@ class Clock:
 def after_some_work(max_documents: int, rate: int) -> tuple[Admission, Clock]:
     """An admission that has seen three requests of ``rate`` documents, of a second each."""
     clock = Clock()
-    admission = Admission(max_documents, clock)
+    admission = Admission(Work(max_documents, 100_000), clock)
     for _ in range(3):
-        with admission.admit(rate) as place:
+        with admission.admit(work(rate)) as place:
             place.begin()
             clock.now += 1.0
             place.done()
@@ -85,28 +90,76 @@ def after_some_work(max_documents: int, rate: int) -> tuple[Admission, Clock]:
 @pytest.mark.parametrize(("asked", "retry_after"), [(60, 1.0), (100, 5.0), (1000, 60.0)])
 def test_retry_after_is_how_long_the_excess_takes(asked: int, retry_after: float) -> None:
     admission, _ = after_some_work(100, 10)
-    with admission.admit(50), pytest.raises(Overloaded) as refusal, admission.admit(asked):
+    with admission.admit(work(50)), pytest.raises(Overloaded) as refusal, admission.admit(work(asked)):
         pass
     assert refusal.value.retry_after == retry_after
 
 
 def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
     admission, _ = after_some_work(1000, 10)
-    with admission.admit(100):
-        with pytest.raises(Overloaded) as refusal, admission.admit(50, within=9.0):
+    with admission.admit(work(100)):
+        with pytest.raises(Overloaded) as refusal, admission.admit(work(50), within=9.0):
             pass
         assert refusal.value.message.startswith("At the present rate 50 documents would take 10.0 s, but have 9 s.")
         assert refusal.value.retry_after == 10.0
-        with admission.admit(50, within=10.0):
+        with admission.admit(work(50), within=10.0):
             assert admission.requests == 2
 
 
 def test_a_short_request_does_not_wait_for_the_end_of_a_long_one() -> None:
     admission, _ = after_some_work(10_000, 10)
-    with admission.admit(5000), admission.admit(5, within=1.0):
+    with admission.admit(work(5000)), admission.admit(work(5), within=1.0):
         assert admission.requests == 2
 
 
 def test_without_a_rate_every_deadline_is_let_in() -> None:
-    with Admission(10).admit(5, within=0.001):
+    with Admission(Work(10, 1000)).admit(work(5), within=0.001):
         pass
+
+
+class TestTokens:
+    def test_are_limited_too(self) -> None:
+        admission = Admission(Work(1000, 100))
+        with (
+            admission.admit(Work(1, 60)),
+            pytest.raises(Overloaded, match="about 60 tokens are in work, at most 100 may be"),
+            admission.admit(Work(1, 41)),
+        ):
+            pass
+
+    def test_of_a_request_alone_are_not(self) -> None:
+        with Admission(Work(10, 100)).admit(Work(1, 10_000)):
+            pass
+
+
+class TestCallers:
+    def test_who_filled_the_house_keeps_nobody_else_out(self, admission: Admission) -> None:
+        with admission.admit(work(10), caller="flood"):
+            with pytest.raises(Overloaded), admission.admit(work(1), caller="flood"):
+                pass
+            with admission.admit(work(3), caller="trickle"), admission.admit(work(2), caller="trickle"):
+                assert admission.in_work.documents == 15
+                with pytest.raises(Overloaded), admission.admit(work(1), caller="trickle"):
+                    pass
+
+    def test_waiting_for_a_model_neither(self, admission: Admission) -> None:
+        with (
+            admission.admit(work(10), caller="flood", waiting=True),
+            admission.admit(work(5), caller="trickle", waiting=True),
+        ):
+            assert admission.waiting.documents == 15
+
+    def test_who_is_gone_takes_no_share(self, admission: Admission) -> None:
+        with admission.admit(work(1), caller="gone"):
+            pass
+        with admission.admit(work(6), caller="a"), admission.admit(work(4), caller="a"):
+            assert admission.in_work.documents == 10
+
+    def test_together_they_have_at_most_twice_the_room(self) -> None:
+        admission = Admission(Work(100, 100_000))
+        with ExitStack() as house:
+            house.enter_context(admission.admit(work(100), caller="first"))
+            for number in range(200):
+                with suppress(Overloaded):
+                    house.enter_context(admission.admit(work(1), caller=f"caller-{number % 20}"))
+            assert 100 < admission.in_work.documents < 200

@@ -21,7 +21,7 @@ from rerank.errors import (
     ScoringFailed,
     StillLoading,
 )
-from rerank.gateway.admission import Admission
+from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
@@ -45,7 +45,9 @@ class Backend:
     cancelled: bool = False
     asked: list[tuple[Truncation, str | None]] = field(default_factory=list)
 
-    async def score(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[RawScore]:
+    async def score(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
+    ) -> list[RawScore]:
         self.asked.append((truncation, instruction))
         self.entered.set()
         if self.error:
@@ -71,7 +73,7 @@ class House:
         self.may_load = threading.Event()
         self.may_load.set()
         self.load_error: Exception | None = None
-        self.admission = Admission(max_documents=10)
+        self.admission = Admission(Work(10, 10_000))
         self.registry = Registry(FakeLoader(self.load))
         self.catalog = Catalog(models_dir, (BASE,))
 
@@ -173,19 +175,19 @@ class TestRoom:
         gateway = house.gateway()
         running = asyncio.create_task(gateway.score(ask(*"abcdef")))
         await asyncio.wait_for(house.backend.entered.wait(), WAIT)
-        assert (house.admission.documents, house.admission.requests) == (6, 1)
+        assert (house.admission.in_work.documents, house.admission.requests) == (6, 1)
         with pytest.raises(Overloaded):
             await gateway.score(ask(*"abcde"))
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert (house.admission.documents, house.admission.requests) == (0, 0)
+        assert (house.admission.in_work.documents, house.admission.requests) == (0, 0)
 
     async def test_is_given_back_when_scoring_fails(self, house: House) -> None:
         house.backend.error = ScoringFailed("the model failed")
         with pytest.raises(ScoringFailed):
             await house.gateway().score(ask("x"))
-        assert house.admission.documents == 0
+        assert house.admission.in_work.documents == 0
 
     async def test_is_not_taken_for_an_unknown_model(self, house: House) -> None:
         house.backend.hangs = True
@@ -200,7 +202,7 @@ class TestRoom:
         house.load_error = ModelUnavailable("no weights")
         with pytest.raises(ModelUnavailable, match="no weights"):
             await house.gateway().score(ask("x"))
-        assert (house.admission.documents, house.admission.waiting, house.admission.requests) == (0, 0, 0)
+        assert (house.admission.in_work, house.admission.waiting, house.admission.requests) == (Work(), Work(), 0)
 
     async def test_of_requests_for_a_loading_model_is_counted_apart(self, house: House) -> None:
         gateway = house.gateway()
@@ -208,14 +210,14 @@ class TestRoom:
         house.may_load.clear()
         waiting = asyncio.create_task(gateway.score(ask(*"abcdefgh", model="base")))
         await asyncio.sleep(0)
-        assert (house.admission.waiting, house.admission.documents) == (8, 0)
+        assert (house.admission.waiting.documents, house.admission.in_work.documents) == (8, 0)
         with pytest.raises(Overloaded, match="8 documents wait for a model to load, at most 10 may be"):
             await gateway.score(ask(*"abc", model="base"))
         assert (await gateway.score(ask(*"abcdefgh"))).model == EMBEDDED.id
 
         house.may_load.set()
         assert len((await waiting).scores) == 8
-        assert (house.admission.documents, house.admission.waiting, house.admission.requests) == (0, 0, 0)
+        assert (house.admission.in_work, house.admission.waiting, house.admission.requests) == (Work(), Work(), 0)
 
 
 class TestLease:
@@ -249,7 +251,7 @@ class TestDeadline:
         assert refusal.value.retryable
         assert refusal.value.retry_after == 5
         assert house.registry.status(BASE).state is State.LOADING
-        assert house.admission.documents == 0
+        assert house.admission.in_work.documents == 0
 
         house.may_load.set()
         assert (await house.gateway().score(ask("x", model="base"))).model == "maker/base"
@@ -262,7 +264,7 @@ class TestDeadline:
         with pytest.raises(DeadlineExceeded, match=r"within 0.02 s \(TIMEOUT\)"):
             await house.gateway(timeout=SOON).score(ask("x", model="base"))
         assert house.backend.cancelled
-        assert house.admission.documents == 0
+        assert house.admission.in_work.documents == 0
 
     async def test_a_caller_that_leaves_is_not_taken_for_a_deadline(self, house: House) -> None:
         house.backend.hangs = True

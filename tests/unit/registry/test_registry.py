@@ -42,7 +42,9 @@ class Backend:
     def __init__(self, on_close: Callable[[], None]) -> None:
         self._on_close = on_close
 
-    async def score(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[RawScore]:
+    async def score(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
+    ) -> list[RawScore]:
         raise NotImplementedError
 
     def close(self) -> None:

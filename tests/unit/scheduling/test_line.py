@@ -190,6 +190,61 @@ class TestFairness:
         assert [batch[0].job for batch in batches(line, budget)][:3] == [second, first, newcomer]
 
 
+class TestCallers:
+    @staticmethod
+    def jobs(model: Echo, caller: str, count: int, pairs: int = 10, tokens: int = 100) -> list[Job]:
+        return [Job((model,), pieces(pairs, tokens), caller) for _ in range(count)]
+
+    def test_a_trickle_is_not_behind_a_flood(self) -> None:
+        """Alone it takes two batches; beside a hundred requests of somebody else no more than twice as many."""
+        model = Echo()
+        line = line_of(*self.jobs(model, "flood", 100))
+        for _ in range(7):
+            line.next_batch(BatchBudget(8, 16384))
+        line.add(late := self.jobs(model, "trickle", 1)[0])
+        passed = 0
+        while late.waiting:
+            line.next_batch(BatchBudget(8, 16384))
+            passed += 1
+        assert passed <= 4
+
+    @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 12)), min_size=1, max_size=30), BUDGETS)
+    def test_who_has_enough_to_do_gets_as_much_as_anybody(
+        self, small: list[tuple[str, int]], budget: BatchBudget
+    ) -> None:
+        """However many requests the others cut their work into, the gap stays within a batch or two."""
+        model = Echo()
+        line = Line()
+        for caller, pairs in small:
+            line.add(Job((model,), pieces(pairs, tokens=10), caller))
+        line.add(steady := Job((model,), pieces(1000, tokens=10), "steady"))
+        got: Counter[str] = Counter()
+        while any(job.waiting and job.caller != "steady" for job in line._jobs()):
+            for slot in line.next_batch(budget):
+                got[slot.job.caller] += 1
+            busy = {job.caller for job in line._jobs() if job.waiting}
+            assert all(got["steady"] >= got[caller] - 2 * budget.pairs for caller in busy)
+        assert steady.waiting > 0
+
+    def test_time_without_work_is_no_credit(self) -> None:
+        model = Echo()
+        line = line_of(*self.jobs(model, "busy", 20))
+        for _ in range(10):
+            line.next_batch(BatchBudget(8, 16384))
+        for job in self.jobs(model, "late", 20):
+            line.add(job)
+        taken = [{slot.job.caller for slot in line.next_batch(BatchBudget(8, 16384))} for _ in range(8)]
+        assert sum("busy" in callers for callers in taken) >= 4
+
+    def test_of_one_caller_the_old_rules_hold(self) -> None:
+        model = Echo()
+        long, short = self.jobs(model, "one", 1, pairs=100)[0], self.jobs(model, "one", 1, pairs=2)[0]
+        line = line_of(long)
+        line.next_batch(BatchBudget(8, 16384))
+        line.add(short)
+        assert short in {slot.job for slot in line.next_batch(BatchBudget(8, 16384))}
+
+
 class TestDevices:
     def test_a_batch_is_limited_by_the_replica_of_the_device_that_takes_it(self) -> None:
         replicas = (Echo(bytes_per_token=1), Echo(bytes_per_token=10))

@@ -20,6 +20,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     "port": (("RERANK_PORT", "PORT"), "9001", 9001),
     "api_key": (("RERANK_API_KEY", "ACCESS_TOKEN"), "a-key", "a-key"),
     "admin_key": (("RERANK_ADMIN_KEY",), "an-admin-key", "an-admin-key"),
+    "keys_file": (("RERANK_KEYS_FILE",), "secret/keys.toml", Path("secret/keys.toml")),
     "default_model": (("RERANK_DEFAULT_MODEL",), "org/name", "org/name"),
     "preload": (("RERANK_PRELOAD",), "one,two", "one,two"),
     "models_dir": (("RERANK_MODELS_DIR",), "weights", Path("weights")),
@@ -33,6 +34,9 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     "max_documents": (("RERANK_MAX_DOCUMENTS", "MAX_DOCUMENTS"), "9", 9),
     "max_body_bytes": (("RERANK_MAX_BODY_BYTES", "MAX_BODY_BYTES"), "2048", 2048),
     "max_waiting_documents": (("RERANK_MAX_WAITING_DOCUMENTS", "MAX_WAITING_DOCUMENTS"), "11", 11),
+    "max_queue_tokens": (("RERANK_MAX_QUEUE_TOKENS", "MAX_QUEUE_TOKENS"), "12", 12),
+    "max_queue_bytes": (("RERANK_MAX_QUEUE_BYTES", "MAX_QUEUE_BYTES"), "4096", 4096),
+    "cached_pairs": (("RERANK_CACHED_PAIRS",), "1000", 1000),
     "timeout": (("RERANK_TIMEOUT", "TIMEOUT"), "1.5", 1.5),
     "drain_timeout": (("RERANK_DRAIN_TIMEOUT", "DRAIN_TIMEOUT"), "3.5", 3.5),
     "load_timeout": (("RERANK_LOAD_TIMEOUT", "LOAD_TIMEOUT"), "2.5", 2.5),
@@ -50,10 +54,16 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     "open_metrics": (("RERANK_OPEN_METRICS",), "true", True),
     "pages": (("RERANK_PAGES",), "off", False),
     "log_level": (("RERANK_LOG_LEVEL", "LOG_LEVEL"), " Debug ", "debug"),
+    "log_texts": (("RERANK_LOG_TEXTS",), "yes", True),
     "log_format": (("RERANK_LOG_FORMAT", "LOG_FORMAT"), "JSON", "json"),
     "hf_endpoint": (("RERANK_HF_ENDPOINT", "HF_ENDPOINT"), "https://hf-mirror.com", "https://hf-mirror.com"),
 }
 DEFAULTS: dict[str, object] = {
+    "keys_file": Path("keys.toml"),
+    "max_queue_tokens": 10_000_000,
+    "max_queue_bytes": 512 * 1024**2,
+    "log_texts": False,
+    "cached_pairs": 0,
     "runtime": "auto",
     "host": None,
     "port": 8000,
@@ -326,17 +336,19 @@ class TestKeys:
 
 class TestListenHost:
     @pytest.mark.parametrize(
-        ("arguments", "address"),
+        ("arguments", "guarded", "address"),
         [
-            ([], "127.0.0.1"),
-            (["--access-token", "key"], "0.0.0.0"),
-            (["--host", "10.0.0.1"], "10.0.0.1"),
-            (["--host", "0.0.0.0"], "0.0.0.0"),
-            (["--host", "127.0.0.1", "--access-token", "key"], "127.0.0.1"),
+            ([], False, "127.0.0.1"),
+            ([], True, "0.0.0.0"),
+            (["--host", "10.0.0.1"], True, "10.0.0.1"),
+            (["--host", "0.0.0.0"], False, "0.0.0.0"),
+            (["--host", "127.0.0.1"], True, "127.0.0.1"),
         ],
     )
-    def test_is_open_to_others_only_with_a_key_or_by_will(self, arguments: list[str], address: str) -> None:
-        assert read_settings(arguments).listen_host == address
+    def test_is_open_to_others_only_with_a_key_or_by_will(
+        self, arguments: list[str], guarded: bool, address: str
+    ) -> None:
+        assert read_settings(arguments).listen_host(guarded=guarded) == address
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:1", "cuda:0,cuda:2", "cuda:0, CUDA:12"])

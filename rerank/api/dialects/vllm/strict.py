@@ -122,7 +122,7 @@ MODELS_PATH = "/v1/models"
 PATHS = (*RERANK_PATHS, *SCORE_PATHS, MODELS_PATH)
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": StrictUnauthorized},
-    **{status: {"model": StrictError} for status in (400, 404, 408, 413, 429, 500, 503, 504)},
+    **{status: {"model": StrictError} for status in (400, 403, 404, 408, 413, 429, 500, 503, 504)},
 }
 
 router = APIRouter(tags=["vLLM, strictly"], responses=_RESPONSES)
@@ -158,6 +158,6 @@ for _path in SCORE_PATHS:
 
 
 @router.get(MODELS_PATH, summary="All models the server knows", response_model=VllmModelList)
-async def models(services: Running) -> Any:
+async def models(request: Request, services: Running) -> Any:
     """vLLM's cards, with nothing else on them."""
-    return await list_models(services)
+    return await list_models(request, services)

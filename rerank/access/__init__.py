@@ -1,0 +1,1 @@
+"""Who may use the server, which models, and how much a minute."""

@@ -1,0 +1,109 @@
+"""The keys file (keys.toml): a name, a hash and limits for each key. The keys themselves stand nowhere."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from rerank.access.keyring import key_hash
+from rerank.core import Caller
+from rerank.errors import SettingsError
+from rerank.toml_file import read_toml
+
+_Name = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
+_Hash = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$", to_lower=True)]
+_Limit = Annotated[int, Field(ge=1)]
+_OWNER_ONLY = 0o600
+
+
+class KeyInFile(BaseModel):
+    """One ``[[key]]`` table of a keys file."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    name: _Name
+    sha256: _Hash
+    models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    requests_per_minute: _Limit | None = None
+    tokens_per_minute: _Limit | None = None
+    admin: Annotated[bool, Field(strict=True)] = False
+
+    def caller(self) -> Caller:
+        """Whoever uses the server with this key."""
+        return Caller(
+            self.name,
+            admin=self.admin,
+            models=self.models,
+            requests_per_minute=self.requests_per_minute,
+            tokens_per_minute=self.tokens_per_minute,
+        )
+
+
+class _KeysFile(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    key: tuple[KeyInFile, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_each_once(self) -> _KeysFile:
+        for field in ("name", "sha256"):
+            values = [getattr(key, field) for key in self.key]
+            if twice := next((value for value in values if values.count(value) > 1), None):
+                raise ValueError(f"two keys have the {field} {twice}")
+        return self
+
+
+def read_keys_file(path: Path) -> dict[str, Caller]:
+    """Callers by the hash of their key; none if there is no such file. Raises SettingsError.
+
+    A file without a key is an error: it would open the server to everybody.
+    """
+    callers = {key.sha256: key.caller() for key in read_toml(path, _KeysFile).key}
+    if path.exists() and not callers:
+        raise SettingsError(f"{path}: it holds no key; delete it to let everybody in, or add one: {NEW_KEY}")
+    return callers
+
+
+NEW_KEY = "rerank-server key new NAME"
+"""The command that adds a key."""
+
+
+def add_key(path: Path, caller: Caller) -> str:
+    """Make a key for the caller, add its hash to the file, and return the key, which is kept nowhere.
+
+    Raises SettingsError if the file is wrong, cannot be written, or has the name already.
+    """
+    known = read_toml(path, _KeysFile).key
+    if caller.name in {key.name for key in known}:
+        raise SettingsError(f"{path}: there is a key {caller.name}; delete its entry first, or take another name")
+    key = f"rk-{secrets.token_urlsafe(32)}"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _OWNER_ONLY)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(_entry(caller, key_hash(key), first=not known))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be written: {error.strerror}") from error
+    return key
+
+
+def _entry(caller: Caller, sha256: str, *, first: bool) -> str:
+    lines = ["[[key]]", f'name = "{caller.name}"', f'sha256 = "{sha256}"']
+    if caller.models is not None:
+        lines.append(f"models = [{_quoted(caller.models)}]")
+    if caller.requests_per_minute is not None:
+        lines.append(f"requests_per_minute = {caller.requests_per_minute}")
+    if caller.tokens_per_minute is not None:
+        lines.append(f"tokens_per_minute = {caller.tokens_per_minute}")
+    if caller.admin:
+        lines.append("admin = true")
+    return ("" if first else "\n") + "\n".join(lines) + "\n"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    # ids of models hold neither quotes nor backslashes
+    return ", ".join(f'"{name}"' for name in names)

@@ -1,0 +1,93 @@
+"""What a key may use up within a minute."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+
+from rerank.core import Caller
+from rerank.errors import InvalidRequest, RateLimited
+
+
+@dataclass(slots=True)
+class Spending:
+    """What a request has used up so far."""
+
+    tokens: int = 0
+    """Read by the model; 0 as long as there is no answer."""
+
+
+class RateLimits:
+    """Requests and tokens of each key over the last minute. Belongs to the event loop's thread.
+
+    A request counts when it comes in, its tokens when it has been answered; till then an estimate of them is held back,
+    so that requests at the same time cannot use one allowance twice.
+    """
+
+    def __init__(self) -> None:
+        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._held: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def spend(self, caller: Caller, tokens: int) -> AsyncIterator[Spending]:
+        """Let a request of about so many tokens through; the tokens it is told to have spent count.
+
+        Raises RateLimited, or InvalidRequest where no minute would ever have enough tokens for it.
+        """
+        self._held[caller.name] += tokens
+        spending = Spending()
+        try:
+            await self._check_tokens(caller, tokens)
+            await self._count_request(caller)
+            yield spending
+        except asyncio.CancelledError:
+            # who leaves before the answer may have been worked for
+            spending.tokens = tokens
+            raise
+        finally:
+            self._held[caller.name] -= tokens
+            await self._count_tokens(caller, spending.tokens)
+
+    async def _check_tokens(self, caller: Caller, tokens: int) -> None:
+        most = caller.tokens_per_minute
+        if most is None:
+            return
+        if tokens > most:
+            raise InvalidRequest(
+                f"The request holds about {tokens} tokens; the key {caller.name} may use {most} a minute. "
+                "Send the documents in parts.",
+                param="documents",
+            )
+        missing = self._held[caller.name] - await self._left(RateLimitItemPerMinute(most), "tokens", caller.name)
+        if missing > 0:
+            raise _refusal(caller, f"{most} tokens", missing / most)
+
+    async def _count_request(self, caller: Caller) -> None:
+        most = caller.requests_per_minute
+        if most is not None and not await self._limiter.hit(RateLimitItemPerMinute(most), "requests", caller.name):
+            raise _refusal(caller, f"{most} requests", 1 / most)
+
+    async def _count_tokens(self, caller: Caller, tokens: int) -> None:
+        if caller.tokens_per_minute is not None and tokens:
+            minute = RateLimitItemPerMinute(caller.tokens_per_minute)
+            # more than the estimate said: what is left is gone, the rest is forgiven
+            cost = min(tokens, await self._left(minute, "tokens", caller.name))
+            await self._limiter.hit(minute, "tokens", caller.name, cost=cost)
+
+    async def _left(self, minute: RateLimitItem, *whose: str) -> int:
+        return (await self._limiter.get_window_stats(minute, *whose)).remaining
+
+
+def _refusal(caller: Caller, allowance: str, minutes: float) -> RateLimited:
+    """``minutes``: about how long it takes until there is enough of the allowance again."""
+    return RateLimited(
+        f"The key {caller.name} has used up its {allowance} a minute. Try again later.",
+        retry_after=min(max(60 * minutes, 1.0), 60.0),
+    )

@@ -1,0 +1,23 @@
+"""How much work a request is, before anything reads its texts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rerank.core import Pair
+
+_BYTES_PER_TOKEN = 4
+"""Of UTF-8. English has four to five letters a token, Chinese about one and a half characters of three bytes."""
+
+
+def estimated_tokens(pairs: Sequence[Pair], max_length: int | None) -> int:
+    """About how many tokens the model reads: of each pair its share of bytes, and no more than ``max_length``."""
+    # most requests ask one query of all documents
+    queries = {query: _bytes(query) for query in {pair.query for pair in pairs}}
+    lengths = (1 + (queries[pair.query] + _bytes(pair.document)) // _BYTES_PER_TOKEN for pair in pairs)
+    return sum(lengths if max_length is None else (min(length, max_length) for length in lengths))
+
+
+def _bytes(text: str) -> int:
+    # Python knows whether a text is ASCII without looking at it
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from rerank.access.keyring import Keyring, Keys, collect_keys, key_hash
+from rerank.core import Caller
+from rerank.errors import SettingsError
+
+
+def test_each_key_stands_for_its_caller() -> None:
+    chat = Caller("chat", models=("a/b",))
+    ring = Keyring(collect_keys(("one", "two"), ("root",), {key_hash("three"): chat}))
+    assert [ring.caller_of(key) for key in ("one", "two", "root", "three")] == [
+        Caller("api-key"),
+        Caller("api-key-2"),
+        Caller("admin-key", admin=True),
+        chat,
+    ]
+
+
+@pytest.mark.parametrize("wrong", ["", "On", "onee", "ONE", "one ", "one,root", key_hash("one"), "\udcff", "ключ"])
+def test_anything_else_is_nobodys(wrong: str) -> None:
+    assert Keyring(collect_keys(("one",), ("root",))).caller_of(wrong) is None
+
+
+def test_a_key_of_both_kinds_is_an_operators() -> None:
+    caller = Keyring(collect_keys(("both",), ("both",))).caller_of("both")
+    assert caller
+    assert caller.admin
+
+
+@pytest.mark.parametrize(
+    ("keys", "guarded", "has_admins"),
+    [
+        (collect_keys(), False, False),
+        (collect_keys(("one",)), True, False),
+        (collect_keys((), ("root",)), False, True),
+        (collect_keys((), (), {"hash": Caller("chat")}), True, False),
+        (collect_keys((), (), {"hash": Caller("boss", admin=True)}), False, True),
+    ],
+)
+def test_admin_keys_alone_leave_scoring_open(keys: Keys, guarded: bool, has_admins: bool) -> None:
+    assert (keys.guarded, keys.has_admins) == (guarded, has_admins)
+
+
+def test_no_key_stands_in_what_is_kept() -> None:
+    keys = collect_keys(("s3cret",), ("adm1n",))
+    assert "s3cret" not in repr(keys)
+    assert "adm1n" not in repr(keys)
+
+
+def test_models_are_known_by_their_ids() -> None:
+    keys = collect_keys((), (), {"hash": Caller("chat", models=("B",)), "other": Caller("all")})
+    resolved = keys.allowing(lambda name: f"maker/{name.lower()}")
+    assert [caller.models for caller in resolved.callers.values()] == [("maker/b",), None]
+
+
+def test_a_model_that_is_not_there_is_said_with_the_key() -> None:
+    def resolve(name: str) -> str:
+        raise SettingsError(f"The model `{name}` does not exist.")
+
+    with pytest.raises(SettingsError, match="key chat: The model `nope` does not exist"):
+        collect_keys((), (), {"hash": Caller("chat", models=("nope",))}).allowing(resolve)

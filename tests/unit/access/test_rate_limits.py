@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from rerank.access.rate_limits import RateLimits
+from rerank.core import Caller
+from rerank.errors import InvalidRequest, RateLimited
+
+MINUTE = 60.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000 * MINUTE
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in ("limits.aio.storage.memory", "limits.aio.strategies"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock))
+    return clock
+
+
+async def spend(limits: RateLimits, caller: Caller, tokens: int, estimate: int | None = None) -> None:
+    async with limits.spend(caller, tokens if estimate is None else estimate) as spending:
+        spending.tokens = tokens
+
+
+async def test_so_many_requests_a_minute_and_no_more(clock: Clock) -> None:
+    limits, caller = RateLimits(), Caller("chat", requests_per_minute=3)
+    for _ in range(3):
+        await spend(limits, caller, 10)
+    with pytest.raises(RateLimited) as refusal:
+        await spend(limits, caller, 10)
+    assert refusal.value.message == "The key chat has used up its 3 requests a minute. Try again later."
+    assert refusal.value.retry_after == 20.0
+    clock.now += 2 * MINUTE
+    await spend(limits, caller, 10)
+
+
+async def test_tokens_are_those_that_were_read(clock: Clock) -> None:
+    limits, caller = RateLimits(), Caller("chat", tokens_per_minute=100)
+    await spend(limits, caller, 40, estimate=90)
+    await spend(limits, caller, 50, estimate=60)
+    with pytest.raises(RateLimited) as refusal:
+        await spend(limits, caller, 1, estimate=20)
+    assert refusal.value.message == "The key chat has used up its 100 tokens a minute. Try again later."
+    assert refusal.value.retry_after == 6.0
+    await spend(limits, caller, 500, estimate=10)
+    with pytest.raises(RateLimited):
+        await spend(limits, caller, 1)
+
+
+async def test_two_at_once_cannot_use_the_same_tokens(clock: Clock) -> None:
+    limits, caller = RateLimits(), Caller("chat", tokens_per_minute=100)
+    async with limits.spend(caller, 60) as first:
+        with pytest.raises(RateLimited):
+            await spend(limits, caller, 50)
+        await spend(limits, caller, 40)
+        first.tokens = 60
+    with pytest.raises(RateLimited):
+        await spend(limits, caller, 1)
+
+
+async def test_what_was_not_answered_costs_no_tokens(clock: Clock) -> None:
+    limits, caller = RateLimits(), Caller("chat", tokens_per_minute=100)
+    for _ in range(5):
+        with pytest.raises(KeyError):
+            async with limits.spend(caller, 100):
+                raise KeyError
+    await spend(limits, caller, 100)
+
+
+async def test_who_leaves_pays(clock: Clock) -> None:
+    limits, caller = RateLimits(), Caller("chat", tokens_per_minute=100)
+
+    async def stay() -> None:
+        async with limits.spend(caller, 100):
+            await asyncio.Event().wait()
+
+    leaving = asyncio.create_task(stay())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    with pytest.raises(RateLimited):
+        await spend(limits, caller, 1)
+
+
+async def test_a_request_that_no_minute_has_tokens_for_is_wrong_not_early(clock: Clock) -> None:
+    caller = Caller("chat", tokens_per_minute=100)
+    with pytest.raises(InvalidRequest, match="holds about 101 tokens; the key chat may use 100 a minute") as refusal:
+        await spend(RateLimits(), caller, 101)
+    assert refusal.value.param == "documents"
+
+
+async def test_keys_do_not_share_an_allowance(clock: Clock) -> None:
+    limits = RateLimits()
+    for name in ("a", "b"):
+        await spend(limits, Caller(name, requests_per_minute=1, tokens_per_minute=10), 10)
+
+
+async def test_without_limits_nothing_is_counted() -> None:
+    limits = RateLimits()
+    for _ in range(1000):
+        await spend(limits, Caller(), 10**9)
