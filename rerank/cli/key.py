@@ -29,12 +29,16 @@ def main(arguments: Sequence[str]) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    new = parser.add_subparsers(dest="command", required=True, metavar="new").add_parser(
+    new = parser.add_subparsers(dest="command", required=True, title="commands", metavar="").add_parser(
         "new", help="make a key", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     new.add_argument("name", metavar="NAME", help="whose it is: letters, digits, _ . -; stands in the log")
     new.add_argument(
-        "--model", action="append", dest="models", help="a model it may use; may be given again (default: every model)"
+        "--model",
+        action="append",
+        dest="models",
+        metavar="MODEL",
+        help="a model it may use; may be given again (default: every model)",
     )
     new.add_argument("--requests-per-minute", type=int, metavar="N", help="default: no limit")
     new.add_argument("--tokens-per-minute", type=int, metavar="N", help="default: no limit")
