@@ -15,9 +15,9 @@ Everything a server or the way to it can do wrong is one of these:
 
     RerankError                  .status, .message, .request_id, .retry_after
     ├── BadRequestError          400, 413 and every other 4xx: the request cannot be served as it stands
-    ├── AuthenticationError      401, 403: no key, or a wrong one
+    ├── AuthenticationError      401, 403: no key, a wrong one, or one that does not allow this
     ├── NotFoundError            404: unknown model, or no rerank server at this URL
-    ├── OverloadedError          429: no room now (after retries)
+    ├── OverloadedError          429: no room now, or nothing left of the key's minute (after retries)
     ├── UnavailableError         503: cannot answer now (after retries)
     ├── ServerError              500 and every other 5xx
     ├── ConnectionFailedError    nothing answered (after retries)
@@ -106,7 +106,7 @@ class BadRequestError(RerankError):
 
 
 class AuthenticationError(RerankError):
-    """401 or 403: no key, or a wrong one."""
+    """401 or 403: no key, a wrong one, or one that does not allow this."""
 
 
 class NotFoundError(RerankError):
@@ -114,7 +114,7 @@ class NotFoundError(RerankError):
 
 
 class OverloadedError(RerankError):
-    """429: the server has no room now."""
+    """429: the server has no room now, or the key has nothing left of its minute."""
 
 
 class UnavailableError(RerankError):
