@@ -25,10 +25,10 @@ from typing import Any
 
 import aiohttp
 import numpy
-import psutil
 
 from benchmarks.contestants import ours
-from benchmarks.processes import Contestant, process_tree, serving
+from benchmarks.processes import Contestant, serving
+from benchmarks.resources import trend, usage
 from benchmarks.workload import CAUSAL_SIZES, QUERY, SIZES, checkpoint, documents_of
 
 MODELS = ("bge-base", "minilm", "qwen3-0.6b")
@@ -49,16 +49,6 @@ class Record:
     """Of the models in memory, by the server's own count."""
     most_resident: float = 0.0
     """Megabytes that the server's processes took, loads under way included."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trend:
-    """A line through resident memory over requests."""
-
-    slope: float
-    """Megabytes a thousand requests."""
-    error: float
-    """Standard error of the slope."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -118,7 +108,7 @@ async def ask(
 async def keep_looking(session: aiohttp.ClientSession, url: str, pid: int, record: Record) -> None:
     """Note the most bytes that the server holds."""
     while True:
-        record.most_resident = max(record.most_resident, resident_megabytes(pid))
+        record.most_resident = max(record.most_resident, usage(pid).resident)
         async with session.get(f"{url}/v1/models") as answer:
             record.most_bytes = max(record.most_bytes, held_bytes(await answer.json()))
         await asyncio.sleep(_LOOK_SECONDS)
@@ -142,21 +132,9 @@ async def memory_curve(url: str, pid: int, options: argparse.Namespace) -> list[
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:
         for number in range(options.further + 1):
             if number % options.every == 0:
-                curve.append((number, resident_megabytes(pid)))
+                curve.append((number, usage(pid).resident))
             await ask(session, url, together[number % len(together)], options, quiet)
     return curve
-
-
-def resident_megabytes(pid: int) -> float:
-    """Resident memory of the server's processes."""
-    return sum(psutil.Process(each).memory_info().rss for each in process_tree(pid)) / _MEGABYTE
-
-
-def trend(curve: Sequence[tuple[int, float]]) -> Trend:
-    """The line through the second half, when what grows with use for the first time has grown."""
-    half = numpy.array(curve[len(curve) // 2 :])
-    (slope, _), covariance = numpy.polyfit(half[:, 0], half[:, 1], 1, cov=True)
-    return Trend(float(slope * 1000), float(numpy.sqrt(covariance[0, 0]) * 1000))
 
 
 def report(record: Record, loads: int, curve: Sequence[tuple[int, float]]) -> list[str]:
@@ -169,7 +147,8 @@ def report(record: Record, loads: int, curve: Sequence[tuple[int, float]]) -> li
         if seconds:
             p50, p95 = numpy.percentile(seconds, (50, 95))
             lines.append(f"{name}: {len(seconds)} requests, p50 {p50:.2f} s, p95 {p95:.2f} s")
-    line = trend(curve)
+    # the second half, when what grows with use for the first time has grown
+    line = trend(curve[len(curve) // 2 :]).times(1000)
     lines.append(
         f"{curve[-1][0]} further requests: {curve[0][1]:.0f} MB at first, {curve[-1][1]:.0f} MB at last, "
         f"{line.slope:+.1f} ± {line.error:.1f} MB a thousand requests over the second half"

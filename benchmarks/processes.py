@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-_STOP_SECONDS = 20
+_STOP_SECONDS = 30
 _PROC = Path("/proc")
 
 
@@ -37,7 +37,17 @@ class Running:
     """A server that answers."""
 
     url: str
-    pid: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        return self.process.pid
+
+    def stop(self) -> int:
+        """Ask it to end, and wait until it has; the exit status. Raises subprocess.TimeoutExpired."""
+        self.process.terminate()
+        return self.process.wait(_STOP_SECONDS)
 
     def peak_bytes(self) -> int:
         """Most resident memory, summed over the server's processes; what they share counts for each."""
@@ -69,7 +79,7 @@ def serving(contestant: Contestant, folder: Path, patience: float = 300) -> Iter
         )
     try:
         _wait_until_healthy(process, f"http://127.0.0.1:{port}", log, patience)
-        yield Running(f"http://127.0.0.1:{port}", process.pid)
+        yield Running(f"http://127.0.0.1:{port}", process)
     finally:
         _end(process)
 

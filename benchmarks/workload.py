@@ -30,12 +30,16 @@ QUERY = "how do token budgets keep a batch within memory"
 
 _QWEN_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
+_THIN = {"layers": 2, "heads": 4, "vocabulary": 250002, "positions": 514}
 # The published configurations; scores do not matter for speed, so the weights are random.
 SIZES: dict[str, dict[str, Any]] = {
     "bge-base": {"layers": 12, "hidden": 768, "heads": 12, "inner": 3072, "vocabulary": 250002, "positions": 514},
     "bge-large": {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "vocabulary": 250002, "positions": 514},
     "bge-v2-m3": {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "vocabulary": 250002, "positions": 8194},
     "minilm": {"layers": 6, "hidden": 384, "heads": 12, "inner": 1536, "vocabulary": 30522, "positions": 512},
+    # nobody's: nearly all of it is embeddings, so that it takes memory but hardly time, and its scores lie apart
+    "thin-64": _THIN | {"hidden": 64, "inner": 128, "spread": 0.25},
+    "thin-80": _THIN | {"hidden": 80, "inner": 160, "spread": 0.25},
 }
 # Causal ones, as Qwen3-Reranker: tied embeddings, bf16 weights.
 CAUSAL_SIZES: dict[str, dict[str, Any]] = {
@@ -69,7 +73,19 @@ CAUSAL_SIZES: dict[str, dict[str, Any]] = {
         "vocabulary": 3000,
         "positions": 1024,
     },
+    "qwen3-thin": {
+        "layers": 2,
+        "hidden": 64,
+        "heads": 4,
+        "key_heads": 2,
+        "head": 16,
+        "inner": 128,
+        "vocabulary": 151669,
+        "positions": 1024,
+        "spread": 0.2,
+    },
 }
+_USUAL_SPREAD = 0.02
 
 
 def checkpoint(size: str, folder: Path) -> Path:
@@ -112,6 +128,7 @@ def _save_causal(facts: dict[str, Any], target: Path) -> None:
         tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        initializer_range=facts.get("spread", _USUAL_SPREAD),
     )
     kind: Any = Qwen3ForCausalLM
     kind(config).to(torch.bfloat16).save_pretrained(target)
@@ -159,6 +176,7 @@ def _config(facts: dict[str, Any], *, bert: bool) -> Any:
         intermediate_size=facts["inner"],
         max_position_embeddings=facts["positions"],
         type_vocab_size=2 if bert else 1,
+        initializer_range=facts.get("spread", _USUAL_SPREAD),
         **special,
     )
     config.num_labels = 1

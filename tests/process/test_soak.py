@@ -1,0 +1,22 @@
+"""Half a minute of everything at once, the start included. `make soak` sends for longer, and judges memory too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.soak import Plan, soak
+from benchmarks.traffic import KINDS
+
+
+@pytest.mark.timeout(300)
+def test_nothing_is_lost_and_nothing_grows(tmp_path: Path) -> None:
+    record = soak(Plan(20, tmp_path))
+
+    assert record.failures == []
+    assert record.sent.total() == record.answered + record.left.total()
+    assert record.lost == 0
+    # and there was something to lose
+    assert all(record.sent[kind.name] for kind in KINDS)
+    assert min(record.events["unloaded"], record.reloads, record.wrong_files, record.left.total()) > 0
