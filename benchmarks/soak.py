@@ -3,10 +3,10 @@
     python -m benchmarks.soak --seconds 1800 --picture docs/reliability.svg
 
 Starts the server with the embedded model and random checkpoints under a memory budget that does not hold them all, asks
-for some rankings alone, and then has clients send them again, mixed with everything a server has to bear (the table in
-benchmarks/traffic.py), while the models file is read anew now and then. Prints what was sent and what came back, and
-how memory, open files and threads moved; then whatever was not as it should be, each with its request id, and ends with
-status 1 if there was anything. ``--picture`` draws the run (benchmarks/requirements.txt). Linux only.
+for some rankings alone, and then has clients send them again, mixed with everything a server has to bear (KINDS in
+benchmarks/soak_traffic.py), while the models file is read anew now and then. Prints what was sent and what came back,
+and how memory, open files and threads moved; then whatever was not as it should be, each with its request id, and ends
+with status 1 if there was anything. ``--picture`` draws the run (benchmarks/requirements.txt). Linux only.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -27,14 +27,12 @@ from random import Random
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.contestants import ours
-from benchmarks.processes import Contestant, Running, serving
+from benchmarks.processes import Running, serving
 from benchmarks.resources import usage
 from benchmarks.soak_record import Look, Record, draw, growth_objections, log_objections, report
-from benchmarks.traffic import (
-    ADMIN_KEY,
+from benchmarks.soak_server import FOUND, NAMED, TIMEOUT, ModelsFile, furnish
+from benchmarks.soak_traffic import (
     KEY,
-    MAX_BODY_BYTES,
     SIZES,
     VLLM,
     Call,
@@ -45,16 +43,9 @@ from benchmarks.traffic import (
     make_cases,
     traffic,
 )
-from benchmarks.workload import checkpoint
 from rerank.catalog.cards import EMBEDDED_MODEL_ID
 
-FOUND = ("thin-64", "qwen3-thin")
-"""Models that lie in the models folder."""
-NAMED = ("thin-80",)
-"""Models that only the models file names."""
-_BUDGET = "350MB"
-_SERVER_SECONDS = 180
-_PATIENCE = _SERVER_SECONDS + 30
+_PATIENCE = TIMEOUT + 30
 """Seconds that a client waits, more than the server takes."""
 _SETTLING_SECONDS = 30
 _LEAST_SPREAD = 0.01
@@ -70,11 +61,18 @@ class Plan:
     clients: int = 16
     seed: int = 0
 
+    @property
+    def home(self) -> Path:
+        """Where the server lives."""
+        return self.folder / "soak"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module's docstring. The exit status is 1 if anything failed."""
     options = _parser().parse_args(arguments)
-    record = soak(Plan(options.seconds, options.folder, options.clients, options.seed))
+    plan = Plan(options.seconds, options.folder, options.clients, options.seed)
+    print(f"{plan.clients} clients send for {plan.seconds:g} s; the server's log is in {plan.home}", flush=True)
+    record = soak(plan)
     for line in report(record):
         print(line)
     if options.picture:
@@ -84,78 +82,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def soak(plan: Plan) -> Record:
     """Start the server, send everything, stop it; what was seen."""
-    folder = plan.folder / "soak"
-    shutil.rmtree(folder / "models", ignore_errors=True)
-    for model in FOUND:
-        shutil.copytree(checkpoint(model, plan.folder), folder / "models" / model)
-    file = ModelsFile(folder / "models.toml", [checkpoint(model, plan.folder) for model in NAMED])
-    file.write()
-    entry = _server(folder, file)
-    with serving(entry, folder) as server:
+    entry, file = furnish(plan.folder, plan.home)
+    with serving(entry, plan.home) as server:
         record = asyncio.run(_send_all(server, file, plan))
-        status = server.stop()
-    record.failures += log_objections(record, (folder / f"{entry.name}.log").read_text(encoding="utf-8"))
+        record.failures += stop_objections(server)
+    record.failures += log_objections(record, (plan.home / f"{entry.name}.log").read_text(encoding="utf-8"))
     record.failures += growth_objections(record)
-    if status:
-        record.failures.append(f"the server ended with status {status}")
     return record
 
 
-def _server(folder: Path, file: ModelsFile) -> Contestant:
-    plain = ours(folder / "models" / FOUND[0], "fp32")
-    environment = {
-        "RERANK_DEFAULT_MODEL": EMBEDDED_MODEL_ID,
-        "RERANK_PRELOAD": EMBEDDED_MODEL_ID,
-        "RERANK_MODELS_FILE": str(file.path),
-        "RERANK_MEMORY_BUDGET": _BUDGET,
-        "RERANK_API_KEY": KEY,
-        "RERANK_ADMIN_KEY": ADMIN_KEY,
-        "RERANK_HOST": "127.0.0.1",
-        "RERANK_TIMEOUT": str(_SERVER_SECONDS),
-        "RERANK_RECEIVE_TIMEOUT": "5",
-        "RERANK_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
-        "RERANK_MAX_DOCUMENTS": "1000",
-    }
-    return Contestant("server", plain.command, plain.environment | environment)
-
-
-class ModelsFile:
-    """The models file, which changes whenever it is written: a model's card, a card that nobody asks for, or all."""
-
-    def __init__(self, path: Path, folders: Sequence[Path]) -> None:
-        self.path = path
-        self._folders = folders
-        self._turn = 0
-
-    def write(self) -> bool:
-        """The next content, whole at once; whether a server can read it."""
-        wrong = self._turn % 4 == 3
-        content = "[[model]\n" if wrong else "".join(self._cards())
-        fresh = self.path.with_suffix(".new")
-        fresh.write_text(content, encoding="utf-8")
-        fresh.replace(self.path)
-        self._turn += 1
-        return not wrong
-
-    def _cards(self) -> list[str]:
-        # another length has the model loaded anew, and every text here is shorter
-        length = 512 - self._turn % 2
-        cards = [f'[[model]]\nid = "{one.name}"\npath = "{one}"\nmax_length = {length}\n' for one in self._folders]
-        return cards + ['[[model]]\nid = "soak/nobody-asks"\n'] * (self._turn % 2)
+def stop_objections(server: Running) -> list[str]:
+    """What is wrong with how the server ends."""
+    try:
+        status = server.stop()
+    except subprocess.TimeoutExpired as error:
+        return [f"the server did not end within {error.timeout:g} s"]
+    return [f"the server ended with status {status}"] if status else []
 
 
 async def _send_all(server: Running, file: ModelsFile, plan: Plan) -> Record:
-    record = Record(clients=plan.clients, seconds=plan.seconds, seed=plan.seed)
+    record = Record(clients=plan.clients, seconds=plan.seconds)
     cases = await known_cases(server.url, plan.seed)
     record.began = time.monotonic()
     end = record.began + plan.seconds
     async with asyncio.TaskGroup() as group:
         for number in range(plan.clients):
-            group.create_task(_client(server.url, number, cases, plan.seed, end, record))
+            group.create_task(client(server, traffic(number, plan.seed, cases), number, end, record))
         group.create_task(_watch(server, end, record))
         group.create_task(_reload(server, file, end, record))
     record.ended = time.monotonic()
-    record.failures += await _settled(server.url, record)
+    if server.process.poll() is None:
+        record.failures += await _settled(server.url, record)
     return record
 
 
@@ -182,11 +139,11 @@ async def _scores(session: aiohttp.ClientSession, case: Case) -> tuple[float, ..
     return tuple(scores[index] for index in range(len(case.documents)))
 
 
-async def _client(url: str, number: int, cases: Sequence[Case], seed: int, end: float, record: Record) -> None:
-    """Send one request after another until it is time to end."""
-    async with _session(url) as session:
-        for place, (kind, call) in enumerate(traffic(number, seed, cases), start=1):
-            if time.monotonic() >= end:
+async def client(server: Running, wanted: Iterator[tuple[Kind, Call]], number: int, end: float, record: Record) -> None:
+    """Send one request after another until it is time to end, or the server has gone."""
+    async with _session(server.url) as session:
+        for place, (kind, call) in enumerate(wanted, start=1):
+            if time.monotonic() >= end or server.process.poll() is not None:
                 return
             await _send(session, f"soak-{number}-{place}", kind, call, record)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy
 
 from benchmarks.resources import Usage, trend
-from benchmarks.traffic import KINDS, Kind
+from benchmarks.soak_traffic import KINDS, Kind
 
 _WINDOWS = 60
 """In which a picture shows a run."""
@@ -36,7 +36,6 @@ class Record:
 
     clients: int
     seconds: float
-    seed: int = 0
     began: float = 0.0
     ended: float = 0.0
     sent: Counter[str] = field(default_factory=Counter)

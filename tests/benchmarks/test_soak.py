@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+import signal
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from benchmarks.processes import serving
 from benchmarks.resources import Usage, trend
+from benchmarks.soak import client, stop_objections
 from benchmarks.soak_record import Look, Record, courses, growth_objections, log_objections, report
-from benchmarks.traffic import DIALECTS, KINDS, Call, Case, Ranking, ask, make_cases, ranking_objection, traffic
+from benchmarks.soak_traffic import DIALECTS, KINDS, Call, Case, Ranking, ask, make_cases, ranking_objection, traffic
+from tests.benchmarks.test_servers import small_server
 
 SCORES = (0.2, 0.9, 0.5)
 RIGHT = [(1, 0.9), (2, 0.50005), (0, 0.2)]
@@ -65,6 +72,11 @@ def test_an_answer_of_another_model_is_wrong() -> None:
     assert ask(Ranking(CASE, DIALECTS["vLLM"])).objection(200, json.dumps(answer).encode()) == (
         "answered by two, not one"
     )
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"results": [{"index": 0}]}'])
+def test_what_is_no_ranking_is_wrong(content: bytes) -> None:
+    assert (ask(Ranking(CASE, DIALECTS["vLLM"])).objection(200, content) or "").startswith("no ranking (")
 
 
 def test_an_error_that_is_allowed_is_not_read_as_a_ranking() -> None:
@@ -124,6 +136,21 @@ def test_the_log_has_one_line_of_every_answer_and_no_traceback() -> None:
     assert log_objections(record, access("soak-0-1", "soak-0-2")) == [
         "0 log lines say 'read the models file again', 1 were to be expected"
     ]
+
+
+async def test_a_server_that_answers_wrongly_or_ends_badly_is_noticed(tmp_path: Path) -> None:
+    call = ask(Ranking(CASE, DIALECTS["vLLM"]))
+    calls = [(KIND, call), (KIND, replace(call, withheld=1, leaves_after=0.01))]
+    record = Record(clients=1, seconds=60.0)
+
+    with serving(small_server(), tmp_path) as server:
+        await client(server, iter(calls), 0, math.inf, record)
+        ended = stop_objections(server)
+        await client(server, iter(calls), 0, math.inf, record)
+
+    assert record.failures == [f"soak-0-1 ({KIND.name}): /v1/rerank: answered with the id None"]
+    assert (record.sent.total(), record.answered, record.left.total(), record.lost) == (2, 1, 1, 0)
+    assert ended == [f"the server ended with status {-signal.SIGTERM}"]
 
 
 def looks(growth: float, seconds: int = 300) -> list[Look]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak import Plan, soak
-from benchmarks.traffic import KINDS
+from benchmarks.soak_traffic import KINDS
 
 
 @pytest.mark.timeout(300)
 def test_nothing_is_lost_and_nothing_grows(tmp_path: Path) -> None:
-    record = soak(Plan(20, tmp_path))
+    record = soak(Plan(15, tmp_path))
 
     assert record.failures == []
     assert record.sent.total() == record.answered + record.left.total()

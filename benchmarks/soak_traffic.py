@@ -12,12 +12,12 @@ from typing import Any
 KEY = "soak"
 ADMIN_KEY = "soak-admin"
 MAX_BODY_BYTES = 1_000_000
-_MAX_DOCUMENTS = 1000
+MAX_DOCUMENTS = 1000
 _TOLERANCE = 1e-4
 """By how much a score may differ with what shares its batch."""
 
 OK = frozenset({200})
-SIZES = {"small": (4, 1, 8, 30), "middle": (2, 20, 80, 12), "large": (1, 300, _MAX_DOCUMENTS, 4)}
+SIZES = {"small": (4, 1, 8, 30), "middle": (2, 20, 80, 12), "large": (1, 300, MAX_DOCUMENTS, 4)}
 """How many cases each model has of a size, from how many documents to how many, and most words of a document."""
 
 
@@ -53,10 +53,14 @@ class Ranking:
 
     def objection(self, content: bytes) -> str | None:
         """What is wrong with an answer; None if nothing is."""
-        answer = json.loads(content)
+        try:
+            answer = json.loads(content)
+            results = self.dialect.ranking(answer)
+        except (ValueError, LookupError, TypeError) as error:
+            return f"no ranking ({error!r}): {content[:300].decode(errors='replace')}"
         if isinstance(answer, dict) and answer.get("model", self.case.model) != self.case.model:
             return f"answered by {answer['model']}, not {self.case.model}"
-        return ranking_objection(self.dialect.ranking(answer), self.case.scores, self.top_n)
+        return ranking_objection(results, self.case.scores, self.top_n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +232,7 @@ _WRONG = (
     _bad(400, _FINE | {"documents": 5}, "/v2/rerank"),
     _bad(400, _FINE | {"query": " "}),
     _bad(400, _FINE | {"top_n": -1}),
-    _bad(400, _FINE | {"documents": ["a"] * (_MAX_DOCUMENTS + 1)}),
+    _bad(400, _FINE | {"documents": ["a"] * (MAX_DOCUMENTS + 1)}),
     _bad(400, {"input": {}}, _NATIVE),
     _bad(422, {"query": "a", "texts": [5]}, "/rerank"),
     _bad(400, _FINE, Content_Type="text/plain"),
@@ -255,7 +259,7 @@ _EXACT = "200, every result, in order, scores as alone"
 KINDS = (
     Kind("1 to 8 documents", 430, _EXACT, lambda random, cases: _rank(random, cases, "small")),
     Kind("20 to 80 documents", 150, _EXACT, lambda random, cases: _rank(random, cases, "middle")),
-    Kind(f"300 to {_MAX_DOCUMENTS} documents", 20, _EXACT, lambda random, cases: _rank(random, cases, "large")),
+    Kind(f"300 to {MAX_DOCUMENTS} documents", 20, _EXACT, lambda random, cases: _rank(random, cases, "large")),
     Kind("too little time (X-Request-Timeout)", 60, f"429, 503, 504, or {_EXACT}", _hurry),
     Kind("wrong: body, header, address, size", 100, "the 4xx of what is wrong", _wrong),
     Kind("model that nobody knows", 30, "404", _unknown_model),

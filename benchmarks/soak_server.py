@@ -1,0 +1,74 @@
+"""The server that a soak is for: models that do not all fit, keys, and a models file that changes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.contestants import ours
+from benchmarks.processes import Contestant
+from benchmarks.soak_traffic import ADMIN_KEY, KEY, MAX_BODY_BYTES, MAX_DOCUMENTS
+from benchmarks.workload import checkpoint
+from rerank.catalog.cards import EMBEDDED_MODEL_ID
+
+FOUND = ("thin-64", "qwen3-thin")
+"""Models that lie in the models folder."""
+NAMED = ("thin-80",)
+"""Models that only the models file names."""
+TIMEOUT = 180
+"""Seconds that a request may take."""
+_BUDGET = "350MB"
+
+
+def furnish(checkpoints: Path, home: Path) -> tuple[Contestant, ModelsFile]:
+    """A server with its models in a folder of its own, and its models file. Checkpoints are made once."""
+    shutil.rmtree(home / "models", ignore_errors=True)
+    for model in FOUND:
+        shutil.copytree(checkpoint(model, checkpoints), home / "models" / model)
+    file = ModelsFile(home / "models.toml", [checkpoint(model, checkpoints) for model in NAMED])
+    file.write()
+    return _server(home, file), file
+
+
+class ModelsFile:
+    """The models file, which changes whenever it is written: a model's card, a card that nobody asks for, or all."""
+
+    def __init__(self, path: Path, folders: Sequence[Path]) -> None:
+        self.path = path
+        self._folders = folders
+        self._turn = 0
+
+    def write(self) -> bool:
+        """The next content, whole at once; whether a server can read it."""
+        wrong = self._turn % 4 == 3
+        content = "[[model]\n" if wrong else "".join(self._cards())
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(content, encoding="utf-8")
+        fresh.replace(self.path)
+        self._turn += 1
+        return not wrong
+
+    def _cards(self) -> list[str]:
+        # another length has the model loaded anew, and every text here is shorter
+        length = 512 - self._turn % 2
+        cards = [f'[[model]]\nid = "{one.name}"\npath = "{one}"\nmax_length = {length}\n' for one in self._folders]
+        return cards + ['[[model]]\nid = "soak/nobody-asks"\n'] * (self._turn % 2)
+
+
+def _server(home: Path, file: ModelsFile) -> Contestant:
+    plain = ours(home / "models" / FOUND[0], "fp32")
+    environment = {
+        "RERANK_DEFAULT_MODEL": EMBEDDED_MODEL_ID,
+        "RERANK_PRELOAD": EMBEDDED_MODEL_ID,
+        "RERANK_MODELS_FILE": str(file.path),
+        "RERANK_MEMORY_BUDGET": _BUDGET,
+        "RERANK_API_KEY": KEY,
+        "RERANK_ADMIN_KEY": ADMIN_KEY,
+        "RERANK_HOST": "127.0.0.1",
+        "RERANK_TIMEOUT": str(TIMEOUT),
+        "RERANK_RECEIVE_TIMEOUT": "3",
+        "RERANK_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
+        "RERANK_MAX_DOCUMENTS": str(MAX_DOCUMENTS),
+    }
+    return Contestant("server", plain.command, plain.environment | environment)
