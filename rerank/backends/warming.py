@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import logging
 import time
+from functools import cache
 
 from rerank.core import Pair, Truncation
 from rerank.errors import InvalidRequest
@@ -29,7 +31,10 @@ def warm_up(scorer: Scorer) -> None:
     logger.info("warmed up in %.1f s", time.monotonic() - started)
 
 
+@cache
 def import_scorers() -> None:
     """Import the libraries that scorers work with, lest the first model be taken for larger by their size."""
     for name in ("encoder", "yes_no", "load"):
         importlib.import_module(f"rerank.scorers.{name}")
+    # they stay for good; looking through them at each load and unload would stop every request for a fifth of a second
+    gc.freeze()

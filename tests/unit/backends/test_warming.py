@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -47,5 +49,8 @@ def test_a_model_that_cannot_score_is_not_warm() -> None:
         warm_up(Broken())
 
 
-def test_the_libraries_of_the_scorers_can_be_imported() -> None:
+def test_the_libraries_of_the_scorers_are_imported_and_left_out_of_garbage_collections() -> None:
     import_scorers()
+
+    assert "rerank.scorers.load" in sys.modules
+    assert gc.get_freeze_count()
