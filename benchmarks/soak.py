@@ -19,12 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
 import aiohttp
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.processes import Running, serving
@@ -190,9 +192,16 @@ async def _begun(content: bytes) -> AsyncIterator[bytes]:
 
 
 async def _watch(server: Running, end: float, record: Record) -> None:
-    while time.monotonic() < end:
-        record.looks.append(Look(time.monotonic() - record.began, usage(server.pid)))
-        await asyncio.sleep(1)
+    """Look at what the server takes, each second."""
+    async with _session(server.url) as session:
+        while time.monotonic() < end and server.process.poll() is None:
+            await asyncio.sleep(1)
+            try:
+                models = sum(sample.value for sample in (await _metrics(session))["rerank_model_bytes"].samples)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                record.failures.append(f"/metrics: {error!r}")
+            else:
+                record.looks.append(Look(time.monotonic() - record.began, usage(server.pid), models / 1e6))
 
 
 async def _reload(server: Running, file: ModelsFile, end: float, record: Record) -> None:
@@ -211,19 +220,21 @@ async def _settled(url: str, record: Record) -> list[str]:
     """What the server says is still in work once every client is done."""
     async with _session(url) as session:
         for _ in range(_SETTLING_SECONDS * 10):
-            async with session.get("/metrics") as answer:
-                families = list(text_string_to_metric_families(await answer.text()))
-            busy = {family.name: family.samples[0].value for family in families if family.name in _IDLE}
-            record.events = {
-                event: int(sum(sample.value for sample in family.samples if sample.labels["event"] == event))
-                for family in families
-                if family.name == "rerank_model_events"
-                for event in ("loaded", "unloaded", "failed")
-            }
-            if len(busy) == len(_IDLE) and not any(busy.values()):
+            metrics = await _metrics(session)
+            record.events = Counter()
+            for sample in metrics["rerank_model_events"].samples:
+                record.events[sample.labels["event"]] += int(sample.value)
+            busy = {name: metrics[name].samples[0].value for name in _IDLE}
+            if not any(busy.values()):
                 return []
             await asyncio.sleep(0.1)
     return [f"still in work when all clients were done: {busy}"]
+
+
+async def _metrics(session: aiohttp.ClientSession) -> dict[str, Metric]:
+    async with session.get("/metrics") as answer:
+        answer.raise_for_status()
+        return {family.name: family for family in text_string_to_metric_families(await answer.text())}
 
 
 def _session(url: str) -> aiohttp.ClientSession:

@@ -28,6 +28,8 @@ class Look:
     second: float
     """Since the clients began."""
     usage: Usage
+    models: float = 0.0
+    """Megabytes of the models in memory, by the server's own count."""
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class Record:
     logged: set[str] = field(default_factory=set)
     """Ids of answered requests of which the server writes a line."""
     looks: list[Look] = field(default_factory=list)
-    events: dict[str, int] = field(default_factory=dict)
+    events: Counter[str] = field(default_factory=Counter)
     """How often models were loaded, unloaded, or failed to load, by the server's own count."""
     reloads: int = 0
     """How often the models file was to be read anew."""
@@ -105,13 +107,17 @@ class Course:
 
 
 _MEMORY = "memory, MB"
+_BESIDE = "memory beside the models, MB"
 _LONG_SECONDS = 240
 _GROWTH = 1.1
 _SWAY = 5
-_MEASURES: dict[str, Callable[[Usage], float]] = {
-    _MEMORY: lambda used: used.resident,
-    "open files and connections": lambda used: used.descriptors,
-    "threads": lambda used: used.threads,
+Panels = dict[str, tuple[list[float], list[float]]]
+"""Of each panel of a picture: minutes, and values at them."""
+_MEASURES: dict[str, Callable[[Look], float]] = {
+    _MEMORY: lambda look: look.usage.resident,
+    _BESIDE: lambda look: look.usage.resident - look.models,
+    "open files and connections": lambda look: look.usage.descriptors,
+    "threads": lambda look: look.usage.threads,
 }
 
 
@@ -121,7 +127,7 @@ def courses(looks: Sequence[Look]) -> list[Course]:
     third = len(measured) // 3
     found = []
     for name, measure in _MEASURES.items():
-        values = [measure(look.usage) for look in measured]
+        values = [measure(look) for look in measured]
         # one look is much like the next, which would make the line seem surer than it is
         line = trend(_thinned([look.second for look in measured], values, 20)).times(60)
         first, last = statistics.median(values[:third]), statistics.median(values[-third:])
@@ -154,8 +160,10 @@ def log_objections(record: Record, log: str) -> list[str]:
 
 
 def growth_objections(record: Record) -> list[str]:
-    """What the server takes more and more of; of memory a short run cannot tell."""
-    judged = [one for one in courses(record.looks) if one.name != _MEMORY or record.seconds >= _LONG_SECONDS]
+    """What the server takes more and more of. Memory goes with the models that happen to be in it, so what is beside
+    them is judged; and of that a short run cannot tell."""
+    unjudged = {_MEMORY} if record.seconds >= _LONG_SECONDS else {_MEMORY, _BESIDE}
+    judged = [one for one in courses(record.looks) if one.name not in unjudged]
     return [f"{one.name} grew from {one.first:.0f} to {one.last:.0f}" for one in judged if one.grown]
 
 
@@ -166,7 +174,7 @@ def report(record: Record) -> list[str]:
     lines = [
         f"{total} requests from {record.clients} clients in {minutes:.1f} minutes: {record.answered} answered, "
         f"{record.left.total()} left on purpose, {record.lost} lost, {len(record.failures)} failures. "
-        f"{events.get('loaded', 0)} loads, {events.get('unloaded', 0)} unloads, {record.reloads} times a new models "
+        f"{events['loaded']} loads, {events['unloaded']} unloads, {record.reloads} times a new models "
         f"file, {record.wrong_files} times a wrong one.",
         "",
         "| what is sent | requests | what may come of it | what came |",
@@ -189,22 +197,27 @@ def _came(record: Record, kind: Kind) -> str:
 
 def draw(record: Record, file: Path) -> None:
     """The run as a picture."""
+    seconds = [look.second for look in record.looks]
+    panels: Panels = {}
+    for name, measure in _MEASURES.items():
+        points = _thinned(seconds, [measure(look) for look in record.looks], _WINDOWS)
+        panels[name] = [second / 60 for second, _ in points], [value for _, value in points]
+    middles, rates, slowest = _windows(record)
+    panels["answers a second"] = middles, rates
+    panels["99 of 100 answers came within so many seconds"] = middles, slowest
+    _draw_panels(panels, file)
+
+
+def _draw_panels(panels: Panels, file: Path) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 8), layout="constrained")
-    panels = figure.subplots(len(_MEASURES) + 2, sharex=True)
-    seconds = [look.second for look in record.looks]
-    for axes, (name, measure) in zip(panels, _MEASURES.items(), strict=False):
-        points = _thinned(seconds, [measure(look.usage) for look in record.looks], _WINDOWS)
-        axes.plot([second / 60 for second, _ in points], [value for _, value in points])
-        axes.set(ylabel=name, ylim=(0, None))
-    middles, rates, slowest = _windows(record)
-    panels[-2].plot(middles, rates)
-    panels[-2].set(ylabel="answers a second", ylim=(0, None))
-    panels[-1].plot(middles, slowest)
-    panels[-1].set(ylabel="p99, seconds", ylim=(0, None), xlabel="minutes")
-    for axes in panels:
+    figure = Figure(figsize=(8, 10), layout="constrained")
+    for axes, (name, (minutes, values)) in zip(figure.subplots(len(panels), sharex=True), panels.items(), strict=True):
+        axes.plot(minutes, values)
+        axes.set_ylim(0, None)
+        axes.set_title(name, loc="left", fontsize="medium")
         axes.grid(alpha=0.3)
+    axes.set_xlabel("minutes")
     figure.savefig(file)
 
 

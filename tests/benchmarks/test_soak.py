@@ -153,26 +153,31 @@ async def test_a_server_that_answers_wrongly_or_ends_badly_is_noticed(tmp_path: 
     assert ended == [f"the server ended with status {-signal.SIGTERM}"]
 
 
-def looks(growth: float, seconds: int = 300) -> list[Look]:
-    return [Look(second, Usage(500 + growth * second, 30, 20)) for second in range(seconds)]
+def looks(growth: float, seconds: int = 300, models: float = 0) -> list[Look]:
+    """What a server takes that grows by so many megabytes a second, and whose models do."""
+    return [Look(second, Usage(500 + (growth + models) * second, 30, 20), models * second) for second in range(seconds)]
 
 
 def test_growth_is_noticed_and_swaying_is_not() -> None:
     steady, growing = courses(looks(0)), courses(looks(1.0))
 
-    assert [one.grown for one in steady] == [False, False, False]
-    assert [one.grown for one in growing] == [True, False, False]
+    assert [one.grown for one in steady] == [False, False, False, False]
+    assert [one.grown for one in growing] == [True, True, False, False]
     assert (growing[0].slope, growing[0].error) == pytest.approx((60, 0), abs=1e-6)
     assert growing[0].first < growing[0].last < growing[0].most == 799
 
 
-def test_memory_is_judged_only_where_the_run_was_long_enough_to_fill_it() -> None:
+def test_memory_is_judged_beside_the_models_and_only_where_the_run_was_long_enough_to_fill_it() -> None:
     record = record_of([])
     record.looks = looks(2.0, 60)
     assert growth_objections(record) == []
 
-    record.looks, record.seconds = looks(2.0), 300.0
-    assert [line.split(" grew from ")[0] for line in growth_objections(record)] == ["memory, MB"]
+    record.seconds = 300.0
+    record.looks = looks(0, models=2.0)
+    assert growth_objections(record) == []
+
+    record.looks = looks(2.0)
+    assert [line.split(" grew from ")[0] for line in growth_objections(record)] == ["memory beside the models, MB"]
 
 
 def test_the_line_through_points_on_a_line_is_that_line() -> None:
