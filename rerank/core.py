@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
+
+# Of Pair and RawScore there are as many as documents, and a tuple is made several times faster than a dataclass.
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """One query and one document, to be scored together."""
 
     query: str
     document: str
+
+
+class RawScore(NamedTuple):
+    """A pair's raw logit (fp32 precision) and the number of tokens the model read for it."""
+
+    logit: float
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +107,6 @@ class Finished:
     def result(self) -> list[float]:
         """See ``Running.result``."""
         return self.logits
-
-
-@dataclass(frozen=True, slots=True)
-class RawScore:
-    """A pair's raw logit (fp32 precision) and the number of tokens the model read for it."""
-
-    logit: float
-    tokens: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ def estimated_tokens(pairs: Sequence[Pair], max_length: int | None) -> int:
     """About how many tokens the model reads: of each pair its share of bytes, and no more than ``max_length``."""
     # most requests ask one query of all documents
     queries = {query: _bytes(query) for query in {pair.query for pair in pairs}}
-    lengths = (1 + (queries[pair.query] + _bytes(pair.document)) // _BYTES_PER_TOKEN for pair in pairs)
-    return sum(lengths if max_length is None else (min(length, max_length) for length in lengths))
+    lengths = [1 + (queries[query] + _bytes(document)) // _BYTES_PER_TOKEN for query, document in pairs]
+    return sum(lengths) if max_length is None else sum([min(length, max_length) for length in lengths])
 
 
 def _bytes(text: str) -> int:

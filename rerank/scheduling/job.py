@@ -6,8 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rerank.core import Running
 
@@ -121,8 +120,7 @@ class Job:
             self.future.set_exception(error)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """One pair in a batch, and the job it belongs to."""
 
     job: Job

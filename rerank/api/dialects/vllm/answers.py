@@ -220,9 +220,9 @@ def score_answer(result: ScoringResult) -> ScoreAnswer:
 def _ranked(body: HasDocuments, index: int, relevance_score: float) -> RankedDocument:
     if not body.return_documents:
         # the key is left out, not null: some clients read a null as an object
-        return RankedDocument(index=index, relevance_score=relevance_score)
-    echo = DocumentEcho(text=body.documents[index], multi_modal=None)
-    return RankedDocument(index=index, document=echo, relevance_score=relevance_score)
+        return {"index": index, "relevance_score": relevance_score}
+    echo: DocumentEcho = {"text": body.documents[index], "multi_modal": None}
+    return {"index": index, "document": echo, "relevance_score": relevance_score}
 
 
 def _meta(result: ScoringResult) -> Meta:
