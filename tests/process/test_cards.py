@@ -105,7 +105,7 @@ def test_a_preloaded_model_whose_card_changed_is_loaded_anew_at_once(folder: Pat
 )
 def test_a_wrong_file_leaves_the_cards_as_they_were(folder: Path, cards: str, why: str) -> None:
     with ServerProcess(folder, {"RERANK_DEFAULT_MODEL": "acme/mine"}) as server:
-        reload(server, cards, "the models stay as they are")
+        reload(server, cards, "models and keys stay as they are")
         answer = post(server, ASKED)
 
     assert (answer.status_code, answer.json()["model"]) == (200, "acme/mine")
