@@ -25,11 +25,12 @@ class Line:
         A caller that had nothing in line starts from what the least served of the others got: time in which it asked
         for nothing is no credit.
         """
-        served = {other.caller: self._served.get(other.caller, 0) for other in self._jobs() if other.waiting}
-        if not served:
+        if not self.has_work:
             self._served.clear()
-        elif job.caller not in served:
-            self._served[job.caller] = max(self._served.get(job.caller, 0), min(served.values()))
+        elif not any(other.caller == job.caller and other.waiting for other in self._jobs()):
+            # jobs may end meanwhile, so perhaps none is left
+            least = min((self._served.get(other.caller, 0) for other in self._jobs() if other.waiting), default=0)
+            self._served[job.caller] = max(self._served.get(job.caller, 0), least)
         self._queues.setdefault(job.replicas, []).append(job)
 
     @property

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from fastapi import FastAPI
@@ -50,6 +50,7 @@ DOCUMENTS = ["Berlin is big", "Paris is the capital of France", "cheese"]
 QUERY = "capital of France"
 
 Load = Callable[[ModelCard], LoadedModel]
+T = TypeVar("T")
 
 
 class FixedScorer(WordOverlapScorer):
@@ -238,7 +239,11 @@ class House:
         return self.client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
 
     def rerank_meanwhile(self, **fields: Any) -> Future[Response]:
-        return self._callers.submit(self.rerank, **fields)
+        return self.meanwhile(self.rerank, **fields)
+
+    def meanwhile(self, call: Callable[..., T], *args: Any, **options: Any) -> Future[T]:
+        """Call on a thread of its own."""
+        return self._callers.submit(call, *args, **options)
 
 
 class LiveServer:

@@ -129,7 +129,7 @@ def test_a_flood_of_one_key_is_no_drought_for_another(open_house: OpenHouse) -> 
     house = open_house(scorer, named_keys=named(flood=Caller("flood"), trickle=Caller("trickle")), batch=batch)
 
     def send(key: str, marker: str, number: int) -> None:
-        house._callers.submit(
+        house.meanwhile(
             house.client.post,
             "/v1/rerank",
             json={"query": "q", "documents": [f"{marker} {number} {place}" for place in range(4)]},
@@ -155,12 +155,12 @@ def test_a_house_full_of_one_key_lets_another_in(open_house: OpenHouse) -> None:
     callers = named(flood=Caller("flood"), trickle=Caller("trickle"))
     house = open_house(scorer, named_keys=callers, max_waiting_documents=6)
     waiting = [
-        house._callers.submit(ask, house, "FLOOD"),
-        house._callers.submit(ask, house, "FLOOD"),
+        house.meanwhile(ask, house, "FLOOD"),
+        house.meanwhile(ask, house, "FLOOD"),
     ]
     house.scheduler.wait_for_jobs(2)
     assert ask(house, "FLOOD")[0] == 429
-    waiting.append(house._callers.submit(ask, house, "TRICKLE"))
+    waiting.append(house.meanwhile(ask, house, "TRICKLE"))
     house.scheduler.wait_for_jobs(1)
     scorer.gate.set()
     assert [answer.result()[0] for answer in waiting] == [200, 200, 200]
