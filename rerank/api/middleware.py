@@ -185,7 +185,8 @@ class LimitBody:
             seen += size
             self._held += size
             whole = not message.get("more_body", False)
-            error = error or self._refusal(seen)
+            if size:
+                error = error or self._refusal(seen)
             # the app is told the client left, so it stops reading; the client is told the truth below
             return {"type": "http.disconnect"} if error else message
 

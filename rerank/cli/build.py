@@ -107,25 +107,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
                 )
                 readiness = Readiness(gateway, preloaded)
                 metrics.add_gauges(*gauges(gateway, scheduler))
-
-                def hang_up() -> None:
-                    fresh = keyring.keys
-
-                    def check(catalog: Catalog) -> None:
-                        nonlocal fresh
-                        fresh = _check(catalog, settings)
-                        if keyring.guarded and not fresh.guarded:
-                            raise SettingsError(
-                                f"{settings.keys_file}: no key is left, which would open the server to everybody; "
-                                "restart it if that is meant"
-                            )
-
-                    if reload_cards(gateway, check, settings.default_model):
-                        keyring.keys = fresh
-                        _announce_keys(keyring)
-                    readiness.preload()
-
-                with on_hangup(hang_up):
+                with on_hangup(partial(_read_again, gateway, readiness, keyring, settings)):
                     async with readiness.preloading():
                         yield Services(
                             gateway,
@@ -186,6 +168,25 @@ def _check(catalog: Catalog, settings: Settings) -> Keys:
             raise SettingsError(f"{settings.models_file}: {card.id}: precision {card.precision}: {error}") from error
     keys = collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file))
     return keys.allowing(lambda name: catalog.operator_choice(name).id)
+
+
+def _read_again(gateway: Gateway, readiness: Readiness, keyring: Keyring, settings: Settings) -> None:
+    """Take models file and keys file as they are now; where one of them is wrong, both stay as they were."""
+    fresh = keyring.keys
+
+    def check(catalog: Catalog) -> None:
+        nonlocal fresh
+        fresh = _check(catalog, settings)
+        if keyring.guarded and not fresh.guarded:
+            raise SettingsError(
+                f"{settings.keys_file}: no key is left, which would open the server to everybody; "
+                "restart it if that is meant"
+            )
+
+    if reload_cards(gateway, check, settings.default_model):
+        keyring.keys = fresh
+        _announce_keys(keyring)
+    readiness.preload()
 
 
 def _placements(devices: Sequence[Device], settings: Settings) -> list[Placement]:
