@@ -35,10 +35,11 @@ check: $(VENV)/.dev
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/yamllint --strict compose.yaml
 
-# `--strict`: a package that could not be looked up is a failure; the files pin everything, so nothing is resolved
+# `--strict`: a package that could not be looked up is a failure. The files pin everything, so nothing is resolved;
+# both are named, because pip-audit follows no `-r` within a file.
 audit: $(VENV)/.dev
 	$(BANDIT)
-	@$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements-dev.txt || { \
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt -r requirements-dev.txt || { \
 	  echo "make audit: a package above has a known vulnerability, or could not be looked up at pypi.org; nothing was shown to be safe" >&2; \
 	  exit 1; }
 
