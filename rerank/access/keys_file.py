@@ -19,6 +19,7 @@ _Name = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
 _Hash = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$", to_lower=True)]
 _Limit = Annotated[int, Field(ge=1)]
 _OWNER_ONLY = 0o600
+_NEW_KEY = "rerank-server key new NAME"
 
 
 class KeyInFile(BaseModel):
@@ -65,12 +66,8 @@ def read_keys_file(path: Path) -> dict[str, Caller]:
     """
     callers = {key.sha256: key.caller() for key in read_toml(path, _KeysFile).key}
     if path.exists() and not callers:
-        raise SettingsError(f"{path}: it holds no key; delete it to let everybody in, or add one: {NEW_KEY}")
+        raise SettingsError(f"{path}: it holds no key; delete it to let everybody in, or add one: {_NEW_KEY}")
     return callers
-
-
-NEW_KEY = "rerank-server key new NAME"
-"""The command that adds a key."""
 
 
 def add_key(path: Path, caller: Caller) -> str:

@@ -17,6 +17,8 @@ _ASKED_BEFORE = ("/info", "/tei/info", "/tei/health", "/meta", "/.well-known/rea
 PUBLIC_PATHS = frozenset({*_STATUS_PATHS, *_ASKED_BEFORE, xinference.AUTH_PATH})
 """What load balancers, status pages and readers of the documentation may see without a key; and what clients of TEI,
 Weaviate and Xinference ask before they send one."""
+_MISSING = "Unauthorized: send the API key as `Authorization: Bearer <key>`."
+_WRONG = "Unauthorized: the API key is wrong."
 _PUBLIC_FOLDERS = ("/static-offline-docs/", "/docs/")
 
 
@@ -38,28 +40,19 @@ class RequireKey:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        caller = self._keyring.caller_of(presented_key(scope))
+        key = presented_key(scope)
+        caller = self._keyring.caller_of(key)
         if caller or not self._keyring.guarded or self._is_open(scope):
             state["caller"] = caller or Caller()
             await self._app(scope, receive, send)
         else:
-            state["facts"] = {"error": "wrong key" if presented_key(scope) else "no key"}
-            await error_response(Unauthorized(self._advice(scope)), shape_of(scope))(scope, receive, send)
+            state["facts"] = {"error": "wrong key" if key else "no key"}
+            await error_response(Unauthorized(_WRONG if key else _MISSING), shape_of(scope))(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
         path = scope["path"]
-        return scope["method"] == "OPTIONS" or is_public(path) or path in self._open_paths
-
-    @staticmethod
-    def _advice(scope: Scope) -> str:
-        if presented_key(scope):
-            return "Unauthorized: the API key is wrong."
-        return "Unauthorized: send the API key as `Authorization: Bearer <key>`."
-
-
-def is_public(path: str) -> bool:
-    """True if the path needs no key."""
-    return path in PUBLIC_PATHS or path.startswith(_PUBLIC_FOLDERS)
+        public = path in PUBLIC_PATHS or path.startswith(_PUBLIC_FOLDERS)
+        return public or scope["method"] == "OPTIONS" or path in self._open_paths
 
 
 def presented_key(scope: Scope) -> str:

@@ -55,7 +55,7 @@ class Services:
     estimate: Callable[[ModelCard, Checkpoint], Mapping[str, int]] = lambda *_: {}
     """Bytes a model on disk would take on each device, about."""
 
-    def look_at(self, request: ScoringRequest) -> None:
+    def log_request(self, request: ScoringRequest) -> None:
         """Log a request's texts, where the operator wants to see them."""
         if self.log_texts:
             for number, pair in enumerate(request.pairs):

@@ -152,7 +152,7 @@ class Settings(BaseSettings):
     cached_pairs: int = _setting(
         "RERANK_CACHED_PAIRS",
         0,
-        "How many scores of pairs are kept, and not computed again, while their model stays in memory: 0.2 kB "
+        "How many scores of pairs are kept, and not computed again, while their model stays in memory: 0.4 kB "
         "each, of hashes and numbers. 0: none.",
         ge=0,
     )

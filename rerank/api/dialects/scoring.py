@@ -40,7 +40,7 @@ async def score(request: Request, services: Services, wanted: ScoringRequest) ->
     """Score what the request wants, unless its client leaves. Raises a RerankError."""
     caller = caller_of(request)
     request.state.facts = {"documents": len(wanted.pairs)} | ({"key": caller.name} if caller.name else {})
-    services.look_at(wanted)
+    services.log_request(wanted)
     wanted = replace(wanted, within=_deadline(request), caller=caller)
     result = await unless_client_leaves(request, services.gateway.score(wanted))
     request.state.facts |= {"model": result.model, "tokens": result.tokens}
