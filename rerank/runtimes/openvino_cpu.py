@@ -36,7 +36,7 @@ _SUMS = "sums.json"
 _UNFINISHED = ".unfinished"
 _CHUNK = 1 << 20
 # raised whenever what is converted changes, so that no stale copy is taken for it
-_LAYOUT = 3
+_LAYOUT = 4
 # of the weights in fp32: the torch module, shared with the converted network, and what compiling takes beside it
 _MEMORY_TO_CONVERT = 2.5
 

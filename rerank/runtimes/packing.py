@@ -61,19 +61,32 @@ def pack_segments(segments: Sequence[Segment], device: str = "cpu") -> PackedBat
     lengths = [len(segment.input_ids) for segment in segments]
     starts = [0, *accumulate(lengths)]
     readers = [place for place, segment in enumerate(segments) if segment.read is not None]
-    types = [segment.type_ids for segment in segments if segment.type_ids is not None]
-
-    def row(parts: Sequence[Sequence[int]]) -> torch.Tensor:
-        return _to(numpy.fromiter(chain.from_iterable(parts), numpy.int64), device)
-
+    rows = {name: _to(row, device) for name, row in token_rows(segments).items()}
     return PackedBatch(
-        input_ids=row([segment.input_ids for segment in segments]),
-        positions=row([segment.positions for segment in segments]),
-        type_ids=row(types) if types else None,
+        input_ids=rows["input_ids"],
+        positions=rows["positions"],
+        type_ids=rows.get("type_ids"),
         spans=_spans(segments, starts, range(len(segments)), lengths, device),
-        read_at=row([[starts[place] + (segments[place].read or 0) for place in readers]]),
+        read_at=rows["read_at"],
         read_spans=_spans(segments, starts, readers, [1] * len(readers), device),
     )
+
+
+def token_rows(segments: Sequence[Segment]) -> dict[str, numpy.ndarray]:
+    """The segments' tokens in one row, int64: ``input_ids``, ``positions`` and, where there are any, ``type_ids``.
+
+    ``read_at`` tells which of them give answers.
+    """
+    starts = [0, *accumulate(len(segment.input_ids) for segment in segments[:-1])]
+    readers = [(start, segment.read) for start, segment in zip(starts, segments, strict=True)]
+    parts: dict[str, list[Sequence[int]]] = {
+        "input_ids": [segment.input_ids for segment in segments],
+        "positions": [segment.positions for segment in segments],
+        "read_at": [[start + read for start, read in readers if read is not None]],
+    }
+    if types := [segment.type_ids for segment in segments if segment.type_ids is not None]:
+        parts["type_ids"] = types
+    return {name: numpy.fromiter(chain.from_iterable(part), numpy.int64) for name, part in parts.items()}
 
 
 def _spans(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 
 from rerank.devices import Device
 from rerank.runtimes.base import MakeNetwork
-from rerank.runtimes.packing import PackedBatch, Spans
+from rerank.runtimes.packing import PackedBatch, Segment, Spans, pack_segments
 
 # the flash kernels behind torch.nn.attention.varlen need it
 _LEAST_CAPABILITY = (8, 0)
@@ -33,6 +34,8 @@ class PackedNetwork(Protocol):
 class PackedRuntime:
     """A network on its device, fed with packed batches."""
 
+    padded = False
+
     def __init__(self, make_network: MakeNetwork, device: Device) -> None:
         self.device = device.name
         self.description = f"torch {device.torch_precision}, packed, varlen attention"
@@ -40,9 +43,9 @@ class PackedRuntime:
         self._network: PackedNetwork = network
 
     @torch.inference_mode()
-    def __call__(self, batch: PackedBatch) -> torch.Tensor:
+    def __call__(self, segments: Sequence[Segment]) -> torch.Tensor:
         """fp32 vectors of shape (answers, hidden), perhaps still being computed."""
-        return self._network.packed(batch).float()
+        return self._network.packed(pack_segments(segments, self.device)).float()
 
 
 def attend_spans(

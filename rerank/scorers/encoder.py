@@ -18,9 +18,9 @@ from transformers import AutoModelForSequenceClassification
 
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Activation, Pair, Running, Truncation
-from rerank.runtimes.base import Runtime, TokenIds, running
-from rerank.runtimes.packing import Segment, pack_segments
-from rerank.runtimes.padding import pad
+from rerank.runtimes.base import TokenIds, running
+from rerank.runtimes.packing import Segment
+from rerank.runtimes.rectangle import RectangleRuntime, rectangle_inputs
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.bert_body import FirstTokenVector
 from rerank.scorers.pretrained import (
@@ -63,10 +63,34 @@ def encoder_network(checkpoint: Checkpoint, dtype: torch.dtype) -> FirstTokenVec
     return FirstTokenVector(model.base_model)
 
 
-def encoder_inputs(config: dict[str, Any]) -> tuple[str, ...]:
-    """Names of the inputs; BERT tells query and document apart by segment ids."""
-    names = ("input_ids", "attention_mask")
-    return (*names, "token_type_ids") if config.get("type_vocab_size", 1) > 1 else names
+def encoder_example(config: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Inputs of ``FirstTokenVector.forward`` to trace it with."""
+    segment = PairSegments(config)
+    return rectangle_inputs([segment(TokenIds((5,) * length, (0,) * length)) for length in (7, 5)])
+
+
+class PairSegments:
+    """A pair as a segment whose first token is read; called with its token ids."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        # RoBERTa counts positions behind the id that stands for padding, and does not count that id even in a text
+        self._first_after = int(config["pad_token_id"]) if config["model_type"] in _COUNTS_BEHIND_PADDING else None
+        # BERT tells query and document apart
+        self._typed = config.get("type_vocab_size", 1) > 1
+
+    def __call__(self, pair: TokenIds) -> Segment:
+        return Segment(pair.input_ids, self._positions(pair), read=0, type_ids=pair.type_ids if self._typed else None)
+
+    def _positions(self, pair: TokenIds) -> Sequence[int]:
+        padding = self._first_after
+        if padding is None:
+            return range(pair.tokens)
+        if padding not in pair.input_ids:
+            return range(padding + 1, padding + 1 + pair.tokens)
+        counted = accumulate(token != padding for token in pair.input_ids)
+        return [
+            padding + (count if token != padding else 0) for token, count in zip(pair.input_ids, counted, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,68 +123,24 @@ def _linear(checkpoint: Checkpoint, name: str, device: str) -> nn.Linear:
     return layer
 
 
-class PaddedPairs:
-    """Pairs to fp32 vectors of shape (pairs, hidden), the batch as a rectangle."""
-
-    padded = True
-
-    def __init__(self, runtime: Runtime, config: dict[str, Any]) -> None:
-        self.runtime = runtime
-        self._pad_id = int(config.get("pad_token_id") or 0)
-        self._segments = "token_type_ids" in encoder_inputs(config)
-
-    def __call__(self, batch: Sequence[TokenIds]) -> torch.Tensor:
-        return self.runtime(pad(batch, self._pad_id, segments=self._segments))[0]
-
-
-class PackedPairs:
-    """Pairs to fp32 vectors of shape (pairs, hidden), the batch as one row."""
-
-    padded = False
-
-    def __init__(self, runtime: PackedRuntime, config: dict[str, Any]) -> None:
-        self.runtime = runtime
-        # RoBERTa counts positions behind the id that stands for padding, and does not count that id even in a text
-        self._first_after = int(config["pad_token_id"]) if config["model_type"] in _COUNTS_BEHIND_PADDING else None
-        self._segments = "token_type_ids" in encoder_inputs(config)
-
-    def __call__(self, batch: Sequence[TokenIds]) -> torch.Tensor:
-        return self.runtime(pack_segments([self._segment(pair) for pair in batch], self.runtime.device))
-
-    def _segment(self, pair: TokenIds) -> Segment:
-        return Segment(
-            pair.input_ids, self._positions(pair), read=0, type_ids=pair.type_ids if self._segments else None
-        )
-
-    def _positions(self, pair: TokenIds) -> Sequence[int]:
-        padding = self._first_after
-        if padding is None:
-            return range(pair.tokens)
-        if padding not in pair.input_ids:
-            return range(padding + 1, padding + 1 + pair.tokens)
-        counted = accumulate(token != padding for token in pair.input_ids)
-        return [
-            padding + (count if token != padding else 0) for token, count in zip(pair.input_ids, counted, strict=True)
-        ]
-
-
 class EncoderScorer:
     """Pairs as the checkpoint's tokenizer lays them out, scored by body and head."""
 
     def __init__(
         self,
         checkpoint: Checkpoint,
-        vectors: PaddedPairs | PackedPairs,
+        runtime: RectangleRuntime | PackedRuntime,
         max_length: int,
         activation: Activation | None = None,
     ) -> None:
         self.max_length = max_length
         self.activation = activation or checkpoint_activation(checkpoint.folder)
-        self.runtime = vectors.runtime.description
-        self.padded = vectors.padded
+        self.runtime = runtime.description
+        self.padded = runtime.padded
         self.bytes_per_token = activation_bytes(checkpoint)
-        self._vectors = vectors
-        self._head = read_head(checkpoint, vectors.runtime.device)
+        self._vectors = runtime
+        self._segment = PairSegments(read_json(checkpoint.folder / "config.json"))
+        self._head = read_head(checkpoint, runtime.device)
         self._tokenizer = open_tokenizer(checkpoint.folder)
 
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[TokenIds]:
@@ -170,4 +150,4 @@ class EncoderScorer:
 
     def start(self, batch: Sequence[TokenIds]) -> Running:
         """See ``Scorer.start``."""
-        return running(self._head(self._vectors(batch)))
+        return running(self._head(self._vectors([self._segment(pair) for pair in batch])))

@@ -18,6 +18,7 @@ from rerank.devices import is_out_of_memory
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import MakeNetwork, Runtime, Tensors
 from rerank.runtimes.padding import example_ids
+from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime, runs_packed
 from rerank.runtimes.torch_padded import TorchRuntime
 from rerank.scorers.base import Placement, Scorer, score
@@ -75,17 +76,18 @@ def _family_loader(checkpoint: Checkpoint, card: ModelCard, *, own_code: bool) -
 
 
 def _load_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
-    from rerank.scorers.encoder import EncoderScorer, PackedPairs, PaddedPairs, encoder_inputs, encoder_network
+    from rerank.scorers.encoder import EncoderScorer, encoder_example, encoder_network
     from rerank.scorers.pretrained import read_json, tokenizer_length
 
     config = read_json(checkpoint.folder / "config.json")
     length = _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder))
     make_network = partial(encoder_network, checkpoint)
+    runtime: RectangleRuntime | PackedRuntime
     if runs_packed(placement.device):
-        packed = PackedRuntime(make_network, placement.device)
-        return EncoderScorer(checkpoint, PackedPairs(packed, config), length, card.activation)
-    runtime = _open_runtime(make_network, example_ids(encoder_inputs(config)), checkpoint, placement)
-    return EncoderScorer(checkpoint, PaddedPairs(runtime, config), length, card.activation)
+        runtime = PackedRuntime(make_network, placement.device)
+    else:
+        runtime = RectangleRuntime(_open_runtime(make_network, encoder_example(config), checkpoint, placement))
+    return EncoderScorer(checkpoint, runtime, length, card.activation)
 
 
 def _load_yes_no(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
@@ -95,12 +97,12 @@ def _load_yes_no(checkpoint: Checkpoint, card: ModelCard, placement: Placement) 
     length = _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder))
     prompts = yes_no.PromptTokenizer(checkpoint.folder, length, special_tokens_in_text=card.special_tokens_in_text)
     make_network = partial(yes_no.yes_no_network, checkpoint)
-    vectors: yes_no.PaddedPrompts | yes_no.PackedPrompts
+    vectors: yes_no.RectanglePrompts | yes_no.PackedPrompts
     if runs_packed(placement.device):
         vectors = yes_no.PackedPrompts(PackedRuntime(make_network, placement.device))
     else:
         runtime = _open_runtime(make_network, yes_no.yes_no_example(checkpoint), checkpoint, placement)
-        vectors = yes_no.PaddedPrompts(runtime, prompts.system, read_json(checkpoint.folder / "config.json"))
+        vectors = yes_no.RectanglePrompts(runtime, prompts.system, read_json(checkpoint.folder / "config.json"))
     return yes_no.YesNoScorer(checkpoint, card, prompts, vectors)
 
 

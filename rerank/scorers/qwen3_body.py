@@ -1,7 +1,7 @@
 """The body of Qwen3, down to one vector a prompt: that of the last token.
 
 The layers are transformers' own modules; the walk through them is ours. It takes what documents have in common as keys
-and values computed before (padded batches) or in the same pass (packed batches), and in the last layer it computes
+and values computed before or in the same pass, nothing but attention sees padding, and in the last layer it computes
 nothing but the tokens that are read.
 """
 
@@ -12,18 +12,20 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from rerank.runtimes.packing import PackedBatch, Spans
+from rerank.runtimes.rectangle import Rectangle
 from rerank.runtimes.torch_packed import attend_spans
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Query, key and value of shape (..., tokens, heads, size) to what the heads saw, in the shape of the query."""
+"""Query, key and value of shape (tokens, heads, size) to what the heads saw, in the shape of the query."""
 Turn = tuple[torch.Tensor, torch.Tensor]
-"""Cosines and sines of tokens' positions, of shape (..., tokens, 1, size)."""
+"""Cosines and sines of tokens' positions, of shape (tokens, 1, size)."""
 
 
 class LastTokenVector(nn.Module):
-    """A Qwen3Model as a function of token ids."""
+    """A Qwen3Model as a function of tokens in one row."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -36,47 +38,50 @@ class LastTokenVector(nn.Module):
         self.cosines, self.sines = nn.Buffer(cosines[0]), nn.Buffer(sines[0])
 
     def forward(
-        self, input_ids: torch.Tensor, lengths: torch.Tensor, past: torch.Tensor, kept: torch.Tensor
+        self,
+        input_ids: torch.Tensor,
+        positions: torch.Tensor,
+        read_at: torch.Tensor,
+        rows: torch.Tensor,
+        places: torch.Tensor,
+        lengths: torch.Tensor,
+        past: torch.Tensor,
+        kept: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of token ids that go on from the same past.
+        """Sequences that go on from the same past; see ``token_rows`` and ``Rectangle`` for the first six inputs.
 
-        ``input_ids`` (rows, tokens) is padded on the right, ``lengths`` (rows) tells the real tokens. ``past`` (layers,
-        2, past tokens, key heads, size) holds keys and values of what stands before every row. Returns vectors of shape
-        (rows, hidden), and the first row's keys and values at the positions ``kept``, shaped like ``past``.
+        ``past`` (layers, 2, past tokens, key heads, size) holds keys and values of what stands before every sequence.
+        Returns vectors of shape (answers, hidden), and keys and values of the tokens ``kept``, shaped like ``past``.
         """
-        before = past.shape[2]
-        places = torch.arange(input_ids.shape[1], device=input_ids.device)
-        keys_at = torch.arange(before + input_ids.shape[1], device=input_ids.device)
-        causal = keys_at[None, :] <= (before + places)[:, None]
-        real = (keys_at[None, :] < (before + lengths)[:, None])[:, None, None, :]
-        last = (torch.arange(lengths.shape[0], device=lengths.device), lengths - 1)
-        states = self.embed_tokens(input_ids)
-        turn = self._turn(before + places)
-        turn_last = self._turn(before + lengths[:, None] - 1)
         made: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for index, layer in enumerate(self.layers):
-            final = index == len(self.layers) - 1
-            # every query head of a group asks the same keys, so a group counts as so many more queries
-            mask = real if final else causal.repeat(self.heads // self.key_heads, 1)
-            attend = self._attend_after(past[index], torch.zeros_like(lengths), mask, made)
-            if final:
-                states = self._run(layer, states, turn, attend, read=last, turn_read=turn_last)
-            else:
-                states = self._run(layer, states, turn, attend)
-        present = torch.stack([torch.stack([part[0].index_select(0, kept) for part in pair]) for pair in made])
-        return self.norm(states)[:, 0], present
+        attention = _AfterPast(Rectangle(rows, places, lengths), past, self.key_heads, made)
+        vectors = self._walk(input_ids, positions, read_at, attention.of_layer, attention.of_last_layer)
+        present = torch.stack([torch.stack([part.index_select(0, kept) for part in pair]) for pair in made])
+        return vectors, present
 
     def packed(self, batch: PackedBatch) -> torch.Tensor:
         """See ``PackedNetwork``."""
-        states = self.embed_tokens(batch.input_ids)
-        turn, turn_read = self._turn(batch.positions), self._turn(batch.positions[batch.read_at])
-        for layer in self.layers[:-1]:
-            states = self._run(layer, states, turn, _attend_in(batch.spans))
+        attend = _attend_in(batch.spans)
         # the last token may see everything before it
-        attend = _attend_in(batch.read_spans, causal=False)
-        vectors: torch.Tensor = self.norm(
-            self._run(self.layers[-1], states, turn, attend, read=(batch.read_at,), turn_read=turn_read)
-        )
+        attend_once = _attend_in(batch.read_spans, causal=False)
+        return self._walk(batch.input_ids, batch.positions, batch.read_at, lambda _: attend, lambda _: attend_once)
+
+    def _walk(
+        self,
+        input_ids: torch.Tensor,
+        positions: torch.Tensor,
+        read_at: torch.Tensor,
+        attend: Callable[[int], Attend],
+        attend_once: Callable[[int], Attend],
+    ) -> torch.Tensor:
+        """``attend`` tells how each layer attends; ``attend_once`` the last, where one token a sequence asks."""
+        states = self.embed_tokens(input_ids)
+        turn, turn_read = self._turn(positions), self._turn(positions.index_select(0, read_at))
+        last = len(self.layers) - 1
+        for index in range(last):
+            states = self._run(self.layers[index], states, turn, attend(index))
+        states = self._run(self.layers[last], states, turn, attend_once(last), read_at=read_at, turn_read=turn_read)
+        vectors: torch.Tensor = self.norm(states)
         return vectors
 
     def _run(
@@ -86,55 +91,78 @@ class LastTokenVector(nn.Module):
         turn: Turn,
         attend: Attend,
         *,
-        read: tuple[torch.Tensor, ...] | None = None,
+        read_at: torch.Tensor | None = None,
         turn_read: Turn | None = None,
     ) -> torch.Tensor:
-        """One layer; with ``read``, for those tokens only, which attend to all."""
+        """One layer; with ``read_at``, for those tokens only, which attend to all."""
         own = layer.self_attn
         normed = layer.input_layernorm(states)
         asking = normed
-        if read is not None:
-            states, asking = self._pick(states, read), self._pick(normed, read)
+        if read_at is not None:
+            states, asking = states.index_select(0, read_at), normed.index_select(0, read_at)
         query = _turned(own.q_norm(_split(own.q_proj(asking), self.heads)), turn_read or turn)
         key = _turned(own.k_norm(_split(own.k_proj(normed), self.key_heads)), turn)
         value = _split(own.v_proj(normed), self.key_heads)
-        states = states + own.o_proj(attend(query, key, value).flatten(-2))
+        states = states + own.o_proj(attend(query, key, value).flatten(1))
         result: torch.Tensor = states + layer.mlp(layer.post_attention_layernorm(states))
         return result
 
-    @staticmethod
-    def _pick(states: torch.Tensor, read: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """The tokens that are read; of padded rows one each, kept as rows of one token."""
-        return states[read] if len(read) == 1 else states[read][:, None]
+    def _turn(self, positions: torch.Tensor) -> Turn:
+        return self.cosines[positions].unsqueeze(-2), self.sines[positions].unsqueeze(-2)
 
-    def _attend_after(
-        self,
-        past: torch.Tensor,
-        shared: torch.Tensor,
-        mask: torch.Tensor,
-        made: list[tuple[torch.Tensor, torch.Tensor]],
-    ) -> Attend:
-        """Attention of padded rows to a layer's past and to themselves; notes in ``made`` the keys and values.
 
-        ``shared`` (rows) is all zeros: a copy of the past for each row, by a gather, which a traced network repeats for
-        any number of rows.
-        """
+class _AfterPast:
+    """Attention, in a rectangle, of sequences to what stands before all of them and to themselves."""
+
+    def __init__(
+        self, rectangle: Rectangle, past: torch.Tensor, key_heads: int, made: list[tuple[torch.Tensor, torch.Tensor]]
+    ) -> None:
+        """In ``made`` each layer's keys and values are noted."""
+        self._rectangle, self._past, self._key_heads, self._made = rectangle, past, key_heads, made
+        before, longest = past.shape[2], rectangle.rows.shape[1]
+        places = torch.arange(longest, device=past.device)
+        keys_at = torch.arange(before + longest, device=past.device)
+        self._causal = keys_at <= (before + places)[:, None]
+        self._real = (keys_at < (before + rectangle.lengths)[:, None])[:, None, None]
+        # all zeros: a copy of the past for each row, by a gather, which a traced network repeats for any number of rows
+        self._shared = torch.zeros_like(rectangle.lengths)
+
+    def of_layer(self, index: int) -> Attend:
+        """Each token attends to what stands before it."""
 
         def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-            made.append((key, value))
-            rows, size = query.shape[0], query.shape[-1]
-            key, value = (
-                torch.cat([old.index_select(0, shared), new], dim=1).transpose(1, 2)
-                for old, new in ((past[0:1], key), (past[1:2], value))
-            )
-            grouped = query.transpose(1, 2).reshape(rows, self.key_heads, -1, size)
-            attended = nn.functional.scaled_dot_product_attention(grouped, key, value, attn_mask=mask)
-            return attended.reshape(rows, self.heads, -1, size).transpose(1, 2)
+            heads = query.shape[1]
+            query = self._rectangle.spread(query).transpose(1, 2)
+            # every query head of a group asks the same keys, so a group counts as so many more queries
+            grouped = query.reshape(query.shape[0], self._key_heads, -1, query.shape[-1])
+            mask = self._causal.repeat(heads // self._key_heads, 1)
+            key, value = self._keys(index, key, value)
+            attended = scaled_dot_product_attention(grouped, key, value, attn_mask=mask)
+            attended = attended.reshape(query.shape[0], heads, -1, query.shape[-1])
+            return self._rectangle.gather(attended.transpose(1, 2))
 
         return attend
 
-    def _turn(self, positions: torch.Tensor) -> Turn:
-        return self.cosines[positions].unsqueeze(-2), self.sines[positions].unsqueeze(-2)
+    def of_last_layer(self, index: int) -> Attend:
+        """One token a sequence attends to all of it."""
+
+        def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+            grouped = query.view(query.shape[0], self._key_heads, -1, query.shape[-1])
+            key, value = self._keys(index, key, value)
+            attended = scaled_dot_product_attention(grouped, key, value, attn_mask=self._real)
+            return attended.view(query.shape)
+
+        return attend
+
+    def _keys(self, index: int, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A layer's keys and values, past and new, of shape (sequences, key heads, tokens, size)."""
+        self._made.append((key, value))
+        past = self._past[index]
+        return self._behind(past[0:1], key), self._behind(past[1:2], value)
+
+    def _behind(self, past: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+        copies = past.index_select(0, self._shared)
+        return torch.cat([copies, self._rectangle.spread(new)], dim=1).transpose(1, 2)
 
 
 def _attend_in(spans: Spans, *, causal: bool = True) -> Attend:

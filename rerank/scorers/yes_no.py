@@ -22,7 +22,8 @@ from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Activation, Pair, Running, Truncation
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, running
-from rerank.runtimes.packing import Segment, pack_segments
+from rerank.runtimes.packing import Segment
+from rerank.runtimes.rectangle import rectangle_inputs
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import document_limit, pair_limit, too_long
 from rerank.scorers.pretrained import (
@@ -118,10 +119,10 @@ class PromptTokenizer:
         return (*self.system, *self._text.encode(text, add_special_tokens=False).ids)
 
 
-class PaddedPrompts:
+class RectanglePrompts:
     """Prompts to fp32 vectors of shape (prompts, hidden): those of their last tokens.
 
-    Documents are rows that go on from their prefix, whose keys and values are kept.
+    Documents are sequences that go on from their prefix, whose keys and values are kept.
     Those of the system text are computed once and built upon; a prefix that only one document of a batch needs is run
     together with it, because apart it would save nothing.
     """
@@ -151,15 +152,9 @@ class PaddedPrompts:
         self, rows: Sequence[tuple[int, ...]], past: torch.Tensor, kept: int = 0
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Vectors of rows that follow ``past``, and keys and values of the first row's first ``kept`` tokens."""
-        longest = max(len(row) for row in rows)
-        vectors, present = self.runtime(
-            {
-                "input_ids": torch.tensor([row + (0,) * (longest - len(row)) for row in rows]),
-                "lengths": torch.tensor([len(row) for row in rows]),
-                "past": past,
-                "kept": torch.arange(kept),
-            }
-        )
+        first = past.shape[2]
+        segments = [Segment(row, range(first, first + len(row)), read=len(row) - 1) for row in rows]
+        vectors, present = self.runtime(rectangle_inputs(segments) | {"past": past, "kept": torch.arange(kept)})
         return vectors, present
 
     def _own(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
@@ -207,7 +202,7 @@ class PackedPrompts:
                 positions = range(first, first + len(ids))
                 segments.append(Segment(ids, positions, read=len(ids) - 1, continues=stem if shared else None))
                 order.append(place)
-        vectors = self.runtime(pack_segments(segments, self.runtime.device))
+        vectors = self.runtime(segments)
         back = sorted(range(len(order)), key=order.__getitem__)
         return vectors if back == list(range(len(back))) else vectors[back]
 
@@ -224,7 +219,11 @@ class YesNoScorer:
     """A Qwen3 whose last hidden state is compared with the two words only; the vocabulary is never multiplied."""
 
     def __init__(
-        self, checkpoint: Checkpoint, card: ModelCard, prompts: PromptTokenizer, vectors: PaddedPrompts | PackedPrompts
+        self,
+        checkpoint: Checkpoint,
+        card: ModelCard,
+        prompts: PromptTokenizer,
+        vectors: RectanglePrompts | PackedPrompts,
     ) -> None:
         self._instruction = card.instruction or DEFAULT_INSTRUCTION
         self.max_length = prompts.max_length
@@ -255,8 +254,7 @@ def yes_no_network(checkpoint: Checkpoint, dtype: torch.dtype) -> LastTokenVecto
 def yes_no_example(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
     """Inputs of ``LastTokenVector.forward`` to trace it with."""
     return {
-        "input_ids": torch.ones(2, 7, dtype=torch.long),
-        "lengths": torch.tensor([7, 5]),
+        **rectangle_inputs([Segment((1,) * length, range(3, 3 + length), length - 1) for length in (7, 5)]),
         "past": _past(read_json(checkpoint.folder / "config.json"), tokens=3),
         "kept": torch.arange(2),
     }

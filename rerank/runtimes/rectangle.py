@@ -1,0 +1,76 @@
+"""Sequences end to end, as in a packed batch, that only attention sees as a rectangle with a sequence a row.
+
+Outside CUDA attention knows only rectangles. Everything else, which is nearly all of the work, gets no padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from rerank.runtimes.base import Runtime
+from rerank.runtimes.packing import Segment, token_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """Where each token of a batch stands in a rectangle. Can be traced, for any number of tokens and rows."""
+
+    rows: torch.Tensor
+    """Which token stands at each place, int64, shape (sequences, longest); past a sequence's end, any."""
+    places: torch.Tensor
+    """At which place each token stands, counted row by row, int64, shape (tokens)."""
+    lengths: torch.Tensor
+    """Tokens of each sequence, int64, shape (sequences)."""
+
+    def spread(self, states: torch.Tensor) -> torch.Tensor:
+        """(tokens, heads, size) to (sequences, longest, heads, size)."""
+        return states.index_select(0, self.rows.flatten()).view(*self.rows.shape, *states.shape[1:])
+
+    def gather(self, states: torch.Tensor) -> torch.Tensor:
+        """(sequences, longest, heads, size) to (tokens, heads, size)."""
+        return states.flatten(0, 1).index_select(0, self.places)
+
+    def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Attention of each token to its whole sequence; all of shape (tokens, heads, size)."""
+        query, key, value = (self.spread(states).transpose(1, 2) for states in (query, key, value))
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=self._real())
+        return self.gather(attended.transpose(1, 2))
+
+    def attend_once(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Attention of one query a sequence, of shape (sequences, heads, size), to its whole sequence."""
+        key, value = (self.spread(states).transpose(1, 2) for states in (key, value))
+        return scaled_dot_product_attention(query[:, :, None], key, value, attn_mask=self._real())[:, :, 0]
+
+    def _real(self) -> torch.Tensor:
+        """Where a row has a token, of shape (sequences, 1, 1, longest)."""
+        return (torch.arange(self.rows.shape[1], device=self.rows.device) < self.lengths[:, None])[:, None, None]
+
+
+def rectangle_inputs(segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
+    """Inputs of a network that reads segments and attends in a rectangle; each segment stands for itself."""
+    lengths = numpy.array([len(segment.input_ids) for segment in segments])
+    places = numpy.arange(lengths.max())
+    # past the end of the last sequence stands no token
+    rows = numpy.minimum((lengths.cumsum() - lengths)[:, None] + places, lengths.sum() - 1)
+    layout = {"rows": rows, "places": numpy.flatnonzero(places < lengths[:, None]), "lengths": lengths}
+    return {name: torch.from_numpy(array) for name, array in (token_rows(segments) | layout).items()}
+
+
+class RectangleRuntime:
+    """A network that gives one vector a segment, on any runtime."""
+
+    padded = True
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.device = runtime.device
+        self.description = runtime.description
+
+    def __call__(self, segments: Sequence[Segment]) -> torch.Tensor:
+        """fp32 vectors of shape (segments, hidden)."""
+        return self._runtime(rectangle_inputs(segments))[0]
