@@ -275,7 +275,12 @@ def test_a_port_in_use_is_said(tmp_path: Path, server: ServerProcess) -> None:
     assert "address already in use" in "".join(second.log)
 
 
-LONG: dict[str, Any] = {"query": QUERY, "documents": [f"document {number} " + "word " * 200 for number in range(60)]}
+def long_request(documents: int) -> dict[str, Any]:
+    """Documents that all differ, as equal ones are scored once."""
+    return {"query": QUERY, "documents": [f"document {number} " + "word " * 200 for number in range(documents)]}
+
+
+LONG = long_request(240)
 
 
 def wait_until_in_work(server: ServerProcess) -> None:
@@ -315,7 +320,7 @@ def test_a_second_signal_leaves_at_once(tmp_path: Path, second: signal.Signals) 
     # nothing can end between the two signals: neither the time to end nor the work
     with ServerProcess(tmp_path, {"RERANK_DRAIN_TIMEOUT": "100"}) as server, ThreadPoolExecutor(1) as callers:
         post(server, {"query": QUERY, "documents": DOCUMENTS})
-        running = callers.submit(post, server, LONG | {"documents": LONG["documents"] * 16})
+        running = callers.submit(post, server, long_request(960))
         wait_until_in_work(server)
         server.signal(signal.SIGTERM)
         server.wait_for_log("stopping: ")

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rerank.runtimes.packing import Segment, pack_segments
+from rerank.runtimes.rectangle import Rectangle, RectangleRuntime, rectangle_inputs
+from rerank.runtimes.torch_packed import attend_spans
+
+HEADS, SIZE = 2, 4
+
+
+def segments(lengths: list[int]) -> list[Segment]:
+    return [Segment(range(length), range(2, 2 + length), read=0) for length in lengths]
+
+
+def rectangle(lengths: list[int]) -> Rectangle:
+    inputs = rectangle_inputs(segments(lengths))
+    return Rectangle(inputs["rows"], inputs["places"], inputs["lengths"])
+
+
+class TestRectangleInputs:
+    def test_tokens_lie_one_after_another_and_know_their_place(self) -> None:
+        inputs = {name: tensor.tolist() for name, tensor in rectangle_inputs(segments([3, 1, 2])).items()}
+
+        assert inputs["input_ids"] == [0, 1, 2, 0, 0, 1]
+        assert inputs["positions"] == [2, 3, 4, 2, 2, 3]
+        assert inputs["read_at"] == [0, 3, 4]
+        assert inputs["lengths"] == [3, 1, 2]
+        assert inputs["places"] == [0, 1, 2, 3, 6, 7]
+        assert [row[:length] for row, length in zip(inputs["rows"], [3, 1, 2], strict=True)] == [[0, 1, 2], [3], [4, 5]]
+        assert "type_ids" not in inputs
+
+    def test_segment_ids_follow(self) -> None:
+        inputs = rectangle_inputs([Segment([7, 8], [0, 1], 0, [0, 1]), Segment([9], [0], 0, [1])])
+
+        assert inputs["type_ids"].tolist() == [0, 1, 1]
+
+    def test_all_are_whole_numbers_of_64_bits(self) -> None:
+        assert {tensor.dtype for tensor in rectangle_inputs(segments([2, 5])).values()} == {torch.int64}
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_what_is_spread_can_be_gathered_again(lengths: list[int]) -> None:
+    states = torch.randn(sum(lengths), HEADS, SIZE)
+
+    assert torch.equal(rectangle(lengths).gather(rectangle(lengths).spread(states)), states)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_tokens_see_their_own_sequence_and_nothing_else(lengths: list[int]) -> None:
+    batch = pack_segments(segments(lengths))
+    query, key, value = torch.randn(3, sum(lengths), HEADS, SIZE)
+
+    attended = rectangle(lengths).attend(query, key, value)
+    first = rectangle(lengths).attend_once(query[batch.read_at], key, value)
+
+    assert torch.allclose(attended, attend_spans(query, key, value, batch.spans, causal=False), atol=1e-5)
+    assert torch.allclose(first, attended[batch.read_at], atol=1e-5)
+
+
+def test_the_first_output_of_any_runtime_is_what_counts() -> None:
+    class Doubling:
+        device = "cpu"
+        description = "a runtime"
+
+        def __call__(self, tensors: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+            return tensors["input_ids"][tensors["read_at"]] * 2, torch.zeros(1)
+
+    runtime = RectangleRuntime(Doubling())  # type: ignore[arg-type]
+
+    assert runtime([Segment([5, 6], [0, 1], 0), Segment([7], [0], 0)]).tolist() == [10, 14]
+    assert (runtime.padded, runtime.description) == (True, "a runtime")
