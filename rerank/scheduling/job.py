@@ -53,17 +53,16 @@ class Job:
         self.caller = caller
         """Whose request it is; callers take turns."""
         self.future: Future[list[float]] = Future()
-        self.tokens_taken = 0
-        """Tokens of the pairs that batches have taken."""
+        self.waiting_tokens = sum(pair.tokens for pair in pairs)
+        """Tokens of the pairs no batch has taken yet."""
+        self.turn = 0.0
+        """When it is its turn among its caller's jobs, lowest first; noted by the line."""
         self.submitted = 0.0
         """When it was put in line, by ``time.perf_counter``; noted by the scheduler, as is the next."""
         self.begun: float | None = None
         """When the first of its pairs was taken."""
-        self.passed_over = 0
-        """How many batches in a row held none of its pairs while it waited."""
         self._pairs = pairs
         self._lengths = [pair.tokens for pair in pairs]
-        self._tokens = sum(self._lengths)
         # longest first, so that neighbours are of like length and leave little padding
         self._waiting = sorted(range(len(pairs)), key=self._lengths.__getitem__, reverse=True)
         self._logits: dict[int, float] = {}
@@ -76,9 +75,9 @@ class Job:
         return 0 if self.future.done() else len(self._waiting)
 
     @property
-    def waiting_tokens(self) -> int:
-        """Tokens of the pairs no batch has taken yet."""
-        return self._tokens - self.tokens_taken
+    def taken(self) -> bool:
+        """True once batches have taken all of its pairs."""
+        return not self._waiting
 
     @property
     def longest(self) -> int:
@@ -103,7 +102,7 @@ class Job:
         """Hand out ``count`` waiting pairs, from the one that stands at ``start`` on."""
         taken = [Slot(self, place, self._pairs[place]) for place in self._waiting[start : start + count]]
         del self._waiting[start : start + count]
-        self.tokens_taken += sum(slot.pair.tokens for slot in taken)
+        self.waiting_tokens -= sum(slot.pair.tokens for slot in taken)
         return taken
 
     def resolve(self, place: int, logit: float) -> None:

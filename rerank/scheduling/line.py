@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rerank.scheduling.job import Job, Replicas, ScoresBatches, Slot
 from rerank.scheduling.packing import BatchBudget, pack
-
-_PATIENCE = 5
-"""After so many batches in a row without any of its pairs, a job comes before those that got less than it."""
+from rerank.scheduling.sharing import EqualSharing
 
 
 class Line:
     """A queue of jobs for each model; models take turns, batch by batch, and in a queue callers do."""
 
     def __init__(self) -> None:
-        self._queues: dict[Replicas, list[Job]] = {}
+        self._queues: defaultdict[Replicas, _Queue] = defaultdict(_Queue)
         self._served: dict[str, int] = {}
         """Tokens that batches took of each caller, since when the line was last empty."""
 
@@ -31,7 +30,7 @@ class Line:
             # jobs may end meanwhile, so perhaps none is left
             least = min((self._served.get(other.caller, 0) for other in self._jobs() if other.waiting), default=0)
             self._served[job.caller] = max(self._served.get(job.caller, 0), least)
-        self._queues.setdefault(job.replicas, []).append(job)
+        self._queues[job.replicas].add(job)
 
     @property
     def has_work(self) -> bool:
@@ -59,31 +58,27 @@ class Line:
         tokens a model's batches may have since a larger one ran out of memory. Jobs that have ended (their
         caller left, or a batch failed) are dropped here with all their pairs.
         """
-        for replicas in list(self._queues):
-            jobs = by_turn((job for job in self._queues[replicas] if job.waiting), self._served)
-            if not jobs:
-                del self._queues[replicas]
-                continue
-            scorer = replicas[device]
-            limit = budget if memory is None else budget.within(memory, scorer.bytes_per_token)
-            batch = pack(jobs, limit.at_most(learnt(scorer)), padded=scorer.padded)
-            served = {slot.job for slot in batch}
-            for job in jobs:
-                job.passed_over = 0 if job in served else job.passed_over + 1
-            for slot in batch:
-                self._served[slot.job.caller] = self._served.get(slot.job.caller, 0) + slot.pair.tokens
-            # at the end of the dictionary: the other models come first now
+        self.drop_ended()
+        if not self._queues:
+            return []
+        replicas = next(iter(self._queues))
+        # behind the others: they come first now
+        queue = self._queues[replicas] = self._queues.pop(replicas)
+        scorer = replicas[device]
+        limit = budget if memory is None else budget.within(memory, scorer.bytes_per_token)
+        batch = pack(queue.by_turn(self._served), limit.at_most(learnt(scorer)), padded=scorer.padded)
+        queue.note(batch)
+        for slot in batch:
+            self._served[slot.job.caller] = self._served.get(slot.job.caller, 0) + slot.pair.tokens
+        if not queue.jobs:
             del self._queues[replicas]
-            if rest := [job for job in jobs if job not in served or job.waiting]:
-                self._queues[replicas] = rest
-            return batch
-        return []
+        return batch
 
     def drop_ended(self) -> None:
         """Let go of jobs that wait for nothing any more, and with them of their models."""
-        for replicas, jobs in list(self._queues.items()):
-            self._queues[replicas] = [job for job in jobs if job.waiting]
-            if not self._queues[replicas]:
+        for replicas, queue in list(self._queues.items()):
+            queue.drop_ended()
+            if not queue.jobs:
                 del self._queues[replicas]
 
     def drain(self) -> list[Job]:
@@ -93,19 +88,40 @@ class Line:
         return jobs
 
     def _jobs(self) -> Iterator[Job]:
-        return (job for queue in self._queues.values() for job in queue)
+        return (job for queue in self._queues.values() for job in queue.jobs)
 
 
-def by_turn(jobs: Iterator[Job], served: Mapping[str, int]) -> list[Job]:
-    """Jobs in the order in which a batch is filled.
+class _Queue:
+    """Jobs that wait for one model."""
 
-    Those of the caller that was ``served`` the fewest tokens come first, so nobody gets more by asking more often. Of
-    a caller's jobs the one that got the fewest tokens so far comes first, so a short request never waits for a long one
-    to end. Before it come those passed over too often, longest ago first, so a long one never waits for all the short
-    ones.
-    """
-    return sorted(jobs, key=lambda job: (served.get(job.caller, 0), _turn_within_caller(job)))
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self._sharing: defaultdict[str, EqualSharing] = defaultdict(EqualSharing)
+        """Of each caller's jobs."""
 
+    def add(self, job: Job) -> None:
+        """Put a job in."""
+        job.turn = self._sharing[job.caller].enter(job.waiting_tokens)
+        self.jobs.append(job)
 
-def _turn_within_caller(job: Job) -> tuple[int, int]:
-    return (-job.passed_over if job.passed_over >= _PATIENCE else 0, job.tokens_taken)
+    def by_turn(self, served: Mapping[str, int]) -> list[Job]:
+        """Jobs in the order in which a batch is filled.
+
+        Those of the caller that was ``served`` the fewest tokens come first, so nobody gets more by asking more often.
+        Of a caller's jobs, the one comes first that equal sharing would end first: a short one never waits for a long
+        one to end, a long one not for all short ones that come after it, and of equal ones the first is done first.
+        """
+        return sorted(self.jobs, key=lambda job: (served.get(job.caller, 0), job.turn))
+
+    def note(self, batch: Sequence[Slot]) -> None:
+        """A batch took these pairs; jobs of which nothing is left go."""
+        for slot in batch:
+            self._sharing[slot.job.caller].serve(slot.pair.tokens)
+        self.jobs = [job for job in self.jobs if not job.taken]
+
+    def drop_ended(self) -> None:
+        """Let go of jobs that ended before all their pairs were taken."""
+        for job in self.jobs:
+            if not job.waiting:
+                self._sharing[job.caller].leave(job.turn)
+        self.jobs = [job for job in self.jobs if job.waiting]

@@ -39,4 +39,6 @@ def test_has_nothing_waiting_once_it_failed() -> None:
 def test_hands_out_neighbours_and_counts_their_tokens() -> None:
     job = job_of([3, 9, 5])
     assert [slot.place for slot in job.take(start=1, count=2)] == [2, 0]
-    assert (job.waiting, job.longest, job.tokens_taken, job.waiting_tokens) == (1, 9, 8, 9)
+    assert (job.waiting, job.longest, job.waiting_tokens, job.taken) == (1, 9, 9, False)
+    job.take(start=0, count=1)
+    assert (job.waiting, job.waiting_tokens, job.taken) == (0, 0, True)
