@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.processes import Contestant
+from rerank.devices import choose_device
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / ".venv-peers"
@@ -79,7 +80,12 @@ MAKERS: dict[str, Callable[[Path, str], Contestant]] = {
     "infinity": infinity,
     "sentence-transformers": sentence_transformers,
 }
-DEFAULT = ("ours-fp32", "ours-int8", "vllm-fp32", "infinity-fp32", "sentence-transformers-fp32")
+NATIVE = choose_device("cpu").precision
+"""What MODEL_PRECISION=auto is on this CPU: bf16 where it multiplies that by itself, else fp32."""
+DEFAULT = (
+    *(f"{kind}-{NATIVE}" for kind in ("ours", "vllm", "vllm-defaults", "infinity")),
+    *("ours-int8", "sentence-transformers-fp32"),
+)
 
 
 def contestant(name: str, model: Path) -> Contestant:

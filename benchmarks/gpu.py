@@ -1,6 +1,6 @@
 """The engine on a GPU, against sentence-transformers or the model card's procedure on the same GPU in the same run.
 
-    python -m benchmarks.gpu --models bge-base bge-large bge-v2-m3 qwen3-0.6b qwen3-4b
+    python -m benchmarks.gpu --models bge-base bge-large bge-v2-m3 qwen3-0.6b qwen3-4b qwen3-8b
 
 Needs neither FastAPI nor OpenVINO. For each model and each length of documents: pairs and tokens a second of this
 engine (tokenising included) and of its peer at its best batch size, their ratio, the share of the floor (the matrix
@@ -178,7 +178,7 @@ def free(device: Device) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     sizes = (*SIZES, *CAUSAL_SIZES)
-    wanted = ["bge-base", "bge-large", "bge-v2-m3", "qwen3-0.6b", "qwen3-4b"]
+    wanted = ["bge-base", "bge-large", "bge-v2-m3", "qwen3-0.6b", "qwen3-4b", "qwen3-8b"]
     parser.add_argument("--models", choices=sizes, nargs="+", default=wanted)
     parser.add_argument("--lengths", nargs="+", default=["64", "256", "512", "mixed"], help="words of a document")
     parser.add_argument("--pairs", type=int, default=2048)

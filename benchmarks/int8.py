@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.alone import engine_alone
-from benchmarks.contestants import PEERS
+from benchmarks.contestants import NATIVE, PEERS
 from benchmarks.floor import DTYPES, floor_seconds, products_rate
 from benchmarks.processes import NotAvailableError, last_line
 from benchmarks.workload import QUERY, SIZES, checkpoint, documents, token_count
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "--contestants",
         nargs="+",
         metavar="NAME",
-        default=["ours-fp32", "ours-int8", "onnx-fp32", "onnx-int8"],
+        default=[*dict.fromkeys(("ours-fp32", f"ours-{NATIVE}", "ours-int8", "onnx-fp32", "onnx-int8"))],
         help="ours- and a precision that MODEL_PRECISION takes, or onnx-fp32 or onnx-int8; ratios are to the first",
     )
     parser.add_argument("--repeat", type=int, default=3, help="rounds")

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 
 from benchmarks.alone import engine_alone
+from benchmarks.contestants import NATIVE
 from benchmarks.floor import DTYPES, floor_seconds, products_rate
 from benchmarks.model_card import model_card
 from benchmarks.workload import CAUSAL_SIZES, QUERY, Score, checkpoint, documents
@@ -111,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=CAUSAL_SIZES, default="qwen3-0.6b")
     parser.add_argument("--documents", type=int, default=20)
-    parser.add_argument("--precisions", choices=(*DTYPES, "int8"), nargs="+", default=["fp32"])
+    parser.add_argument("--precisions", choices=(*DTYPES, "int8"), nargs="+", default=[NATIVE])
     parser.add_argument("--only", choices=("card", "ours"), nargs="+", default=["card", "ours"])
     parser.add_argument("--batch", type=int, default=CPU_BATCH.pairs, help="pairs a batch, for ours")
     parser.add_argument("--card-batch", type=int, help="pairs a batch, for the model card's; default: all in one")

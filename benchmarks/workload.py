@@ -41,7 +41,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "thin-64": _THIN | {"hidden": 64, "inner": 128, "spread": 0.25},
     "thin-80": _THIN | {"hidden": 80, "inner": 160, "spread": 0.25},
 }
-# Causal ones, as Qwen3-Reranker: tied embeddings, bf16 weights.
+# Causal ones, as Qwen3-Reranker: bf16 weights, and embeddings that are the head's too where nothing else is said.
 CAUSAL_SIZES: dict[str, dict[str, Any]] = {
     "qwen3-0.6b": {
         "layers": 28,
@@ -62,6 +62,17 @@ CAUSAL_SIZES: dict[str, dict[str, Any]] = {
         "inner": 9728,
         "vocabulary": 151669,
         "positions": 40960,
+    },
+    "qwen3-8b": {
+        "layers": 36,
+        "hidden": 4096,
+        "heads": 32,
+        "key_heads": 8,
+        "head": 128,
+        "inner": 12288,
+        "vocabulary": 151669,
+        "positions": 40960,
+        "tied": False,
     },
     "qwen3-tiny": {
         "layers": 2,
@@ -125,7 +136,7 @@ def _save_causal(facts: dict[str, Any], target: Path) -> None:
         head_dim=facts["head"],
         intermediate_size=facts["inner"],
         max_position_embeddings=facts["positions"],
-        tie_word_embeddings=True,
+        tie_word_embeddings=facts.get("tied", True),
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         initializer_range=facts.get("spread", _USUAL_SPREAD),

@@ -104,7 +104,7 @@ class BatchSize:
     tokens: int
     """Of its pairs."""
     computed: int
-    """Tokens as the device computes them, padding included."""
+    """Tokens at most as the device computes them, padding included."""
 
 
 @dataclass(frozen=True, slots=True)

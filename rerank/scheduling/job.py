@@ -25,7 +25,7 @@ class ScoresBatches(Protocol):
 
     @property
     def padded(self) -> bool:
-        """True where each pair of a batch costs as much as its longest, False where each costs its own tokens."""
+        """True where pairs cost more beside a longer one, be it in attention only; False where each costs its own."""
         ...
 
     @property

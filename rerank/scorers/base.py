@@ -64,7 +64,7 @@ class Scorer(Protocol):
 
     @property
     def padded(self) -> bool:
-        """True where a batch costs its longest pair's tokens times its pairs, False where it costs their sum."""
+        """True where pairs cost more beside a longer one, be it in attention only; False where each costs its own."""
         ...
 
     @property

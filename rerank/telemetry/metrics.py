@@ -58,7 +58,11 @@ class Metrics:
         self._cache = self._counter("rerank_cache_pairs", "Pairs looked up in the cache.", "model", "found")
         self.batch_pairs = self._histogram("rerank_batch_pairs", "Pairs of a batch.", _PAIRS, "device")
         self.batch_tokens = self._histogram("rerank_batch_tokens", "Tokens of a batch, unpadded.", _TOKENS, "device")
-        self.padding = self._counter("rerank_padding_tokens", "Padding that batches were computed with.", "device")
+        self.padding = self._counter(
+            "rerank_padding_tokens",
+            "Padding of batches; BGE and Qwen3 models see it in attention only.",
+            "device",
+        )
         self.errors = self._counter("rerank_errors", "Requests that ended in an error, by its class.", "error")
         self.cancellations = self._counter("rerank_cancellations", "Requests whose client left before the answer.")
         self.loop_delay = self._seconds(
