@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib.util
+import os
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+# OpenMP's threads, which torch wakes for a single product after each of OpenVINO's batches, would otherwise spin for
+# milliseconds on the cores that the next batch needs; OpenMP looks only once, when torch is imported
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "10000"
+
 import torch
 
 from rerank.errors import SettingsError

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
@@ -254,3 +257,36 @@ class TestLoss:
 
     def test_never_happens_to_a_cpu(self) -> None:
         assert not is_lost("cpu")
+
+
+SPY = """
+import os, sys
+
+class Spy:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            print({key: os.environ[key] for key in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if key in os.environ})
+
+sys.meta_path.insert(0, Spy())
+import rerank.cli.build
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "10000"}),
+        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
+    ],
+)
+def test_how_long_threads_of_openmp_spin_is_said_before_torch_is_imported(
+    given: dict[str, str], seen: dict[str, str]
+) -> None:
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SPY], env=environment | given, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[0] == str(seen)
