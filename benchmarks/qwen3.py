@@ -4,21 +4,25 @@
 
 The model card (transformers, AutoModelForCausalLM) pads all prompts on the left into one batch, multiplies the whole
 vocabulary at every position, and looks at the last. This engine reads what the prompts share once, and never multiplies
-the vocabulary. Prints seconds (median of the rounds, which take turns), the ratio to the model card's first precision,
-how far the scores are apart, and the floors: the matrix products of the layers alone for the tokens of whole prompts,
-and for those that are left when the shared prefix is read once.
+the vocabulary; ``--only ours apart`` compares it with itself reading the query again for each document. Prints seconds
+(median of the rounds, which take turns), the ratio to the first contestant, how far the scores are apart, and the
+floors: the matrix products of the layers alone for the tokens of whole prompts, for those that are left when only the
+system text is read once, and when the whole shared prefix is.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -30,6 +34,7 @@ from benchmarks.workload import CAUSAL_SIZES, QUERY, Score, checkpoint, document
 from rerank.catalog.cards import ModelCard
 from rerank.core import Pair, Truncation
 from rerank.scheduling.packing import CPU_BATCH, BatchBudget
+from rerank.scorers import yes_no
 from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer
 
 MAX_LENGTH = 8192
@@ -41,6 +46,8 @@ class Tokens:
 
     whole: int
     """Of all prompts."""
+    apart: int
+    """With the system text read once."""
     shared: int
     """With what they share read once."""
 
@@ -50,10 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     folder = checkpoint(options.model, options.folder)
     pairs = [Pair(QUERY, text) for text in documents(options.documents)]
-    tokens = count(PromptTokenizer(folder, MAX_LENGTH).encode(pairs, Truncation(), DEFAULT_INSTRUCTION))
+    tokenizer = PromptTokenizer(folder, MAX_LENGTH)
+    tokens = count(tokenizer.encode(pairs, Truncation(), DEFAULT_INSTRUCTION), len(tokenizer.system))
     print(
-        f"{options.model}: {len(pairs)} pairs, {tokens.whole} tokens, {tokens.shared} with the prefix read once, "
-        f"{torch.get_num_threads()} threads"
+        f"{options.model}: {len(pairs)} pairs, {tokens.whole} tokens, {tokens.apart} with the system text read once, "
+        f"{tokens.shared} with the prefix read once, {torch.get_num_threads()} threads"
     )
     seconds: dict[str, list[float]] = {}
     logits: dict[str, list[float]] = {}
@@ -68,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 seconds.setdefault(name, []).append(spent)
     for precision, found in rates.items():
         rate = statistics.median(found)
-        whole, shared = (floor_seconds(folder, number, rate) for number in (tokens.whole, tokens.shared))
-        print(f"floor {precision}: {whole:.2f} s, {shared:.2f} s with the prefix read once ({rate / 1e12:.2f} TFLOP/s)")
+        floors = (floor_seconds(folder, number, rate) for number in (tokens.whole, tokens.apart, tokens.shared))
+        print(f"floor {precision}: {', '.join(f'{floor:.2f} s' for floor in floors)} ({rate / 1e12:.2f} TFLOP/s)")
     base = next(iter(seconds))
     for name, rounds in seconds.items():
         spent = statistics.median(rounds)
@@ -89,10 +97,11 @@ def timed(run: Score, pairs: Sequence[Pair]) -> tuple[list[float], float]:
     return run(pairs), time.perf_counter() - started
 
 
-def count(prompts: Sequence[Prompt]) -> Tokens:
-    """Tokens of prompts that share one prefix."""
-    rest = sum(len(prompt.rest) for prompt in prompts)
-    return Tokens(sum(prompt.tokens for prompt in prompts), len(prompts[0].prefix) + rest)
+def count(prompts: Sequence[Prompt], system: int) -> Tokens:
+    """Tokens of prompts that share one prefix, which begins with so many of the system text."""
+    whole = sum(prompt.tokens for prompt in prompts)
+    again = len(prompts) - 1
+    return Tokens(whole, whole - again * system, whole - again * len(prompts[0].prefix))
 
 
 def contestants(folder: Path, precision: str, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
@@ -106,6 +115,17 @@ def contestants(folder: Path, precision: str, options: argparse.Namespace) -> It
         card = ModelCard(id=folder.name, max_length=MAX_LENGTH)
         budget = BatchBudget(options.batch, CPU_BATCH.tokens)
         yield f"ours {precision}", engine_alone(folder, precision, folder.parent / ".openvino", card, budget)
+    if "apart" in options.only:
+        yield f"apart {precision}", query_with_each_document(folder, precision, options)
+
+
+@contextmanager
+def query_with_each_document(folder: Path, precision: str, options: argparse.Namespace) -> Iterator[Score]:
+    """This engine, but that of the prefix it reads only the system text once."""
+    only_ours = argparse.Namespace(**vars(options) | {"only": ["ours"]})
+    ((_, engine),) = contestants(folder, precision, only_ours)
+    with mock.patch.object(yes_no, "_WORTH_SHARING", sys.maxsize), engine as run:
+        yield run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", choices=CAUSAL_SIZES, default="qwen3-0.6b")
     parser.add_argument("--documents", type=int, default=20)
     parser.add_argument("--precisions", choices=(*DTYPES, "int8"), nargs="+", default=[NATIVE])
-    parser.add_argument("--only", choices=("card", "ours"), nargs="+", default=["card", "ours"])
+    parser.add_argument("--only", choices=("card", "ours", "apart"), nargs="+", default=["card", "ours"])
     parser.add_argument("--batch", type=int, default=CPU_BATCH.pairs, help="pairs a batch, for ours")
     parser.add_argument("--card-batch", type=int, help="pairs a batch, for the model card's; default: all in one")
     parser.add_argument("--repeat", type=int, default=3, help="rounds")

@@ -121,7 +121,11 @@ class _Queue:
 
     def drop_ended(self) -> None:
         """Let go of jobs that ended before all their pairs were taken."""
+        staying = []
         for job in self.jobs:
-            if not job.waiting:
+            # looked at once: a caller may leave at any moment
+            if job.waiting:
+                staying.append(job)
+            else:
                 self._sharing[job.caller].leave(job.turn)
-        self.jobs = [job for job in self.jobs if job.waiting]
+        self.jobs = staying
