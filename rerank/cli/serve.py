@@ -80,8 +80,11 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; a second signal leaves at once."""
         if self.should_exit:
-            logging.shutdown()
-            os._exit(128 + sig)
+            try:
+                logging.shutdown()
+            finally:
+                # a signal may come in the middle of a log line, where nothing can be flushed
+                os._exit(128 + sig)
         super().handle_exit(sig, frame)
 
     def leave(self, *_: object) -> None:
