@@ -22,7 +22,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> _Server:
 
     monkeypatch.setattr(os, "_exit", leave)
     monkeypatch.setattr(logging, "shutdown", lambda: None)
-    return _Server(uvicorn.Config(FastAPI()), drain_seconds=100)
+    return _Server(uvicorn.Config(FastAPI(), log_config=None), drain_seconds=100)
 
 
 def test_the_first_signal_only_asks_to_stop(server: _Server) -> None:
