@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,19 +112,22 @@ def contestants(folder: Path, precision: str, options: argparse.Namespace) -> It
             model_card(folder, DTYPES[precision], options.card_batch or options.documents, MAX_LENGTH),
         )
     if "ours" in options.only:
-        card = ModelCard(id=folder.name, max_length=MAX_LENGTH)
-        budget = BatchBudget(options.batch, CPU_BATCH.tokens)
-        yield f"ours {precision}", engine_alone(folder, precision, folder.parent / ".openvino", card, budget)
+        yield f"ours {precision}", engine(folder, precision, options)
     if "apart" in options.only:
         yield f"apart {precision}", query_with_each_document(folder, precision, options)
+
+
+def engine(folder: Path, precision: str, options: argparse.Namespace) -> AbstractContextManager[Score]:
+    """This engine."""
+    card = ModelCard(id=folder.name, max_length=MAX_LENGTH)
+    budget = BatchBudget(options.batch, CPU_BATCH.tokens)
+    return engine_alone(folder, precision, folder.parent / ".openvino", card, budget)
 
 
 @contextmanager
 def query_with_each_document(folder: Path, precision: str, options: argparse.Namespace) -> Iterator[Score]:
     """This engine, but that of the prefix it reads only the system text once."""
-    only_ours = argparse.Namespace(**vars(options) | {"only": ["ours"]})
-    ((_, engine),) = contestants(folder, precision, only_ours)
-    with mock.patch.object(yes_no, "_WORTH_SHARING", sys.maxsize), engine as run:
+    with mock.patch.object(yes_no, "_WORTH_SHARING", sys.maxsize), engine(folder, precision, options) as run:
         yield run
 
 
