@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
 
 from rerank.core import Caller
 from rerank.errors import InvalidRequest, RateLimited
@@ -32,7 +33,10 @@ class RateLimits:
     """
 
     def __init__(self) -> None:
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        counts = MemoryStorage()
+        # each request is remembered; of tokens, which are many, only a count by the minute, so these are spread evenly
+        self._requests = MovingWindowRateLimiter(counts)
+        self._tokens = SlidingWindowCounterRateLimiter(counts)
         self._held: Counter[str] = Counter()
 
     @asynccontextmanager
@@ -67,27 +71,31 @@ class RateLimits:
             )
         missing = self._held[caller.name] - await self._left(RateLimitItemPerMinute(most), "tokens", caller.name)
         if missing > 0:
-            raise _refusal(caller, f"{most} tokens", missing / most)
+            raise _refusal(caller, f"{most} tokens", 60 * missing / most)
 
     async def _count_request(self, caller: Caller) -> None:
         most = caller.requests_per_minute
-        if most is not None and not await self._limiter.hit(RateLimitItemPerMinute(most), "requests", caller.name):
-            raise _refusal(caller, f"{most} requests", 1 / most)
+        if most is None:
+            return
+        minute = RateLimitItemPerMinute(most)
+        if not await self._requests.hit(minute, "requests", caller.name):
+            oldest_leaves, _ = await self._requests.get_window_stats(minute, "requests", caller.name)
+            raise _refusal(caller, f"{most} requests", oldest_leaves - time.time())
 
     async def _count_tokens(self, caller: Caller, tokens: int) -> None:
         if caller.tokens_per_minute is not None and tokens:
             minute = RateLimitItemPerMinute(caller.tokens_per_minute)
             # more than the estimate said: what is left is gone, the rest is forgiven
             cost = min(tokens, await self._left(minute, "tokens", caller.name))
-            await self._limiter.hit(minute, "tokens", caller.name, cost=cost)
+            await self._tokens.hit(minute, "tokens", caller.name, cost=cost)
 
     async def _left(self, minute: RateLimitItem, *whose: str) -> int:
-        return (await self._limiter.get_window_stats(minute, *whose)).remaining
+        return (await self._tokens.get_window_stats(minute, *whose)).remaining
 
 
-def _refusal(caller: Caller, allowance: str, minutes: float) -> RateLimited:
-    """``minutes``: about how long it takes until there is enough of the allowance again."""
+def _refusal(caller: Caller, allowance: str, seconds: float) -> RateLimited:
+    """``seconds``: about how long it takes until there is enough of the allowance again."""
     return RateLimited(
         f"The key {caller.name} has used up its {allowance} a minute. Try again later.",
-        retry_after=min(max(60 * minutes, 1.0), 60.0),
+        retry_after=min(max(seconds, 1.0), 60.0),
     )

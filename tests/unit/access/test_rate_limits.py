@@ -23,7 +23,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in ("limits.aio.storage.memory", "limits.aio.strategies"):
+    for module in ("limits.aio.storage.memory", "limits.aio.strategies", "rerank.access.rate_limits"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock))
     return clock
 
@@ -40,9 +40,27 @@ async def test_so_many_requests_a_minute_and_no_more(clock: Clock) -> None:
     with pytest.raises(RateLimited) as refusal:
         await spend(limits, caller, 10)
     assert refusal.value.message == "The key chat has used up its 3 requests a minute. Try again later."
-    assert refusal.value.retry_after == 20.0
+    assert refusal.value.retry_after == 60.0
     clock.now += 2 * MINUTE
     await spend(limits, caller, 10)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+async def test_within_any_minute_there_are_so_many_requests_and_no_more(clock: Clock, most: int) -> None:
+    limits, caller = RateLimits(), Caller("chat", requests_per_minute=most)
+    let_through: list[float] = []
+    told, true = [], []
+    for _ in range(600):
+        clock.now += 0.7
+        try:
+            await spend(limits, caller, 10)
+            let_through.append(clock.now)
+        except RateLimited as refusal:
+            told.append(refusal.retry_after)
+            true.append(max(let_through[-most] + MINUTE - clock.now, 1.0))
+    assert told == pytest.approx(true)
+    assert len(let_through) == 7 * most
+    assert all(later - earlier > MINUTE for earlier, later in zip(let_through, let_through[most:], strict=False))
 
 
 async def test_tokens_are_those_that_were_read(clock: Clock) -> None:
