@@ -36,7 +36,7 @@ _SUMS = "sums.json"
 _UNFINISHED = ".unfinished"
 _CHUNK = 1 << 20
 # raised whenever what is converted changes, so that no stale copy is taken for it
-_LAYOUT = 4
+_LAYOUT = 5
 # of the weights in fp32: the torch module, shared with the converted network, and what compiling takes beside it
 _MEMORY_TO_CONVERT = 2.5
 
@@ -183,10 +183,15 @@ def _crc32(file: Path) -> int:
 
 def _name(weights: Sequence[Path], inputs: Sequence[str], *, int8: bool) -> str:
     """Name of a converted network: what it is made from, the form of its weights, and what made it."""
-    files = [*weights, *(file.parent / "config.json" for file in weights[:1])]
-    source = _digest([_sha256(file) for file in files])
+    source = _digest([_sha256(file) for file in [*weights, *_descriptions(weights[0].parent)]])
     maker = _digest([_LAYOUT, list(inputs), openvino.__version__, torch.__version__, transformers.__version__])
     return f"{source}-{'int8' if int8 else 'fp32'}-{maker}"
+
+
+def _descriptions(folder: Path) -> list[Path]:
+    """What else decides what the weights are put together to: configurations, own code, weights of further modules."""
+    found = [*folder.glob("*.json"), *folder.glob("*.py"), *folder.glob("*/*.json"), *folder.glob("*/*.safetensors")]
+    return sorted(file for file in found if not file.relative_to(folder).parts[0].startswith("."))
 
 
 def _digest(facts: list[Any]) -> str:

@@ -61,6 +61,17 @@ def test_a_second_start_converts_nothing(cache: Cache) -> None:
     assert cache.conversions == 1
 
 
+@pytest.mark.parametrize("name", ["config.json", "modules.json", "1_Pooling/config.json", "network.py"])
+def test_the_same_weights_put_together_otherwise_are_another_network(cache: Cache, name: str) -> None:
+    file = cache.folder.parent / name
+    file.parent.mkdir(exist_ok=True)
+    for content in ("{}", "{ }", "{}"):
+        file.write_text(content)
+        cache.start()
+
+    assert cache.conversions == 2
+
+
 def shorten(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-1])
 
@@ -116,7 +127,7 @@ def test_what_a_killed_process_left_goes_and_is_never_taken_for_whole(cache: Cac
 def test_a_process_that_converts_the_same_is_waited_for(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cache.start()
     (whole,) = cache.kept
-    aside = whole.rename(cache.folder.parent / "aside")
+    aside = whole.rename(cache.folder.parent / ".aside")
     asked = threading.Event()
 
     class Lock(FileLock):
