@@ -6,17 +6,20 @@ import json
 import math
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
+    AutoModel,
     BertConfig,
     BertForSequenceClassification,
-    BertModel,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
     ModernBertConfig,
     ModernBertForSequenceClassification,
     PretrainedConfig,
@@ -214,14 +217,39 @@ def _save_qwen_tokenizer(folder: Path, positions: int) -> dict[str, Any]:
     }
 
 
-def make_embedding_model(folder: Path, *, seed: int = 0) -> Path:
-    """A sentence-transformers embedding model with mean pooling, in ``folder``."""
+def make_distilbert(folder: Path, *, seed: int = 0) -> Path:
+    """A DistilBERT reranker, whose configuration calls sizes by names of its own, in ``folder``."""
+    bert = json.loads((make_bert(folder, seed=seed) / "config.json").read_text())
+    config = DistilBertConfig(
+        vocab_size=bert["vocab_size"],
+        dim=32,
+        n_layers=2,
+        n_heads=4,
+        hidden_dim=64,
+        max_position_embeddings=128,
+        initializer_range=0.5,
+        pad_token_id=bert["pad_token_id"],
+    )
+    config.num_labels = 1
+    _save(DistilBertForSequenceClassification, config, folder, seed)
+    return folder
+
+
+def make_embedding_model(
+    folder: Path,
+    *,
+    make_base: Callable[..., Path] = make_bert,
+    pooling: str = "mean",
+    prompts: dict[str, str] | None = None,
+    seed: int = 0,
+) -> Path:
+    """A sentence-transformers embedding model, in ``folder``."""
     base = folder / "base"
-    make_bert(base, seed=seed)
-    BertModel.from_pretrained(base).save_pretrained(base)
+    make_base(base, seed=seed)
+    AutoModel.from_pretrained(base).save_pretrained(base)
     transformer = Transformer(str(base))
-    pooling = Pooling(transformer.get_embedding_dimension())
-    SentenceTransformer(modules=[transformer, pooling], device="cpu").save(str(folder))
+    modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling), Normalize()]
+    SentenceTransformer(modules=modules, device="cpu", prompts=prompts).save(str(folder))
     shutil.rmtree(base)
     return folder
 

@@ -22,7 +22,7 @@ class Segment:
     positions: Sequence[int]
     """Position of each token in its sequence, as the model counts them."""
     read: int | None = None
-    """Which of its tokens gives the answer, counted from the segment's start; None gives none."""
+    """Which of its tokens gives the answer, counted from the segment's start; None where no single token does."""
     type_ids: Sequence[int] | None = None
     continues: int | None = None
     """Place in the batch of an earlier segment that this one goes on from."""
@@ -61,7 +61,7 @@ def pack_segments(segments: Sequence[Segment], device: str = "cpu") -> PackedBat
     lengths = [len(segment.input_ids) for segment in segments]
     starts = [0, *accumulate(lengths)]
     readers = [place for place, segment in enumerate(segments) if segment.read is not None]
-    rows = {name: _to(row, device) for name, row in token_rows(segments).items()}
+    rows = {name: to_device(row, device) for name, row in token_rows(segments).items()}
     return PackedBatch(
         input_ids=rows["input_ids"],
         positions=rows["positions"],
@@ -97,13 +97,14 @@ def _spans(
     key_lengths = [sum(end - start for start, end in rows) for rows in keys]
     own_rows_only = all(len(rows) == 1 for rows in keys) and len(places) == len(segments)
     key_places = None
-    if not own_rows_only:
-        key_places = _to(numpy.concatenate([numpy.arange(start, end) for rows in keys for start, end in rows]), device)
+    if places and not own_rows_only:
+        rows_of_keys = [numpy.arange(start, end) for rows in keys for start, end in rows]
+        key_places = to_device(numpy.concatenate(rows_of_keys), device)
     return Spans(
-        query_offsets=_to(numpy.array([0, *accumulate(queries)], numpy.int32), device),
-        key_offsets=_to(numpy.array([0, *accumulate(key_lengths)], numpy.int32), device),
-        longest_query=max(queries),
-        longest_key=max(key_lengths),
+        query_offsets=to_device(numpy.array([0, *accumulate(queries)], numpy.int32), device),
+        key_offsets=to_device(numpy.array([0, *accumulate(key_lengths)], numpy.int32), device),
+        longest_query=max(queries, default=0),
+        longest_key=max(key_lengths, default=0),
         key_places=key_places,
     )
 
@@ -115,7 +116,7 @@ def _key_rows(segments: Sequence[Segment], starts: Sequence[int], place: int) ->
     return [own] if before is None else [(starts[before], starts[before + 1]), own]
 
 
-def _to(array: numpy.ndarray, device: str) -> torch.Tensor:
+def to_device(array: numpy.ndarray, device: str) -> torch.Tensor:
     """The array on the device; from pinned memory, so that the copy does not wait for the device."""
     tensor = torch.from_numpy(array)
     if not device.startswith("cuda"):

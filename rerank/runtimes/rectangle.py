@@ -28,7 +28,7 @@ class Rectangle:
     """Tokens of each sequence, int64, shape (sequences)."""
 
     def spread(self, states: torch.Tensor) -> torch.Tensor:
-        """(tokens, heads, size) to (sequences, longest, heads, size)."""
+        """(tokens, ...) to (sequences, longest, ...)."""
         return states.index_select(0, self.rows.flatten()).view(*self.rows.shape, *states.shape[1:])
 
     def gather(self, states: torch.Tensor) -> torch.Tensor:
@@ -46,6 +46,12 @@ class Rectangle:
         key, value = (self.spread(states).transpose(1, 2) for states in (key, value))
         return scaled_dot_product_attention(query[:, :, None], key, value, attn_mask=self._real())[:, :, 0]
 
+    def mean(self, states: torch.Tensor) -> torch.Tensor:
+        """(tokens, hidden) to their mean over each sequence, (sequences, hidden)."""
+        # as a product, because products add up in fp32 even where everything else is half precision
+        sums = self._real()[:, 0].to(states.dtype) @ self.spread(states)
+        return sums[:, 0] / self.lengths[:, None]
+
     def _real(self) -> torch.Tensor:
         """Where a row has a token, of shape (sequences, 1, 1, longest)."""
         return (torch.arange(self.rows.shape[1], device=self.rows.device) < self.lengths[:, None])[:, None, None]
@@ -58,7 +64,8 @@ def rectangle_inputs(segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
     # past the end of the last sequence stands no token
     rows = numpy.minimum((lengths.cumsum() - lengths)[:, None] + places, lengths.sum() - 1)
     layout = {"rows": rows, "places": numpy.flatnonzero(places < lengths[:, None]), "lengths": lengths}
-    return {name: torch.from_numpy(array) for name, array in (token_rows(segments) | layout).items()}
+    # where no token is read by itself, no network asks which
+    return {name: torch.from_numpy(array) for name, array in (token_rows(segments) | layout).items() if array.size}
 
 
 class RectangleRuntime:

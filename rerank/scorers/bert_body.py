@@ -1,4 +1,4 @@
-"""The body of BERT and its kin, down to one vector a pair: that of the first token.
+"""The body of BERT and its kin, down to one vector a sequence: that of the first token, or the mean of all.
 
 The layers are transformers' own modules; the walk through them is ours for two reasons. Nothing but attention sees
 padding, and in the last layer, where only the first token is read, nothing is computed for the others.
@@ -6,21 +6,58 @@ padding, and in the last layer, where only the first token is read, nothing is c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import nn
 
-from rerank.runtimes.packing import PackedBatch, Spans
-from rerank.runtimes.rectangle import Rectangle
+from rerank.runtimes.base import TokenIds
+from rerank.runtimes.packing import PackedBatch, Segment, Spans
+from rerank.runtimes.rectangle import Rectangle, rectangle_inputs
 from rerank.runtimes.torch_packed import attend_spans
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Query, key and value of shape (tokens, heads, size) to what the heads saw, in the shape of the query."""
 
+MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
+"""What ``config.json`` calls the bodies this module walks through."""
 
-class FirstTokenVector(nn.Module):
+
+class BertSegments:
+    """Sequences as segments, with positions and types as the body counts them; called with token ids."""
+
+    def __init__(self, config: dict[str, Any], read: int | None) -> None:
+        """``read`` as in ``Segment``."""
+        self._read = read
+        # RoBERTa counts positions behind the id that stands for padding, and does not count that id even in a text
+        self._first_after = None if config["model_type"] == "bert" else int(config["pad_token_id"])
+        # BERT tells query and document apart
+        self._typed = config.get("type_vocab_size", 1) > 1
+
+    def __call__(self, sequence: TokenIds) -> Segment:
+        type_ids = sequence.type_ids if self._typed else None
+        return Segment(sequence.input_ids, self._positions(sequence), read=self._read, type_ids=type_ids)
+
+    def example(self) -> dict[str, torch.Tensor]:
+        """Inputs to trace a body's ``forward`` with."""
+        return rectangle_inputs([self(TokenIds((5,) * length, (0,) * length)) for length in (7, 5)])
+
+    def _positions(self, sequence: TokenIds) -> Sequence[int]:
+        padding = self._first_after
+        if padding is None:
+            return range(sequence.tokens)
+        if padding not in sequence.input_ids:
+            return range(padding + 1, padding + 1 + sequence.tokens)
+        counted = accumulate(token != padding for token in sequence.input_ids)
+        return [
+            padding + (count if token != padding else 0)
+            for token, count in zip(sequence.input_ids, counted, strict=True)
+        ]
+
+
+class _Body(nn.Module):
     """A BertModel, RobertaModel or XLMRobertaModel as a function of tokens in one row."""
 
     def __init__(self, body: Any) -> None:
@@ -28,6 +65,27 @@ class FirstTokenVector(nn.Module):
         self.embeddings = body.embeddings
         self.layers = body.encoder.layer
         self.heads = int(body.config.num_attention_heads)
+
+    def _embed(self, input_ids: torch.Tensor, positions: torch.Tensor, type_ids: torch.Tensor | None) -> torch.Tensor:
+        given = {} if type_ids is None else {"token_type_ids": type_ids[None]}
+        states: torch.Tensor = self.embeddings(input_ids=input_ids[None], position_ids=positions[None], **given)[0]
+        return states
+
+    def _run(self, layer: Any, queries: torch.Tensor, states: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """One layer, for the tokens in ``queries``, which attend to all ``states``."""
+        own = layer.attention.self
+        seen = attend(*(self._split(part) for part in (own.query(queries), own.key(states), own.value(states))))
+        hidden = layer.attention.output(seen.flatten(1), queries)
+        result: torch.Tensor = layer.output(layer.intermediate(hidden), hidden)
+        return result
+
+    def _split(self, states: torch.Tensor) -> torch.Tensor:
+        """(tokens, hidden) to (tokens, heads, size)."""
+        return states.view(states.shape[0], self.heads, -1)
+
+
+class FirstTokenVector(_Body):
+    """The vector of each sequence's first token."""
 
     def forward(
         self,
@@ -58,23 +116,43 @@ class FirstTokenVector(nn.Module):
         attend_once: Attend,
     ) -> torch.Tensor:
         """``attend_once`` is the last layer's, where one token a sequence asks."""
-        given = {} if type_ids is None else {"token_type_ids": type_ids[None]}
-        states = self.embeddings(input_ids=input_ids[None], position_ids=positions[None], **given)[0]
+        states = self._embed(input_ids, positions, type_ids)
         for layer in self.layers[:-1]:
             states = self._run(layer, states, states, attend)
         return self._run(self.layers[-1], states.index_select(0, read_at), states, attend_once)
 
-    def _run(self, layer: Any, queries: torch.Tensor, states: torch.Tensor, attend: Attend) -> torch.Tensor:
-        """One layer, for the tokens in ``queries``, which attend to all ``states``."""
-        own = layer.attention.self
-        seen = attend(*(self._split(part) for part in (own.query(queries), own.key(states), own.value(states))))
-        hidden = layer.attention.output(seen.flatten(1), queries)
-        result: torch.Tensor = layer.output(layer.intermediate(hidden), hidden)
-        return result
 
-    def _split(self, states: torch.Tensor) -> torch.Tensor:
-        """(tokens, hidden) to (tokens, heads, size)."""
-        return states.view(states.shape[0], self.heads, -1)
+class MeanVector(_Body):
+    """The mean of the vectors of each sequence's tokens."""
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        positions: torch.Tensor,
+        rows: torch.Tensor,
+        places: torch.Tensor,
+        lengths: torch.Tensor,
+        type_ids: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor]:
+        """Vectors of shape (sequences, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
+        rectangle = Rectangle(rows, places, lengths)
+        return (rectangle.mean(self._walk(input_ids, positions, type_ids, rectangle.attend)),)
+
+    def packed(self, batch: PackedBatch) -> torch.Tensor:
+        """See ``PackedNetwork``."""
+        states = self._walk(batch.input_ids, batch.positions, batch.type_ids, _attend_in(batch.spans)).float()
+        lengths = batch.spans.query_offsets.diff().long()
+        sequences = torch.repeat_interleave(lengths, output_size=len(states))
+        sums = states.new_zeros(len(lengths), states.shape[1]).index_add_(0, sequences, states)
+        return sums / lengths[:, None]
+
+    def _walk(
+        self, input_ids: torch.Tensor, positions: torch.Tensor, type_ids: torch.Tensor | None, attend: Attend
+    ) -> torch.Tensor:
+        states = self._embed(input_ids, positions, type_ids)
+        for layer in self.layers:
+            states = self._run(layer, states, states, attend)
+        return states
 
 
 def _attend_in(spans: Spans) -> Attend:

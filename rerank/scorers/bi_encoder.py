@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy
 import torch
 from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
 from torch import nn
 
 from rerank.core import Activation, Pair, Running, Truncation
+from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, TokenIds, running
+from rerank.runtimes.packing import to_device
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import pair_limit
 from rerank.scorers.tokens import encode_documents, encode_queries, private_copy
 
 
-class SentenceVector(nn.Module):
-    """An embedding model down to one vector a text."""
+class SentenceVectors(Protocol):
+    """An embedding model on its device."""
+
+    padded: bool
+    """True if every sequence of a batch costs as much as the longest."""
+    device: str
+    description: str
+    """For people: library, precision, kernel."""
+
+    def __call__(self, sequences: Sequence[TokenIds]) -> torch.Tensor:
+        """fp32 vectors of shape (sequences, dimensions), not normalised."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceReading:
+    """How an embedding model reads texts."""
+
+    tokenizer: Tokenizer
+    prompts: Mapping[str, str | None]
+    """By role, ``query`` or ``document``: what is put in front."""
+
+
+class PaddedSentence(nn.Module):
+    """An embedding model of sentence-transformers' down to one vector a text."""
 
     def __init__(self, model: SentenceTransformer) -> None:
         super().__init__()
@@ -39,6 +67,33 @@ def embedding_inputs(model: SentenceTransformer) -> tuple[str, ...]:
     return (*names, "token_type_ids") if "token_type_ids" in model.tokenizer.model_input_names else names
 
 
+def sentence_reading(model: SentenceTransformer) -> SentenceReading:
+    """How the model reads texts. Raises WeightsBroken for one that does more with them than put a prompt in front."""
+    transformer, *others = model
+    if "message" in getattr(transformer, "modality_config", ()):
+        raise WeightsBroken("its texts go through a chat template, which is not supported for embedding models")
+    if any(model.prompts.values()) and not all(getattr(module, "include_prompt", True) for module in others):
+        raise WeightsBroken("its pooling leaves the prompt out, which is not supported")
+    return SentenceReading(private_copy(model.tokenizer), dict(model.prompts))
+
+
+class PaddedSentences:
+    """Vectors of any embedding model, from padded batches."""
+
+    padded = True
+
+    def __init__(self, model: SentenceTransformer, runtime: Runtime) -> None:
+        self.device = runtime.device
+        self.description = runtime.description
+        self._runtime = runtime
+        self._pad_id = int(model.tokenizer.pad_token_id or 0)
+        self._segments = "token_type_ids" in embedding_inputs(model)
+
+    def __call__(self, sequences: Sequence[TokenIds]) -> torch.Tensor:
+        """See ``SentenceVectors``."""
+        return self._runtime(pad(sequences, self._pad_id, segments=self._segments))[0]
+
+
 @dataclass(frozen=True, slots=True)
 class EncodedApart:
     """Query and document as sequences of their own."""
@@ -55,25 +110,22 @@ class EncodedApart:
 class BiEncoderScorer:
     """Cosine of two sentence embeddings, in -1..1. Each text has the model's length for itself."""
 
-    padded = True
-
     def __init__(
         self,
-        model: SentenceTransformer,
-        runtime: Runtime,
+        reading: SentenceReading,
+        vectors: SentenceVectors,
         max_length: int,
         bytes_per_token: int,
         activation: Activation | None = None,
     ) -> None:
         self.max_length = max_length
         self.activation = activation or Activation.COSINE
-        self.runtime = runtime.description
+        self.runtime = vectors.description
+        self.padded = vectors.padded
         self.bytes_per_token = bytes_per_token
-        self._runtime = runtime
-        self._prompts = dict(model.prompts)
-        self._pad_id = int(model.tokenizer.pad_token_id or 0)
-        self._segments = "token_type_ids" in embedding_inputs(model)
-        self._tokenizer = private_copy(model.tokenizer)
+        self._vectors = vectors
+        self._prompts = reading.prompts
+        self._tokenizer = reading.tokenizer
 
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[EncodedApart]:
         """See ``Scorer.encode``. The model's own prompts are put in front; an instruction is not known to it."""
@@ -91,12 +143,14 @@ class BiEncoderScorer:
     def start(self, batch: Sequence[EncodedApart]) -> Running:
         """See ``Scorer.start``. A text that stands in several pairs is embedded once."""
         texts = list(dict.fromkeys([*(pair.query for pair in batch), *(pair.document for pair in batch)]))
-        (vectors,) = self._runtime(pad(texts, self._pad_id, segments=self._segments))
-        embeddings = torch.nn.functional.normalize(vectors, dim=-1)
+        embeddings = torch.nn.functional.normalize(self._vectors(texts), dim=-1)
         row = {text: place for place, text in enumerate(texts)}
-        queries = embeddings[[row[pair.query] for pair in batch]]
-        documents = embeddings[[row[pair.document] for pair in batch]]
+        queries = embeddings[self._places([row[pair.query] for pair in batch])]
+        documents = embeddings[self._places([row[pair.document] for pair in batch])]
         return running((queries * documents).sum(dim=-1))
+
+    def _places(self, rows: list[int]) -> torch.Tensor:
+        return to_device(numpy.array(rows), self._vectors.device)
 
     def _put(self, role: str, texts: Sequence[str]) -> list[str]:
         """The texts behind the model's own prompt for queries or documents."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,15 @@ from transformers import AutoModelForSequenceClassification
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Activation, Pair, Running, Truncation
 from rerank.runtimes.base import TokenIds, running
-from rerank.runtimes.packing import Segment
-from rerank.runtimes.rectangle import RectangleRuntime, rectangle_inputs
+from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
-from rerank.scorers.bert_body import FirstTokenVector
+from rerank.scorers.bert_body import BertSegments, FirstTokenVector
 from rerank.scorers.pretrained import (
     activation_bytes,
     checkpoint_activation,
     load_network,
     open_tokenizer,
+    read_config,
     read_json,
     read_tensor,
     refuse_other_labels,
@@ -40,7 +39,6 @@ _HEADS = {
     "roberta": ("classifier.dense", "classifier.out_proj"),
     "bert": ("bert.pooler.dense", "classifier"),
 }
-_COUNTS_BEHIND_PADDING = ("xlm-roberta", "roberta")
 
 
 def is_encoder_checkpoint(folder: Path) -> bool:
@@ -63,34 +61,9 @@ def encoder_network(checkpoint: Checkpoint, dtype: torch.dtype) -> FirstTokenVec
     return FirstTokenVector(model.base_model)
 
 
-def encoder_example(config: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Inputs of ``FirstTokenVector.forward`` to trace it with."""
-    segment = PairSegments(config)
-    return rectangle_inputs([segment(TokenIds((5,) * length, (0,) * length)) for length in (7, 5)])
-
-
-class PairSegments:
-    """A pair as a segment whose first token is read; called with its token ids."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        # RoBERTa counts positions behind the id that stands for padding, and does not count that id even in a text
-        self._first_after = int(config["pad_token_id"]) if config["model_type"] in _COUNTS_BEHIND_PADDING else None
-        # BERT tells query and document apart
-        self._typed = config.get("type_vocab_size", 1) > 1
-
-    def __call__(self, pair: TokenIds) -> Segment:
-        return Segment(pair.input_ids, self._positions(pair), read=0, type_ids=pair.type_ids if self._typed else None)
-
-    def _positions(self, pair: TokenIds) -> Sequence[int]:
-        padding = self._first_after
-        if padding is None:
-            return range(pair.tokens)
-        if padding not in pair.input_ids:
-            return range(padding + 1, padding + 1 + pair.tokens)
-        counted = accumulate(token != padding for token in pair.input_ids)
-        return [
-            padding + (count if token != padding else 0) for token, count in zip(pair.input_ids, counted, strict=True)
-        ]
+def pair_segments(checkpoint: Checkpoint) -> BertSegments:
+    """Pairs as segments whose first token is read."""
+    return BertSegments(read_json(checkpoint.folder / "config.json"), read=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +110,9 @@ class EncoderScorer:
         self.activation = activation or checkpoint_activation(checkpoint.folder)
         self.runtime = runtime.description
         self.padded = runtime.padded
-        self.bytes_per_token = activation_bytes(checkpoint)
+        self.bytes_per_token = activation_bytes(read_config(checkpoint))
         self._vectors = runtime
-        self._segment = PairSegments(read_json(checkpoint.folder / "config.json"))
+        self._segment = pair_segments(checkpoint)
         self._head = read_head(checkpoint, runtime.device)
         self._tokenizer = open_tokenizer(checkpoint.folder)
 

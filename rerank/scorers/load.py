@@ -76,17 +76,12 @@ def _family_loader(checkpoint: Checkpoint, card: ModelCard, *, own_code: bool) -
 
 
 def _load_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
-    from rerank.scorers.encoder import EncoderScorer, encoder_example, encoder_network
-    from rerank.scorers.pretrained import read_json, tokenizer_length
+    from rerank.scorers.encoder import EncoderScorer, encoder_network, pair_segments
+    from rerank.scorers.pretrained import tokenizer_length
 
-    config = read_json(checkpoint.folder / "config.json")
     length = _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder))
-    make_network = partial(encoder_network, checkpoint)
-    runtime: RectangleRuntime | PackedRuntime
-    if runs_packed(placement.device):
-        runtime = PackedRuntime(make_network, placement.device)
-    else:
-        runtime = RectangleRuntime(_open_runtime(make_network, encoder_example(config), checkpoint, placement))
+    example = pair_segments(checkpoint).example()
+    runtime = _open_body(partial(encoder_network, checkpoint), example, checkpoint, placement)
     return EncoderScorer(checkpoint, runtime, length, card.activation)
 
 
@@ -107,22 +102,49 @@ def _load_yes_no(checkpoint: Checkpoint, card: ModelCard, placement: Placement) 
 
 
 def _load_bi_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
+    from rerank.scorers.bert_embedding import BertSentences, bert_embedding
+    from rerank.scorers.bi_encoder import BiEncoderScorer
+    from rerank.scorers.pretrained import activation_bytes, read_config
+
+    model = bert_embedding(checkpoint)
+    if model is None or runs_own_code(checkpoint.folder, card):
+        return _load_sentence_transformer(checkpoint, card, placement)
+    length = _fit(card, placement, checkpoint, model.max_tokens)
+    runtime = _open_body(model.network, model.segments.example(), checkpoint, placement)
+    vectors = BertSentences(model.segments, runtime)
+    return BiEncoderScorer(model.reading, vectors, length, activation_bytes(read_config(checkpoint)), card.activation)
+
+
+def _load_sentence_transformer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     from sentence_transformers import SentenceTransformer
 
-    from rerank.scorers.bi_encoder import BiEncoderScorer, SentenceVector, embedding_inputs
+    from rerank.scorers.bi_encoder import (
+        BiEncoderScorer,
+        PaddedSentence,
+        PaddedSentences,
+        embedding_inputs,
+        sentence_reading,
+    )
     from rerank.scorers.pretrained import activation_bytes
 
+    options: dict[str, Any] = {"use_safetensors": True}
+    if placement.device.openvino:
+        # OpenVINO's fused attention gives NaN where a token sees none, as padding does beside a sliding window
+        options["attn_implementation"] = "eager"
     model = SentenceTransformer(
         str(checkpoint.folder),
         device="cpu",
         trust_remote_code=card.trust_remote_code,
         local_files_only=True,
-        model_kwargs={"use_safetensors": True},
+        model_kwargs=options,
     ).float()
+    if model.transformers_model is None:
+        raise WeightsBroken("it holds no model of transformers, and no other is supported")
     length = _fit(card, placement, checkpoint, model.max_seq_length)
     example = example_ids(embedding_inputs(model))
-    runtime = _open_runtime(lambda _: SentenceVector(model), example, checkpoint, placement)
-    return BiEncoderScorer(model, runtime, length, activation_bytes(checkpoint), card.activation)
+    vectors = PaddedSentences(model, _open_runtime(lambda _: PaddedSentence(model), example, checkpoint, placement))
+    bytes_per_token = activation_bytes(model.transformers_model.config)
+    return BiEncoderScorer(sentence_reading(model), vectors, length, bytes_per_token, card.activation)
 
 
 def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
@@ -140,7 +162,16 @@ def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard,
     )
     _refuse_random_head(model.transformers_model, checkpoint)
     length = _fit(card, placement, checkpoint, model.max_seq_length)
-    return cross_encoder_scorer(model, length, activation_bytes(checkpoint), card.activation)
+    return cross_encoder_scorer(model, length, activation_bytes(model.transformers_model.config), card.activation)
+
+
+def _open_body(
+    make_network: MakeNetwork, example: Tensors, checkpoint: Checkpoint, placement: Placement
+) -> RectangleRuntime | PackedRuntime:
+    """A body of the BERT kind, packed where the device has the kernels for it."""
+    if runs_packed(placement.device):
+        return PackedRuntime(make_network, placement.device)
+    return RectangleRuntime(_open_runtime(make_network, example, checkpoint, placement))
 
 
 def _open_runtime(make_network: MakeNetwork, example: Tensors, checkpoint: Checkpoint, placement: Placement) -> Runtime:
@@ -190,8 +221,8 @@ def _refuse_random_head(model: Any, checkpoint: Checkpoint) -> None:
 
 
 def _check_scores(scorer: Scorer) -> None:
-    # two pairs, so that a path for several pairs of one query is tried too
-    pairs = [Pair("warm", "up"), Pair("warm", "up and running")]
+    # several pairs of one query may take a path of their own, and so may a short one's padding beside a long one
+    pairs = [Pair("warm", "up"), Pair("warm", "up and running " * 50)]
     logits = score(scorer, scorer.encode(pairs, Truncation(), None))
     if len(logits) != len(pairs) or not all(math.isfinite(logit) for logit in logits):
         raise WeightsBroken(f"the model answered {logits} for two pairs instead of two finite numbers")

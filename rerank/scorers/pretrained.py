@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from tokenizers import Tokenizer
+from transformers import AutoConfig, PretrainedConfig
 
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Activation
@@ -67,13 +68,20 @@ def refuse_other_labels(labels: int) -> None:
         raise WeightsBroken(f"the checkpoint gives {labels} labels a pair; a reranker gives one")
 
 
-def activation_bytes(checkpoint: Checkpoint) -> int:
+def activation_bytes(config: PretrainedConfig) -> int:
     """Device memory a token of a batch takes while it runs, in bytes: about what a layer holds at its widest, in fp32.
 
     A dozen vectors of the hidden size (states, queries, keys, values, residuals) and three of the inner one.
     """
-    config = read_json(checkpoint.folder / "config.json")
-    return 4 * (12 * int(config["hidden_size"]) + 3 * int(config.get("intermediate_size") or 4 * config["hidden_size"]))
+    text = config.get_text_config()
+    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    return 4 * (12 * int(text.hidden_size) + 3 * int(inner))
+
+
+def read_config(checkpoint: Checkpoint) -> PretrainedConfig:
+    """``config.json`` as transformers reads it, for models it has classes for."""
+    config: PretrainedConfig = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True)
+    return config
 
 
 def read_tensor(checkpoint: Checkpoint, name: str, *, row: int | None = None) -> torch.Tensor:
@@ -86,13 +94,13 @@ def read_tensor(checkpoint: Checkpoint, name: str, *, row: int | None = None) ->
     raise _random(checkpoint, name)
 
 
-def load_network(kind: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
-    """A transformers model of class ``kind`` with every weight from the checkpoint.
+def load_network(kind: Any, checkpoint: Checkpoint, dtype: torch.dtype, **options: Any) -> Any:
+    """A transformers model of class ``kind``, made with ``options``, with every weight from the checkpoint.
 
     Raises WeightsBroken naming one that would be newly initialised or does not fit.
     """
     model, report = kind.from_pretrained(
-        checkpoint.folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+        checkpoint.folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
     )
     for trouble in ("missing_keys", "mismatched_keys"):
         names = sorted(str(name) for name in report[trouble])

@@ -30,6 +30,7 @@ from rerank.scorers.pretrained import (
     activation_bytes,
     load_network,
     open_tokenizer,
+    read_config,
     read_json,
     read_tensor,
     refuse_other_labels,
@@ -230,7 +231,7 @@ class YesNoScorer:
         self.activation = card.activation or Activation.SIGMOID
         self.runtime = f"{vectors.runtime.description}, shared prefix"
         self.padded = vectors.padded
-        self.bytes_per_token = activation_bytes(checkpoint)
+        self.bytes_per_token = activation_bytes(read_config(checkpoint))
         self._prompts = prompts
         self._vectors = vectors
         self._direction = yes_minus_no(checkpoint).to(vectors.runtime.device)

@@ -21,9 +21,11 @@ from rerank.core import Activation, Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import InvalidRequest, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
+from rerank.scorers.bert_embedding import bert_embedding
 from rerank.scorers.load import load_scorer
 from tests.tiny_checkpoints import (
     make_bert,
+    make_distilbert,
     make_embedding_model,
     make_modernbert,
     make_qwen2,
@@ -60,7 +62,7 @@ def reference(folder: Path, pairs: Sequence[Pair], **options: Any) -> list[float
     return scores
 
 
-MAKERS = [make_xlm_roberta, make_bert, make_qwen3, make_modernbert, make_qwen2]
+MAKERS = [make_xlm_roberta, make_bert, make_qwen3, make_modernbert, make_qwen2, make_distilbert]
 
 
 @pytest.fixture(scope="module", params=MAKERS, ids=[maker.__name__.removeprefix("make_") for maker in MAKERS])
@@ -211,17 +213,90 @@ def test_many_threads_may_encode_at_once(tmp_path: Path) -> None:
 
 def cosines(folder: Path, pairs: Sequence[Pair]) -> list[float]:
     model = SentenceTransformer(str(folder), device="cpu")
-    queries = model.encode([pair.query for pair in pairs], normalize_embeddings=True)
-    documents = model.encode([pair.document for pair in pairs], normalize_embeddings=True)
+    queries = model.encode_query([pair.query for pair in pairs], normalize_embeddings=True)
+    documents = model.encode_document([pair.document for pair in pairs], normalize_embeddings=True)
     return [float(query @ document) for query, document in zip(queries, documents, strict=True)]
 
 
-def test_an_embedding_model_scores_by_cosine(tmp_path: Path, runtime: str) -> None:
-    folder = make_embedding_model(tmp_path / "embeddings")
+@pytest.mark.parametrize(
+    ("options", "by_ours"),
+    [
+        ({"make_base": make_bert}, True),
+        ({"make_base": make_bert, "pooling": "cls"}, True),
+        ({"make_base": make_xlm_roberta, "prompts": {"query": "what word: ", "document": "a word: "}}, True),
+        ({"make_base": make_bert, "pooling": "max"}, False),
+        ({"make_base": make_modernbert}, False),
+        ({"make_base": make_distilbert}, False),
+    ],
+    ids=["bert-mean", "bert-cls", "xlm-roberta-prompts", "bert-max", "modernbert", "distilbert"],
+)
+def test_an_embedding_model_scores_by_cosine(
+    tmp_path: Path, runtime: str, options: dict[str, Any], by_ours: bool
+) -> None:
+    folder = make_embedding_model(tmp_path / "embeddings", **options)
     scorer = load(folder, runtime=runtime)
 
+    assert (bert_embedding(read_checkpoint(folder)) is not None) == by_ours
     assert scorer.activation is Activation.COSINE
     assert logits(scorer, pairs_of()) == pytest.approx(cosines(folder, pairs_of()), abs=1e-5)
+    assert logits(scorer, pairs_of()[2:3]) == pytest.approx(cosines(folder, pairs_of()[2:3]), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("sentence_bert_config.json", {"do_lower_case": True}),
+        ("sentence_bert_config.json", {"model_args": {"attn_implementation": "eager"}}),
+        ("1_Pooling/config.json", {"include_prompt": False}),
+    ],
+)
+def test_an_embedding_model_that_asks_for_more_than_pooling_is_left_to_sentence_transformers(
+    tmp_path: Path, file: str, change: dict[str, Any]
+) -> None:
+    folder = make_embedding_model(tmp_path / "embeddings")
+    (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | change))
+
+    assert bert_embedding(read_checkpoint(folder)) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "file", "change", "said"),
+    [
+        ({"make_base": make_qwen2, "pooling": "lasttoken"}, "1_Pooling/config.json", {}, "chat template"),
+        ({"prompts": {"query": "q: "}}, "1_Pooling/config.json", {"include_prompt": False}, "leaves the prompt out"),
+    ],
+    ids=["chat template", "prompt not pooled"],
+)
+def test_an_embedding_model_that_does_more_with_its_texts_is_refused(
+    tmp_path: Path, options: dict[str, Any], file: str, change: dict[str, Any], said: str
+) -> None:
+    folder = make_embedding_model(tmp_path / "embeddings", **options)
+    (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | change))
+
+    with pytest.raises(WeightsBroken, match=said):
+        load(folder)
+
+
+def test_an_embedding_model_of_the_gpt_kind_may_have_a_chat_template_it_does_not_use(
+    tmp_path: Path, runtime: str
+) -> None:
+    folder = make_embedding_model(tmp_path / "embeddings", make_base=make_qwen2, pooling="lasttoken")
+    settings = json.loads((folder / "sentence_bert_config.json").read_text())
+    # as models were saved before sentence-transformers read messages
+    del settings["modality_config"], settings["module_output_name"]
+    (folder / "sentence_bert_config.json").write_text(json.dumps(settings))
+
+    assert logits(load(folder, runtime=runtime), pairs_of()) == pytest.approx(cosines(folder, pairs_of()), abs=1e-4)
+
+
+def test_an_embedding_model_without_one_of_its_weights_is_refused(tmp_path: Path) -> None:
+    folder = make_embedding_model(tmp_path / "embeddings")
+    weights = load_file(folder / "model.safetensors")
+    del weights["encoder.layer.1.output.dense.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    with pytest.raises(WeightsBroken, match=r"encoder\.layer\.1\.output\.dense\.weight"):
+        load(folder)
 
 
 def test_the_embedded_model_scores_as_sentence_transformers_does(tmp_path: Path, runtime: str) -> None:
