@@ -80,7 +80,7 @@ def activation_bytes(config: PretrainedConfig) -> int:
 
 def read_config(checkpoint: Checkpoint) -> PretrainedConfig:
     """``config.json`` as transformers reads it, for models it has classes for."""
-    config: PretrainedConfig = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True)
+    config: PretrainedConfig = AutoConfig.for_model(**read_json(checkpoint.folder / "config.json"))
     return config
 
 
