@@ -82,7 +82,7 @@ def test_a_key_that_has_used_up_its_minute_is_told_when_to_come_back(open_house:
     refused = house.client.post(path, json=body, headers=authorised("CHAT"))
     assert refused.status_code == 429
     assert "The key chat has used up its 2 requests a minute" in refused.text
-    assert refused.headers["Retry-After"] == "30"
+    assert 50 < int(refused.headers["Retry-After"]) <= 60
     assert ask(house, "ALL")[0] == 200
 
 
