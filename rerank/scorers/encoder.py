@@ -31,6 +31,7 @@ from rerank.scorers.pretrained import (
     read_tensor,
     refuse_other_labels,
 )
+from rerank.scorers.saved_modules import default_prompt, saved_modules
 from rerank.scorers.tokens import encode_pairs
 
 # model type -> names of the head's two layers; between them stands a tanh
@@ -45,13 +46,13 @@ def is_encoder_checkpoint(folder: Path) -> bool:
     """True if this family scores the checkpoint: a known body with a classification head, and no prompt of its own."""
     config = read_json(folder / "config.json")
     architecture = str((config.get("architectures") or [""])[0])
-    own_prompt = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
+    saved = saved_modules(folder)
     return (
         config.get("model_type") in _HEADS
         and architecture.endswith("ForSequenceClassification")
         and (folder / "tokenizer.json").is_file()
-        and not (folder / "modules.json").is_file()
-        and own_prompt is None
+        and (saved is None or (len(saved.kinds) == 1 and saved.is_plain("sequence-classification")))
+        and default_prompt(folder) is None
     )
 
 

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from safetensors import safe_open
-
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.own_code import runs_own_code
@@ -77,9 +75,8 @@ def _family_loader(checkpoint: Checkpoint, card: ModelCard, *, own_code: bool) -
 
 def _load_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     from rerank.scorers.encoder import EncoderScorer, encoder_network, pair_segments
-    from rerank.scorers.pretrained import tokenizer_length
 
-    length = _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder))
+    length = _fit(card, placement, checkpoint, _saved_length(checkpoint))
     example = pair_segments(checkpoint).example()
     runtime = _open_body(partial(encoder_network, checkpoint), example, checkpoint, placement)
     return EncoderScorer(checkpoint, runtime, length, card.activation)
@@ -109,7 +106,7 @@ def _load_bi_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placeme
     model = bert_embedding(checkpoint)
     if model is None or runs_own_code(checkpoint.folder, card):
         return _load_sentence_transformer(checkpoint, card, placement)
-    length = _fit(card, placement, checkpoint, model.max_tokens)
+    length = _fit(card, placement, checkpoint, _saved_length(checkpoint))
     runtime = _open_body(model.network, model.segments.example(), checkpoint, placement)
     vectors = BertSentences(model.segments, runtime)
     return BiEncoderScorer(model.reading, vectors, length, activation_bytes(read_config(checkpoint)), card.activation)
@@ -125,7 +122,7 @@ def _load_sentence_transformer(checkpoint: Checkpoint, card: ModelCard, placemen
         embedding_inputs,
         sentence_reading,
     )
-    from rerank.scorers.pretrained import activation_bytes
+    from rerank.scorers.pretrained import activation_bytes, refuse_random_weights
 
     options: dict[str, Any] = {"use_safetensors": True}
     if placement.device.openvino:
@@ -140,6 +137,8 @@ def _load_sentence_transformer(checkpoint: Checkpoint, card: ModelCard, placemen
     ).float()
     if model.transformers_model is None:
         raise WeightsBroken("it holds no model of transformers, and no other is supported")
+    # many embedding models were published without the pooler, which they do not use
+    refuse_random_weights(model.transformers_model, checkpoint, unused="pooler.")
     length = _fit(card, placement, checkpoint, model.max_seq_length)
     example = example_ids(embedding_inputs(model))
     vectors = PaddedSentences(model, _open_runtime(lambda _: PaddedSentence(model), example, checkpoint, placement))
@@ -151,7 +150,7 @@ def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard,
     from sentence_transformers import CrossEncoder
 
     from rerank.scorers.cross_encoder import cross_encoder_scorer
-    from rerank.scorers.pretrained import activation_bytes
+    from rerank.scorers.pretrained import activation_bytes, refuse_random_weights
 
     model = CrossEncoder(
         str(checkpoint.folder),
@@ -160,7 +159,7 @@ def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard,
         local_files_only=True,
         model_kwargs={"dtype": placement.device.dtype, "use_safetensors": True},
     )
-    _refuse_random_head(model.transformers_model, checkpoint)
+    refuse_random_weights(model.transformers_model, checkpoint)
     length = _fit(card, placement, checkpoint, model.max_seq_length)
     return cross_encoder_scorer(model, length, activation_bytes(model.transformers_model.config), card.activation)
 
@@ -204,20 +203,12 @@ def _fit(card: ModelCard, placement: Placement, checkpoint: Checkpoint, tokenize
     return min(wanted, positions) if positions else wanted
 
 
-def _refuse_random_head(model: Any, checkpoint: Checkpoint) -> None:
-    """A head that is not in the checkpoint would be filled with random numbers, and score at random."""
-    stored: set[str] = set()
-    for file in checkpoint.weight_files:
-        with safe_open(file, framework="numpy") as tensors:
-            stored.update(tensors.keys())
-    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
-    body = f"{model.base_model_prefix}."
-    head = {name for name, _ in model.named_parameters() if not name.startswith(body)}
-    missing = sorted(head - stored - tied)
-    if missing:
-        raise WeightsBroken(
-            f"{checkpoint.folder.name} has no weights for {missing[0]}: its head would be random, so it is not loaded"
-        )
+def _saved_length(checkpoint: Checkpoint) -> int | None:
+    from rerank.scorers.pretrained import tokenizer_length
+    from rerank.scorers.saved_modules import saved_modules
+
+    saved = saved_modules(checkpoint.folder)
+    return (saved and saved.max_tokens) or tokenizer_length(checkpoint.folder)
 
 
 def _check_scores(scorer: Scorer) -> None:

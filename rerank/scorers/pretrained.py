@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from tokenizers import Tokenizer
-from transformers import AutoConfig, PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Activation
@@ -94,19 +94,43 @@ def read_tensor(checkpoint: Checkpoint, name: str, *, row: int | None = None) ->
     raise _random(checkpoint, name)
 
 
-def load_network(kind: Any, checkpoint: Checkpoint, dtype: torch.dtype, **options: Any) -> Any:
+def load_network(kind: Any, checkpoint: Checkpoint, dtype: torch.dtype, unused: str = "", **options: Any) -> Any:
     """A transformers model of class ``kind``, made with ``options``, with every weight from the checkpoint.
 
-    Raises WeightsBroken naming one that would be newly initialised or does not fit.
+    ``unused`` is what the names of weights begin with that do not matter, where it is not empty. Raises WeightsBroken
+    naming a weight that would be newly initialised or does not fit.
     """
     model, report = kind.from_pretrained(
         checkpoint.folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
     )
     for trouble in ("missing_keys", "mismatched_keys"):
-        names = sorted(str(name) for name in report[trouble])
+        names = sorted(name for name in map(str, report[trouble]) if not _begins(name, unused))
         if names:
             raise _random(checkpoint, names[0])
     return model.eval()
+
+
+def refuse_random_weights(network: PreTrainedModel, checkpoint: Checkpoint, unused: str = "") -> None:
+    """Raise WeightsBroken naming a weight of a network somebody else loaded that is not in the checkpoint.
+
+    ``unused`` as for ``load_network``.
+    """
+    stored: set[str] = set()
+    for file in checkpoint.weight_files:
+        with safe_open(file, framework="numpy") as tensors:
+            stored.update(tensors.keys())
+    tied = set(getattr(network, "all_tied_weights_keys", None) or ())
+    body = f"{network.base_model_prefix}."
+    for name, _ in network.named_parameters():
+        is_stored = bool(stored & {name, body + name, name.removeprefix(body)})
+        if not is_stored and name not in tied and not _begins(name, unused):
+            # it may be stored under an older name, which only transformers knows
+            load_network(type(network), checkpoint, network.dtype, unused, config=network.config)
+            return
+
+
+def _begins(name: str, start: str) -> bool:
+    return bool(start) and name.startswith(start)
 
 
 def _random(checkpoint: Checkpoint, name: str) -> WeightsBroken:

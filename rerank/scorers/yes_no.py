@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 from cachetools import LRUCache
+from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers.utils.chat_template_utils import render_jinja_template
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
@@ -36,6 +38,7 @@ from rerank.scorers.pretrained import (
     refuse_other_labels,
 )
 from rerank.scorers.qwen3_body import LastTokenVector
+from rerank.scorers.saved_modules import default_prompt
 
 SYSTEM = (
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
@@ -63,14 +66,48 @@ def is_yes_no_checkpoint(folder: Path) -> bool:
         return False
     if config.get("use_sliding_window"):
         return False
-    own = read_json(folder / "1_LogitScore" / "config.json")
-    if not own:
+    return _asks_for_yes_or_no(folder) and _asks_as_we_do(folder)
+
+
+def _asks_for_yes_or_no(folder: Path) -> bool:
+    words = read_json(folder / "1_LogitScore" / "config.json")
+    if not words:
         return True
     tokenizer = open_tokenizer(folder)
-    return (own.get("true_token_id"), own.get("false_token_id")) == (
+    return (words.get("true_token_id"), words.get("false_token_id")) == (
         tokenizer.token_to_id("yes"),
         tokenizer.token_to_id("no"),
     )
+
+
+def _asks_as_we_do(folder: Path) -> bool:
+    """False if the folder's template puts query and document into another prompt; one that leaves them out is a chat's.
+
+    sentence-transformers gives the template a message for each, with the instruction as the system's.
+    """
+    file = folder / "chat_template.jinja"
+    own = read_json(folder / "tokenizer_config.json").get("chat_template")
+    template = file.read_text(encoding="utf-8") if file.is_file() else own
+    if not isinstance(template, str):
+        return True
+    pair = [{"role": "query", "content": "a query"}, {"role": "document", "content": "a document"}]
+    for instruction in (None, "an instruction"):
+        said = [] if instruction is None else [{"role": "system", "content": instruction}]
+        try:
+            # annotated as a string, which it is not
+            conversations: Any = render_jinja_template([[*said, *pair]], chat_template=template)[0]
+        except (TemplateError, TypeError):
+            # what only knows the roles of a chat may refuse others
+            return True
+        shown = f"{_ask(instruction or DEFAULT_INSTRUCTION, 'a query')} a document"
+        (rendered,) = conversations
+        if all(message["content"] in rendered for message in pair) and rendered != f"{SYSTEM}{shown}{SUFFIX}":
+            return False
+    return True
+
+
+def _ask(instruction: str, query: str) -> str:
+    return f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +153,7 @@ class PromptTokenizer:
         return prompts
 
     def _prefix(self, instruction: str, query: str) -> tuple[int, ...]:
-        text = f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>:"
-        return (*self.system, *self._text.encode(text, add_special_tokens=False).ids)
+        return (*self.system, *self._text.encode(_ask(instruction, query), add_special_tokens=False).ids)
 
 
 class RectanglePrompts:
@@ -226,7 +262,7 @@ class YesNoScorer:
         prompts: PromptTokenizer,
         vectors: RectanglePrompts | PackedPrompts,
     ) -> None:
-        self._instruction = card.instruction or DEFAULT_INSTRUCTION
+        self._instruction = card.instruction or default_prompt(checkpoint.folder) or DEFAULT_INSTRUCTION
         self.max_length = prompts.max_length
         self.activation = card.activation or Activation.SIGMOID
         self.runtime = f"{vectors.runtime.description}, shared prefix"

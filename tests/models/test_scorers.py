@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +181,56 @@ def test_a_head_that_is_not_in_the_checkpoint_is_refused_by_name(tmp_path: Path)
 def test_a_checkpoint_with_two_labels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsBroken, match="2 labels"):
         load(make_xlm_roberta(tmp_path / "reranker", labels=2))
+
+
+@pytest.mark.parametrize(
+    ("make", "lost"),
+    [
+        (make_modernbert, "model.layers.1.mlp.Wo.weight"),
+        (make_distilbert, "distilbert.transformer.layer.1.ffn.lin2.bias"),
+        (make_qwen2, "model.layers.0.mlp.up_proj.weight"),
+        (partial(make_embedding_model, make_base=make_modernbert), "layers.1.mlp.Wo.weight"),
+        (partial(make_embedding_model, pooling="max"), "encoder.layer.0.attention.self.key.bias"),
+    ],
+    ids=["modernbert", "distilbert", "qwen2", "modernbert-embedding", "bert-max-embedding"],
+)
+def test_what_sentence_transformers_would_fill_with_random_weights_is_refused(
+    tmp_path: Path, make: Callable[[Path], Path], lost: str
+) -> None:
+    folder = make(tmp_path / "reranker")
+    weights = load_file(folder / "model.safetensors")
+    del weights[lost]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    with pytest.raises(WeightsBroken, match=f"no fitting weights for {re.escape(lost)}"):
+        load(folder)
+
+
+def test_weights_under_older_names_and_without_what_is_not_used_are_whole(tmp_path: Path) -> None:
+    older = make_distilbert(tmp_path / "older")
+    weights = load_file(older / "model.safetensors")
+    for new, old in (("weight", "gamma"), ("bias", "beta")):
+        weights[f"distilbert.embeddings.LayerNorm.{old}"] = weights.pop(f"distilbert.embeddings.LayerNorm.{new}")
+    save_file(weights, older / "model.safetensors", {"format": "pt"})
+    bare = make_embedding_model(tmp_path / "bare", pooling="max")
+    weights = load_file(bare / "model.safetensors")
+    save_file({name: weight for name, weight in weights.items() if "pooler" not in name}, bare / "model.safetensors")
+
+    assert logits(load(older), pairs_of()) == pytest.approx(reference(older, pairs_of()), abs=1e-4)
+    assert logits(load(bare), pairs_of()) == pytest.approx(cosines(bare, pairs_of()), abs=1e-5)
+
+
+@pytest.mark.parametrize("make", [make_xlm_roberta, make_bert])
+def test_a_reranker_saved_by_sentence_transformers_stays_in_its_family(
+    tmp_path: Path, make: Callable[[Path], Path], runtime: str
+) -> None:
+    saved = tmp_path / "saved"
+    CrossEncoder(str(make(tmp_path / "made")), device="cpu", max_length=40).save_pretrained(str(saved))
+    scorer = load(saved, runtime=runtime)
+
+    assert "sentence-transformers" not in scorer.runtime
+    assert scorer.max_length == 40
+    assert logits(scorer, pairs_of()) == pytest.approx(reference(saved, pairs_of()), abs=1e-4)
 
 
 def test_a_checkpoint_that_scores_nan_is_refused(tmp_path: Path) -> None:

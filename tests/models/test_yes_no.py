@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from sentence_transformers import CrossEncoder
 from tokenizers import Tokenizer
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from rerank.catalog.cards import ModelCard
@@ -18,6 +20,7 @@ from rerank.devices import choose_device
 from rerank.errors import InvalidRequest
 from rerank.scorers.base import Placement, score
 from rerank.scorers.load import load_scorer
+from rerank.scorers.pretrained import open_tokenizer
 from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM, PromptTokenizer, YesNoScorer
 from tests.tiny_checkpoints import make_qwen2, make_qwen3
 
@@ -178,10 +181,54 @@ def test_another_causal_model_is_not_taken_for_this_family(tmp_path: Path) -> No
     assert not isinstance(load_scorer(read_checkpoint(folder), ModelCard(id="other"), placement), YesNoScorer)
 
 
+def predicted(folder: Path) -> list[float]:
+    """What sentence-transformers makes of the folder."""
+    texts = [(pair.query, pair.document) for pair in pairs_of()]
+    scores: list[float] = CrossEncoder(str(folder), device="cpu").predict(texts, activation_fn=nn.Identity()).tolist()
+    return scores
+
+
+def test_a_prompt_saved_with_the_model_is_its_instruction(folder: Path, tmp_path: Path) -> None:
+    model = CrossEncoder(str(folder), device="cpu", prompts={"bears": "find bears"}, default_prompt_name="bears")
+    model.save_pretrained(str(tmp_path / "saved"))
+    scorer = load(tmp_path / "saved")
+
+    assert scorer.encode(pairs_of(), Truncation(), None) == scorer.encode(pairs_of(), Truncation(), "find bears")
+    assert score(scorer, scorer.encode(pairs_of(), Truncation(), None)) == pytest.approx(
+        predicted(tmp_path / "saved"), abs=1e-4
+    )
+
+
+def test_a_model_that_asks_otherwise_is_asked_its_own_way(folder: Path) -> None:
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("Judge whether", "Decide whether"))
+    scorer = load_scorer(
+        read_checkpoint(folder), ModelCard(id="other"), Placement(choose_device("cpu", "fp32"), folder)
+    )
+
+    assert not isinstance(scorer, YesNoScorer)
+    assert score(scorer, scorer.encode(pairs_of(), Truncation(), None)) == pytest.approx(predicted(folder), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for message in messages if message.role == 'user' %}{{ message.content }}{% endfor %}",
+        "{% for message in messages if message.role != 'user' %}{{ raise_exception('no such role') }}{% endfor %}",
+    ],
+)
+def test_a_template_for_chats_changes_nothing(folder: Path, template: str) -> None:
+    (folder / "chat_template.jinja").write_text(template)
+
+    assert load(folder).encode(pairs_of(), Truncation(), None)
+
+
 @pytest.mark.skipif("QWEN3_RERANKER" not in os.environ, reason="QWEN3_RERANKER names no folder with the real tokenizer")
 def test_the_real_tokenizer_gives_the_published_ids() -> None:
-    prompts = PromptTokenizer(Path(os.environ["QWEN3_RERANKER"]), 8192)
+    folder = Path(os.environ["QWEN3_RERANKER"])
+    prompts = PromptTokenizer(folder, 8192)
 
+    assert [open_tokenizer(folder).token_to_id(word) for word in ("yes", "no")] == [9693, 2152]
     # fmt: off
     assert prompts.system == (
         151644, 8948, 198, 60256, 3425, 279, 11789, 20027, 279, 8502, 3118, 389, 279, 11361, 323, 279, 758, 1235, 3897,

@@ -1,0 +1,76 @@
+"""What sentence-transformers wrote beside a checkpoint: its modules, and what a text goes through first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers.base.modules import Transformer
+
+from rerank.scorers.pretrained import read_json
+
+_KNOWN_SETTINGS = {"max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name"}
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModules:
+    """The modules of ``modules.json``, in order."""
+
+    kinds: tuple[str, ...]
+    """Names of their classes."""
+    folders: tuple[str, ...]
+    """Where each one's files are, within the checkpoint's folder; empty for the folder itself."""
+    settings: Mapping[str, Any]
+    """Of the first one."""
+
+    @property
+    def reads_messages(self) -> bool:
+        """True if texts go through a chat template."""
+        return "message" in self.settings["modality_config"]
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The length that was saved with the model; None where none was."""
+        length = self.settings.get("max_seq_length")
+        return int(length) if length else None
+
+    def is_plain(self, task: str) -> bool:
+        """True if the first module is the folder's own model for the task, fed with what its tokenizer reads."""
+        return (
+            self.kinds[:1] == ("Transformer",)
+            and not self.folders[0]
+            and self.settings.keys() <= _KNOWN_SETTINGS
+            and not self.settings.get("do_lower_case")
+            and self.settings.get("transformer_task", "feature-extraction") == task
+            and not self.reads_messages
+        )
+
+
+def saved_modules(folder: Path) -> SavedModules | None:
+    """The modules saved in the folder; None for a model that was not saved by sentence-transformers."""
+    file = folder / "modules.json"
+    if not file.is_file():
+        return None
+    modules = json.loads(file.read_text(encoding="utf-8"))
+    # also finds the file under the names it had in older versions
+    settings = Transformer.load_config(str(folder), local_files_only=True)
+    return SavedModules(
+        kinds=tuple(str(module["type"]).rsplit(".", 1)[-1] for module in modules),
+        folders=tuple(str(module["path"]) for module in modules),
+        settings=settings,
+    )
+
+
+def saved_prompts(folder: Path) -> dict[str, str]:
+    """The prompts saved with the model, by name; those that are empty left out."""
+    prompts = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    return {name: prompt for name, prompt in prompts.items() if prompt}
+
+
+def default_prompt(folder: Path) -> str | None:
+    """The prompt that is used where nobody asks for another; None if there is none."""
+    name = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
+    return None if name is None else saved_prompts(folder).get(name, "")
