@@ -26,6 +26,11 @@ class TokenIds:
         """Length of the sequence."""
         return len(self.input_ids)
 
+    @property
+    def computed(self) -> int:
+        """The same: it shares nothing."""
+        return self.tokens
+
 
 class Runtime(Protocol):
     """One network, ready to run. To be called only from the thread that owns the device."""

@@ -139,7 +139,7 @@ def _answer(slots: Sequence[Slot], running: Running) -> None:
 
 def batch_size(scorer: ScoresBatches, slots: Sequence[Slot]) -> BatchSize:
     """How large a batch is for a model."""
-    lengths = [slot.pair.tokens for slot in slots]
+    lengths = [slot.pair.computed for slot in slots]
     return BatchSize(len(lengths), sum(lengths), max(lengths) * len(lengths) if scorer.padded else sum(lengths))
 
 

@@ -19,6 +19,11 @@ class HasTokens(Protocol):
         """Tokens the model reads."""
         ...
 
+    @property
+    def computed(self) -> int:
+        """Tokens it costs a device: of those it shares with other pairs of its request, its part."""
+        ...
+
 
 class ScoresBatches(Protocol):
     """A model on one device: whatever turns a batch of encoded pairs into raw logits."""
@@ -53,8 +58,8 @@ class Job:
         self.caller = caller
         """Whose request it is; callers take turns."""
         self.future: Future[list[float]] = Future()
-        self.waiting_tokens = sum(pair.tokens for pair in pairs)
-        """Tokens of the pairs no batch has taken yet."""
+        self.waiting_tokens = sum(pair.computed for pair in pairs)
+        """What the pairs cost that no batch has taken yet, in tokens."""
         self.turn = 0.0
         """When it is its turn among its caller's jobs, lowest first; noted by the line."""
         self.submitted = 0.0
@@ -62,7 +67,7 @@ class Job:
         self.begun: float | None = None
         """When the first of its pairs was taken."""
         self._pairs = pairs
-        self._lengths = [pair.tokens for pair in pairs]
+        self._lengths = [pair.computed for pair in pairs]
         # longest first, so that neighbours are of like length and leave little padding
         self._waiting = sorted(range(len(pairs)), key=self._lengths.__getitem__, reverse=True)
         self._logits: dict[int, float] = {}
@@ -102,7 +107,7 @@ class Job:
         """Hand out ``count`` waiting pairs, from the one that stands at ``start`` on."""
         taken = [Slot(self, place, self._pairs[place]) for place in self._waiting[start : start + count]]
         del self._waiting[start : start + count]
-        self.waiting_tokens -= sum(slot.pair.tokens for slot in taken)
+        self.waiting_tokens -= sum(slot.pair.computed for slot in taken)
         return taken
 
     def resolve(self, place: int, logit: float) -> None:

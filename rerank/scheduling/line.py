@@ -69,7 +69,7 @@ class Line:
         batch = pack(queue.by_turn(self._served), limit.at_most(learnt(scorer)), padded=scorer.padded)
         queue.note(batch)
         for slot in batch:
-            self._served[slot.job.caller] = self._served.get(slot.job.caller, 0) + slot.pair.tokens
+            self._served[slot.job.caller] = self._served.get(slot.job.caller, 0) + slot.pair.computed
         if not queue.jobs:
             del self._queues[replicas]
         return batch
@@ -116,7 +116,7 @@ class _Queue:
     def note(self, batch: Sequence[Slot]) -> None:
         """A batch took these pairs; jobs of which nothing is left go."""
         for slot in batch:
-            self._sharing[slot.job.caller].serve(slot.pair.tokens)
+            self._sharing[slot.job.caller].serve(slot.pair.computed)
         self.jobs = [job for job in self.jobs if not job.taken]
 
     def drop_ended(self) -> None:

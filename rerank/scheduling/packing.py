@@ -65,7 +65,7 @@ def _any_length(jobs: Sequence[Job], budget: BatchBudget) -> list[Slot]:
         start = job.first_within(tokens)
         taken = job.take(start, job.fitting(start, budget.pairs - len(batch), tokens))
         batch += taken
-        tokens -= sum(slot.pair.tokens for slot in taken)
+        tokens -= sum(slot.pair.computed for slot in taken)
         if len(batch) == budget.pairs or tokens <= 0:
             break
     return batch

@@ -31,6 +31,11 @@ class Encoded(Protocol):
         """Tokens the model reads for this pair, special tokens included."""
         ...
 
+    @property
+    def computed(self) -> int:
+        """Tokens it costs a device: of those it shares with other pairs of its request, its part."""
+        ...
+
 
 class Scorer(Protocol):
     """One loaded model.

@@ -106,6 +106,11 @@ class EncodedApart:
         """Tokens of both."""
         return self.query.tokens + self.document.tokens
 
+    @property
+    def computed(self) -> int:
+        """The same: it shares nothing."""
+        return self.tokens
+
 
 class BiEncoderScorer:
     """Cosine of two sentence embeddings, in -1..1. Each text has the model's length for itself."""

@@ -92,6 +92,11 @@ class PromptedPair:
     tokens: int
     """Tokens of query and document, without the prompt."""
 
+    @property
+    def computed(self) -> int:
+        """The same: it shares nothing."""
+        return self.tokens
+
 
 class PromptedPairScorer:
     """Pairs as texts, for checkpoints whose own template builds the prompt; sentence-transformers renders it.

@@ -21,6 +21,11 @@ class EncodedWords:
         """Words of both, and three for the special tokens a real model would add."""
         return len(self.query) + len(self.document) + 3
 
+    @property
+    def computed(self) -> int:
+        """The same: it shares nothing."""
+        return self.tokens
+
 
 class WordOverlapScorer:
     """Logit = 4 x (share of the query's words that the document holds) - 2. One word is one token."""

@@ -87,10 +87,13 @@ def _load_yes_no(checkpoint: Checkpoint, card: ModelCard, placement: Placement) 
     from rerank.scorers.pretrained import read_json, tokenizer_length
 
     length = _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder))
-    prompts = yes_no.PromptTokenizer(checkpoint.folder, length, special_tokens_in_text=card.special_tokens_in_text)
+    packed = runs_packed(placement.device)
+    prompts = yes_no.PromptTokenizer(
+        checkpoint.folder, length, special_tokens_in_text=card.special_tokens_in_text, keeps_prefix=not packed
+    )
     make_network = partial(yes_no.yes_no_network, checkpoint)
     vectors: yes_no.RectanglePrompts | yes_no.PackedPrompts
-    if runs_packed(placement.device):
+    if packed:
         vectors = yes_no.PackedPrompts(PackedRuntime(make_network, placement.device))
     else:
         runtime = _open_runtime(make_network, yes_no.yes_no_example(checkpoint), checkpoint, placement)

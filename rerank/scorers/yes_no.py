@@ -7,13 +7,15 @@ Everything before the document is the same for all documents of a request, so it
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
-from cachetools import LRUCache
 from jinja2 import TemplateError
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
@@ -24,7 +26,7 @@ from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Activation, Pair, Running, Truncation
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, running
-from rerank.runtimes.packing import Segment
+from rerank.runtimes.packing import Segment, to_device
 from rerank.runtimes.rectangle import rectangle_inputs
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import document_limit, pair_limit, too_long
@@ -47,10 +49,12 @@ SYSTEM = (
 SUFFIX = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
 DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 
-# of the latest requests; with the 8B model each takes some 22 MB
-_KEPT_PREFIXES = 8
-# below this many documents in a batch, running the prefix apart costs more than it saves
+# keys and values of prefixes of the latest requests; a token of the 0.6B model has 0.23 MB of them, of the 8B 0.29
+_KEPT_BYTES = 256 * 1024**2
+# below this many documents, running the prefix apart costs more than it saves
 _WORTH_SHARING = 2
+# documents one prefix is laid upon, at most: what a batch holds beside it is not nothing, for each attends to it
+_MOST_SHARING = 8
 
 
 def is_yes_no_checkpoint(folder: Path) -> bool:
@@ -118,17 +122,31 @@ class Prompt:
     """System text, instruction and query, up to ``<Document>:``."""
     rest: tuple[int, ...]
     """The document and the suffix."""
+    sharers: int = field(default=1, compare=False)
+    """Prompts of the request that have this prefix."""
+    keeps_prefix: bool = field(default=False, compare=False)
+    """True if the prefix is computed once a request, False if once a batch."""
 
     @property
     def tokens(self) -> int:
         """Tokens of the whole prompt."""
         return len(self.prefix) + len(self.rest)
 
+    @property
+    def computed(self) -> int:
+        """The document's and its part of the prefix."""
+        sharers = min(self.sharers, _MOST_SHARING) if self.keeps_prefix else 1
+        return len(self.rest) + math.ceil(len(self.prefix) / sharers)
+
 
 class PromptTokenizer:
     """Texts to prompts. The texts of users cannot name special tokens, so they cannot forge the prompt."""
 
-    def __init__(self, folder: Path, max_length: int, *, special_tokens_in_text: bool = False) -> None:
+    def __init__(
+        self, folder: Path, max_length: int, *, special_tokens_in_text: bool = False, keeps_prefix: bool = False
+    ) -> None:
+        """``keeps_prefix`` as in ``Prompt``."""
+        self._keeps_prefix = keeps_prefix
         special = open_tokenizer(folder)
         self.system = tuple(special.encode(SYSTEM, add_special_tokens=False).ids)
         self.suffix = tuple(special.encode(SUFFIX, add_special_tokens=False).ids)
@@ -138,7 +156,8 @@ class PromptTokenizer:
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str) -> list[Prompt]:
         """See ``Scorer.encode``. An end of the document is cut off; instruction, query and suffix never are."""
         limit = pair_limit(truncation, self.max_length)
-        prefixes = {query: self._prefix(instruction, query) for query in dict.fromkeys(pair.query for pair in pairs)}
+        queries = Counter(pair.query for pair in pairs)
+        prefixes = {query: self._prefix(instruction, query) for query in queries}
         # the space belongs to the document's first word, as it would in one text
         documents = self._text.encode_batch([f" {pair.document}" for pair in pairs], add_special_tokens=False)
         prompts = []
@@ -149,7 +168,8 @@ class PromptTokenizer:
             ids = document.ids[truncation.kept(own, truncation.max_tokens_per_document or own)]
             if len(ids) > room and not truncation.allowed:
                 raise too_long(index, len(prefix) + len(ids) + len(self.suffix), limit)
-            prompts.append(Prompt(prefix, (*ids[truncation.kept(len(ids), room)], *self.suffix)))
+            rest = (*ids[truncation.kept(len(ids), room)], *self.suffix)
+            prompts.append(Prompt(prefix, rest, queries[pair.query], self._keeps_prefix))
         return prompts
 
     def _prefix(self, instruction: str, query: str) -> tuple[int, ...]:
@@ -160,8 +180,8 @@ class RectanglePrompts:
     """Prompts to fp32 vectors of shape (prompts, hidden): those of their last tokens.
 
     Documents are sequences that go on from their prefix, whose keys and values are kept.
-    Those of the system text are computed once and built upon; a prefix that only one document of a batch needs is run
-    together with it, because apart it would save nothing.
+    Those of the system text are computed once and built upon; a prefix that only one document needs is run together
+    with it, because apart it would save nothing.
     """
 
     padded = True
@@ -171,13 +191,15 @@ class RectanglePrompts:
         self._system_ids = system
         self._nothing = _past(config, tokens=0)
         self._system: torch.Tensor | None = None
-        self._prefixes: LRUCache[tuple[int, ...], torch.Tensor] = LRUCache(maxsize=_KEPT_PREFIXES)
+        # the one used last comes last
+        self._prefixes: dict[tuple[int, ...], torch.Tensor] = {}
 
     def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
         vectors: list[torch.Tensor | None] = [None] * len(batch)
         for prefix, places in _by_prefix(batch).items():
             rests = [batch[place].rest for place in places]
-            if len(places) < _WORTH_SHARING and prefix not in self._prefixes:
+            sharers = max(batch[place].sharers for place in places)
+            if sharers < _WORTH_SHARING and prefix not in self._prefixes:
                 found, _ = self._run([self._own(prefix) + rest for rest in rests], self._of_system())
             else:
                 found, _ = self._run(rests, self._of_prefix(prefix))
@@ -204,11 +226,15 @@ class RectanglePrompts:
         return self._system
 
     def _of_prefix(self, prefix: tuple[int, ...]) -> torch.Tensor:
-        if prefix not in self._prefixes:
+        past = self._prefixes.pop(prefix, None)
+        if past is None:
             own, system = self._own(prefix), self._of_system()
             _, made = self._run([own], system, kept=len(own))
-            self._prefixes[prefix] = torch.cat([system, made], dim=2)
-        past: torch.Tensor = self._prefixes[prefix]
+            past = torch.cat([system, made], dim=2)
+        self._prefixes[prefix] = past
+        # the one in use stays, however large: the next batch needs it again
+        while len(self._prefixes) > 1 and sum(kept.nbytes for kept in self._prefixes.values()) > _KEPT_BYTES:
+            del self._prefixes[next(iter(self._prefixes))]
         return past
 
 
@@ -241,7 +267,7 @@ class PackedPrompts:
                 order.append(place)
         vectors = self.runtime(segments)
         back = sorted(range(len(order)), key=order.__getitem__)
-        return vectors if back == list(range(len(back))) else vectors[back]
+        return vectors.index_select(0, to_device(numpy.array(back), self.runtime.device))
 
 
 def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:

@@ -18,6 +18,11 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import InvalidRequest
+from rerank.runtimes.packing import Segment
+from rerank.runtimes.rectangle import rectangle_inputs
+from rerank.scheduling.job import Job
+from rerank.scheduling.packing import CPU_BATCH, pack
+from rerank.scorers import yes_no
 from rerank.scorers.base import Placement, score
 from rerank.scorers.load import load_scorer
 from rerank.scorers.pretrained import open_tokenizer
@@ -94,7 +99,47 @@ def test_many_queries_in_one_batch_keep_apart(folder: Path, runtime: str) -> Non
     )
 
 
-def test_more_queries_than_prefixes_are_kept(folder: Path, runtime: str) -> None:
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Tokens of each run of a network, where there is no padding."""
+    runs: list[int] = []
+
+    def noted(segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
+        inputs = rectangle_inputs(segments)
+        runs.append(len(inputs["input_ids"]))
+        return inputs
+
+    monkeypatch.setattr(yes_no, "rectangle_inputs", noted)
+    return runs
+
+
+@pytest.mark.parametrize(("query_words", "document_words"), [(3, 5), (250, 5), (300, 80)])
+def test_a_query_is_read_once_however_many_batches_its_documents_fill(
+    tmp_path: Path, read: list[int], query_words: int, document_words: int
+) -> None:
+    folder = make_qwen3(tmp_path / "reranker", positions=4096)
+    scorer = load(folder)
+    pairs = [Pair("word " * query_words, f"{number} " + "word " * document_words) for number in range(30)]
+    prompts = scorer.encode(pairs, Truncation(), None)
+    # the system text was read while loading
+    system = len(PromptTokenizer(folder, 4096).system)
+    read.clear()
+
+    job = Job((scorer,), prompts)
+    batches = []
+    while job.waiting:
+        slots = pack([job], CPU_BATCH, padded=scorer.padded)
+        batches.append(len(slots))
+        score(scorer, [slot.pair for slot in slots])
+
+    assert sum(batches) == len(pairs)
+    assert sum(read) == len(prompts[0].prefix) - system + sum(len(prompt.rest) for prompt in prompts)
+    assert max(batches) > 1
+
+
+def test_more_queries_than_prefixes_are_kept(folder: Path, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # two of them
+    monkeypatch.setattr(yes_no, "_KEPT_BYTES", 2 * 2 * 2 * 250 * 2 * 16 * 4)
     scorer = load(folder, runtime=runtime)
     pairs = [Pair(f"query {number}", document) for number in range(20) for document in ("a", "b")]
 

@@ -22,6 +22,10 @@ class Piece:
     tokens: int = 1
     logit: float = 0.0
 
+    @property
+    def computed(self) -> int:
+        return self.tokens
+
 
 class Echo:
     """Gives every piece the logit it carries, at once."""
