@@ -28,7 +28,7 @@ import torch
 from benchmarks.floor import floor_seconds, products_rate, wait
 from benchmarks.model_card import model_card
 from benchmarks.scheduled import scheduled
-from benchmarks.workload import CAUSAL_SIZES, QUERY, SIZES, Score, checkpoint, documents, documents_of
+from benchmarks.workload import CAUSAL_SIZES, QUERY, SIZES, BatchedScore, Score, checkpoint, documents, documents_of
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair, Truncation
@@ -78,26 +78,16 @@ def measure_model(model: str, device: Device, options: argparse.Namespace) -> fl
 def measure_workload(
     folder: Path, length: str, pairs: list[Pair], device: Device, options: argparse.Namespace, rate: float
 ) -> None:
-    """Ours and the peer at each batch size, of which the best is printed."""
-    scorer = packed_scorer(folder, device)
-    with scheduled(scorer, BatchBudget(GPU_BATCH.pairs, options.batch_tokens)) as run:
-        tokens = sum(encoded.tokens for encoded in scorer.encode(pairs, Truncation(), None))
-        found = {"ours": timed(run, pairs, device, options.repeat)}
-    del scorer, run
+    """Ours, and the peer at the batch size that suits it best."""
+    tokens, ours = measure_ours(folder, pairs, device, options)
     free(device)
-    peers: dict[str, Measured] = {}
-    for batch in options.peer_batches:
-        try:
-            with peer(folder, device, batch) as (name, run):
-                peers[f"{name}, batches of {batch}"] = timed(run, pairs, device, options.repeat)
-        except torch.OutOfMemoryError:
-            print(f"{length:>10} {'peer':<28} out of memory in batches of {batch}")
-        free(device)
-    best = min(peers, key=lambda name: peers[name].seconds, default=None)
-    if best is not None:
-        found[best] = peers[best]
-    for name, measured in found.items():
-        against = found[best].seconds / measured.seconds if best is not None else float("nan")
+    title, theirs = measure_peer(folder, pairs, device, options)
+    free(device)
+    for name, measured in (("ours", ours), (title, theirs)):
+        if measured is None:
+            print(f"{length:>10} {name:<28} out of memory")
+            continue
+        against = theirs.seconds / measured.seconds if theirs is not None else float("nan")
         floor = floor_seconds(folder, tokens, rate) / measured.seconds
         print(
             f"{length:>10} {name:<28} {len(pairs) / measured.seconds:>9.1f} {tokens / measured.seconds:>10.0f} "
@@ -106,11 +96,43 @@ def measure_workload(
         )
 
 
-def timed(run: Score, pairs: Sequence[Pair], device: Device, repeat: int) -> Measured:
-    """The median of the runs after one that warms up, and the most memory any of them held."""
+def measure_ours(folder: Path, pairs: list[Pair], device: Device, options: argparse.Namespace) -> tuple[int, Measured]:
+    """Tokens of all pairs, and this engine."""
+    scorer = packed_scorer(folder, device)
+    tokens = sum(encoded.tokens for encoded in scorer.encode(pairs, Truncation(), None))
+    with scheduled(scorer, BatchBudget(GPU_BATCH.pairs, options.batch_tokens), device.name) as run:
+        return tokens, timed(run, pairs, device, options.repeat)
+
+
+def measure_peer(
+    folder: Path, pairs: list[Pair], device: Device, options: argparse.Namespace
+) -> tuple[str, Measured | None]:
+    """The peer at the batch size that was fastest in a single run; None if all of them were too large."""
+    seconds: dict[int, float] = {}
+    with peer(folder, device) as (name, run):
+        for batch in options.peer_batches:
+            try:
+                run(pairs[:batch], batch)
+                seconds[batch] = timed(in_batches(run, batch), pairs, device, 1, warm=True).seconds
+            except torch.OutOfMemoryError:
+                free(device)
+        if not seconds:
+            return name, None
+        best = min(seconds, key=seconds.__getitem__)
+        return f"{name}, batches of {best}", timed(in_batches(run, best), pairs, device, options.repeat, warm=True)
+
+
+def in_batches(run: BatchedScore, batch: int) -> Score:
+    """The same, always in batches of so many pairs."""
+    return lambda pairs: run(pairs, batch)
+
+
+def timed(run: Score, pairs: Sequence[Pair], device: Device, repeat: int, *, warm: bool = False) -> Measured:
+    """The median of the runs, after one that warms up unless it is ``warm``, and the most memory any of them held."""
     if device.name.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device.name)
-    run(pairs)
+    if not warm:
+        run(pairs)
     seconds = []
     for _ in range(repeat):
         wait(device.name)
@@ -150,17 +172,19 @@ def difference(folder: Path, device: Device) -> float:
 
 
 @contextmanager
-def peer(folder: Path, device: Device, batch: int) -> Iterator[tuple[str, Score]]:
+def peer(folder: Path, device: Device) -> Iterator[tuple[str, BatchedScore]]:
     """What people run today: sentence-transformers for encoders, the model card's procedure for Qwen3-Reranker."""
     if folder.name in CAUSAL_SIZES:
-        with model_card(folder, device.dtype, batch, MAX_LENGTH, device.name) as run:
+        with model_card(folder, device.dtype, MAX_LENGTH, device.name) as run:
             yield "model card", run
         return
     from sentence_transformers import CrossEncoder
 
-    model = CrossEncoder(str(folder), device=device.name, model_kwargs={"dtype": device.dtype})
+    # as many tokens as ours reads
+    length = min(MAX_LENGTH, read_checkpoint(folder).max_positions or MAX_LENGTH)
+    model = CrossEncoder(str(folder), device=device.name, model_kwargs={"dtype": device.dtype}, max_length=length)
 
-    def predict(pairs: Sequence[Pair]) -> list[float]:
+    def predict(pairs: Sequence[Pair], batch: int) -> list[float]:
         texts = [(pair.query, pair.document) for pair in pairs]
         logits: list[float] = model.predict(texts, batch_size=batch, show_progress_bar=False).tolist()
         return logits

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from benchmarks.workload import Score
+from benchmarks.workload import BatchedScore
 from rerank.core import Pair
 from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM
 
 
 @contextmanager
-def model_card(folder: Path, dtype: torch.dtype, batch: int, max_length: int, device: str = "cpu") -> Iterator[Score]:
+def model_card(folder: Path, dtype: torch.dtype, max_length: int, device: str = "cpu") -> Iterator[BatchedScore]:
     """Prompts padded on the left in batches of so many pairs (on the card: all in one), the whole vocabulary."""
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
     causal: Any = AutoModelForCausalLM
@@ -36,7 +36,7 @@ def model_card(folder: Path, dtype: torch.dtype, batch: int, max_length: int, de
         return tokenizer.pad(rows, padding=True, return_tensors="pt").to(device)
 
     @torch.inference_mode()
-    def run(pairs: Sequence[Pair]) -> list[float]:
+    def run(pairs: Sequence[Pair], batch: int) -> list[float]:
         found: list[float] = []
         for start in range(0, len(pairs), batch):
             last = model(**inputs(pairs[start : start + batch])).logits[:, -1, :].float()

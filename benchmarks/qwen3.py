@@ -107,14 +107,18 @@ def count(prompts: Sequence[Prompt], system: int) -> Tokens:
 def contestants(folder: Path, precision: str, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
     """Name and opener of each, for one precision."""
     if "card" in options.only and precision in DTYPES:
-        yield (
-            f"model card {precision}",
-            model_card(folder, DTYPES[precision], options.card_batch or options.documents, MAX_LENGTH),
-        )
+        yield f"model card {precision}", as_on_the_card(folder, precision, options)
     if "ours" in options.only:
         yield f"ours {precision}", engine(folder, precision, options)
     if "apart" in options.only:
         yield f"apart {precision}", query_with_each_document(folder, precision, options)
+
+
+@contextmanager
+def as_on_the_card(folder: Path, precision: str, options: argparse.Namespace) -> Iterator[Score]:
+    """The model card's procedure."""
+    with model_card(folder, DTYPES[precision], MAX_LENGTH) as run:
+        yield lambda pairs: run(pairs, options.card_batch or options.documents)
 
 
 def engine(folder: Path, precision: str, options: argparse.Namespace) -> AbstractContextManager[Score]:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from benchmarks.workload import Score
 from rerank.core import Pair, Truncation
+from rerank.devices import free_memory, is_out_of_memory, release_memory
+from rerank.scheduling.memory import Memory
 from rerank.scheduling.packing import CPU_BATCH, BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Scorer
 
 
 @contextmanager
-def scheduled(scorer: Scorer, budget: BatchBudget = CPU_BATCH) -> Iterator[Score]:
+def scheduled(scorer: Scorer, budget: BatchBudget = CPU_BATCH, device: str = "cpu") -> Iterator[Score]:
     """The logits of one request after another."""
-    scheduler = Scheduler(Lane("benchmark", budget))
+    memory = Memory(partial(free_memory, device), is_out_of_memory, release_memory)
+    scheduler = Scheduler(Lane("benchmark", budget, memory))
 
     def score(pairs: Sequence[Pair]) -> list[float]:
         return scheduler.submit((scorer,), scorer.encode(pairs, Truncation(), None)).future.result()
 
-    yield score
-    scheduler.stop()
+    try:
+        yield score
+    finally:
+        scheduler.stop()

@@ -26,6 +26,9 @@ from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM
 Score = Callable[[Sequence[Pair]], list[float]]
 """Logits of the pairs of one request."""
 
+BatchedScore = Callable[[Sequence[Pair], int], list[float]]
+"""The same, in batches of so many pairs."""
+
 QUERY = "how do token budgets keep a batch within memory"
 
 _QWEN_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")

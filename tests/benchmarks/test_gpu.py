@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import gpu
 from benchmarks.workload import SIZES
+from tests.process.server import ROOT
 
 TINY = {"layers": 2, "hidden": 32, "heads": 4, "inner": 64, "vocabulary": 1100, "positions": 514}
 
@@ -25,6 +28,20 @@ def test_it_measures_both_sides_and_finds_the_scores_alike(
     assert status == 0
     assert [line.split()[:2] for line in lines if " ours " in line] == [["8", "ours"], ["mixed", "ours"]]
     assert sum(", batches of " in line for line in lines) == 2
+
+
+def test_it_needs_neither_web_framework_nor_openvino(tmp_path: Path) -> None:
+    absent = ("fastapi", "starlette", "uvicorn", "pydantic", "openvino", "nncf", "cachetools", "limits")
+    options = ["--device", "cpu", "--models", "qwen3-tiny", "--lengths", "8", "--pairs", "2", "--repeat", "1"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
+        f"from benchmarks import gpu; sys.exit(gpu.main({[*options, '--folder', str(tmp_path)]}))"
+    )
+
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert run.returncode == 0, run.stderr
+    assert " ours " in run.stdout
 
 
 def test_scores_that_differ_end_with_a_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
