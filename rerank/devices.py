@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib.util
+import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
 import torch
 
 from rerank.errors import SettingsError
+
+logger = logging.getLogger(__name__)
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "failed to allocate")
@@ -209,6 +212,8 @@ def _device(name: str, precision: str, runtime: str) -> Device:
         raise SettingsError(f"MODEL_RUNTIME=openvino: {obstacle}")
     if obstacle and precision == "int8":
         raise SettingsError(f"MODEL_PRECISION=int8 is for OpenVINO on the CPU: {obstacle}")
+    if obstacle and name == "cpu" and runtime == "auto":
+        logger.warning("models run in plain torch, which is slower than OpenVINO: %s", obstacle)
     openvino = obstacle is None
     return Device(
         name=name,

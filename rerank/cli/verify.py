@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         card = catalog.operator_choice(name)
         if card.id not in GOLDEN:
             parser.error(f"no scores are known of {card.id}")
-        return _report(_load(catalog, card, settings), card, settings)
+        return _report(_load(catalog, card, settings), card)
     except SettingsError as error:
         print(f"rerank-server verify: {error}", file=sys.stderr)
         return 2
@@ -67,12 +67,12 @@ def main(arguments: Sequence[str]) -> int:
         return 3
 
 
-def compare(scorer: Scorer, goldens: Sequence[GoldenPair], *, exact: bool) -> list[Comparison]:
-    """Score the pairs in one batch; half precision (not ``exact``) is given more room."""
+def compare(scorer: Scorer, goldens: Sequence[GoldenPair]) -> list[Comparison]:
+    """Score the pairs in one batch; a scorer of less than fp32 is given more room."""
     pairs = [Pair(golden.query, golden.document) for golden in goldens]
     logits = score(scorer, scorer.encode(pairs, Truncation(), None))
     return [
-        Comparison(golden, logit, golden.tolerance if exact else golden.half_tolerance)
+        Comparison(golden, logit, golden.tolerance if scorer.precision == "fp32" else golden.half_tolerance)
         for golden, logit in zip(goldens, logits, strict=True)
     ]
 
@@ -86,9 +86,8 @@ def _load(catalog: Catalog, card: ModelCard, settings: Settings) -> Scorer:
     return load_scorer(read_checkpoint(folder), card, placement)
 
 
-def _report(scorer: Scorer, card: ModelCard, settings: Settings) -> int:
-    precision = choose_device(settings.device, card.precision or settings.precision, settings.runtime).precision
-    compared = compare(scorer, GOLDEN[card.id], exact=precision == "fp32")
+def _report(scorer: Scorer, card: ModelCard) -> int:
+    compared = compare(scorer, GOLDEN[card.id])
     print(f"{card.id}: {scorer.runtime}")
     print(f"{'known':>10}  {'here':>10}  {'off by':>9}  {'allowed':>8}  pair")
     for row in compared:

@@ -41,8 +41,13 @@ class Runtime(Protocol):
         ...
 
     @property
+    def precision(self) -> str:
+        """What its products multiply: fp32, bf16, fp16 or int8."""
+        ...
+
+    @property
     def description(self) -> str:
-        """For people: library, precision, kernel."""
+        """For people: library and precision."""
         ...
 
     def __call__(self, tensors: Tensors) -> tuple[torch.Tensor, ...]:

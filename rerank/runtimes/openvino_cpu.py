@@ -77,6 +77,7 @@ class OpenVinoRuntime:
             },
         )
         self._request = compiled.create_infer_request()
+        self.precision = precision
         self.description = f"openvino {openvino.__version__.split('-')[0]} {precision}"
 
     def __call__(self, tensors: Tensors) -> tuple[torch.Tensor, ...]:

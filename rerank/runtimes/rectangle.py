@@ -15,6 +15,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from rerank.runtimes.base import Runtime
 from rerank.runtimes.packing import Segment, token_rows
 
+KERNEL = "sdpa attention"
+"""What attends in a rectangle, for people."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rectangle:
@@ -76,7 +79,8 @@ class RectangleRuntime:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self.device = runtime.device
-        self.description = runtime.description
+        self.precision = runtime.precision
+        self.description = f"{runtime.description}, {KERNEL}"
 
     def __call__(self, segments: Sequence[Segment]) -> torch.Tensor:
         """fp32 vectors of shape (segments, hidden)."""

@@ -38,6 +38,7 @@ class PackedRuntime:
 
     def __init__(self, make_network: MakeNetwork, device: Device) -> None:
         self.device = device.name
+        self.precision = device.torch_precision
         self.description = f"torch {device.torch_precision}, packed, varlen attention"
         network: Any = make_network(device.dtype).to(device.name, device.dtype).eval()
         self._network: PackedNetwork = network

@@ -1,4 +1,4 @@
-"""Plain torch: the padded batch as the reference implementations run it."""
+"""Plain torch, for whatever network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class TorchRuntime:
 
     def __init__(self, make_network: MakeNetwork, device: Device) -> None:
         self.device = device.name
-        self.description = f"torch {device.torch_precision}, padded"
+        self.precision = device.torch_precision
+        self.description = f"torch {device.torch_precision}"
         self._dtype = device.dtype
         self._network = make_network(device.dtype).to(device.name, device.dtype).eval()
 

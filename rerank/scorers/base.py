@@ -59,6 +59,11 @@ class Scorer(Protocol):
         """What runs the network, for people: library, precision, kernel."""
         ...
 
+    @property
+    def precision(self) -> str:
+        """What its products multiply: fp32, bf16, fp16 or int8."""
+        ...
+
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[Any]:
         """Tokens of each pair, in order: a list of this scorer's own ``Encoded``.
 

@@ -68,6 +68,7 @@ class BertSentences:
     def __init__(self, segments: BertSegments, runtime: RectangleRuntime | PackedRuntime) -> None:
         self.padded = runtime.padded
         self.device = runtime.device
+        self.precision = runtime.precision
         self.description = runtime.description
         self._segment = segments
         self._runtime = runtime

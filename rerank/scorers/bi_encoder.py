@@ -27,6 +27,8 @@ class SentenceVectors(Protocol):
     padded: bool
     """True if every sequence of a batch costs as much as the longest."""
     device: str
+    precision: str
+    """What its products multiply: fp32, bf16, fp16 or int8."""
     description: str
     """For people: library, precision, kernel."""
 
@@ -84,7 +86,8 @@ class PaddedSentences:
 
     def __init__(self, model: SentenceTransformer, runtime: Runtime) -> None:
         self.device = runtime.device
-        self.description = runtime.description
+        self.precision = runtime.precision
+        self.description = f"{runtime.description}, padded"
         self._runtime = runtime
         self._pad_id = int(model.tokenizer.pad_token_id or 0)
         self._segments = "token_type_ids" in embedding_inputs(model)
@@ -126,6 +129,7 @@ class BiEncoderScorer:
         self.max_length = max_length
         self.activation = activation or Activation.COSINE
         self.runtime = vectors.description
+        self.precision = vectors.precision
         self.padded = vectors.padded
         self.bytes_per_token = bytes_per_token
         self._vectors = vectors

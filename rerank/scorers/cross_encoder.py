@@ -16,21 +16,19 @@ from rerank.scorers.base import Scorer, document_limit, pair_limit, too_long
 from rerank.scorers.pretrained import activation_named, refuse_other_labels
 from rerank.scorers.tokens import encode_pairs, private_copy
 
-RUNTIME = "torch, padded, through sentence-transformers"
-
 
 def cross_encoder_scorer(
-    model: CrossEncoder, max_length: int, bytes_per_token: int, activation: Activation | None = None
+    model: CrossEncoder, max_length: int, bytes_per_token: int, precision: str, activation: Activation | None = None
 ) -> Scorer:
     """The scorer that fits how the model wants its pairs: as plain token ids, or as texts for a prompt of its own.
 
-    ``activation`` replaces the checkpoint's.
+    ``precision`` is what the model was loaded in; ``activation`` replaces the checkpoint's.
     """
     refuse_other_labels(model.num_labels)
     activation = activation or activation_named(type(model.activation_fn).__name__)
     if _reads_plain_pairs(model):
-        return PlainPairScorer(model, max_length, bytes_per_token, activation)
-    return PromptedPairScorer(model, max_length, bytes_per_token, activation)
+        return PlainPairScorer(model, max_length, bytes_per_token, precision, activation)
+    return PromptedPairScorer(model, max_length, bytes_per_token, precision, activation)
 
 
 def _reads_plain_pairs(model: CrossEncoder) -> bool:
@@ -44,6 +42,11 @@ def _reads_plain_pairs(model: CrossEncoder) -> bool:
     )
 
 
+def _described(model: CrossEncoder, precision: str) -> str:
+    kernel = getattr(model.config, "_attn_implementation", None) or "its own"
+    return f"torch {precision}, padded, {kernel} attention, through sentence-transformers"
+
+
 def _logits(model: CrossEncoder, features: dict[str, Any]) -> torch.Tensor:
     """fp32 logits of shape (pairs)."""
     logits: torch.Tensor = model(features)["scores"].float().reshape(-1)
@@ -55,11 +58,14 @@ class PlainPairScorer:
 
     padded = True
 
-    def __init__(self, model: CrossEncoder, max_length: int, bytes_per_token: int, activation: Activation) -> None:
+    def __init__(
+        self, model: CrossEncoder, max_length: int, bytes_per_token: int, precision: str, activation: Activation
+    ) -> None:
         self.max_length = max_length
         self.bytes_per_token = bytes_per_token
         self.activation = activation
-        self.runtime = RUNTIME
+        self.precision = precision
+        self.runtime = _described(model, precision)
         self._model = model.eval()
         self._tokenizer = private_copy(model.tokenizer)
 
@@ -90,7 +96,7 @@ class PromptedPair:
     document: str
     instruction: str | None
     tokens: int
-    """Tokens of query and document, without the prompt."""
+    """Tokens of query, document and the prompt around them, about: where texts meet, a tokenizer may join two."""
 
     @property
     def computed(self) -> int:
@@ -106,22 +112,28 @@ class PromptedPairScorer:
 
     padded = True
 
-    def __init__(self, model: CrossEncoder, max_length: int, bytes_per_token: int, activation: Activation) -> None:
+    def __init__(
+        self, model: CrossEncoder, max_length: int, bytes_per_token: int, precision: str, activation: Activation
+    ) -> None:
         self.max_length = max_length
         self.bytes_per_token = bytes_per_token
         self.activation = activation
-        self.runtime = RUNTIME
+        self.precision = precision
+        self.runtime = _described(model, precision)
         model.max_seq_length = max_length
         self._model = model.eval()
         self._tokenizer = private_copy(model.tokenizer)
+        self._instruction = model.prompts.get(model.default_prompt_name or "") or None
+        # a template may have words of its own where no instruction is given
+        self._around = self._shortest(None) - 2 * self._count("a")
+        self._around_instructed = self._shortest("a") - 3 * self._count("a")
 
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[PromptedPair]:
         """See ``Scorer.encode``. A document is cut where its first and last allowed tokens end."""
         limit = pair_limit(truncation, self.max_length)
-        queries = {
-            text: len(self._tokenizer.encode(text, add_special_tokens=False).ids)
-            for text in dict.fromkeys(pair.query for pair in pairs)
-        }
+        asked = instruction or self._instruction
+        prompt = self._around if asked is None else self._around_instructed + self._count(asked)
+        queries = {text: prompt + self._count(text) for text in dict.fromkeys(pair.query for pair in pairs)}
         documents = self._tokenizer.encode_batch([pair.document for pair in pairs], add_special_tokens=False)
         encoded = []
         for index, (pair, document) in enumerate(zip(pairs, documents, strict=True)):
@@ -136,6 +148,13 @@ class PromptedPairScorer:
             encoded.append(PromptedPair(pair.query, kept, instruction, tokens))
         return encoded
 
+    def _shortest(self, instruction: str | None) -> int:
+        features = self._model.preprocess([("a", "a")], prompt=instruction)
+        return int(features["input_ids"].shape[-1])
+
+    def _count(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
     @torch.inference_mode()
     def start(self, batch: Sequence[PromptedPair]) -> Running:
         """See ``Scorer.start``. Pairs with different instructions cannot share a forward pass."""
@@ -143,8 +162,7 @@ class PromptedPairScorer:
         for instruction in dict.fromkeys(pair.instruction for pair in batch):
             places = [place for place, pair in enumerate(batch) if pair.instruction == instruction]
             texts = [(batch[place].query, batch[place].document) for place in places]
-            prompt = instruction or self._model.prompts.get(self._model.default_prompt_name or "")
-            features = self._model.preprocess(texts, prompt=prompt)
+            features = self._model.preprocess(texts, prompt=instruction or self._instruction)
             moved = {
                 name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value
                 for name, value in features.items()

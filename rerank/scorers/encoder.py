@@ -110,6 +110,7 @@ class EncoderScorer:
         self.max_length = max_length
         self.activation = activation or checkpoint_activation(checkpoint.folder)
         self.runtime = runtime.description
+        self.precision = runtime.precision
         self.padded = runtime.padded
         self.bytes_per_token = activation_bytes(read_config(checkpoint))
         self._vectors = runtime

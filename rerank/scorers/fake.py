@@ -32,6 +32,7 @@ class WordOverlapScorer:
 
     activation = Activation.SIGMOID
     runtime = "none"
+    precision = "fp32"
     padded = True
     bytes_per_token = 0
 

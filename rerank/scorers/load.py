@@ -13,7 +13,7 @@ from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.own_code import runs_own_code
 from rerank.core import Pair, Truncation
 from rerank.devices import is_out_of_memory
-from rerank.errors import WeightsBroken
+from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
 from rerank.runtimes.base import MakeNetwork, Runtime, Tensors
 from rerank.runtimes.padding import example_ids
 from rerank.runtimes.rectangle import RectangleRuntime
@@ -42,7 +42,7 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     try:
         scorer = _family_loader(checkpoint, card, own_code=own_code)(checkpoint, card, placement)
         _check_scores(scorer)
-    except WeightsBroken:
+    except ModelUnavailable:
         raise
     except Exception as error:
         if is_out_of_memory(error):
@@ -70,6 +70,7 @@ def _family_loader(checkpoint: Checkpoint, card: ModelCard, *, own_code: bool) -
         return _load_encoder
     if is_yes_no_checkpoint(checkpoint.folder):
         return _load_yes_no
+    logger.info("%s runs in plain torch, through sentence-transformers: it is of no family known here", card.id)
     return _load_through_sentence_transformers
 
 
@@ -164,7 +165,9 @@ def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard,
     )
     refuse_random_weights(model.transformers_model, checkpoint)
     length = _fit(card, placement, checkpoint, model.max_seq_length)
-    return cross_encoder_scorer(model, length, activation_bytes(model.transformers_model.config), card.activation)
+    bytes_per_token = activation_bytes(model.transformers_model.config)
+    precision = placement.device.torch_precision
+    return cross_encoder_scorer(model, length, bytes_per_token, precision, card.activation)
 
 
 def _open_body(
@@ -217,7 +220,14 @@ def _saved_length(checkpoint: Checkpoint) -> int | None:
 def _check_scores(scorer: Scorer) -> None:
     # several pairs of one query may take a path of their own, and so may a short one's padding beside a long one
     pairs = [Pair("warm", "up"), Pair("warm", "up and running " * 50)]
-    logits = score(scorer, scorer.encode(pairs, Truncation(), None))
+    try:
+        encoded = scorer.encode(pairs, Truncation(), None)
+    except InvalidRequest as error:
+        raise ModelUnavailable(
+            f"A pair may have {scorer.max_length} tokens, which leaves this model no room for a document: raise "
+            "RERANK_MAX_SEQ_LENGTH, or max_length in models.toml."
+        ) from error
+    logits = score(scorer, encoded)
     if len(logits) != len(pairs) or not all(math.isfinite(logit) for logit in logits):
         raise WeightsBroken(f"the model answered {logits} for two pairs instead of two finite numbers")
 

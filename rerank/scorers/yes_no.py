@@ -27,7 +27,7 @@ from rerank.core import Activation, Pair, Running, Truncation
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, running
 from rerank.runtimes.packing import Segment, to_device
-from rerank.runtimes.rectangle import rectangle_inputs
+from rerank.runtimes.rectangle import KERNEL, rectangle_inputs
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import document_limit, pair_limit, too_long
 from rerank.scorers.pretrained import (
@@ -188,6 +188,7 @@ class RectanglePrompts:
 
     def __init__(self, runtime: Runtime, system: tuple[int, ...], config: dict[str, Any]) -> None:
         self.runtime = runtime
+        self.description = f"{runtime.description}, {KERNEL}"
         self._system_ids = system
         self._nothing = _past(config, tokens=0)
         self._system: torch.Tensor | None = None
@@ -250,6 +251,7 @@ class PackedPrompts:
 
     def __init__(self, runtime: PackedRuntime) -> None:
         self.runtime = runtime
+        self.description = runtime.description
 
     def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
         segments: list[Segment] = []
@@ -291,7 +293,8 @@ class YesNoScorer:
         self._instruction = card.instruction or default_prompt(checkpoint.folder) or DEFAULT_INSTRUCTION
         self.max_length = prompts.max_length
         self.activation = card.activation or Activation.SIGMOID
-        self.runtime = f"{vectors.runtime.description}, shared prefix"
+        self.runtime = f"{vectors.description}, shared prefix"
+        self.precision = vectors.runtime.precision
         self.padded = vectors.padded
         self.bytes_per_token = activation_bytes(read_config(checkpoint))
         self._prompts = prompts

@@ -21,7 +21,7 @@ from rerank.catalog.catalog import embedded_folder
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Activation, Pair, Truncation
 from rerank.devices import choose_device
-from rerank.errors import InvalidRequest, WeightsBroken
+from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.bert_embedding import bert_embedding
 from rerank.scorers.load import load_scorer
@@ -368,6 +368,30 @@ def test_embedding_models_refuse_and_cut_by_document(tmp_path: Path) -> None:
         scorer.encode([Pair("a", "a"), Pair("a", "word " * 500)], Truncation(allowed=False), None)
     cut = scorer.encode([Pair("a", "word " * 500)], Truncation(max_tokens_per_document=5), None)
     assert cut[0].tokens == 3 + 5 + 2
+
+
+def test_a_prompt_counts_towards_the_length_of_a_pair(tmp_path: Path) -> None:
+    scorer = load(make_qwen2(tmp_path / "reranker"))
+    ((_, prompt),) = [(pair.query, pair.tokens - 2) for pair in scorer.encode([Pair("a", "b")], Truncation(), None)]
+    room = scorer.max_length - prompt - 1
+    fitting, cut, longer = (Pair("a", "b" * count) for count in (room, room + 1, room + 50))
+
+    assert scorer.encode([fitting], Truncation(allowed=False), None)[0].tokens == scorer.max_length
+    with pytest.raises(InvalidRequest, match=r"documents\.0"):
+        scorer.encode([cut], Truncation(allowed=False), None)
+    assert scorer.encode([longer], Truncation(), None) == scorer.encode([fitting], Truncation(), None)
+    assert logits(scorer, [fitting]) == pytest.approx(reference(tmp_path / "reranker", [fitting]), abs=1e-4)
+    short, long = (scorer.encode([Pair("a", "b")], Truncation(), words)[0].tokens for words in ("bears", "wild bears"))
+    assert long - short == len("wild ")
+
+
+@pytest.mark.parametrize(("make", "length"), [(make_qwen3, 64), (make_xlm_roberta, 8)])
+def test_a_length_that_leaves_no_room_is_told_apart_from_a_broken_checkpoint(
+    tmp_path: Path, make: Callable[[Path], Path], length: int
+) -> None:
+    with pytest.raises(ModelUnavailable, match=f"A pair may have {length} tokens.*RERANK_MAX_SEQ_LENGTH") as caught:
+        load(make(tmp_path / "reranker"), max_length=length)
+    assert not isinstance(caught.value, WeightsBroken)
 
 
 def test_a_document_limit_beyond_every_integer_is_no_limit(tmp_path: Path) -> None:
