@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -13,7 +14,7 @@ class GoldenPair:
     document: str
     logit: float
     tolerance: float
-    """Allowed difference in fp32."""
+    """Allowed difference in fp32; wide where the known score was measured in half precision."""
 
     @property
     def half_tolerance(self) -> float:
@@ -28,13 +29,65 @@ _GIANT_PANDA = (
     "endemic to China."
 )
 _RED = "Which planet is known as the Red Planet?"
+_VENUS = "Venus is often called Earth's twin because of its similar size and proximity."
+_MARS = "Mars, known for its reddish appearance, is often referred to as the Red Planet."
+_JUPITER = "Jupiter, the largest planet in our solar system, has a prominent red spot."
+_SATURN = "Saturn, famous for its rings, is sometimes mistaken for the Red Planet."
 _BERLIN = "How many people live in Berlin?"
+_CHINA = "What is the capital of China?"
+_BEIJING = "The capital of China is Beijing."
+_GRAVITY = (
+    "Gravity is a force that attracts two bodies towards each other. It gives weight to physical objects and is "
+    "responsible for the movement of planets around the sun."
+)
+_COLA = "What is the price of coca cola?"
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def _planets(*logits: float | None, tolerance: float = 0.3) -> tuple[GoldenPair, ...]:
+    """What a model gives to Venus, Mars, Jupiter and Saturn; None for a probability too near to 0 or 1 to tell.
+
+    UKPLab/sentence-transformers, tests/cross_encoder/test_pretrained.py (bf16).
+    """
+    documents = (_VENUS, _MARS, _JUPITER, _SATURN)
+    return tuple(
+        GoldenPair(_RED, document, logit, tolerance)
+        for document, logit in zip(documents, logits, strict=True)
+        if logit is not None
+    )
+
+
+_MINILM_L6 = (
+    # UKPLab/sentence-transformers, documentation of the ms-marco models (fp32)
+    GoldenPair(
+        _BERLIN,
+        "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",
+        8.607138,
+        2e-3,
+    ),
+    GoldenPair(_BERLIN, "Berlin is well known for its museums.", -4.3200774, 2e-3),
+    # qdrant/fastembed, tests/test_text_cross_encoder.py (ONNX, fp32)
+    GoldenPair(_FRANCE, "Paris is the capital of France.", 8.500708, 2e-3),
+    GoldenPair(_FRANCE, "Berlin is the capital of Germany.", -2.541011, 2e-3),
+    *_planets(-6.53125, 9.6875, 6.90625, 6.6875),
+)
+_MINILM_L12 = (
+    # qdrant/fastembed, tests/test_text_cross_encoder.py (ONNX, fp32)
+    GoldenPair(_FRANCE, "Paris is the capital of France.", 9.330912, 2e-3),
+    GoldenPair(_FRANCE, "Berlin is the capital of Germany.", -2.0380247, 2e-3),
+    *_planets(-7.15625, 9.5, 5.71875, 6.84375),
+)
+_TINYBERT = _planets(-10.875, 7.0, 5.875, 5.6875)
 
 GOLDEN: dict[str, tuple[GoldenPair, ...]] = {
     # qdrant/fastembed, tests/test_text_cross_encoder.py (ONNX, fp32)
     "BAAI/bge-reranker-base": (
         GoldenPair(_FRANCE, "Paris is the capital of France.", 6.15733337, 2e-3),
         GoldenPair(_FRANCE, "Berlin is the capital of Germany.", -3.65939403, 2e-3),
+        *_planets(_logit(0.87891), None, None, _logit(0.05029)),
     ),
     # FlagOpen/FlagEmbedding, tutorial 5.1 (fp32)
     "BAAI/bge-reranker-large": (
@@ -47,46 +100,55 @@ GOLDEN: dict[str, tuple[GoldenPair, ...]] = {
             2e-3,
         ),
         GoldenPair(_PANDA, _GIANT_PANDA, 5.76226806640625, 2e-3),
+        *_planets(_logit(0.69922), None, None, _logit(0.81641)),
     ),
     # FlagOpen/FlagEmbedding, README (measured in fp16, hence the wider tolerance)
     "BAAI/bge-reranker-v2-m3": (
         GoldenPair("query", "passage", -5.65234375, 2e-2),
         GoldenPair(_PANDA, "hi", -8.1875, 2e-2),
         GoldenPair(_PANDA, _GIANT_PANDA, 5.26171875, 2e-2),
+        *_planets(_logit(0.01855), None, _logit(0.78906), None),
     ),
     # UKPLab/sentence-transformers, tests/cross_encoder/test_model.py (fp32)
     "Qwen/Qwen3-Reranker-0.6B": (
-        GoldenPair(
-            _RED,
-            "Venus is often called Earth's twin because of its similar size and proximity.",
-            -3.109297752380371,
-            2e-3,
-        ),
-        GoldenPair(
-            _RED,
-            "Mars, known for its reddish appearance, is often referred to as the Red Planet.",
-            7.120389938354492,
-            2e-3,
-        ),
-        GoldenPair(
-            _RED,
-            "Jupiter, the largest planet in our solar system, has a prominent red spot.",
-            -0.3787546157836914,
-            2e-3,
-        ),
-        GoldenPair(
-            _RED, "Saturn, famous for its rings, is sometimes mistaken for the Red Planet.", 3.541637420654297, 2e-3
-        ),
+        GoldenPair(_RED, _VENUS, -3.109297752380371, 2e-3),
+        GoldenPair(_RED, _MARS, 7.120389938354492, 2e-3),
+        GoldenPair(_RED, _JUPITER, -0.3787546157836914, 2e-3),
+        GoldenPair(_RED, _SATURN, 3.541637420654297, 2e-3),
+        # the model's card (bf16)
+        GoldenPair(_CHINA, _BEIJING, 7.625, 0.3),
+        GoldenPair(_CHINA, _GRAVITY, -11.375, 0.3),
     ),
-    # UKPLab/sentence-transformers, documentation of the ms-marco models (fp32)
-    "cross-encoder/ms-marco-MiniLM-L-6-v2": (
-        GoldenPair(
-            _BERLIN,
-            "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",
-            8.607138,
-            2e-3,
-        ),
-        GoldenPair(_BERLIN, "Berlin is well known for its museums.", -4.3200774, 2e-3),
+    # the model's card (bf16)
+    "Qwen/Qwen3-Reranker-4B": (
+        GoldenPair(_CHINA, _BEIJING, 6.4375, 0.3),
+        GoldenPair(_CHINA, _GRAVITY, -14.375, 0.3),
+    ),
+    # QwenLM/Qwen3-Embedding, issue 71 (probabilities in bf16)
+    "Qwen/Qwen3-Reranker-8B": (
+        GoldenPair(_COLA, "The price of coca cola is 400 dollars.", _logit(0.962890625), 0.3),
+        GoldenPair(_COLA, "Coca cola is my favorite drink", _logit(9.840726852416992e-05), 0.3),
+        GoldenPair(_COLA, "Sprite is my favorite drink", _logit(3.933906555175781e-06), 0.3),
+        GoldenPair(_COLA, "Qwen3 is powerful", _logit(2.2292137145996094e-05), 0.3),
+    ),
+    # each under both of its names on the Hub
+    "cross-encoder/ms-marco-MiniLM-L6-v2": _MINILM_L6,
+    "cross-encoder/ms-marco-MiniLM-L-6-v2": _MINILM_L6,
+    "cross-encoder/ms-marco-MiniLM-L12-v2": _MINILM_L12,
+    "cross-encoder/ms-marco-MiniLM-L-12-v2": _MINILM_L12,
+    "cross-encoder/ms-marco-TinyBERT-L2-v2": _TINYBERT,
+    "cross-encoder/ms-marco-TinyBERT-L-2-v2": _TINYBERT,
+    "cross-encoder/mmarco-mMiniLMv2-L12-H384-v1": _planets(-3.28125, 10.1875, 3.4375, 7.46875),
+    "Alibaba-NLP/gte-reranker-modernbert-base": (
+        # huggingface/text-embeddings-inference, snapshots of its tests (fp32)
+        GoldenPair("What is Deep Learning?", "Deep Learning is not...", 2.13616, 5e-3),
+        *_planets(_logit(0.80859), _logit(0.95312), _logit(0.875), _logit(0.91797)),
+    ),
+    "mixedbread-ai/mxbai-rerank-xsmall-v1": _planets(_logit(0.21484), _logit(0.9375), _logit(0.57031), _logit(0.72656)),
+    "mixedbread-ai/mxbai-rerank-base-v1": _planets(_logit(0.05176), None, _logit(0.71484), _logit(0.16895)),
+    "mixedbread-ai/mxbai-rerank-large-v1": _planets(None, None, _logit(0.80469), _logit(0.3418)),
+    "ibm-granite/granite-embedding-reranker-english-r2": _planets(
+        _logit(0.78906), None, _logit(0.89062), _logit(0.94141)
     ),
     # cosines of sentence-transformers 6.2 on the embedded weights (fp32)
     "sentence-transformers/all-MiniLM-L6-v2": (
@@ -96,3 +158,9 @@ GOLDEN: dict[str, tuple[GoldenPair, ...]] = {
     ),
 }
 """By model id."""
+
+
+def known_scores(model_id: str) -> tuple[GoldenPair, ...]:
+    """Of a model, which may go without its publisher's name, as a folder's does; empty if there are none."""
+    names = (name for name in GOLDEN if model_id in (name, name.rsplit("/", 1)[-1]))
+    return next((GOLDEN[name] for name in names), ())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.checkpoint import read_checkpoint
-from rerank.catalog.golden import GOLDEN, GoldenPair
+from rerank.catalog.golden import GOLDEN, GoldenPair, known_scores
 from rerank.core import Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import RerankError, SettingsError
@@ -19,7 +19,11 @@ from rerank.scorers.load import load_scorer
 from rerank.settings import Settings, read_settings
 from rerank.telemetry import configure_logging
 
-_EPILOG = """\
+_NEWLINE = "\n  "
+_EPILOG = f"""\
+models with known scores:
+  {_NEWLINE.join(GOLDEN)}
+
 The model runs as the server would run it: MODEL_DEVICE, MODEL_PRECISION and MODEL_RUNTIME apply.
 
 exit status: 0 every score is within its tolerance, 1 one is not, 2 wrong usage or a model without known scores,
@@ -49,16 +53,17 @@ def main(arguments: Sequence[str]) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", help=f"one of {', '.join(GOLDEN)}")
+    parser.add_argument("model", metavar="MODEL", help="its name, as a request gives it")
     name = parser.parse_args(arguments).model
     try:
         settings = read_settings()
         configure_logging("warning", settings.log_format)
         catalog = Catalog.open(settings.models_dir, settings.models_file)
         card = catalog.operator_choice(name)
-        if card.id not in GOLDEN:
+        goldens = known_scores(card.id)
+        if not goldens:
             parser.error(f"no scores are known of {card.id}")
-        return _report(_load(catalog, card, settings), card)
+        return _report(_load(catalog, card, settings), card, goldens)
     except SettingsError as error:
         print(f"rerank-server verify: {error}", file=sys.stderr)
         return 2
@@ -86,8 +91,8 @@ def _load(catalog: Catalog, card: ModelCard, settings: Settings) -> Scorer:
     return load_scorer(read_checkpoint(folder), card, placement)
 
 
-def _report(scorer: Scorer, card: ModelCard) -> int:
-    compared = compare(scorer, GOLDEN[card.id])
+def _report(scorer: Scorer, card: ModelCard, goldens: Sequence[GoldenPair]) -> int:
+    compared = compare(scorer, goldens)
     print(f"{card.id}: {scorer.runtime}")
     print(f"{'known':>10}  {'here':>10}  {'off by':>9}  {'allowed':>8}  pair")
     for row in compared:
