@@ -2,10 +2,13 @@
 
     python -m benchmarks.overhead      what the server adds to its engine
     python -m benchmarks.http_load     this server and its peers over HTTP
+    python -m benchmarks.fairness      a short request while a long one runs
+    python -m benchmarks.key_fairness  a key that asks now and then beside one that floods the server
     python -m benchmarks.int8          precisions, and ONNX Runtime
     python -m benchmarks.qwen3         Qwen3-Reranker's size against the model card's procedure
     python -m benchmarks.engine        against sentence-transformers
     python -m benchmarks.quality DATA  what a lower precision costs in ranking (with --data)
+    python -m benchmarks.gpu           against sentence-transformers and the model card on a GPU (where there is one)
 
 Peers that `make bench-peers` has not installed are left out, and named.
 """
@@ -17,18 +20,24 @@ import subprocess
 import sys
 import time
 
+import torch
+
 from benchmarks.contestants import NATIVE
 
 # with the minutes each takes on two cores of 2.8 GHz
 PLAN: tuple[tuple[int, tuple[str, ...]], ...] = (
     (5, ("overhead",)),
     (28, ("http_load", "--model", "minilm")),
+    (25, ("http_load", "--model", "bge-base", "--documents", "100", "--requests", "3", "--clients", "1")),
+    (1, ("fairness",)),
+    (3, ("key_fairness", "--seconds", "60")),
     (4, ("int8", "--model", "minilm")),
     (12, ("int8", "--model", "bge-base")),
     (10, ("qwen3",)),
     (7, ("engine", "--model", "bge-base", "--only", "fp32" if NATIVE == "fp32" else "")),
 )
 _QUALITY_MINUTES = 15
+_GPU_MINUTES = 60
 
 
 def main() -> int:
@@ -42,6 +51,8 @@ def main() -> int:
     if options.data:
         precisions = dict.fromkeys(("fp32", NATIVE, "int8"))
         plan.append((_QUALITY_MINUTES, ("quality", options.data, "--precisions", *precisions)))
+    if torch.cuda.is_available():
+        plan.append((_GPU_MINUTES, ("gpu",)))
     minutes = sum(one for one, _ in plan)
     print(f"this takes about {minutes} minutes on two cores; leave the machine alone meanwhile", flush=True)
     failed = False

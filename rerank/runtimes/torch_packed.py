@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -66,7 +67,7 @@ def attend_spans(
 def _on_cuda(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, causal: bool) -> torch.Tensor:
     from torch.nn.attention import varlen
 
-    names = inspect.signature(varlen.varlen_attn).parameters
+    names = _varlen_options()
     options: dict[str, Any] = {}
     if causal:
         # torch 2.10 names it, later versions speak of a window that ends at the query
@@ -89,6 +90,14 @@ def _on_cuda(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans:
     )
     assert isinstance(attended, torch.Tensor)  # nosec B101  # for mypy: no auxiliary output was asked for
     return attended
+
+
+@cache
+def _varlen_options() -> frozenset[str]:
+    """What this version of torch lets its packed attention be told."""
+    from torch.nn.attention import varlen
+
+    return frozenset(inspect.signature(varlen.varlen_attn).parameters)
 
 
 def _one_span_after_another(
