@@ -60,9 +60,26 @@ def test_tokens_see_their_own_sequence_and_nothing_else(lengths: list[int]) -> N
     assert torch.allclose(first, attended[batch.read_at], atol=1e-5)
 
 
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_the_mean_is_of_a_sequences_own_tokens(lengths: list[int]) -> None:
+    states = torch.randn(sum(lengths), SIZE)
+
+    means = rectangle(lengths).mean(states)
+
+    assert torch.allclose(means, torch.stack([part.mean(0) for part in states.split(lengths)]), atol=1e-5)
+
+
+def test_where_no_token_is_read_by_itself_no_network_is_told_which() -> None:
+    pooled = [Segment(segment.input_ids, segment.positions) for segment in segments([2, 5])]
+
+    assert "read_at" not in rectangle_inputs(pooled)
+    assert pack_segments(pooled).read_at.tolist() == []
+
+
 def test_the_first_output_of_any_runtime_is_what_counts() -> None:
     class Doubling:
         device = "cpu"
+        precision = "bf16"
         description = "a runtime"
 
         def __call__(self, tensors: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
@@ -71,4 +88,4 @@ def test_the_first_output_of_any_runtime_is_what_counts() -> None:
     runtime = RectangleRuntime(Doubling())  # type: ignore[arg-type]
 
     assert runtime([Segment([5, 6], [0, 1], 0), Segment([7], [0], 0)]).tolist() == [10, 14]
-    assert (runtime.padded, runtime.description) == (True, "a runtime")
+    assert (runtime.padded, runtime.precision, runtime.description) == (True, "bf16", "a runtime, sdpa attention")
