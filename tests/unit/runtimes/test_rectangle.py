@@ -66,7 +66,7 @@ def test_the_mean_is_of_a_sequences_own_tokens(lengths: list[int]) -> None:
 
     means = rectangle(lengths).mean(states)
 
-    assert torch.allclose(means, torch.stack([part.mean(0) for part in states.split(lengths)]), atol=1e-5)
+    assert torch.allclose(means, torch.stack([part.mean(0) for part in torch.split(states, lengths)]), atol=1e-5)
 
 
 def test_where_no_token_is_read_by_itself_no_network_is_told_which() -> None:
