@@ -18,7 +18,7 @@ NAMED = ("thin-80",)
 """Models that only the models file names."""
 TIMEOUT = 180
 """Seconds that a request may take."""
-_BUDGET = "350MB"
+_BUDGET = "380MB"
 
 
 def furnish(checkpoints: Path, home: Path) -> tuple[Contestant, ModelsFile]:

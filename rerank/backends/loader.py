@@ -142,7 +142,7 @@ class LocalLoader:
             device=", ".join(device.name for device in devices),
             runtime=runtime,
             load_seconds=seconds,
-            precision=", ".join(dict.fromkeys(map(_precision, replicas, devices))),
+            precision=", ".join(dict.fromkeys(scorer.precision for scorer in replicas)),
             size=_measure(found.checkpoint, devices, before),
         )
         logger.info(
@@ -230,11 +230,6 @@ class LocalLoader:
         if card.repo is None:
             return "Mend the folder; the next request tries again."
         return f"Mend the folder, or fetch it anew: python download_model.py {card.id} --force"
-
-
-def _precision(scorer: Scorer, device: Device) -> str:
-    """A network that OpenVINO cannot convert runs in torch, in torch's precision."""
-    return device.precision if not device.openvino or "openvino" in scorer.runtime else device.torch_precision
 
 
 def _let_go(error: BaseException) -> None:

@@ -51,8 +51,8 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 def test_the_cpu_runs_openvino_and_says_so(folder: Path) -> None:
     assert load(folder).runtime.startswith("openvino ")
-    assert load(folder).runtime.endswith(" fp32")
-    assert load(folder, runtime="torch").runtime == "torch fp32, padded"
+    assert load(folder).runtime.endswith(" fp32, sdpa attention")
+    assert load(folder, runtime="torch").runtime == "torch fp32, sdpa attention"
 
 
 def test_a_second_start_converts_nothing_and_scores_the_same(folder: Path, conversions: list[object]) -> None:
@@ -79,7 +79,7 @@ def test_a_network_that_cannot_be_converted_runs_in_torch_and_the_log_says_why(
 
     monkeypatch.setattr(openvino_cpu, "_convert", refuse)
 
-    assert load(folder).runtime == "torch fp32, padded"
+    assert load(folder).runtime == "torch fp32, sdpa attention"
     assert "reranker runs in plain torch" in caplog.text
     assert "no such operation" in caplog.text
 
@@ -102,7 +102,7 @@ def test_int8_stays_close_and_is_kept_apart(tmp_path: Path, conversions: list[ob
     assert rough != exact
     assert again == exact
     assert len(conversions) == 2
-    assert load(folder, precision="int8").runtime.endswith(" int8")
+    assert load(folder, precision="int8").precision == "int8"
 
 
 def test_converting_without_the_memory_for_it_is_not_tried(
@@ -110,7 +110,7 @@ def test_converting_without_the_memory_for_it_is_not_tried(
 ) -> None:
     monkeypatch.setattr(openvino_cpu, "free_memory", lambda _: 1000)
 
-    assert load(folder).runtime == "torch fp32, padded"
+    assert load(folder).runtime == "torch fp32, sdpa attention"
     assert "of memory, 0.0 GB are free" in caplog.text
 
 

@@ -163,7 +163,7 @@ class TestLoading:
         monkeypatch.setattr(loader_module, "memory_in_use", lambda _: 0)
         loader = LocalLoader(Catalog(models), placements, scheduler, tokenisers)
         model = loader.load(loader.find(MINE))
-        assert (model.device, model.runtime, model.precision) == ("cuda:0, cuda:2", "none", "bf16")
+        assert (model.device, model.runtime, model.precision) == ("cuda:0, cuda:2", "none", "fp32")
         assert [asked[2] for asked in scorers.asked] == placements
 
     def test_the_card_decides_the_precision_before_the_settings(
