@@ -35,7 +35,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.core import Pair, Truncation
 from rerank.scheduling.packing import CPU_BATCH, BatchBudget
 from rerank.scorers import yes_no
-from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer
+from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer
 
 MAX_LENGTH = 8192
 

@@ -47,14 +47,14 @@ def _logit(probability: float) -> float:
     return math.log(probability / (1 - probability))
 
 
-def _planets(*logits: float | None, tolerance: float = 0.3) -> tuple[GoldenPair, ...]:
+def _planets(*logits: float | None) -> tuple[GoldenPair, ...]:
     """What a model gives to Venus, Mars, Jupiter and Saturn; None for a probability too near to 0 or 1 to tell.
 
     UKPLab/sentence-transformers, tests/cross_encoder/test_pretrained.py (bf16).
     """
     documents = (_VENUS, _MARS, _JUPITER, _SATURN)
     return tuple(
-        GoldenPair(_RED, document, logit, tolerance)
+        GoldenPair(_RED, document, logit, 0.3)
         for document, logit in zip(documents, logits, strict=True)
         if logit is not None
     )

@@ -62,10 +62,11 @@ def _family_loader(checkpoint: Checkpoint, card: ModelCard, *, own_code: bool) -
     from rerank.scorers.yes_no import is_yes_no_checkpoint
 
     family = card.family or checkpoint.family
+    if own_code:
+        bi_encoder = family is Family.BI_ENCODER
+        return _load_sentence_transformer if bi_encoder else _load_through_sentence_transformers
     if family is Family.BI_ENCODER:
         return _load_bi_encoder
-    if own_code:
-        return _load_through_sentence_transformers
     if is_encoder_checkpoint(checkpoint.folder):
         return _load_encoder
     if is_yes_no_checkpoint(checkpoint.folder):
@@ -86,10 +87,11 @@ def _load_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement)
 def _load_yes_no(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     from rerank.scorers import yes_no
     from rerank.scorers.pretrained import read_json, tokenizer_length
+    from rerank.scorers.yes_no_prompt import PromptTokenizer
 
     length = _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder))
     packed = runs_packed(placement.device)
-    prompts = yes_no.PromptTokenizer(
+    prompts = PromptTokenizer(
         checkpoint.folder, length, special_tokens_in_text=card.special_tokens_in_text, keeps_prefix=not packed
     )
     make_network = partial(yes_no.yes_no_network, checkpoint)
@@ -108,7 +110,7 @@ def _load_bi_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placeme
     from rerank.scorers.pretrained import activation_bytes, read_config
 
     model = bert_embedding(checkpoint)
-    if model is None or runs_own_code(checkpoint.folder, card):
+    if model is None:
         return _load_sentence_transformer(checkpoint, card, placement)
     length = _fit(card, placement, checkpoint, _saved_length(checkpoint))
     runtime = _open_body(model.network, model.segments.example(), checkpoint, placement)
@@ -143,11 +145,12 @@ def _load_sentence_transformer(checkpoint: Checkpoint, card: ModelCard, placemen
         raise WeightsBroken("it holds no model of transformers, and no other is supported")
     # many embedding models were published without the pooler, which they do not use
     refuse_random_weights(model.transformers_model, checkpoint, unused="pooler.")
+    reading = sentence_reading(model)
     length = _fit(card, placement, checkpoint, model.max_seq_length)
     example = example_ids(embedding_inputs(model))
     vectors = PaddedSentences(model, _open_runtime(lambda _: PaddedSentence(model), example, checkpoint, placement))
     bytes_per_token = activation_bytes(model.transformers_model.config)
-    return BiEncoderScorer(sentence_reading(model), vectors, length, bytes_per_token, card.activation)
+    return BiEncoderScorer(reading, vectors, length, bytes_per_token, card.activation)
 
 
 def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:

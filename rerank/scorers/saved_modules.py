@@ -27,11 +27,6 @@ class SavedModules:
     """Of the first one."""
 
     @property
-    def reads_messages(self) -> bool:
-        """True if texts go through a chat template."""
-        return "message" in self.settings["modality_config"]
-
-    @property
     def max_tokens(self) -> int | None:
         """The length that was saved with the model; None where none was."""
         length = self.settings.get("max_seq_length")
@@ -45,7 +40,8 @@ class SavedModules:
             and self.settings.keys() <= _KNOWN_SETTINGS
             and not self.settings.get("do_lower_case")
             and self.settings.get("transformer_task", "feature-extraction") == task
-            and not self.reads_messages
+            # texts do not go through a chat template
+            and "message" not in self.settings["modality_config"]
         )
 
 

@@ -1,25 +1,18 @@
 """Qwen3-Reranker: a causal language model is asked whether the document answers the query; yes minus no is the logit.
 
-Prompt and rule: QwenLM/Qwen3-Embedding, ``examples/qwen3_reranker_transformers.py``. The prompt is put together from
-token ids: prefix, instruction and query once a request, then each document, then the suffix, which is never cut.
-Everything before the document is the same for all documents of a request, so its keys and values are computed once.
+Rule: QwenLM/Qwen3-Embedding, ``examples/qwen3_reranker_transformers.py``. Everything before the document is the same
+for all documents of a request, so its keys and values are computed once.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
-from jinja2 import TemplateError
-from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-from transformers.utils.chat_template_utils import render_jinja_template
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
@@ -29,7 +22,6 @@ from rerank.runtimes.base import Runtime, running
 from rerank.runtimes.packing import Segment, to_device
 from rerank.runtimes.rectangle import KERNEL, rectangle_inputs
 from rerank.runtimes.torch_packed import PackedRuntime
-from rerank.scorers.base import document_limit, pair_limit, too_long
 from rerank.scorers.pretrained import (
     activation_bytes,
     load_network,
@@ -41,20 +33,12 @@ from rerank.scorers.pretrained import (
 )
 from rerank.scorers.qwen3_body import LastTokenVector
 from rerank.scorers.saved_modules import default_prompt
-
-SYSTEM = (
-    "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
-    'provided. Note that the answer can only be "yes" or "no".<|im_end|>\n<|im_start|>user\n'
-)
-SUFFIX = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-DEFAULT_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
+from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer, asks_as_we_do
 
 # keys and values of prefixes of the latest requests; a token of the 0.6B model has 0.23 MB of them, of the 8B 0.29
 _KEPT_BYTES = 256 * 1024**2
 # below this many documents, running the prefix apart costs more than it saves
 _WORTH_SHARING = 2
-# documents one prefix is laid upon, at most: what a batch holds beside it is not nothing, for each attends to it
-_MOST_SHARING = 8
 
 
 def is_yes_no_checkpoint(folder: Path) -> bool:
@@ -70,7 +54,7 @@ def is_yes_no_checkpoint(folder: Path) -> bool:
         return False
     if config.get("use_sliding_window"):
         return False
-    return _asks_for_yes_or_no(folder) and _asks_as_we_do(folder)
+    return _asks_for_yes_or_no(folder) and asks_as_we_do(folder)
 
 
 def _asks_for_yes_or_no(folder: Path) -> bool:
@@ -82,98 +66,6 @@ def _asks_for_yes_or_no(folder: Path) -> bool:
         tokenizer.token_to_id("yes"),
         tokenizer.token_to_id("no"),
     )
-
-
-def _asks_as_we_do(folder: Path) -> bool:
-    """False if the folder's template puts query and document into another prompt; one that leaves them out is a chat's.
-
-    sentence-transformers gives the template a message for each, with the instruction as the system's.
-    """
-    file = folder / "chat_template.jinja"
-    own = read_json(folder / "tokenizer_config.json").get("chat_template")
-    template = file.read_text(encoding="utf-8") if file.is_file() else own
-    if not isinstance(template, str):
-        return True
-    pair = [{"role": "query", "content": "a query"}, {"role": "document", "content": "a document"}]
-    for instruction in (None, "an instruction"):
-        said = [] if instruction is None else [{"role": "system", "content": instruction}]
-        try:
-            # annotated as a string, which it is not
-            conversations: Any = render_jinja_template([[*said, *pair]], chat_template=template)[0]
-        except (TemplateError, TypeError):
-            # what only knows the roles of a chat may refuse others
-            return True
-        shown = f"{_ask(instruction or DEFAULT_INSTRUCTION, 'a query')} a document"
-        (rendered,) = conversations
-        if all(message["content"] in rendered for message in pair) and rendered != f"{SYSTEM}{shown}{SUFFIX}":
-            return False
-    return True
-
-
-def _ask(instruction: str, query: str) -> str:
-    return f"<Instruct>: {instruction}\n<Query>: {query}\n<Document>:"
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A pair as token ids, split where all documents of a request part."""
-
-    prefix: tuple[int, ...]
-    """System text, instruction and query, up to ``<Document>:``."""
-    rest: tuple[int, ...]
-    """The document and the suffix."""
-    sharers: int = field(default=1, compare=False)
-    """Prompts of the request that have this prefix."""
-    keeps_prefix: bool = field(default=False, compare=False)
-    """True if the prefix is computed once a request, False if once a batch."""
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of the whole prompt."""
-        return len(self.prefix) + len(self.rest)
-
-    @property
-    def computed(self) -> int:
-        """The document's and its part of the prefix."""
-        sharers = min(self.sharers, _MOST_SHARING) if self.keeps_prefix else 1
-        return len(self.rest) + math.ceil(len(self.prefix) / sharers)
-
-
-class PromptTokenizer:
-    """Texts to prompts. The texts of users cannot name special tokens, so they cannot forge the prompt."""
-
-    def __init__(
-        self, folder: Path, max_length: int, *, special_tokens_in_text: bool = False, keeps_prefix: bool = False
-    ) -> None:
-        """``keeps_prefix`` as in ``Prompt``."""
-        self._keeps_prefix = keeps_prefix
-        special = open_tokenizer(folder)
-        self.system = tuple(special.encode(SYSTEM, add_special_tokens=False).ids)
-        self.suffix = tuple(special.encode(SUFFIX, add_special_tokens=False).ids)
-        self.max_length = max_length
-        self._text: Tokenizer = open_tokenizer(folder, special_tokens=special_tokens_in_text)
-
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str) -> list[Prompt]:
-        """See ``Scorer.encode``. An end of the document is cut off; instruction, query and suffix never are."""
-        limit = pair_limit(truncation, self.max_length)
-        queries = Counter(pair.query for pair in pairs)
-        prefixes = {query: self._prefix(instruction, query) for query in queries}
-        # the space belongs to the document's first word, as it would in one text
-        documents = self._text.encode_batch([f" {pair.document}" for pair in pairs], add_special_tokens=False)
-        prompts = []
-        for index, (pair, document) in enumerate(zip(pairs, documents, strict=True)):
-            prefix = prefixes[pair.query]
-            room = document_limit(len(prefix) + len(self.suffix), limit, self.max_length)
-            own = len(document.ids)
-            ids = document.ids[truncation.kept(own, truncation.max_tokens_per_document or own)]
-            if len(ids) > room and not truncation.allowed:
-                raise too_long(index, len(prefix) + len(ids) + len(self.suffix), limit)
-            rest = (*ids[truncation.kept(len(ids), room)], *self.suffix)
-            prompts.append(Prompt(prefix, rest, queries[pair.query], self._keeps_prefix))
-        return prompts
-
-    def _prefix(self, instruction: str, query: str) -> tuple[int, ...]:
-        return (*self.system, *self._text.encode(_ask(instruction, query), add_special_tokens=False).ids)
 
 
 class RectanglePrompts:

@@ -13,7 +13,7 @@ from benchmarks.floor import floor_seconds
 from benchmarks.processes import NotAvailableError
 from benchmarks.workload import QUERY, body_parameters, checkpoint, documents
 from rerank.core import Pair, Truncation
-from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, PromptTokenizer
+from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, PromptTokenizer
 from tests.tiny_checkpoints import make_bert
 
 

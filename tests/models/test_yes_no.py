@@ -26,7 +26,8 @@ from rerank.scorers import yes_no
 from rerank.scorers.base import Placement, score
 from rerank.scorers.load import load_scorer
 from rerank.scorers.pretrained import open_tokenizer
-from rerank.scorers.yes_no import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM, PromptTokenizer, YesNoScorer
+from rerank.scorers.yes_no import YesNoScorer
+from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM, PromptTokenizer
 from tests.tiny_checkpoints import make_qwen2, make_qwen3
 
 QUERY = "which planet is red?"
