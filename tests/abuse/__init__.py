@@ -1,0 +1,1 @@
+"""Attacks on a running server, each bounded in memory and time."""
