@@ -57,6 +57,10 @@ class Caller:
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
 
+    def may_use(self, model: str) -> bool:
+        """Whether the key is for the model with this id."""
+        return self.models is None or model in self.models
+
 
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:

@@ -83,19 +83,19 @@ router = APIRouter(
 
 
 @router.post("/v1/models/{model:path}/load", summary="Load a model", responses={503: ERROR_RESPONSES[503]})
-async def load(model: str, services: Running) -> ModelInfo:
+async def load(model: str, request: Request, services: Running) -> ModelInfo:
     """Answers once it is in memory and warm, or with 503 after LOAD_TIMEOUT; the load goes on then."""
-    card = await run_in_threadpool(services.catalog.resolve, model)
+    card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
     async with services.registry.lease(card, services.gateway.limits.load_timeout):
         pass
     return await model_info(services, card)
 
 
 @router.post("/v1/models/{model:path}/unload", summary="Unload a model")
-async def unload(model: str, services: Running) -> ModelInfo:
+async def unload(model: str, request: Request, services: Running) -> ModelInfo:
     """Answers once its running work is done and it is out of memory; or after TIMEOUT, still draining. Pins do not keep
     it."""
-    card = await run_in_threadpool(services.catalog.resolve, model)
+    card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
     with suppress(TimeoutError):
         async with asyncio.timeout(services.gateway.limits.timeout):
             await services.registry.unload(card)
@@ -103,8 +103,10 @@ async def unload(model: str, services: Running) -> ModelInfo:
 
 
 @router.post("/v1/models/{model:path}/pin", summary="Keep a model in memory, or no longer")
-async def pin(model: str, services: Running, body: PinBody = _PIN, pinned: bool | None = None) -> ModelInfo:
+async def pin(
+    model: str, request: Request, services: Running, body: PinBody = _PIN, pinned: bool | None = None
+) -> ModelInfo:
     """A pinned model is unloaded neither for another nor for being idle. Pinning loads nothing, a restart forgets."""
-    card = await run_in_threadpool(services.catalog.resolve, model)
+    card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
     await services.registry.pin(card, pinned=body.pinned if pinned is None else pinned)
     return await model_info(services, card)

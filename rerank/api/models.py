@@ -106,6 +106,7 @@ class ModelList(BaseModel):
 
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {401: ERROR_RESPONSES[401]}
+_OF_ONE: dict[int | str, dict[str, Any]] = {status: ERROR_RESPONSES[status] for status in (403, 404)}
 list_router = APIRouter(tags=["models"], responses=_RESPONSES)
 router = APIRouter(tags=["models"], responses=_RESPONSES)
 
@@ -114,8 +115,8 @@ router = APIRouter(tags=["models"], responses=_RESPONSES)
 @list_router.get("/models", summary="The same, for clients whose base URL ends without /v1")
 async def list_models(request: Request, services: Running) -> ModelList:
     """The default model first, then those in memory, then those on disk, then the rest; only what the key may use."""
-    allowed = caller_of(request).models
-    cards = [card for card in await run_in_threadpool(services.catalog.cards) if allowed is None or card.id in allowed]
+    caller = caller_of(request)
+    cards = [card for card in await run_in_threadpool(services.catalog.cards) if caller.may_use(card.id)]
     known = await run_in_threadpool(lambda: [_on_disk(services, card) for card in cards])
     infos = [_info(services, card, facts) for card, facts in zip(cards, known, strict=True)]
     default = services.gateway.default.card.id
@@ -123,10 +124,11 @@ async def list_models(request: Request, services: Running) -> ModelList:
     return ModelList(data=infos)
 
 
-@router.get("/v1/models/{model:path}", summary="One model", responses={404: ERROR_RESPONSES[404]})
-async def get_model(model: str, services: Running) -> ModelInfo:
+@router.get("/v1/models/{model:path}", summary="One model", responses=_OF_ONE)
+async def get_model(model: str, request: Request, services: Running) -> ModelInfo:
     """A model by id or by any name it answers to; ids may hold slashes."""
-    return await model_info(services, await run_in_threadpool(services.catalog.resolve, model))
+    card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
+    return await model_info(services, card)
 
 
 async def model_info(services: Services, card: ModelCard) -> ModelInfo:

@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 import rerank
 from rerank.api.errors import ERROR_RESPONSES
-from rerank.api.services import Running, Services
+from rerank.api.services import Running, Services, caller_of
 from rerank.catalog.cards import ModelCard
+from rerank.core import Caller
 from rerank.registry.lifecycle import State
 from rerank.telemetry.metrics import METRICS_TYPE
 
@@ -52,26 +53,33 @@ class Load(BaseModel):
     server_load: int
 
 
-_UNKNOWN = ERROR_RESPONSES[404]
 _OUT_OF_ORDER: dict[int | str, dict[str, Any]] = {
     503: {"description": "Nothing can be scored; says why", "content": {"text/plain": {}}}
+}
+_READY: dict[int | str, dict[str, Any]] = {
+    503: {"model": Readiness},
+    **{status: ERROR_RESPONSES[status] for status in (403, 404)},
 }
 
 router = APIRouter(tags=["status"])
 
 
 @router.get("/", summary="The server at a glance")
-async def root(services: Running) -> Status:
-    """Which model answers by default and why, what is in memory, what could be asked for."""
+async def root(request: Request, services: Running) -> Status:
+    """Which model answers by default and why, what is in memory, what could be asked for: for everybody, but a key that
+    is for some models sees only those."""
+    caller = caller_of(request)
     cards = await run_in_threadpool(services.catalog.cards)
+    default = services.gateway.default_for(caller)
+    loaded = [model for model in services.registry.loaded() if caller.may_use(model.card.id)]
     return Status(
         status="ok",
-        default_model=services.gateway.default.card.id,
-        default_model_reason=services.gateway.default.reason,
-        loaded_models=[model.card.id for model in services.registry.loaded()],
-        supported_models=[card.id for card in cards],
+        default_model=default.card.id,
+        default_model_reason=default.reason,
+        loaded_models=[model.card.id for model in loaded],
+        supported_models=[card.id for card in cards if caller.may_use(card.id)],
         device=services.device,
-        runtimes={model.card.id: f"{model.runtime} on {model.device}" for model in services.registry.loaded()},
+        runtimes={model.card.id: f"{model.runtime} on {model.device}" for model in loaded},
         version=rerank.__version__,
     )
 
@@ -84,14 +92,15 @@ async def health(services: Running) -> Response:
     return PlainTextResponse(trouble, 503) if trouble else Response()
 
 
-@router.get("/ready", summary="200 once requests need not wait", responses={503: {"model": Readiness}, 404: _UNKNOWN})
-async def ready(services: Running, response: Response, model: str | None = None) -> Readiness:
+@router.get("/ready", summary="200 once requests need not wait", responses=_READY)
+async def ready(request: Request, services: Running, response: Response, model: str | None = None) -> Readiness:
     """Ready: the default model and those to be loaded at start have been in memory and warm, even if one left since.
     Where they have not, asking begins to load them.
 
     With `?model=NAME`: that model is in memory now. This only looks."""
-    card = None if model is None else await run_in_threadpool(services.catalog.resolve, model)
-    missing = _obstacles(services) or (_unloaded(services) if card is None else _not_in_memory(services, card))
+    caller = caller_of(request)
+    card = None if model is None else await run_in_threadpool(services.gateway.find, model, caller)
+    missing = _obstacles(services) or (_unloaded(services, caller) if card is None else _not_in_memory(services, card))
     response.status_code = 503 if missing else 200
     return Readiness(ready=not missing, missing=missing)
 
@@ -104,10 +113,15 @@ def _obstacles(services: Services) -> list[str]:
     return [trouble] if trouble else []
 
 
-def _unloaded(services: Services) -> list[str]:
+def _unloaded(services: Services, caller: Caller) -> list[str]:
     readiness, status = services.readiness, services.registry.status
     reasons = {card: readiness.failures.get(card.id) for card in readiness.load_missing()}
-    return [f"{card.id} is {status(card).state}{f': {why}' if why else ''}" for card, why in reasons.items()]
+    return [
+        f"{card.id} is {status(card).state}{f': {why}' if why else ''}"
+        if caller.may_use(card.id)
+        else "a model that the key is not for is not in memory"
+        for card, why in reasons.items()
+    ]
 
 
 def _not_in_memory(services: Services, card: ModelCard) -> list[str]:
@@ -117,8 +131,9 @@ def _not_in_memory(services: Services, card: ModelCard) -> list[str]:
 
 @router.get("/metrics", summary="What is counted and timed, for Prometheus", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
-    """Needs the key where one is set, unless RERANK_OPEN_METRICS says otherwise."""
-    exposition: bytes = request.app.state.metrics.exposition()
+    """Needs the key where one is set, unless RERANK_OPEN_METRICS says otherwise. A key for some models sees what is
+    counted of those and of itself."""
+    exposition: bytes = request.app.state.metrics.exposition(caller_of(request))
     return Response(exposition, media_type=METRICS_TYPE)
 
 

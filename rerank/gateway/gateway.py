@@ -11,7 +11,7 @@ from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.core import Caller, ScoringRequest, ScoringResult
-from rerank.errors import DeadlineExceeded, Forbidden, InvalidRequest, NothingToScore, StillLoading
+from rerank.errors import DeadlineExceeded, Forbidden, InvalidRequest, ModelNotFound, NothingToScore, StillLoading
 from rerank.gateway.admission import Admission, Place, Work
 from rerank.gateway.estimate import estimated_tokens
 from rerank.gateway.pair_cache import PairCache
@@ -19,6 +19,8 @@ from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
 from rerank.telemetry import note_stage
+
+_SHOWN_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,29 @@ class Gateway:
             spending.tokens = result.tokens
             return result
 
+    def find(self, name: str, caller: Caller) -> ModelCard:
+        """The model that a caller means by a name, if its key is for it.
+
+        Raises ModelNotFound or Forbidden. A key for some models is told of no others, whatever it asks for.
+        """
+        try:
+            card = self.catalog.resolve(name)
+        except ModelNotFound:
+            if caller.models is None:
+                raise
+            raise ModelNotFound(f"The model `{name[:_SHOWN_NAME]}` does not exist. {_usable(caller)}") from None
+        if not caller.may_use(card.id):
+            raise Forbidden(
+                f"The key {caller.name} may not use the model `{name[:_SHOWN_NAME]}`. {_usable(caller)}", param="model"
+            )
+        return card
+
+    def default_for(self, caller: Caller) -> DefaultModel:
+        """The model for requests that name none: the first of the key's models where it is not for the default."""
+        if caller.models is None or caller.may_use(self.default.card.id):
+            return self.default
+        return DefaultModel(self.find(caller.models[0], caller), f"the first model of the key {caller.name}")
+
     async def _answer(self, card: ModelCard, reason: str, request: ScoringRequest, place: Place) -> ScoringResult:
         model: LoadedModel | None = None
         asked = time.perf_counter()
@@ -97,18 +122,9 @@ class Gateway:
 
     def _choose(self, name: str | None, caller: Caller) -> tuple[ModelCard, str]:
         if name is not None:
-            return self._allowed(self.catalog.resolve(name), caller), "named in the request"
-        if caller.models is None or self.default.card.id in caller.models:
-            return self.default.card, f"default: {self.default.reason}"
-        return self.catalog.resolve(caller.models[0]), f"default: the first model of the key {caller.name}"
-
-    def _allowed(self, card: ModelCard, caller: Caller) -> ModelCard:
-        if caller.models is not None and card.id not in caller.models:
-            raise Forbidden(
-                f"The key {caller.name} may not use the model `{card.id}`. It may use: {', '.join(caller.models)}.",
-                param="model",
-            )
-        return card
+            return self.find(name, caller), "named in the request"
+        default = self.default_for(caller)
+        return default.card, f"default: {default.reason}"
 
     def _check(self, request: ScoringRequest) -> None:
         if not request.pairs:
@@ -133,3 +149,7 @@ class Gateway:
             return still_loading(card, seconds)
         whose = "TIMEOUT" if seconds == self.limits.timeout else "X-Request-Timeout"
         return DeadlineExceeded(f"The request was not done within {seconds:g} s ({whose}). Send fewer documents.")
+
+
+def _usable(caller: Caller) -> str:
+    return f"The key {caller.name} may use: {', '.join(caller.models or ())}."

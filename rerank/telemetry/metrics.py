@@ -16,6 +16,8 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from rerank.core import Caller
+
 METRICS_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -79,9 +81,10 @@ class Metrics:
         self._cache.labels(model, "yes").inc(found)
         self._cache.labels(model, "no").inc(missing)
 
-    def exposition(self) -> bytes:
-        """Everything, in Prometheus' text format."""
-        return generate_latest(self._registry)
+    def exposition(self, caller: Caller = Caller()) -> bytes:  # noqa: B008
+        """Everything that concerns the caller, in Prometheus' text format: a key for some models sees no others of
+        them, and of keys only itself."""
+        return generate_latest(self._registry if caller.models is None else _Visible(self._registry, caller))
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self._registry)
@@ -91,6 +94,25 @@ class Metrics:
 
     def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(name, help_text, labels, buckets=buckets, registry=self._registry)
+
+
+class _Visible(CollectorRegistry):
+    """What is counted of a caller's models, of itself, and of the server as a whole."""
+
+    def __init__(self, everything: CollectorRegistry, caller: Caller) -> None:
+        super().__init__()
+        self._everything = everything
+        self._caller = caller
+
+    def collect(self) -> Iterator[Metric]:
+        """See prometheus_client."""
+        for metric in self._everything.collect():
+            metric.samples = [sample for sample in metric.samples if self._shows(sample.labels)]
+            yield metric
+
+    def _shows(self, labels: Mapping[str, str]) -> bool:
+        model, key = labels.get("model"), labels.get("key", self._caller.name)
+        return (not model or self._caller.may_use(model)) and key == self._caller.name
 
 
 class _Gauges(Collector):

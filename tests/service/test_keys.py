@@ -40,7 +40,7 @@ def test_a_key_may_be_for_some_models_only(open_house: OpenHouse) -> None:
     house = open_house(named_keys=named(chat=Caller("chat", models=(OTHER_MODEL.id,)), all=Caller("all")))
     refused = house.client.post("/v1/rerank", json=BODY | {"model": "the-words"}, headers=authorised("CHAT"))
     assert error_message(refused, 403, "PermissionDeniedError") == (
-        f"The key chat may not use the model `{MODEL.id}`. It may use: {OTHER_MODEL.id}."
+        f"The key chat may not use the model `the-words`. The key chat may use: {OTHER_MODEL.id}."
     )
     assert refused.json()["error"]["param"] == "model"
     status, answer = ask(house, "CHAT", model="other-words")

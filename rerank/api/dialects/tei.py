@@ -17,7 +17,7 @@ from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, Scoring
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.errors import Problem
 from rerank.api.models import model_info
-from rerank.api.services import Running
+from rerank.api.services import Running, caller_of
 from rerank.core import Pair, ScoringRequest, ScoringResult
 from rerank.errors import NothingToScore
 from rerank.gateway.ranking import rank
@@ -164,9 +164,9 @@ async def rerank_texts(body: TeiBody, request: Request, services: Running) -> Re
 
 @router.get("/info", summary="The default model, as TEI describes its own")
 @router.get("/tei/info", summary="The same, under TEI's prefix")
-async def info(services: Running) -> Info:
+async def info(request: Request, services: Running) -> Info:
     """What is known of the default model before it is loaded, and more once it is."""
-    known = await model_info(services, services.gateway.default.card)
+    known = await model_info(services, services.gateway.default_for(caller_of(request)).card)
     limits = services.gateway.limits
     return Info(
         model_id=known.id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 import rerank
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
 from rerank.api.errors import Problem
-from rerank.api.services import Running
+from rerank.api.services import Running, caller_of
 from rerank.core import Pair, ScoringRequest, ScoringResult
 
 EXAMPLE: JsonDict = {
@@ -91,6 +91,6 @@ async def ready(services: Running) -> Response:
 
 
 @router.get("/meta", summary="The default model, for Weaviate")
-async def meta(services: Running) -> Meta:
+async def meta(request: Request, services: Running) -> Meta:
     """Weaviate shows it among its modules."""
-    return Meta(model=services.gateway.default.card.id, version=rerank.__version__)
+    return Meta(model=services.gateway.default_for(caller_of(request)).card.id, version=rerank.__version__)
