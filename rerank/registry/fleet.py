@@ -208,16 +208,21 @@ class Fleet:
         return [decision for model in self._models.values() for decision in model.fail(_stopping())]
 
     def _begin_loads(self) -> list[Decision]:
-        """Bring in the first of the queue if there is room, or make room for it. One load runs at a time."""
-        decisions: list[Decision] = []
+        """Load every queued model that takes no memory, then the first of the others if there is room.
+
+        Of those that take memory, one is loaded at a time.
+        """
+        if self._stopped:
+            return []
+        at_once = [name for name in self._queue if not self._models[name].takes_memory]
+        decisions = [decision for name in at_once for decision in self._begin(name)]
         # while memory is being given back, neither is it free nor could the load be measured
-        while self._queue and not self._stopped and not self._memory_changes():
+        while self._queue and not self._memory_changes():
             model = self._models[self._queue[0]]
             room = make_room(model.size, self._budget, self._residents())
             match room:
                 case Fits():
-                    self._queue.pop(0)
-                    return decisions + model.begin()
+                    return decisions + self._begin(model.card.id)
                 case Never():
                     decisions += self._models.pop(self._queue.pop(0)).fail(
                         too_large(model.card.id, room.needed, room.device, room.available, room.pinned)
@@ -226,8 +231,13 @@ class Fleet:
                     return decisions + self._dismiss_all(room.evict)
         return decisions
 
+    def _begin(self, name: str) -> list[Decision]:
+        self._queue.remove(name)
+        return self._models[name].begin()
+
     def _memory_changes(self) -> bool:
-        return any(model.phase in (Phase.LOADING, Phase.UNLOADING) for model in self._models.values())
+        moving = (Phase.LOADING, Phase.UNLOADING)
+        return any(model.phase in moving and model.takes_memory for model in self._models.values())
 
     def _dismiss_all(self, ids: Iterable[str]) -> list[Decision]:
         return [decision for name in ids for decision in self._models[name].leave()]

@@ -79,6 +79,11 @@ class Model:
         return self.phase in _IN_MEMORY
 
     @property
+    def takes_memory(self) -> bool:
+        """True if it takes bytes on some device; a model behind another server takes none."""
+        return any(self.size.values())
+
+    @property
     def leaving(self) -> bool:
         """True once it has been told to go."""
         return self.phase in (Phase.DRAINING, Phase.UNLOADING)

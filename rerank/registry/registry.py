@@ -56,7 +56,7 @@ class Loader(Protocol):
         ...
 
     def load(self, found: FoundModel) -> LoadedModel:
-        """Bring the weights into memory, ready to score. Called for one model at a time."""
+        """Bring the weights into memory, ready to score. Of models that take memory, called for one at a time."""
         ...
 
 

@@ -111,6 +111,26 @@ class TestLoads:
         assert desk.fleet.row(A).leases == 0
 
 
+class TestModelsThatTakeNoMemory:
+    def test_are_loaded_while_another_load_runs(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), found(A, 10), Want(2, B), Want(3, C))
+        assert desk.tell(Found("b", {}), Found("c", {"gpu": 0})) == [Load("b"), Load("c")]
+        assert desk.tell(Loaded("c", {}), Loaded("b", {})) == [Grant(3, "c"), Grant(2, "b")]
+
+    def test_are_loaded_while_another_model_waits_for_room(self, desk: Desk) -> None:
+        desk.load(A, 60, ticket=1, release=False)
+        desk.tell(Want(2, B), found(B, 60), Want(3, C))
+        assert desk.tell(Found("c", {})) == [Load("c")]
+
+    def test_keep_no_other_load_waiting(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), Found("a", {}), Want(2, B))
+        assert desk.tell(found(B, 10)) == [Load("b")]
+
+    def test_are_not_loaded_once_the_server_stops(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), found(A, 10), Want(2, B), Shutdown())
+        assert desk.tell(Found("b", {})) == []
+
+
 class TestRoom:
     def test_is_made_before_the_load_begins(self, desk: Desk) -> None:
         desk.load(A, 60)

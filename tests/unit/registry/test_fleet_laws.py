@@ -33,7 +33,7 @@ from rerank.registry.fleet import Fleet
 from rerank.registry.lifecycle import State
 
 BUDGET = 100
-SIZES = {"a": 30, "b": 45, "c": 60, "d": 90, "e": 130}
+SIZES = {"a": 30, "b": 45, "c": 60, "d": 90, "e": 130, "behind another server": 0}
 names = st.sampled_from(sorted(SIZES))
 
 
@@ -69,9 +69,10 @@ class World(RuleBasedStateMachine):
                 assert card.id not in [*self.finding, *self.found, *self.loading, *self.memory]
                 self.finding.append(card.id)
             case Load(name):
-                assert not self.loading
-                assert not self.unloading
-                self.loading[name] = self.found.pop(name)
+                size = self.found.pop(name)
+                assert not size or not any(self.loading.values())
+                assert not size or not any(self.memory[other] for other in self.unloading)
+                self.loading[name] = size
                 assert sum(self.memory.values()) + self.loading[name] <= BUDGET
             case Unload(name):
                 assert name in self.memory
@@ -130,13 +131,13 @@ class World(RuleBasedStateMachine):
         else:
             self.tell(Failed(name, ModelUnavailable("not found")))
 
-    @rule(works=st.booleans(), error=st.sampled_from([-10, 0, 20]))
+    @rule(data=st.data(), works=st.booleans(), error=st.sampled_from([-10, 0, 20]))
     @precondition(lambda self: self.loading)
-    def load_ends(self, works: bool, error: int) -> None:
-        ((name, size),) = self.loading.items()
-        self.loading.clear()
+    def load_ends(self, data: st.DataObject, works: bool, error: int) -> None:
+        name = data.draw(st.sampled_from(sorted(self.loading)))
+        size = self.loading.pop(name)
         if works:
-            self.memory[name] = max(1, size + error)
+            self.memory[name] = max(1, size + error) if size else 0
             self.tell(Loaded(name, {"gpu": self.memory[name]}))
         else:
             self.tell(Failed(name, ModelUnavailable("broken")))
@@ -182,6 +183,10 @@ class World(RuleBasedStateMachine):
     def whoever_waits_waits_for_something(self) -> None:
         # for work under way, or for the work of somebody else to end
         assert not self.waiting or self.finding or self.loading or self.unloading or self.held
+
+    @invariant()
+    def what_takes_no_memory_waits_for_no_load(self) -> None:
+        assert self.stopped or all(self.found.values())
 
     @invariant()
     def what_is_told_is_true(self) -> None:
