@@ -16,9 +16,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from rerank.cli.workers import refuse_several_workers
     from rerank.errors import SettingsError
-    from rerank.settings import read_settings
+    from rerank.settings import pass_on_env_file, read_settings
 
     try:
+        pass_on_env_file()
         settings = read_settings()
         refuse_several_workers()
         # importing torch takes seconds, which a wrong setting need not wait for
@@ -37,6 +38,14 @@ def main() -> int:
     # nothing is there yet that had to be ended in order, and an import that Ctrl-C interrupts shows a traceback
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from rerank.errors import SettingsError
+    from rerank.settings import pass_on_env_file
+
+    try:
+        pass_on_env_file()
+    except SettingsError as error:
+        sys.stderr.write(f"rerank-server: {error}\n")
+        return 2
     from rerank.cli import serve
 
     return serve.main()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
-KEY = "soak"
+KEY = "soak-key"
 ADMIN_KEY = "soak-admin"
 MAX_BODY_BYTES = 1_000_000
 MAX_DOCUMENTS = 1000

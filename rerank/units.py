@@ -1,8 +1,10 @@
-"""Amounts as people write them in settings. Pure."""
+"""Amounts, precisions and paths as people write them in settings and model cards."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+from typing import Any
 
 _BYTES = {
     "": 1,
@@ -12,6 +14,8 @@ _BYTES = {
 }
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _WHOLE_PERCENT = 100
+_PRECISIONS = {"float32": "fp32", "float": "fp32", "bfloat16": "bf16", "float16": "fp16", "half": "fp16"}
+"""Names that torch and vLLM have for them."""
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z%]*)", re.ASCII)
 
 
@@ -28,6 +32,22 @@ def parse_memory(text: str, whole: int) -> int:
     units: dict[str, float] = {**_BYTES, "%": whole / 100}
     amount = _parse(text, units, "a number with a unit as in 8GB or 8GiB, a number of bytes, or a percentage as in 80%")
     return int(amount if amount > _WHOLE_PERCENT or not text.strip().isdigit() else amount * whole / 100)
+
+
+def precision_name(value: Any) -> Any:
+    """``bf16`` for ``bfloat16``, ``fp16`` for ``float16`` or ``half``, ``fp32`` for ``float32``, in any case."""
+    if not isinstance(value, str):
+        return value
+    name = value.strip().lower()
+    return _PRECISIONS.get(name, name)
+
+
+def expand_home(path: Path) -> Path:
+    """The path with ``~`` as the user's home. Raises ValueError where there is no such user."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"there is no home folder for {path.parts[0]}") from error
 
 
 def _parse(text: str, units: dict[str, float] | dict[str, int], wanted: str) -> float:

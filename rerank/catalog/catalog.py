@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
@@ -17,6 +17,7 @@ from rerank.catalog.manifest import read_manifest
 from rerank.catalog.models_file import check_repository_name, read_models_file
 from rerank.catalog.names import names_of, normalise, resolve
 from rerank.errors import ModelNotFound, SettingsError, WeightsBroken
+from rerank.units import expand_home
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +128,10 @@ class Catalog:
         Raises SettingsError if the configured name is neither known nor a Hub repository.
         """
         if configured:
-            return DefaultModel(self.operator_choice(configured), "RERANK_DEFAULT_MODEL names it")
+            try:
+                return DefaultModel(self.operator_choice(configured), "RERANK_DEFAULT_MODEL names it")
+            except SettingsError as error:
+                raise SettingsError(f"RERANK_DEFAULT_MODEL / MODEL_NAME_OR_PATH: {error}") from error
         large = self.resolve(LARGE_MODEL_ID)
         if self.is_local(large):
             return DefaultModel(large, f"RERANK_DEFAULT_MODEL is not set and the weights of {large.id} are on disk")
@@ -137,15 +141,28 @@ class Catalog:
         )
 
     def operator_choice(self, name: str) -> ModelCard:
-        """A card for a name the operator configured. Unlike a caller, an operator may name any Hub repository."""
+        """A card for a name the operator configured: unlike a caller's it may be any folder or Hub repository.
+
+        Raises SettingsError.
+        """
         try:
             return self.resolve(name)
         except ModelNotFound as error:
+            if card := _card_of_folder(name):
+                return self._add(card)
             if not is_repository(name) or name.startswith(f"{self.models_dir.name}/"):
-                raise SettingsError(f"{error.message} Or give a Hub repository as `organisation/name`.") from error
-            card = ModelCard(id=name, repo=name)
-            self._cards = (*self._cards, card)
-            return card
+                raise SettingsError(
+                    f"{error.message} Or give a folder, or a Hub repository as `organisation/name`."
+                ) from error
+            return self._add(ModelCard(id=name, repo=name))
+
+    def _add(self, card: ModelCard) -> ModelCard:
+        """Put a card among the others; one that has its id lends it all but the folder and gives way."""
+        known = next((other for other in self._cards if other.id.casefold() == card.id.casefold()), None)
+        if known:
+            card = replace(known, path=card.path, aliases=(*known.aliases, *card.aliases))
+        self._cards = (*(other for other in self._cards if other is not known), card)
+        return card
 
     def check_revision(self, card: ModelCard, folder: Path) -> None:
         """Raise WeightsBroken if the folder is known to hold another revision than the card pins."""
@@ -214,6 +231,23 @@ def _found(folder: Path) -> ModelCard:
     if fetched is None:
         return ModelCard(id=folder.name)
     return ModelCard(id=fetched.repo, repo=fetched.repo, aliases=(folder.name,), path=folder)
+
+
+def _card_of_folder(name: str) -> ModelCard | None:
+    """A card for a folder anywhere on this machine; None if there is no such folder. Raises SettingsError."""
+    try:
+        given = expand_home(Path(name))
+        folder = given.resolve()
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    if not given.is_dir() or not folder.name:
+        return None
+    if not (folder / "config.json").is_file():
+        if is_repository(name):
+            return None
+        raise SettingsError(f"the folder {folder} is there, but {folder / 'config.json'} is missing")
+    found = _found(folder)
+    return replace(found, path=folder, aliases=(*found.aliases, name))
 
 
 def embedded_folder() -> Path | None:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,7 +23,7 @@ from pydantic import (
 from rerank.catalog.cards import Family, ModelCard, Precision
 from rerank.core import Activation
 from rerank.toml_file import read_toml
-from rerank.units import parse_seconds
+from rerank.units import expand_home, parse_seconds, precision_name
 
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 _Flag = Annotated[bool, Field(strict=True)]
@@ -46,12 +47,12 @@ class CardInFile(BaseModel):
     aliases: tuple[_Name, ...] = ()
     repo: _Name | None = None
     revision: _Name | None = None
-    path: Path | None = None
+    path: Annotated[Path, AfterValidator(expand_home)] | None = None
     family: Family | None = None
     max_length: int | None = Field(default=None, ge=8, le=1_000_000)
     instruction: _Name | None = None
     activation: Literal["sigmoid", "identity"] | None = None
-    precision: Precision | None = None
+    precision: Annotated[Precision, BeforeValidator(precision_name)] | None = None
     special_tokens_in_text: _Flag = False
     sha256: str | None = None
     trust_remote_code: _Flag = False

@@ -39,7 +39,7 @@ from rerank.scheduling.memory import Memory
 from rerank.scheduling.packing import CPU_BATCH, GPU_BATCH, BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
-from rerank.settings import Settings
+from rerank.settings import Settings, remarks_on_names
 from rerank.telemetry import configure_logging
 from rerank.telemetry.metrics import Metrics
 from rerank.telemetry.tracing import open_tracing
@@ -61,6 +61,8 @@ def app_from_settings(settings: Settings) -> FastAPI:
     keyring = Keyring(_check(catalog, settings))
     default = catalog.choose_default(settings.default_model)
     preloaded = [catalog.operator_choice(name) for name in settings.preloaded_models]
+    for remark in remarks_on_names():
+        logger.info(remark)
     _announce(catalog, devices, default)
     _announce_keys(keyring)
     if settings.device == "auto" and gpu_count() > len(devices):

@@ -20,6 +20,7 @@ from rerank.catalog.manifest import read_manifest
 from rerank.catalog.staging import staging_folder
 from rerank.errors import FetchFailure, RerankError, SettingsError, WeightsBroken, WeightsMissing
 from rerank.settings import Settings, read_settings
+from rerank.units import expand_home
 
 _PROMPT = "numbers or names, separated by spaces or commas; empty to quit: "
 _HEADINGS = ("name", "size", "languages", "on disk")
@@ -99,13 +100,13 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="show the known models and what is on disk, then stop")
     parser.add_argument(
         "--dir",
-        type=Path,
+        type=_path,
         default=settings.models_dir,
         help="models folder (RERANK_MODELS_DIR, or ./models)",
     )
     parser.add_argument(
         "--models-file",
-        type=Path,
+        type=_path,
         default=settings.models_file,
         help="more models (RERANK_MODELS_FILE, or ./models.toml)",
     )
@@ -118,6 +119,14 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
     parser.add_argument("--force", action="store_true", help="fetch again, and replace what is there")
     parser.add_argument("--quiet", action="store_true", help="no progress, only results and errors")
     return parser
+
+
+def _path(text: str) -> Path:
+    """A shell leaves `~` as it is in `--dir=~/models`."""
+    try:
+        return expand_home(Path(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:

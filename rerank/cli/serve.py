@@ -18,7 +18,7 @@ from rerank.api.services import Services
 from rerank.cli.protocol import impatient
 from rerank.cli.workers import refuse_several_workers
 from rerank.errors import SettingsError
-from rerank.settings import read_settings
+from rerank.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = read_settings(given)
         refuse_several_workers()
+        _check_host(settings)
         # importing torch takes seconds, which `--help` and a wrong setting need not wait for
         from rerank.cli.build import app_from_settings
 
@@ -68,6 +69,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     server.run()
     _leave_at_once_if_busy()
     return 0
+
+
+def _check_host(settings: Settings) -> None:
+    """Raise SettingsError for a name without an address, as conda puts the kind of its compiler into HOST."""
+    if settings.host is None:
+        return
+    try:
+        socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
+        raise SettingsError(
+            f"RERANK_HOST / HOST: {settings.host} cannot be listened on: {reason}. Other programs use HOST, too; "
+            "RERANK_HOST wins over it."
+        ) from error
 
 
 class _Server(uvicorn.Server):

@@ -1,6 +1,16 @@
 """Every setting of the server: read once, frozen, checked."""
 
-from rerank.settings.fields import ENV_FILE, Settings, setting_names
-from rerank.settings.reading import WORKERS_NAMES, read_env_file, read_settings
+from rerank.settings.fields import Settings, setting_names
+from rerank.settings.reading import WORKERS_NAMES, pass_on_env_file, read_env_file, read_settings, remarks_on_names
+from rerank.settings.sources import ENV_FILE
 
-__all__ = ["ENV_FILE", "WORKERS_NAMES", "Settings", "read_env_file", "read_settings", "setting_names"]
+__all__ = [
+    "ENV_FILE",
+    "WORKERS_NAMES",
+    "Settings",
+    "pass_on_env_file",
+    "read_env_file",
+    "read_settings",
+    "remarks_on_names",
+    "setting_names",
+]

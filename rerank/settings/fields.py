@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import (
-    AliasChoices,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
+from pydantic import AliasChoices, Field, field_validator, model_validator
+
+from rerank.settings.sources import SourcedSettings
+from rerank.settings.values import (
+    Devices,
+    Host,
+    HubAddress,
+    Keys,
+    LogFormat,
+    Memory,
+    Precision,
+    Seconds,
+    UserPath,
+    split,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from rerank.units import parse_memory, parse_seconds
-
-ENV_FILE = ".env"
-
-
-def _seconds(value: Any) -> Any:
-    return parse_seconds(value) if isinstance(value, str) else value
 
 
 def _setting(names: str, default: Any, description: str, **constraints: Any) -> Any:
@@ -31,7 +28,7 @@ def _setting(names: str, default: Any, description: str, **constraints: Any) -> 
     return Field(default=default, validation_alias=alias, description=description, **constraints)
 
 
-class Settings(BaseSettings):
+class Settings(SourcedSettings):
     """Serve rerank models.
 
     Instead: `rerank-server verify MODEL` compares a model's scores with known ones, `rerank-server models` shows the
@@ -40,61 +37,49 @@ class Settings(BaseSettings):
     Settings come from the command line, else the environment, else `.env`, else these defaults.
     """
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        env_file=ENV_FILE,
-        extra="ignore",
-        # an empty line in .env, as `RERANK_API_KEY=`, means the default
-        env_ignore_empty=True,
-        cli_kebab_case=True,
-        cli_hide_none_type=True,
-        cli_avoid_json=True,
-        cli_prog_name="rerank-server",
-    )
-
-    host: str | None = _setting(
+    host: Host | None = _setting(
         "RERANK_HOST HOST",
         None,
         "Address to listen on. Default: 0.0.0.0 if a key is set, else 127.0.0.1 (this machine only).",
     )
     port: int = _setting("RERANK_PORT PORT", 8000, "Port to listen on.", ge=0, le=65535)
-    api_key: SecretStr | None = _setting(
+    api_key: Keys | None = _setting(
         "RERANK_API_KEY ACCESS_TOKEN",
         None,
         "Keys that may use the server, separated by commas. Default: none, everyone who can connect may.",
     )
-    admin_key: SecretStr | None = _setting(
+    admin_key: Keys | None = _setting(
         "RERANK_ADMIN_KEY",
         None,
         "Keys that may load, unload and pin models, separated by commas. Default: none, only clients on this "
         "machine may.",
     )
-    keys_file: Path = _setting(
+    keys_file: UserPath = _setting(
         "RERANK_KEYS_FILE",
         Path("keys.toml"),
         "File with further keys, each with a name and limits of its own; need not exist. `rerank-server key new "
         "NAME` adds one.",
     )
     default_model: str | None = _setting(
-        "RERANK_DEFAULT_MODEL",
+        "RERANK_DEFAULT_MODEL RERANK_MODEL_NAME_OR_PATH MODEL_NAME_OR_PATH",
         None,
-        "Model for requests that name none: a known name or a Hub repository. Default: BAAI/bge-reranker-large if "
-        "it is on disk, else the embedded English model.",
+        "Model for requests that name none: a known name, a folder or a Hub repository. Default: "
+        "BAAI/bge-reranker-large if it is on disk, else the embedded English model.",
     )
     preload: str | None = _setting(
         "RERANK_PRELOAD", None, "Models to load at start, separated by commas; others load at their first request."
     )
-    models_dir: Path = _setting("RERANK_MODELS_DIR", Path("models"), "Folder with one folder of weights a model.")
-    models_file: Path = _setting(
+    models_dir: UserPath = _setting("RERANK_MODELS_DIR", Path("models"), "Folder with one folder of weights a model.")
+    models_file: UserPath = _setting(
         "RERANK_MODELS_FILE", Path("models.toml"), "File with cards of further models; need not exist."
     )
-    device: str = _setting(
+    device: Devices = _setting(
         "RERANK_MODEL_DEVICE MODEL_DEVICE",
         "auto",
         "auto, cpu, mps, cuda (every GPU, each with a copy of every model), cuda:1 or cuda:0,cuda:2. auto takes "
         "the first GPU where there is one.",
     )
-    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = _setting(
+    precision: Precision = _setting(
         "RERANK_MODEL_PRECISION MODEL_PRECISION",
         "auto",
         "auto is bf16 where the device has it (on a CPU: avx512_bf16 or AMX, in OpenVINO), else fp16 on a GPU and "
@@ -165,17 +150,20 @@ class Settings(BaseSettings):
         "Seconds a request waits for its model to load, within TIMEOUT; then 503, and the load goes on.",
         gt=0,
     )
-    memory_budget: str = _setting(
+    memory_budget: Memory = _setting(
         "RERANK_MEMORY_BUDGET MEMORY_BUDGET RERANK_MAX_MEMORY_PERCENTAGE MAX_MEMORY_PERCENTAGE",
         "90%",
         "Memory for models on each device: 8GB, 8GiB, bytes, or a percentage of what is free at start (80% or "
         "80). A model that needs room takes that of the one idle for longest.",
     )
-    keep_alive: Annotated[float, BeforeValidator(_seconds), Field(ge=0)] = _setting(
-        "RERANK_KEEP_ALIVE KEEP_ALIVE", 0, "How long an idle model stays in memory: seconds, 10m, 1h; 0: for ever."
+    keep_alive: Seconds = _setting(
+        "RERANK_MODEL_KEEP_ALIVE MODEL_KEEP_ALIVE RERANK_KEEP_ALIVE",
+        0,
+        "How long an idle model stays in memory: seconds, 10m, 1h; 0: forever.",
+        ge=0,
     )
     http_keep_alive: int = _setting(
-        "RERANK_HTTP_KEEP_ALIVE HTTP_KEEP_ALIVE", 75, "Seconds an idle connection stays open.", ge=1
+        "RERANK_HTTP_KEEP_ALIVE HTTP_KEEP_ALIVE KEEP_ALIVE", 75, "Seconds an idle connection stays open.", ge=1
     )
     drain_timeout: float = _setting(
         "RERANK_DRAIN_TIMEOUT DRAIN_TIMEOUT",
@@ -211,45 +199,22 @@ class Settings(BaseSettings):
     log_texts: bool = _setting(
         "RERANK_LOG_TEXTS", False, "true: queries and documents stand in the log. For debugging; they may be private."
     )
-    log_format: Literal["text", "json"] = _setting("RERANK_LOG_FORMAT LOG_FORMAT", "text", "Form of a log line.")
-    hf_endpoint: str | None = _setting(
+    log_format: LogFormat = _setting(
+        "RERANK_LOG_FORMAT LOG_FORMAT",
+        "text",
+        "Form of a log line: text, json, or a format string of Python's logging such as %(asctime)s %(message)s; "
+        "%(request_id)s is the request's id.",
+    )
+    hf_endpoint: HubAddress | None = _setting(
         "RERANK_HF_ENDPOINT HF_ENDPOINT",
         None,
         "Address of a Hugging Face Hub mirror, for example https://hf-mirror.com.",
     )
 
-    @field_validator("dialect", "log_level", "log_format", "device", "precision", "runtime", mode="before")
+    @field_validator("dialect", "log_level", "runtime", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
-
-    @field_validator("device")
-    @classmethod
-    def _names_devices(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda|cuda:\d+(\s*,\s*cuda:\d+)*", value):
-            raise ValueError("it can be auto, cpu, mps, cuda (every GPU) or GPUs by number: cuda:1 or cuda:0,cuda:2")
-        return value
-
-    @field_validator("hf_endpoint")
-    @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("it has to be a whole address that begins with https:// or http://")
-        return value
-
-    @field_validator("memory_budget")
-    @classmethod
-    def _is_an_amount(cls, value: str) -> str:
-        if parse_memory(value, whole=100) <= 0:
-            raise ValueError("it must be more than nothing")
-        return value
-
-    @field_validator("api_key", "admin_key")
-    @classmethod
-    def _names_a_key(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _split(value.get_secret_value()):
-            raise ValueError("it is set, but holds no key")
-        return value
 
     @model_validator(mode="after")
     def _speak_one_dialect(self) -> Self:
@@ -260,22 +225,22 @@ class Settings(BaseSettings):
     @property
     def api_keys(self) -> tuple[str, ...]:
         """The keys in plain text; none means the server is open."""
-        return _split(self.api_key.get_secret_value()) if self.api_key else ()
+        return split(self.api_key.get_secret_value()) if self.api_key else ()
 
     @property
     def admin_keys(self) -> tuple[str, ...]:
         """The operators' keys in plain text; none means that only this machine may administer."""
-        return _split(self.admin_key.get_secret_value()) if self.admin_key else ()
+        return split(self.admin_key.get_secret_value()) if self.admin_key else ()
 
     @property
     def preloaded_models(self) -> tuple[str, ...]:
         """Names of the models to load at start."""
-        return _split(self.preload or "")
+        return split(self.preload or "")
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:
         """Origins of web pages whose scripts may use the server."""
-        return _split(self.cors_origins or "")
+        return split(self.cors_origins or "")
 
     def listen_host(self, *, guarded: bool) -> str:
         """The address to listen on: open to others only if keys guard it or the operator says so."""
@@ -290,7 +255,3 @@ def setting_names() -> dict[str, tuple[str, ...]]:
         alias = info.validation_alias
         names[field] = tuple(str(name).upper() for name in alias.choices) if isinstance(alias, AliasChoices) else ()
     return names
-
-
-def _split(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())

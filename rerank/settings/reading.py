@@ -17,12 +17,17 @@ from pydantic import (
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from rerank.errors import SettingsError
-from rerank.settings.fields import ENV_FILE, Settings, setting_names
+from rerank.settings.fields import Settings, setting_names
+from rerank.settings.service_links import without_service_links
+from rerank.settings.sources import ENV_ENCODING, ENV_FILE
 
 WORKERS_NAMES = ("RERANK_WORKERS", "WORKERS", "WEB_CONCURRENCY")
 """How a number of processes is asked for elsewhere; no settings, but 1 may stand there."""
+_WITHOUT_EFFECT = ("WORKER_CLASS", "WORKER_CONNECTIONS")
+"""Gunicorn's, for processes that this server does not have."""
 # the first is read by rerank_client.py, which may run in the same shell
 _NOT_OURS = {"RERANK_BASE_URL", *WORKERS_NAMES}
+_KEEP_ALIVES = {"KEEP_ALIVE", "RERANK_KEEP_ALIVE"}
 
 
 def read_settings(arguments: Sequence[str] | None = None) -> Settings:
@@ -30,30 +35,62 @@ def read_settings(arguments: Sequence[str] | None = None) -> Settings:
 
     Raises SettingsError naming the setting that is unknown or wrong.
     """
-    _check_env_file()
+    from_file = read_env_file()
     try:
         settings = Settings(_cli_parse_args=list(arguments) if arguments is not None else None)
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(dict(problem)) for problem in error.errors())) from error
     except UnreadableSetting as error:
         raise SettingsError(str(error)) from error
-    _refuse_unknown(os.environ)
-    _refuse_unknown(read_env_file())
+    _refuse_unknown(without_service_links(os.environ))
+    _refuse_unknown(from_file)
     return settings
 
 
 def read_env_file() -> dict[str, str | None]:
-    """What `.env` says, nothing if there is none."""
-    return dotenv_values(ENV_FILE)
+    """What `.env` says, nothing if there is none. Raises SettingsError for a file that cannot be read."""
+    _check_env_file()
+    return dotenv_values(ENV_FILE, encoding=ENV_ENCODING)
+
+
+def pass_on_env_file() -> None:
+    """Put what `.env` says to libraries, such as HF_TOKEN and TOKENIZERS_PARALLELISM, into the environment.
+
+    Most libraries look only once, when they are imported, so this comes before. What the environment says wins; an
+    empty value means the default, as for settings. Raises SettingsError.
+    """
+    ours = {name for names in setting_names().values() for name in names} | set(_WITHOUT_EFFECT)
+    for name, value in read_env_file().items():
+        if value and name.upper() not in ours | _NOT_OURS:
+            os.environ.setdefault(name, value)
+
+
+def remarks_on_names() -> list[str]:
+    """What an operator should know about names that are set: those without effect, and those easily mistaken."""
+    given = {name.upper() for name, value in (read_env_file() | dict(os.environ)).items() if value}
+    remarks = []
+    if idle := [name for name in _WITHOUT_EFFECT if name in given]:
+        remarks.append(f"without effect, as one process serves everything: {', '.join(idle)}")
+    if given & _KEEP_ALIVES:
+        remarks.append(
+            "KEEP_ALIVE is for idle connections (HTTP_KEEP_ALIVE), RERANK_KEEP_ALIVE for idle models "
+            "(RERANK_MODEL_KEEP_ALIVE)"
+        )
+    return remarks
 
 
 def _check_env_file() -> None:
     """A line that cannot be parsed would only be warned about and left out, and with it perhaps the key."""
     file = Path(ENV_FILE)
-    if not file.is_file():
+    if not file.exists():
         return
+    if file.is_dir():
+        raise SettingsError(
+            f"{ENV_FILE} is a folder. Docker makes one where a file to be mounted does not exist: remove it, and write "
+            "the file if you need one."
+        )
     try:
-        bindings = list(parse_stream(io.StringIO(file.read_text(encoding="utf-8"))))
+        bindings = list(parse_stream(io.StringIO(file.read_text(encoding=ENV_ENCODING))))
     except (UnicodeDecodeError, OSError) as error:
         raise SettingsError(f"{ENV_FILE} cannot be read: {error}") from error
     for binding in bindings:

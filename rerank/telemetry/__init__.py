@@ -66,7 +66,7 @@ class _RequestIdFilter(logging.Filter):
 
 
 def configure_logging(level: str, style: str, stream: TextIO | None = None) -> None:
-    """Send every log line to ``stream`` (stderr) as ``text`` or one ``json`` object a line.
+    """Send every log line to ``stream`` (stderr): as ``text``, one ``json`` object a line, or by a format string.
 
     uvicorn's own access log is switched off: it prints query strings, and a key may stand in one.
     """
@@ -76,7 +76,7 @@ def configure_logging(level: str, style: str, stream: TextIO | None = None) -> N
         renamed = {"asctime": "time", "levelname": "level", "name": "logger"}
         handler.setFormatter(JsonFormatter(_JSON, style="{", rename_fields=renamed))
     else:
-        handler.setFormatter(logging.Formatter(_TEXT))
+        handler.setFormatter(logging.Formatter(_TEXT if style == "text" else style))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

@@ -31,6 +31,7 @@ DOCUMENTS = [
     "法国的首都是巴黎。",
 ]
 MODEL = "all-MiniLM-L6-v2"
+KEY = "key-of-the-test"
 BUSY = "org/reranker"
 PATIENCE = 1000
 """Seconds; longer than all calls take."""
@@ -52,7 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         weights.holding = True
         (folder / "models.toml").write_text(f'[[model]]\nid = "{BUSY}"\nrepo = "{BUSY}"\n')
         settings = {
-            "RERANK_API_KEY": "key",
+            "RERANK_API_KEY": KEY,
             "RERANK_MAX_WAITING_DOCUMENTS": "10",
             "HF_ENDPOINT": hub.url,
             "RERANK_TIMEOUT": str(PATIENCE),
@@ -75,7 +76,7 @@ def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
 @pytest.fixture(scope="module")
 def outcomes(server: ServerProcess, open_server: ServerProcess) -> dict[str, Any]:
     """What came of each call in each situation, by environment; one process makes all calls of an environment."""
-    right = {"url": server.url, "key": "key", "model": MODEL}
+    right = {"url": server.url, "key": KEY, "model": MODEL}
     situations = {
         "right": right,
         "wrong key": right | {"key": "wrong"},
@@ -103,7 +104,7 @@ def outcomes(server: ServerProcess, open_server: ServerProcess) -> dict[str, Any
 def plainly(server: ServerProcess, **fields: Any) -> requests.Response:
     """A request that no SDK made."""
     asked = {"model": MODEL, "query": QUERY, "documents": DOCUMENTS} | fields
-    headers = {"Authorization": "Bearer key"}
+    headers = {"Authorization": f"Bearer {KEY}"}
     return requests.post(f"{server.url}/v1/rerank", json=asked, headers=headers, timeout=PATIENCE)
 
 

@@ -349,9 +349,9 @@ def test_who_still_waits_at_a_stop_is_told_so(tmp_path: Path, tiny: Path, stop: 
 
 
 def test_the_log_says_why_a_request_was_refused(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path, {"RERANK_API_KEY": "key"}) as server:
+    with ServerProcess(tmp_path, {"RERANK_API_KEY": "key-of-the-test"}) as server:
         post(server, {"query": QUERY, "documents": DOCUMENTS})
-        post(server, {"query": QUERY, "documents": [3]}, headers={"Authorization": "Bearer key"})
+        post(server, {"query": QUERY, "documents": [3]}, headers={"Authorization": "Bearer key-of-the-test"})
         server.wait_for_log(" 401 ")
         server.wait_for_log("error=body.documents.0 client=127.0.0.1")
 

@@ -35,15 +35,15 @@ def test_prints_a_line_for_each_model(serve: Serve, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("name", ["RERANK_API_KEY", "RERANK_ADMIN_KEY"])
 def test_brings_the_key_of_the_environment(serve: Serve, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    _, server = serve(keys=("a-key",), admin_keys=("a-key",))
+    _, server = serve(keys=("a-secret-key",), admin_keys=("a-secret-key",))
     monkeypatch.setenv("PORT", str(server.port))
     assert models.main([]) == 1
-    monkeypatch.setenv(name, "a-key,another")
+    monkeypatch.setenv(name, "a-secret-key,another-key")
     assert models.main([]) == 0
 
 
 def test_tells_that_a_key_is_missing(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
-    _, server = serve(keys=("a-key",))
+    _, server = serve(keys=("a-secret-key",))
     assert models.main(["--url", f"http://127.0.0.1:{server.port}"]) == 1
     assert "answers 401: Unauthorized: send the API key" in capsys.readouterr().err
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -222,6 +223,43 @@ class TestOperatorsChoice:
         assert f"`{name}` does not exist. Known models: " in str(mistake.value)
         assert "organisation/name" in str(mistake.value)
         assert len(catalog.cards()) == len(BUILT_IN)
+
+    def test_may_be_any_folder_which_callers_may_then_use(self, catalog: Catalog, tmp_path: Path) -> None:
+        write_checkpoint(tmp_path / "elsewhere" / "Mine")
+        named = str(tmp_path / "elsewhere" / "Mine")
+        card = catalog.operator_choice(named)
+        assert (card.id, card.path, card.repo) == ("Mine", tmp_path / "elsewhere" / "Mine", None)
+        assert catalog.folder(card) == card.path
+        assert catalog.operator_choice(named) is catalog.resolve("mine") is catalog.resolve(named) is card
+        assert ids(catalog).count("Mine") == 1
+
+    def test_may_be_a_folder_by_a_relative_path_or_below_the_home(
+        self, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_checkpoint(tmp_path / "weights" / "Mine")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        for name in ("./weights/Mine", "weights/Mine", "~/weights/Mine"):
+            assert Catalog(catalog.models_dir).operator_choice(name).path == tmp_path / "weights" / "Mine"
+
+    def test_of_a_fetched_folder_is_its_repositorys_card(self, catalog: Catalog, tmp_path: Path) -> None:
+        folder = tmp_path / "elsewhere" / "large"
+        write_checkpoint(folder)
+        (folder / MANIFEST).write_text(json.dumps({"repo": LARGE.id, "commit": "0" * 40}))
+        card = catalog.operator_choice(str(folder))
+        assert (card.id, card.path, card.max_length) == (LARGE.id, folder, LARGE.max_length)
+        assert catalog.resolve(LARGE.id) is card
+        assert catalog.resolve(str(folder)) is card
+
+    def test_of_a_folder_without_a_model_says_what_is_missing(self, catalog: Catalog, tmp_path: Path) -> None:
+        with pytest.raises(
+            SettingsError, match=r"^RERANK_DEFAULT_MODEL / MODEL_NAME_OR_PATH: .*config\.json is missing"
+        ):
+            catalog.choose_default(str(tmp_path))
+
+    def test_of_nobodys_home_is_refused(self, catalog: Catalog) -> None:
+        with pytest.raises(SettingsError, match="no home folder for ~no-such-user"):
+            catalog.operator_choice("~no-such-user/Mine")
 
 
 class TestDownloadCommand:

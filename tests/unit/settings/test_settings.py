@@ -18,10 +18,14 @@ from .conftest import WriteDotEnv
 SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     "host": (("RERANK_HOST", "HOST"), "::1", "::1"),
     "port": (("RERANK_PORT", "PORT"), "9001", 9001),
-    "api_key": (("RERANK_API_KEY", "ACCESS_TOKEN"), "a-key", "a-key"),
+    "api_key": (("RERANK_API_KEY", "ACCESS_TOKEN"), "a-secret-key", "a-secret-key"),
     "admin_key": (("RERANK_ADMIN_KEY",), "an-admin-key", "an-admin-key"),
     "keys_file": (("RERANK_KEYS_FILE",), "secret/keys.toml", Path("secret/keys.toml")),
-    "default_model": (("RERANK_DEFAULT_MODEL",), "org/name", "org/name"),
+    "default_model": (
+        ("RERANK_DEFAULT_MODEL", "RERANK_MODEL_NAME_OR_PATH", "MODEL_NAME_OR_PATH"),
+        "org/name",
+        "org/name",
+    ),
     "preload": (("RERANK_PRELOAD",), "one,two", "one,two"),
     "models_dir": (("RERANK_MODELS_DIR",), "weights", Path("weights")),
     "models_file": (("RERANK_MODELS_FILE",), "cards.toml", Path("cards.toml")),
@@ -45,8 +49,8 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
         "70",
         "70",
     ),
-    "keep_alive": (("RERANK_KEEP_ALIVE", "KEEP_ALIVE"), "10m", 600.0),
-    "http_keep_alive": (("RERANK_HTTP_KEEP_ALIVE", "HTTP_KEEP_ALIVE"), "12", 12),
+    "keep_alive": (("RERANK_MODEL_KEEP_ALIVE", "MODEL_KEEP_ALIVE", "RERANK_KEEP_ALIVE"), "10m", 600.0),
+    "http_keep_alive": (("RERANK_HTTP_KEEP_ALIVE", "HTTP_KEEP_ALIVE", "KEEP_ALIVE"), "12", 12),
     "dialect": (("RERANK_DIALECT",), " SGLang ", "sglang"),
     "strict_vllm": (("RERANK_STRICT_VLLM",), "1", True),
     "receive_timeout": (("RERANK_RECEIVE_TIMEOUT", "RECEIVE_TIMEOUT"), "2.5", 2.5),
@@ -197,9 +201,10 @@ class TestMistakes:
             ("LOAD_TIMEOUT", "0", "RERANK_LOAD_TIMEOUT / LOAD_TIMEOUT"),
             ("MEMORY_BUDGET", "much", " / ".join(SETTINGS["memory_budget"][0])),
             ("MAX_MEMORY_PERCENTAGE", "0", " / ".join(SETTINGS["memory_budget"][0])),
-            ("KEEP_ALIVE", "-1", "RERANK_KEEP_ALIVE / KEEP_ALIVE"),
-            ("KEEP_ALIVE", "soon", "RERANK_KEEP_ALIVE / KEEP_ALIVE"),
-            ("HTTP_KEEP_ALIVE", "0", "RERANK_HTTP_KEEP_ALIVE / HTTP_KEEP_ALIVE"),
+            ("RERANK_KEEP_ALIVE", "-1", " / ".join(SETTINGS["keep_alive"][0])),
+            ("RERANK_KEEP_ALIVE", "soon", " / ".join(SETTINGS["keep_alive"][0])),
+            ("KEEP_ALIVE", "0", " / ".join(SETTINGS["http_keep_alive"][0])),
+            ("HTTP_KEEP_ALIVE", "0", " / ".join(SETTINGS["http_keep_alive"][0])),
             ("LOG_LEVEL", "loud", "RERANK_LOG_LEVEL / LOG_LEVEL"),
             ("LOG_FORMAT", "xml", "RERANK_LOG_FORMAT / LOG_FORMAT"),
             ("HF_ENDPOINT", "hf-mirror.com", "RERANK_HF_ENDPOINT / HF_ENDPOINT"),
@@ -217,7 +222,7 @@ class TestMistakes:
     def test_contradictions_are_told_and_keys_are_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_STRICT_VLLM", "1")
         monkeypatch.setenv("RERANK_DIALECT", "sglang")
-        monkeypatch.setenv("RERANK_API_KEY", "secret")
+        monkeypatch.setenv("RERANK_API_KEY", "a-secret-key")
         with pytest.raises(SettingsError) as mistake:
             read_settings([])
         assert str(mistake.value) == "RERANK_STRICT_VLLM and RERANK_DIALECT=sglang contradict each other"
@@ -318,7 +323,7 @@ class TestUnknownNames:
 class TestKeys:
     @pytest.mark.parametrize(
         ("text", "keys"),
-        [(None, ()), ("one", ("one",)), ("one,two", ("one", "two")), (" one , ,two, ", ("one", "two"))],
+        [(None, ()), ("first-key", ("first-key",)), (" first-key , ,second-key, ", ("first-key", "second-key"))],
     )
     def test_are_separated_by_commas(
         self, text: str | None, keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
@@ -328,9 +333,9 @@ class TestKeys:
         assert read_settings([]).api_keys == keys
 
     def test_do_not_show_when_settings_are_printed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("ACCESS_TOKEN", "s3cret")
+        monkeypatch.setenv("ACCESS_TOKEN", "s3cret-key")
         settings = read_settings([])
-        assert settings.api_keys == ("s3cret",)
+        assert settings.api_keys == ("s3cret-key",)
         assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
 
 
@@ -382,13 +387,14 @@ def test_help_mentions_every_setting(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit) as ended:
         read_settings(["--help"])
     assert ended.value.code == 0
-    told = " ".join(capsys.readouterr().out.split())
+    # a line may be broken after any hyphen
+    told = "".join(capsys.readouterr().out.split())
     for names in setting_names().values():
         for name in names:
-            assert f"--{name.lower().replace('_', '-')} " in told
+            assert f"--{name.lower().replace('_', '-')}" in told
     for info in Settings.model_fields.values():
         assert info.description
-        assert " ".join(info.description.split()) in told
+        assert "".join(info.description.split()) in told
 
 
 class TestDotEnvThatCannotBeRead:

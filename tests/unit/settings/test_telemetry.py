@@ -59,6 +59,11 @@ class TestText:
         logger.warning("started")
         assert "WARNING rerank.test [-] started" in stream.getvalue()
 
+    def test_a_line_has_the_form_of_a_format_string(self, stream: io.StringIO, request_id: str) -> None:
+        configure_logging("info", "%(name)s|%(levelname)s|%(request_id)s|%(message)s", stream)
+        logger.info("scored %d pairs", 3)
+        assert stream.getvalue() == "rerank.test|INFO|req-42|scored 3 pairs\n"
+
     async def test_each_task_has_its_own_id(self, stream: io.StringIO) -> None:
         configure_logging("info", "text", stream)
 

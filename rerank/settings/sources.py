@@ -1,0 +1,44 @@
+"""Where settings come from: the command line, else the environment, else `.env`."""
+
+from __future__ import annotations
+
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from rerank.settings.service_links import without_service_links
+
+ENV_FILE = ".env"
+ENV_ENCODING = "utf-8-sig"
+"""Editors on Windows put a byte order mark in front, which would otherwise become part of the first name."""
+
+
+class SourcedSettings(BaseSettings):
+    """Settings without any field yet."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_file=ENV_FILE,
+        env_file_encoding=ENV_ENCODING,
+        extra="ignore",
+        # an empty line in .env, as `RERANK_API_KEY=`, means the default
+        env_ignore_empty=True,
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_prog_name="rerank-server",
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The usual sources; what Kubernetes puts into the environment for its services is no setting."""
+        if isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = without_service_links(env_settings.env_vars)
+        return super().settings_customise_sources(
+            settings_cls, init_settings, env_settings, dotenv_settings, file_secret_settings
+        )

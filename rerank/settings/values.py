@@ -1,0 +1,110 @@
+"""Values of settings: what each kind may be, and the spellings that are understood."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from rerank.units import expand_home, parse_memory, parse_seconds, precision_name
+
+MIN_KEY_LENGTH = 8
+"""Characters. A shorter key is found by trying."""
+_QUOTES = "\"'`“”‘’"
+
+
+def split(text: str) -> tuple[str, ...]:
+    """The parts of a list that is separated by commas, without those that are empty."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _seconds(value: Any) -> Any:
+    return parse_seconds(value) if isinstance(value, str) else value
+
+
+def _memory(value: str) -> str:
+    if parse_memory(value, whole=100) <= 0:
+        raise ValueError("it must be more than nothing")
+    return value
+
+
+def _lower(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _devices(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda|cuda:\d+(\s*,\s*cuda:\d+)*", value):
+        raise ValueError("it can be auto, cpu, mps, cuda (every GPU) or GPUs by number: cuda:1 or cuda:0,cuda:2")
+    return value
+
+
+def _host(value: str) -> str:
+    """The address without the brackets that URLs need around IPv6."""
+    host = value.strip()
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if "/" in host or host.count(":") == 1 or not re.fullmatch(r"[\w.:%-]+", host):
+        raise ValueError(
+            "it has to be an IP address or a host name alone, such as 0.0.0.0, 127.0.0.1 or ::; the port is PORT"
+        )
+    return host
+
+
+def _hub_address(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("it has to be a whole address that begins with https:// or http://")
+    return value
+
+
+def _keys(value: SecretStr) -> SecretStr:
+    keys = split(value.get_secret_value())
+    if not keys:
+        raise ValueError("it is set, but holds no key")
+    for key in keys:
+        _check_key(key)
+    return value
+
+
+def _check_key(key: str) -> None:
+    """Raise ValueError for a key that no client could send, or that is too short."""
+    if key[0] in _QUOTES or key[-1] in _QUOTES:
+        raise ValueError("a key begins or ends with a quote; give it without, as docker's --env-file keeps quotes")
+    if re.match(r"bearer\s", key, re.IGNORECASE):
+        raise ValueError("a key begins with `Bearer`; give the key alone, clients send the word before it")
+    if not key.isprintable():
+        raise ValueError("a key holds a character that cannot be printed")
+    if len(key) < MIN_KEY_LENGTH:
+        raise ValueError(
+            f"a key has fewer than {MIN_KEY_LENGTH} characters; `rerank-server key new NAME` makes a good one"
+        )
+
+
+def _log_format(value: Any) -> Any:
+    """`text`, `json`, or a format string that logging can use."""
+    if not isinstance(value, str) or value.strip().lower() in ("text", "json"):
+        return _lower(value)
+    record = logging.LogRecord("name", logging.INFO, "path", 1, "message", (), None)
+    record.request_id = "-"
+    try:
+        logging.Formatter(value).format(record)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"it can be text, json, or a format string of Python's logging such as %(asctime)s %(message)s: {error}"
+        ) from error
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+Memory = Annotated[str, AfterValidator(_memory)]
+Precision = Annotated[Literal["auto", "fp32", "bf16", "fp16", "int8"], BeforeValidator(precision_name)]
+Devices = Annotated[str, BeforeValidator(_lower), AfterValidator(_devices)]
+Host = Annotated[str, AfterValidator(_host)]
+HubAddress = Annotated[str, AfterValidator(_hub_address)]
+UserPath = Annotated[Path, AfterValidator(expand_home)]
+"""A path in which `~` is the user's home."""
+Keys = Annotated[SecretStr, AfterValidator(_keys)]
+"""Keys, separated by commas."""
+LogFormat = Annotated[str, BeforeValidator(_log_format)]
