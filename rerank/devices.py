@@ -253,8 +253,8 @@ def _cuda_names(requested: str) -> tuple[str, ...]:
     wanted = there if requested == "cuda" else list(dict.fromkeys(name.strip() for name in requested.split(",")))
     if not wanted or not set(wanted) <= set(there):
         raise SettingsError(
-            f"MODEL_DEVICE={requested}: this machine shows {count} CUDA devices to torch. With MODEL_DEVICE=auto models "
-            "run on the first GPU where there is one, else on the CPU."
+            f"MODEL_DEVICE={requested}: this machine shows {count} CUDA devices to torch. With "
+            "MODEL_DEVICE=auto models run on the first GPU where there is one, else on the CPU."
         )
     return tuple(wanted)
 
