@@ -4,7 +4,8 @@
     ├── InvalidRequest          the caller's request cannot be served as it stands
     │   ├── BodyTooLarge        ... because it holds more bytes than the server takes
     │   ├── BodyTooSlow         ... because it does not come
-    │   └── NothingToScore      ... because it holds no documents
+    │   ├── NothingToScore      ... because it holds no documents
+    │   └── TooManyDocuments    ... because it holds more than the server takes at once
     ├── Unauthorized            no key, or a wrong one
     ├── Forbidden               the key is known, or none is asked for, but it does not allow this (also: this model)
     ├── ModelNotFound           no such model; lists those there are, the nearest first
@@ -59,6 +60,17 @@ class BodyTooSlow(InvalidRequest):
 
 class NothingToScore(InvalidRequest):
     """The request holds no documents."""
+
+
+class TooManyDocuments(InvalidRequest):
+    """The request holds more documents than the server takes at once."""
+
+    def __init__(self, documents: int, most: int) -> None:
+        super().__init__(
+            f"The request holds {documents} documents; this server takes at most {most} at once (MAX_DOCUMENTS). "
+            "Send them in parts.",
+            param="documents",
+        )
 
 
 class Unauthorized(RerankError):

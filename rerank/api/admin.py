@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from rerank.access.keyring import Keyring
+from rerank.api.bodies import JsonRoute
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.models import ModelInfo, model_info
 from rerank.api.services import Running, caller_of
@@ -76,6 +77,7 @@ def _is_loopback(host: str) -> bool:
 
 
 router = APIRouter(
+    route_class=JsonRoute,
     tags=["admin"],
     dependencies=[Depends(require_operator)],
     responses={status: ERROR_RESPONSES[status] for status in (401, 403, 404)},

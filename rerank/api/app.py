@@ -74,6 +74,7 @@ def build_app(
     metrics = metrics or Metrics()
     app.state.metrics = metrics
     app.state.keyring = keyring
+    app.state.max_body_bytes = max_body_bytes
     for router in (*routers(main_dialect), admin.router, models.router, status.router):
         app.include_router(router)
     add_error_handlers(app)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,8 +172,12 @@ def add_error_handlers(app: FastAPI) -> None:
         if error.status_code in (404, 405):
             # an unknown route is answered as vLLM answers it
             return await http_exception_handler(request, error)
-        # the framework could not read the body at all: not UTF-8, or nested too deep
-        return error_response(InvalidRequest("The body could not be read as JSON."), shape_of(request.scope))
+        # the framework could not read the body: too many values, not UTF-8, or nested too deep
+        refused = error.__cause__
+        if not isinstance(refused, InvalidRequest):
+            refused = InvalidRequest("The body could not be read as JSON.")
+        _note(request, type(refused).__name__)
+        return error_response(refused, shape_of(request.scope))
 
     app.add_exception_handler(RerankError, on_rerank_error)
     app.add_exception_handler(RequestValidationError, on_invalid_body)
@@ -220,6 +224,37 @@ def _explain(problem: dict[str, Any]) -> str:
     field = ".".join(str(part) for part in problem["loc"][1:])
     if problem["type"] == "missing":
         return f"{field}: {problem['msg']}"
+    return f"{field}: {problem['msg']} (got {_shown(problem['input'])})"
+
+
+def _shown(value: Any) -> str:
+    """The beginning of a value as JSON spells it. No more of it is spelled than is shown."""
+    shown = ""
+    for piece in _spelled(value):
+        shown += piece
+        if len(shown) > _SHOWN_INPUT:
+            return f"{shown[:_SHOWN_INPUT]}..."
+    return shown
+
+
+def _spelled(value: Any) -> Iterator[str]:
+    """JSON in pieces, each at least a character long: of a value nested deep, only what is asked for is entered."""
+    if isinstance(value, dict):
+        yield "{"
+        for number, (name, item) in enumerate(value.items()):
+            yield f"{', ' if number else ''}{_spelled_plain(name)}: "
+            yield from _spelled(item)
+        yield "}"
+    elif isinstance(value, list):
+        yield "["
+        for number, item in enumerate(value):
+            yield ", " if number else ""
+            yield from _spelled(item)
+        yield "]"
+    else:
+        yield _spelled_plain(value)
+
+
+def _spelled_plain(value: Any) -> str:
     # escaped, because a lone surrogate could not be sent
-    given = json.dumps(problem["input"], default=repr)
-    return f"{field}: {problem['msg']} (got {given[:_SHOWN_INPUT]}{'...' if len(given) > _SHOWN_INPUT else ''})"
+    return json.dumps(value[: _SHOWN_INPUT + 1] if isinstance(value, str) else value, default=repr)

@@ -11,7 +11,15 @@ from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.core import Caller, ScoringRequest, ScoringResult
-from rerank.errors import DeadlineExceeded, Forbidden, InvalidRequest, ModelNotFound, NothingToScore, StillLoading
+from rerank.errors import (
+    DeadlineExceeded,
+    Forbidden,
+    InvalidRequest,
+    ModelNotFound,
+    NothingToScore,
+    StillLoading,
+    TooManyDocuments,
+)
 from rerank.gateway.admission import Admission, Place, Work
 from rerank.gateway.estimate import estimated_tokens
 from rerank.gateway.pair_cache import PairCache
@@ -130,11 +138,7 @@ class Gateway:
         if not request.pairs:
             raise NothingToScore("At least one text_pair element must be given")
         if len(request.pairs) > self.limits.max_documents:
-            raise InvalidRequest(
-                f"The request holds {len(request.pairs)} documents; this server takes at most "
-                f"{self.limits.max_documents} at once (MAX_DOCUMENTS). Send them in parts.",
-                param="documents",
-            )
+            raise TooManyDocuments(len(request.pairs), self.limits.max_documents)
         if not all(pair.query.strip() for pair in request.pairs):
             raise InvalidRequest("The query must not be empty", param="query")
 

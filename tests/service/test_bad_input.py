@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -42,6 +43,12 @@ NOT_A_TEXT = "Input should be a string, or an object with a string field `text`,
         ({"instruction": ["x"]}, "body.instruction", "instruction: "),
         ({"truncate_prompt_tokens": -2}, "body.truncate_prompt_tokens", "truncate_prompt_tokens: "),
         ({"max_tokens_per_doc": -1}, "body.max_tokens_per_doc", "max_tokens_per_doc: "),
+        ({"model": "m" * 513}, "body.model", "model: String should have at most 512 characters"),
+        ({"instruction": "i" * 16_385}, "body.instruction", "instruction: String should have at most 16384 characters"),
+        ({"truncation_side": "right" * 100}, "body.truncation_side", "truncation_side: "),
+        ({"rank_fields": ["f" * 513]}, "body.rank_fields.0", "rank_fields.0: String should have at most 512 "),
+        ({"rank_fields": [3, 4]}, "body.rank_fields.0", "rank_fields.0: "),
+        ({"rank_fields": ["f"] * 33}, "body.rank_fields", "rank_fields: List should have at most 32 items"),
     ],
     ids=str,
 )
@@ -73,12 +80,15 @@ def test_too_many_documents(house: House) -> None:
     assert response.json()["error"]["param"] == "documents"
 
 
-def test_many_mistakes_are_counted_and_some_are_shown(house: House) -> None:
-    message = error_message(house.rerank(documents=list(range(20))), 400, "Bad Request")
-    assert message.startswith("20 validation errors: documents.0: ")
-    assert "documents.4: " in message
-    assert "documents.5: " not in message
-    assert message.endswith("and 15 more")
+def test_of_many_wrong_documents_the_first_is_named(house: House) -> None:
+    message = error_message(house.rerank(documents=["a", *range(20)]), 400, "Bad Request")
+    assert message == f"1 validation error: documents.1: {NOT_A_TEXT} (got 0)"
+
+
+def test_every_wrong_field_is_named(house: House) -> None:
+    message = error_message(house.rerank(top_n=-1, documents=3, use_activation="maybe"), 400, "Bad Request")
+    assert message.startswith("3 validation errors: ")
+    assert all(f"{field}: Input should be" in message for field in ("documents", "top_n", "use_activation"))
 
 
 def test_a_long_wrong_value_is_not_repeated_in_full(house: House) -> None:
@@ -187,12 +197,29 @@ def test_a_content_type_that_is_not_json(client: TestClient, path: str, content_
     assert "Content-Type: application/json" in message
 
 
-@pytest.mark.parametrize("name", ["nope", "acme/nope", "../../etc/passwd", "x" * 100_000, "a\nb"], ids=lambda n: n[:20])
+@pytest.mark.parametrize("name", ["nope", "acme/nope", "../../etc/passwd", "x" * 512, "a\nb"], ids=lambda n: n[:20])
 def test_an_unknown_model(house: House, name: str) -> None:
     message = error_message(house.rerank(model=name), 404, "NotFoundError")
     assert message.startswith(f"The model `{name[:200]}` does not exist. Known models: ")
     assert "acme/words" in message
     assert len(message) < 600
+
+
+def test_more_values_than_the_server_reads_are_refused(house: House) -> None:
+    message = error_message(house.rerank(metadata=[[]] * 250_000), 400, "BadRequestError")
+    assert "more than 500000 values and names" in message
+    assert house.rerank(metadata=[[]] * 249_000).status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_values_are_counted_in_every_encoding(client: TestClient, encoding: str) -> None:
+    raw = json.dumps({"query": 'q"', "documents": ["a"], "metadata": [{}] * 250_000}).encode(encoding)
+    assert "values and names" in error_message(client.post("/v1/rerank", content=raw), 400, "BadRequestError")
+
+
+def test_what_stands_in_strings_is_no_structure(house: House) -> None:
+    texts = ["[{,}]" * 200_000, '"' * 1_000_000, "\\" * 1_000_001, '\\"[,' * 300_000, "7" * 5_000_000]
+    assert house.rerank(documents=texts, return_documents=False).status_code == 200
 
 
 def test_the_nearest_known_model_comes_first(house: House) -> None:

@@ -77,6 +77,31 @@ class TestObject:
         assert in_order(results) == scores
         assert results[0]["document"]["text"] == f"{documents[1]['title']}\n{documents[1]['body']}"
 
+    @pytest.mark.parametrize("name", ["documents", "docs"])
+    @pytest.mark.parametrize("alone", [True, False])
+    def test_joins_the_fields_of_one_object_and_of_docs(self, house: House, name: str, alone: bool) -> None:
+        document = {"title": "Paris", "body": "France"}
+        body = {"query": QUERY, name: document if alone else [document], "rank_fields": ["body", "title", "body"]}
+        [result] = house.post("/v1/rerank", body).json()["results"]
+        assert result["document"]["text"] == "France\nParis"
+
+    def test_spells_the_fields_as_json_does(self, house: House) -> None:
+        document = {"yes": True, "none": None, "list": [1.5, "é"], "object": {"a": False}, "text": "t"}
+        [result] = house.rerank(documents=[document], rank_fields=[*document]).json()["results"]
+        assert result["document"]["text"] == 'true\n[1.5, "é"]\n{"a": false}\nt'
+
+    def test_reads_the_text_where_no_field_ranks(self, house: House) -> None:
+        [result] = house.rerank(documents=[{"text": "t", "n": 1}], rank_fields=["nope"]).json()["results"]
+        assert result["document"]["text"] == "t"
+
+    def test_joins_no_more_than_a_body_may_hold(self, open_house: OpenHouse) -> None:
+        house = open_house(max_body_bytes=1000)
+        # four letters here are 18 as they are written out
+        raw = f'{{"query": "q", "documents": [{{"n": [{",".join(["1e15"] * 150)}]}}], "rank_fields": ["n"]}}'
+        response = house.client.post("/v1/rerank", content=raw)
+        error_message(response, 400, "BadRequestError")
+        assert response.json()["error"]["param"] == "rank_fields"
+
     def test_names_a_document_without_text(self, house: House) -> None:
         response = house.rerank(documents=["a", {"content": [{"type": "image_url", "image_url": {"url": "x"}}]}])
         assert "documents.1" in error_message(response, 400, "Bad Request")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from rerank.api.bodies import JsonRoute
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.errors import Problem
@@ -166,7 +167,9 @@ NATIVE_PATH = "/api/v1/services/rerank/text-rerank/text-rerank"
 COMPATIBLE_PATHS = ("/compatible-api/v1/reranks", "/compatible-mode/v1/reranks", "/v1/reranks", "/reranks")
 PATHS = (NATIVE_PATH, *COMPATIBLE_PATHS)
 
-router = APIRouter(tags=["DashScope"], responses=_RESPONSES, dependencies=[Depends(require_json)])
+router = APIRouter(
+    route_class=JsonRoute, tags=["DashScope"], responses=_RESPONSES, dependencies=[Depends(require_json)]
+)
 
 
 @router.post(

@@ -5,6 +5,7 @@ A null is as good as nothing, unknown fields are ignored, numbers and booleans m
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    FailFast,
     Field,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -21,7 +23,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from rerank.api.bodies import bounds_var, check_length
 from rerank.core import Pair, ScoringRequest, Truncation
+from rerank.errors import InvalidRequest
 
 
 class TextObject(BaseModel):
@@ -82,6 +86,8 @@ def _encodable(text: str) -> str:
 
 
 def _listed(value: Any, read_each: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, list):
+        check_length(value)
     # nearly every list holds plain strings only; there may be thousands of them, so they are looked at together
     if isinstance(value, list) and all(type(item) is str for item in value) and _is_encodable("".join(value)):
         return value
@@ -97,13 +103,21 @@ def _is_encodable(text: str) -> bool:
 
 
 def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
+    return value.lower() if isinstance(value, str) and len(value) <= MAX_WORD else value
 
+
+MAX_WORD = 64
+"""Characters of a value that is one of a few words."""
+_MAX_NAME = 512
+_MAX_INSTRUCTION = 16_384
+_MAX_RANK_FIELDS = 32
 
 _TextForm = str | TextObject | ContentObject
-Name = Annotated[str, AfterValidator(_encodable)]
+Encodable = Annotated[str, AfterValidator(_encodable)]
+Name = Annotated[str, Field(max_length=_MAX_NAME), AfterValidator(_encodable)]
+Instruction = Annotated[str, Field(max_length=_MAX_INSTRUCTION), AfterValidator(_encodable)]
 Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=_TextForm)]
-Texts = Annotated[list[Text], WrapValidator(_listed, json_schema_input_type=_TextForm | list[_TextForm])]
+Texts = Annotated[list[Text], FailFast(), WrapValidator(_listed, json_schema_input_type=_TextForm | list[_TextForm])]
 Side = Annotated[Literal["left", "right"], BeforeValidator(_lower)]
 
 
@@ -129,7 +143,7 @@ class ScoringBody(BaseModel):
     )
     use_activation: bool = Field(default=True, description="false: raw logits instead of relevance.")
     raw_scores: bool = Field(default=False, description="true: the same as `use_activation: false`.")
-    instruction: Name | None = Field(
+    instruction: Instruction | None = Field(
         default=None,
         validation_alias=AliasChoices("instruction", "instruct"),
         description="What to look for, for models that take an instruction.",
@@ -160,12 +174,15 @@ class ScoringBody(BaseModel):
         )
 
 
+_DOCUMENTS = ("documents", "texts", "passages", "docs")
+
+
 class DocumentsBody(ScoringBody):
     """A query and the documents to order by it, for dialects that name them so."""
 
     query: Text = Field(description="What the documents are compared with.")
     documents: Texts = Field(
-        validation_alias=AliasChoices("documents", "texts", "passages", "docs"),
+        validation_alias=AliasChoices(*_DOCUMENTS),
         description="Strings, objects with a field `text` (or with the `rank_fields`), or one of them alone.",
     )
     top_n: int = Field(
@@ -179,8 +196,10 @@ class DocumentsBody(ScoringBody):
         validation_alias=AliasChoices("return_documents", "return_text"),
         description="false: leave the documents' text out of the results.",
     )
-    rank_fields: list[Name] = Field(
-        default=[], description="Of documents that are objects: the fields to read, joined in this order."
+    rank_fields: Annotated[list[Name], FailFast()] = Field(
+        default=[],
+        max_length=_MAX_RANK_FIELDS,
+        description="Of documents that are objects: the fields to read, each once, joined in this order.",
     )
 
     @model_validator(mode="before")
@@ -193,9 +212,11 @@ class DocumentsBody(ScoringBody):
         for part in ("input", "parameters"):
             if isinstance(body.get(part), dict):
                 flat |= body[part]
-        fields, documents = flat.get("rank_fields"), flat.get("documents")
-        if isinstance(fields, list) and fields and isinstance(documents, list):
-            flat["documents"] = [_joined(document, fields) for document in documents]
+        fields = flat.get("rank_fields")
+        # what is no list, or too long for one, is refused as a field
+        if isinstance(fields, list) and 0 < len(fields) <= _MAX_RANK_FIELDS:
+            names = dict.fromkeys(name for name in fields if isinstance(name, str))
+            flat |= {place: _joined(flat[place], [*names]) for place in _DOCUMENTS if flat.get(place) is not None}
         return flat
 
     def scoring_request(self) -> ScoringRequest:
@@ -203,8 +224,29 @@ class DocumentsBody(ScoringBody):
         return self.request_for([Pair(self.query, document) for document in self.documents])
 
 
-def _joined(document: Any, fields: Sequence[Any]) -> Any:
-    if not isinstance(document, dict):
-        return document
-    values = [document[field] for field in fields if isinstance(field, str) and document.get(field) is not None]
-    return {"text": "\n".join(map(str, values))} if values else document
+def _joined(documents: Any, fields: Sequence[str]) -> Any:
+    """Documents, or one alone, with those that are objects as texts of these fields.
+
+    Raises TooManyDocuments; InvalidRequest for texts that are longer together than a body may be.
+    """
+    if not isinstance(documents, list):
+        return _joined([documents], fields)[0]
+    check_length(documents)
+    joined, room = [], bounds_var.get().bytes
+    for index, document in enumerate(documents):
+        text = _text_of_fields(document, fields, index) if isinstance(document, dict) else None
+        room -= len(text or "")
+        if room < 0:
+            raise InvalidRequest("The fields that rank_fields names are too long together.", param="rank_fields")
+        joined.append(document if text is None else text)
+    return joined
+
+
+def _text_of_fields(document: dict[str, Any], fields: Sequence[str], index: int) -> str | None:
+    """The fields that an object has, a line each, in JSON's spelling where they are no strings; None if it has none."""
+    values = [document[name] for name in fields if document.get(name) is not None]
+    try:
+        spelled = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values]
+    except RecursionError as error:
+        raise InvalidRequest(f"documents.{index} is nested too deep.", param=f"documents.{index}") from error
+    return "\n".join(spelled) if values else None

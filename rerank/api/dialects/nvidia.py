@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
-from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, MAX_WORD, ScoringBody, Text, Texts
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.services import Running
 from rerank.core import Pair, ScoringRequest, ScoringResult
@@ -39,8 +39,9 @@ class NvidiaBody(ScoringBody):
     @model_validator(mode="before")
     @classmethod
     def _truncate_in_words(cls, body: Any) -> Any:
-        if isinstance(body, dict) and isinstance(body.get("truncate"), str) and body["truncate"].upper() in _CUTS:
-            return body | {"truncate": _CUTS[body["truncate"].upper()]}
+        cut = body.get("truncate") if isinstance(body, dict) else None
+        if isinstance(cut, str) and len(cut) <= MAX_WORD and cut.upper() in _CUTS:
+            return body | {"truncate": _CUTS[cut.upper()]}
         return body
 
     def scoring_request(self) -> ScoringRequest:

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic_core import to_json
 
+from rerank.api.bodies import JsonRoute
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.services import Services, caller_of, unless_client_leaves
 from rerank.core import ScoringRequest, ScoringResult
@@ -26,7 +27,12 @@ def answers(**examples: Any) -> dict[int | str, dict[str, Any]]:
 
 def dialect_router(tag: str, **examples: Any) -> APIRouter:
     """Endpoints that take JSON and say errors in the common shape, with an example of their answer."""
-    return APIRouter(tags=[tag], responses=ERROR_RESPONSES | answers(**examples), dependencies=[Depends(require_json)])
+    return APIRouter(
+        route_class=JsonRoute,
+        tags=[tag],
+        responses=ERROR_RESPONSES | answers(**examples),
+        dependencies=[Depends(require_json)],
+    )
 
 
 async def require_json(request: Request) -> None:

@@ -6,14 +6,13 @@ others are vLLM's, Jina's, Cohere's and those of the many that copied them, Dash
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from pydantic import Discriminator, Tag
 
+from rerank.api.bodies import JsonRoute
 from rerank.api.dialects import nvidia, tei, weaviate
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.dialects.vllm.answers import RERANK_ANSWER_EXAMPLE, RerankAnswer, rerank_answer
@@ -60,21 +59,14 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 SharedAnswer = RerankAnswer | list[tei.Rank] | nvidia.NvidiaAnswer | weaviate.WeaviateAnswer
 
 
-class SharedRoute(APIRoute):
-    """A route that says errors in the dialect of the body."""
+class SharedRoute(JsonRoute):
+    """A route that answers, and says errors, in the dialect of the body."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """See FastAPI."""
-        handle = super().get_route_handler()
-
-        async def handle_in_dialect(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except RequestValidationError as error:
-                use_shape(request.scope, _SHAPES[form_of(error.body)])
-                raise
-
-        return handle_in_dialect
+    def recognise(self, request: Request, body: Any) -> None:
+        """See ``JsonRoute.recognise``."""
+        form = form_of(body)
+        use_shape(request.scope, _SHAPES[form])
+        request.state.dialect = form.removesuffix(FORM_TAG)
 
 
 async def rerank(body: SharedBody, request: Request, services: Running) -> Response:
@@ -82,22 +74,20 @@ async def rerank(body: SharedBody, request: Request, services: Running) -> Respo
 
     The body says by its fields which dialect it speaks, and is answered in it.
     """
-    form, answer = _spoken(body)
-    use_shape(request.scope, _SHAPES[form])
-    request.state.dialect = form.removesuffix(FORM_TAG)
-    return json_answer(answer(await score(request, services, body.scoring_request())))
+    return json_answer(answer_of(body, await score(request, services, body.scoring_request())))
 
 
-def _spoken(body: SharedBody) -> tuple[str, Callable[[ScoringResult], Any]]:
+def answer_of(body: SharedBody, result: ScoringResult) -> SharedAnswer:
+    """The result in the dialect of the body."""
     match body:
         case tei.TeiBody():
-            return _TEI, lambda result: tei.answer(body, result)
+            return tei.answer(body, result)
         case nvidia.NvidiaBody():
-            return _NVIDIA, lambda result: nvidia.answer(body, result)
+            return nvidia.answer(body, result)
         case weaviate.WeaviateBody():
-            return _WEAVIATE, lambda result: weaviate.answer(body, result)
+            return weaviate.answer(body, result)
         case RerankBody():
-            return _VLLM, lambda result: rerank_answer(body, result)
+            return rerank_answer(body, result)
 
 
 def make_router(without: Collection[str] = ()) -> APIRouter:

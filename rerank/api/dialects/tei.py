@@ -13,6 +13,7 @@ from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
 import rerank
+from rerank.api.bodies import JsonRoute
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.errors import Problem
@@ -147,7 +148,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 PATHS = ("/tei/rerank",)
 
-router = APIRouter(tags=["TEI"])
+router = APIRouter(route_class=JsonRoute, tags=["TEI"])
 
 
 @router.post(

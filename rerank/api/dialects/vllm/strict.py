@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
-from rerank.api.dialects.fields import Name
+from rerank.api.bodies import JsonRoute, check_length
+from rerank.api.dialects.fields import Encodable, Instruction, Name
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.dialects.vllm.answers import (
     PLAIN_RERANK_EXAMPLE,
@@ -30,10 +31,12 @@ from rerank.core import Pair, ScoringRequest, Truncation
 
 
 def _listed(value: Any) -> Any:
+    if isinstance(value, list):
+        check_length(value)
     return [value] if isinstance(value, str) else value
 
 
-Texts = Annotated[list[Name], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
+Texts = Annotated[list[Encodable], FailFast(), BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 
 
 class StrictBody(BaseModel):
@@ -47,7 +50,7 @@ class StrictBody(BaseModel):
     )
     max_tokens_per_doc: int = Field(default=0, ge=0)
     use_activation: bool | None = None
-    instruction: Name | None = None
+    instruction: Instruction | None = None
 
     def request_for(self, pairs: Sequence[Pair]) -> ScoringRequest:
         """These pairs, to be scored as the body says."""
@@ -69,7 +72,7 @@ class StrictRerankBody(StrictBody):
 
     model_config = ConfigDict(json_schema_extra={"examples": [RERANK_EXAMPLE]})
 
-    query: Name
+    query: Encodable
     documents: Texts
     top_n: int = Field(default=0, ge=0)
 
@@ -125,7 +128,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     **{status: {"model": StrictError} for status in (400, 403, 404, 408, 413, 429, 500, 503, 504)},
 }
 
-router = APIRouter(tags=["vLLM, strictly"], responses=_RESPONSES)
+router = APIRouter(route_class=JsonRoute, tags=["vLLM, strictly"], responses=_RESPONSES)
 
 
 async def rerank(body: StrictRerankBody, request: Request, services: Running) -> Response:
