@@ -24,9 +24,10 @@ def __getattr__(name: str) -> Any:
         refuse_several_workers()
         # importing torch takes seconds, which a wrong setting need not wait for
         from rerank.cli.build import app_from_settings
+        from rerank.cli.hosting import UnderUvicorn
 
         # kept, because uvicorn asks twice
-        app = globals()["app"] = app_from_settings(settings)
+        app = globals()["app"] = UnderUvicorn(app_from_settings(settings), settings)
     except SettingsError as error:
         sys.stderr.write(f"rerank-server: {error}\n")
         raise SystemExit(_STARTUP_FAILURE) from error

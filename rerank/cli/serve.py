@@ -15,7 +15,7 @@ from types import FrameType
 import uvicorn
 
 from rerank.api.services import Services
-from rerank.cli.protocol import impatient
+from rerank.cli.hosting import protocol_for
 from rerank.cli.workers import refuse_several_workers
 from rerank.errors import SettingsError
 from rerank.settings import Settings, read_settings
@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             server_header=False,
             # a header that anybody can send says nothing about who they are
             proxy_headers=False,
-            http=impatient(settings.receive_timeout),
+            http=protocol_for(settings, app.state.metrics),
+            ws="none",
         ),
         settings.drain_timeout,
     )

@@ -186,6 +186,26 @@ class Settings(SourcedSettings):
         gt=0,
         allow_inf_nan=False,
     )
+    send_timeout: float = _setting(
+        "RERANK_SEND_TIMEOUT SEND_TIMEOUT",
+        60.0,
+        "Seconds in which a client must read its answer, or 64 kB more of it; then the connection is closed.",
+        gt=0,
+        allow_inf_nan=False,
+    )
+    max_connections: int | None = _setting(
+        "RERANK_MAX_CONNECTIONS MAX_CONNECTIONS",
+        None,
+        "Maximum open connections, three quarters of them from one address; further ones are answered 503. Default: "
+        "three quarters of the process's file descriptors, at most 2048.",
+        ge=1,
+    )
+    allowed_hosts: str | None = _setting(
+        "RERANK_ALLOWED_HOSTS ALLOWED_HOSTS",
+        None,
+        "Names under which a server without a key answers, besides those of this machine, separated by commas; *: any. "
+        "Default: none where a request comes from this machine, else any.",
+    )
     cors_origins: str | None = _setting(
         "RERANK_CORS_ORIGINS",
         None,
@@ -241,6 +261,11 @@ class Settings(SourcedSettings):
     def allowed_origins(self) -> tuple[str, ...]:
         """Origins of web pages whose scripts may use the server."""
         return split(self.cors_origins or "")
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Names under which a server without a key answers, besides those of this machine."""
+        return _split(self.allowed_hosts or "")
 
     def listen_host(self, *, guarded: bool) -> str:
         """The address to listen on: open to others only if keys guard it or the operator says so."""

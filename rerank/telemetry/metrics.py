@@ -67,6 +67,9 @@ class Metrics:
         )
         self.errors = self._counter("rerank_errors", "Requests that ended in an error, by its class.", "error")
         self.cancellations = self._counter("rerank_cancellations", "Requests whose client left before the answer.")
+        self.connections_closed = self._counter(
+            "rerank_connections_closed", "Connections that the server closed because of a limit, by which.", "reason"
+        )
         self.loop_delay = self._seconds(
             "rerank_event_loop_delay_seconds", "How long the event loop took to answer, asked once a second."
         )

@@ -282,9 +282,8 @@ class LiveServer:
 def request_bytes(body: Any, path: str = "/v1/rerank") -> bytes:
     """A whole request as it goes over the wire."""
     content = json.dumps(body).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-    )
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(content)}"]
+    head = "\r\n".join([*lines, "Content-Type: application/json", "", ""])
     return head.encode() + content
 
 

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rerank.cli.protocol import ImpatientProtocol
+from rerank.cli.connections import Connections, HttpLimits
+from rerank.cli.protocol import guarded
+from rerank.telemetry.metrics import Metrics
 from tests.conftest import FUZZED, RecordProperty
 
 from .house import PATIENCE, House, LiveServer, request_bytes
@@ -55,7 +57,7 @@ class Peer:
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
     house = House(tmp_path_factory.mktemp("models"))
-    with LiveServer(house.app, ImpatientProtocol) as server:
+    with LiveServer(house.app, guarded(HttpLimits(), Connections(None, Metrics()))) as server:
         peer = Peer(server)
         yield peer
         assert peer.is_served()
@@ -63,7 +65,13 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
 
 
 def post(path: str, content: bytes, *headers: str) -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Length: {len(content)}", "Connection: close", *headers]
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: localhost",
+        f"Content-Length: {len(content)}",
+        "Connection: close",
+        *headers,
+    ]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + content
 
 
@@ -173,7 +181,7 @@ def test_clients_that_leave_in_the_middle(peer: Peer, cut: int) -> None:
 
 
 def test_chunks_that_lie(peer: Peer) -> None:
-    head = b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /v1/rerank HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     for chunk in (b"zz\r\nab\r\n", b"ffffffffffffffffff\r\n", b"5\r\n{}\r\n0\r\n\r\n", b"-1\r\n\r\n"):
         assert all(status < 500 for status in peer.statuses(head + chunk, leave=True))
 
@@ -182,7 +190,7 @@ def test_nothing_is_left_behind(peer: Peer, record_property: RecordProperty) -> 
     """Requests in work, once everything is over; this test is the last of the file."""
     record_property(FUZZED, peer.cases)
     with peer.connect() as connection:
-        connection.sendall(b"GET /load HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET /load HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         connection.settimeout(PATIENCE)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert answer.endswith(b'{"server_load":0}')

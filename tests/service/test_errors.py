@@ -68,7 +68,7 @@ def test_413_starts_one_byte_beyond_the_limit(open_house: OpenHouse, extra: int,
 def test_413_while_chunks_still_come(serve: Serve) -> None:
     _, server = serve(max_body_bytes=2000)
     with server.connect() as connection:
-        connection.sendall(b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"POST /v1/rerank HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         connection.sendall((b"3e8\r\n" + b" " * 1000 + b"\r\n") * 3)
         response = http.client.HTTPResponse(connection)
         response.begin()

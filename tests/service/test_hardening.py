@@ -43,7 +43,8 @@ def test_a_body_that_does_not_come_is_408(serve: Serve) -> None:
     _, server = serve(receive_timeout=0.2)
     with server.connect() as connection:
         connection.sendall(
-            b"POST /v1/rerank HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+            b"POST /v1/rerank HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 99\r\n\r\n{"
         )
         answer = connection.recv(65536).decode()
     assert answer.startswith("HTTP/1.1 408 ")

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
-from rerank.cli.protocol import MAX_HEAD_BYTES, impatient
+from rerank.cli.connections import Connections, HttpLimits
+from rerank.cli.heads import MAX_HEAD_BYTES
+from rerank.cli.protocol import guarded
+from rerank.telemetry.metrics import Metrics
 
 WAIT = 10.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -21,7 +24,8 @@ async def app(scope: object, receive: object, send: object) -> None:
 @pytest.fixture
 def connection() -> Iterator[socket.socket]:
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, http=impatient(0.3), lifespan="off")
+    protocol = guarded(HttpLimits(head=0.3), Connections(None, Metrics(), look_every=0.05))
+    config = uvicorn.Config(app, log_config=None, access_log=False, http=protocol, lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
