@@ -265,7 +265,7 @@ class Settings(SourcedSettings):
     @property
     def host_names(self) -> tuple[str, ...]:
         """Names under which a server without a key answers, besides those of this machine."""
-        return _split(self.allowed_hosts or "")
+        return split(self.allowed_hosts or "")
 
     def listen_host(self, *, guarded: bool) -> str:
         """The address to listen on: open to others only if keys guard it or the operator says so."""
