@@ -9,6 +9,10 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rerank.errors import SettingsError
+from rerank.text_file import UnfitFile, read_text
+
+_LIMIT = 4_000_000
+"""Bytes of a file; longer ones would hold the server for minutes."""
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -19,9 +23,13 @@ def read_toml(path: Path, schema: type[Content]) -> Content:
     Raises SettingsError naming the file and the entry, but not what stands there: it may be a secret.
     """
     try:
-        return schema.model_validate(tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return schema.model_validate(tomllib.loads(read_text(path, _LIMIT)) if path.exists() else {})
+    except UnfitFile as error:
+        raise SettingsError(f"{path}: it {error}") from error
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: not valid TOML: {error}") from error
+    except RecursionError:
+        raise SettingsError(f"{path}: not valid TOML: nested too deeply") from None
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
-
 from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, LARGE_MODEL_ID, ModelCard, merge_cards
 from rerank.catalog.checkpoint import is_started, read_checkpoint
+from rerank.catalog.folders import Listing, ModelsFolder
+from rerank.catalog.found import card_of_folder, cards_of, is_repository
 from rerank.catalog.manifest import read_manifest
-from rerank.catalog.models_file import check_repository_name, read_models_file
-from rerank.catalog.names import names_of, normalise, resolve
+from rerank.catalog.models_file import read_models_file
+from rerank.catalog.names import MAX_NAME, NameIndex
+from rerank.catalog.places import cached_folder, place_of
 from rerank.errors import ModelNotFound, SettingsError, WeightsBroken
-from rerank.units import expand_home
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,16 @@ class ReloadReport:
     changed: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """All cards at one moment, and what they are called."""
+
+    described: tuple[ModelCard, ...]
+    listing: Listing
+    cards: tuple[ModelCard, ...]
+    names: NameIndex
+
+
 class Catalog:
     """Cards of the built-in models, of the models file, and of whatever folders lie in ``models_dir``."""
 
@@ -49,12 +60,17 @@ class Catalog:
     ) -> None:
         self.models_dir = models_dir
         self._models_file = models_file
+        self._folders = ModelsFolder(models_dir)
         self._cards = merge_cards(BUILT_IN, added)
+        self._configured = {card.id for card in added}
+        self._known: _Known | None = None
 
     @classmethod
     def open(cls, models_dir: Path, models_file: Path) -> Catalog:
-        """Read the models file, if there is one. Raises SettingsError."""
-        return cls(models_dir, read_models_file(models_file), models_file)
+        """Read the models file, if there is one, and look into the models folder. Raises SettingsError."""
+        catalog = cls(models_dir, read_models_file(models_file), models_file)
+        catalog._folders.check()
+        return catalog
 
     def reload(self, check: Callable[[Catalog], None] = lambda _: None) -> ReloadReport:
         """Read the models file again and take its cards.
@@ -65,26 +81,37 @@ class Catalog:
         fresh = Catalog.open(self.models_dir, self._models_file)
         check(fresh)
         before = {card.id: card for card in self.cards()}
-        self._cards = fresh._cards
+        self._cards, self._configured = fresh._cards, fresh._configured
         return _compared(before, {card.id: card for card in self.cards()})
 
     def cards(self) -> tuple[ModelCard, ...]:
-        """All cards. Folders are looked at anew each time, so a model put there is found without a restart."""
-        return (*self._cards, *self._discovered())
+        """All cards. The models folder is looked at anew, so a model put there is found without a restart."""
+        return self._now().cards
+
+    @property
+    def is_large(self) -> bool:
+        """True if so much lies in the models folder that looking through it takes a thread."""
+        return self._folders.is_large
 
     def resolve(self, name: str) -> ModelCard:
-        """The card that answers to a name. Raises ModelNotFound."""
+        """The card that answers to a name. May look through the models folder. Raises ModelNotFound."""
         # an id means its own card whatever lies on disk, so the usual request looks at no folder
         exact = next((card for card in self._cards if card.id == name), None)
         if exact:
             return exact
+        known = self._now()
         try:
-            return resolve(name, self.cards(), self.models_dir)
+            return known.names.resolve(name)
         except ModelNotFound:
-            if folder := self._folder_without_config(name):
-                shown = f"{self.models_dir.name}/{folder.name}"
-                raise ModelNotFound(f"The folder {shown} is there, but {shown}/config.json is missing.") from None
+            folder = known.listing.bare_folder(name) if len(name) <= MAX_NAME else None
+            if folder:
+                where = f"{self.models_dir.name}/{folder.name}"
+                raise ModelNotFound(f"The folder {where} is there, but {where}/config.json is missing.") from None
             raise
+
+    def is_configured(self, card: ModelCard) -> bool:
+        """True if the operator named the model: in the models file, as default, to be loaded at start, or for a key."""
+        return card.id in self._configured
 
     def folder(self, card: ModelCard) -> Path | None:
         """Folder of the card's weights: its own path, ``models_dir``, then the Hugging Face cache.
@@ -95,21 +122,16 @@ class Catalog:
         own = self.own_folder(card)
         if card.path or is_started(own):
             return own if is_started(own) else None
-        return embedded_folder() if card.id == EMBEDDED_MODEL_ID else _cached_folder(card)
+        return embedded_folder() if card.id == EMBEDDED_MODEL_ID else cached_folder(card)
 
     def own_folder(self, card: ModelCard) -> Path:
-        """Where the card's weights belong: its path, or ``<models_dir>/<basename>``.
+        """Where the card's weights lie or belong: its path, or ``<models_dir>/<basename>``.
 
-        Where another card has that basename already, or another repository was fetched there, the folder is named
-        after the whole id, so that no model is ever answered with another's weights.
+        A folder whose name differs only in spelling will do, or ``org/name`` and ``models--org--name`` as other
+        programs lay models out. Where another card has that basename already, or another repository was fetched there,
+        the folder is named after the whole id, so that no model is ever answered with another's weights.
         """
-        if card.path:
-            return card.path
-        usual = self.models_dir / card.basename
-        namesakes = [other for other in self._cards if other.basename == card.basename and not other.path]
-        fetched = read_manifest(usual)
-        taken = (namesakes and namesakes[0].id != card.id) or (fetched and card.repo not in (None, fetched.repo))
-        return self.models_dir / card.id.replace("/", "--") if taken else usual
+        return place_of(card, self._cards, self.models_dir, self._folders.listing)
 
     def is_local(self, card: ModelCard) -> bool:
         """True if a whole checkpoint of the card is on disk."""
@@ -145,10 +167,15 @@ class Catalog:
 
         Raises SettingsError.
         """
+        card = self._operators(name)
+        self._configured.add(card.id)
+        return card
+
+    def _operators(self, name: str) -> ModelCard:
         try:
             return self.resolve(name)
         except ModelNotFound as error:
-            if card := _card_of_folder(name):
+            if card := card_of_folder(name):
                 return self._add(card)
             if not is_repository(name) or name.startswith(f"{self.models_dir.name}/"):
                 raise SettingsError(
@@ -178,22 +205,29 @@ class Catalog:
                 f"{fetched.revision or 'its default branch'}, but the models file pins revision {card.revision!r}"
             )
 
-    def _folder_without_config(self, name: str) -> Path | None:
-        """A folder in ``models_dir`` that would answer to the name, were it a model."""
-        wanted = normalise(name)
-        for folder in self.models_dir.glob("[!.]*"):
-            names = (folder.name, f"{self.models_dir.name}/{folder.name}", str(folder), str(folder.resolve()))
-            if wanted in map(normalise, names) and folder.is_dir() and not (folder / "config.json").is_file():
-                return folder
-        return None
+    def _now(self) -> _Known:
+        """All cards as things are now; made anew only where something changed."""
+        listing, described, known = self._folders.listing(), self._cards, self._known
+        if known is None or known.listing is not listing or known.described is not described:
+            places = {card.id: place_of(card, described, self.models_dir, lambda: listing) for card in described}
+            cards = (*described, *self._discovered(listing, places))
+            known = _Known(described, listing, cards, NameIndex.of(cards, self.models_dir, places))
+            self._known = known
+        return known
 
-    def _discovered(self) -> list[ModelCard]:
-        if not self.models_dir.is_dir():
-            return []
-        taken = {name for card in self._cards for name in names_of(card, self.models_dir)}
-        taken |= {normalise(self.own_folder(card).name) for card in self._cards}
-        folders = sorted(entry for entry in self.models_dir.glob("[!.]*") if (entry / "config.json").is_file())
-        return [_found(folder) for folder in folders if normalise(folder.name) not in taken]
+    def _discovered(self, listing: Listing, places: Mapping[str, Path]) -> list[ModelCard]:
+        """Cards of the folders that no card describes, each with an id of its own."""
+        taken = {os.path.realpath(place) for place in places.values()}
+        ids = {*places, *(alias for card in self._cards for alias in card.aliases)}
+        found = []
+        for folder in listing.models:
+            if os.path.realpath(folder.path) in taken:
+                continue
+            card = next((card for card in cards_of(folder, self.models_dir) if card.id not in ids), None)
+            if card:
+                ids.add(card.id)
+                found.append(card)
+        return found
 
 
 def _compared(before: dict[str, ModelCard], after: dict[str, ModelCard]) -> ReloadReport:
@@ -206,15 +240,6 @@ def _compared(before: dict[str, ModelCard], after: dict[str, ModelCard]) -> Relo
     )
 
 
-def is_repository(name: str) -> bool:
-    """True if the name has the form of a Hub repository with its organisation."""
-    try:
-        check_repository_name(name)
-    except ValueError:
-        return False
-    return "/" in name
-
-
 def download_command(model_id: str) -> str:
     """The command that fetches a model's weights, as a user of this installation would type it."""
     home = Path(__file__).parents[2]
@@ -225,49 +250,9 @@ def download_command(model_id: str) -> str:
     return f"{shown} download_model.py {model_id}"
 
 
-def _found(folder: Path) -> ModelCard:
-    """A card for a folder nobody described: by its own name, or by its repository's if it was fetched."""
-    fetched = read_manifest(folder)
-    if fetched is None:
-        return ModelCard(id=folder.name)
-    return ModelCard(id=fetched.repo, repo=fetched.repo, aliases=(folder.name,), path=folder)
-
-
-def _card_of_folder(name: str) -> ModelCard | None:
-    """A card for a folder anywhere on this machine; None if there is no such folder. Raises SettingsError."""
-    try:
-        given = expand_home(Path(name))
-        folder = given.resolve()
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-    if not given.is_dir() or not folder.name:
-        return None
-    if not (folder / "config.json").is_file():
-        if is_repository(name):
-            return None
-        raise SettingsError(f"the folder {folder} is there, but {folder / 'config.json'} is missing")
-    found = _found(folder)
-    return replace(found, path=folder, aliases=(*found.aliases, name))
-
-
 def embedded_folder() -> Path | None:
     """Folder of the weights that come with the server, found without importing the package that carries them."""
     spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         return None
     return Path(spec.submodule_search_locations[0]) / "model"
-
-
-def _cached_folder(card: ModelCard) -> Path | None:
-    """Snapshot in the Hugging Face cache, if it is whole."""
-    if card.repo is None:
-        return None
-    config = try_to_load_from_cache(card.repo, "config.json", revision=card.revision)
-    if not isinstance(config, str):
-        return None
-    folder = Path(config).parent
-    try:
-        read_checkpoint(folder)
-    except WeightsBroken:
-        return None
-    return folder

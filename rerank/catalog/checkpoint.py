@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import importlib.util
 import math
+import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from rerank.catalog.cards import Family
+from rerank.catalog.proportions import refuse_other_proportions
 from rerank.errors import WeightsBroken
+from rerank.text_file import BYTE_ORDER_MARK, UnfitFile, parse_json, read_json
 
 WEIGHTS_INDEX = "model.safetensors.index.json"
 WEIGHTS_FILE = "model.safetensors"
 _LENGTH_BYTES = 8
 """A safetensors file begins with the length of its header."""
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
-)
+_HEADER_BYTES = 32_000_000
+_JSON_BYTES = 32_000_000
+"""Of a configuration or an index; the largest published ones have a few million."""
+_NAME_BYTES = 255
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
+_SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
+_POINTER = b"version https://git-lfs"
+"""How a file of Git LFS begins that was not brought by ``git lfs pull``."""
+_TEXTS = (".json", ".txt", ".jinja")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +53,17 @@ class Checkpoint:
 
 def parameters(weight_files: Iterable[Path]) -> int:
     """Numbers in the weights, by the headers of their files."""
-    return sum(
-        math.prod(tensor["shape"])
-        for file in weight_files
-        for name, tensor in _header(file).items()
-        if name != "__metadata__"
-    )
+    return sum(math.prod(tensor["shape"]) for file in weight_files for tensor in _header(file).values())
 
 
 def is_started(folder: Path) -> bool:
-    """True where somebody put a model, whole or not: the folder exists and holds something."""
-    return folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir())
+    """True where somebody put a model, whole or not: the folder exists and holds something, or nobody may look."""
+    try:
+        return any(not entry.name.startswith(".") for entry in folder.iterdir())
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -66,12 +71,13 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
     Every weight file must be there and as long as its own header says. Raises WeightsBroken naming the file.
     """
+    _check_entries(folder)
     config = _read_json(folder / "config.json")
     weight_files = _weight_files(folder)
     for file in weight_files:
         _check_weight_file(file)
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
-        raise _broken(folder / "tokenizer.json", "is missing")
+    _check_tokenizer(folder)
+    refuse_other_proportions(folder, config, _shapes(weight_files))
     architecture = _architecture(folder / "config.json", config)
     return Checkpoint(
         folder=folder,
@@ -133,7 +139,7 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
         shards = _read_json(index).get("weight_map")
         if not isinstance(shards, dict) or not shards:
             raise _broken(index, "has no weight_map")
-        return tuple(folder / name for name in sorted({str(name) for name in shards.values()}))
+        return tuple(_shard(index, name) for name in sorted({str(name) for name in shards.values()}))
     if not (folder / WEIGHTS_FILE).is_file() and any(folder.glob("*.bin")):
         raise _broken(
             folder / WEIGHTS_FILE, "is missing; pickled .bin weights are not loaded, convert them to safetensors"
@@ -141,10 +147,72 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     return (folder / WEIGHTS_FILE,)
 
 
+def _shard(index: Path, name: str) -> Path:
+    """A file that an index names: one of its folder, though it may be a link, as in huggingface_hub's cache."""
+    path = PurePosixPath(name)
+    leaves = path.is_absolute() or ".." in path.parts or "\\" in name
+    if leaves or not name.isprintable() or path.suffix != ".safetensors":
+        raise _broken(index, f"names {name[:80]!r}, which is no safetensors file of the folder")
+    if len(name.encode()) > _NAME_BYTES:
+        raise _broken(index, f"names a file of {len(name)} letters")
+    return index.parent / name
+
+
+def _check_entries(folder: Path) -> None:
+    """Refuse what the libraries that load a model would stumble over, or wait for: pipes, pointers, marks."""
+    try:
+        with os.scandir(folder) as entries:
+            files = sorted(Path(entry.path) for entry in entries)
+        for file in files:
+            _check_entry(file)
+    except OSError as error:
+        if not folder.is_dir():
+            raise _broken(folder / "config.json", "is missing") from error
+        raise _broken(folder, f"cannot be read ({error.strerror})") from error
+
+
+def _check_entry(file: Path) -> None:
+    try:
+        kind = file.stat().st_mode
+    except OSError:
+        # a link to nothing, or to itself; who needs it will say that it is missing
+        return
+    if stat.S_ISDIR(kind):
+        return
+    if not stat.S_ISREG(kind):
+        raise _broken(file, "is neither a file nor a folder")
+    if file.suffix not in (*_TEXTS, ".model", ".safetensors"):
+        return
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(len(_POINTER))
+    except OSError as error:
+        raise _broken(file, f"cannot be read ({error.strerror})") from error
+    if start == _POINTER:
+        raise _broken(file, "is a pointer of Git LFS, not the file itself; run `git lfs pull` where it was cloned")
+    if start.startswith(BYTE_ORDER_MARK) and file.suffix in _TEXTS:
+        raise _broken(file, "begins with a byte order mark; save it as UTF-8 without one")
+
+
+def _check_tokenizer(folder: Path) -> None:
+    if any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        return
+    found = next((name for name in _SENTENCEPIECE_FILES if (folder / name).is_file()), None)
+    if found is None:
+        raise _broken(folder / "tokenizer.json", "is missing")
+    if importlib.util.find_spec("sentencepiece") is None:
+        raise _broken(
+            folder / "tokenizer.json",
+            f"is missing, and {found} is read only with the package sentencepiece. Install it, or save the model's "
+            "tokenizer with AutoTokenizer.from_pretrained(...).save_pretrained(...) where it is installed",
+        )
+
+
 def _check_weight_file(file: Path) -> None:
     if not file.is_file():
         raise _broken(file, "is missing")
     try:
+        _check_header_length(file)
         # reading the header also compares the file's length with it
         with safe_open(file, framework="numpy") as tensors:
             if not tensors.keys():
@@ -155,6 +223,13 @@ def _check_weight_file(file: Path) -> None:
         raise _broken(file, f"cannot be read ({error.strerror})") from error
 
 
+def _check_header_length(file: Path) -> None:
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+    if length > _HEADER_BYTES:
+        raise _broken(file, f"is corrupt or cut short (a header of {length} bytes)")
+
+
 def _read_json(file: Path) -> dict[str, Any]:
     content = _parse_json(file)
     if not isinstance(content, dict):
@@ -163,12 +238,12 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _parse_json(file: Path) -> Any:
-    if not file.is_file():
-        raise _broken(file, "is missing")
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise _broken(file, f"is not JSON ({error})") from error
+        return read_json(file, _JSON_BYTES)
+    except UnfitFile as error:
+        raise _broken(file, str(error)) from error
+    except FileNotFoundError:
+        raise _broken(file, "is missing") from None
     except OSError as error:
         raise _broken(file, f"cannot be read ({error.strerror})") from error
 
@@ -189,8 +264,17 @@ def _broken(file: Path, what: str) -> WeightsBroken:
     return WeightsBroken(f"{_shown(file)} {what}")
 
 
+def _shapes(weight_files: Iterable[Path]) -> dict[str, list[int]]:
+    return {name: tensor["shape"] for file in weight_files for name, tensor in _header(file).items()}
+
+
 def _header(file: Path) -> dict[str, dict[str, list[int]]]:
+    """What a weight file says of its tensors, by name. The file has been looked at before, but may have changed."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-        header: dict[str, dict[str, list[int]]] = json.loads(stream.read(length))
+        try:
+            header: dict[str, dict[str, list[int]]] = parse_json(stream.read(min(length, _HEADER_BYTES)))
+        except UnfitFile as error:
+            raise _broken(file, f"is corrupt or cut short ({error})") from error
+    header.pop("__metadata__", None)
     return header

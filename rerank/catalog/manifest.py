@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from rerank.text_file import UnfitFile, read_json
+
 MANIFEST = ".rerank-manifest.json"
+_BYTES = 1_000_000
 _COMMIT = re.compile("[0-9a-fA-F]{7,40}")
 
 
@@ -28,13 +30,10 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Where the model in a folder came from; None if it was not fetched by this server. Raises OSError."""
-    file = folder / MANIFEST
-    if not file.is_file():
-        return None
+    """Where the model in a folder came from; None if nothing says that this server fetched it."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(folder / MANIFEST, _BYTES)
         return Manifest(str(content["repo"]), str(content["commit"]), content.get("revision"))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, UnfitFile, KeyError, TypeError, AttributeError):
         # only the fetcher writes it; whatever else is there says nothing of where the model came from
         return None

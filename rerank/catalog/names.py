@@ -1,71 +1,144 @@
-"""From the name a caller used to a model card. Pure."""
+"""From the name a caller used to a model card. Pure, and bounded: a name is as long as its sender likes."""
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Iterable, Sequence
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from rerank.catalog.cards import ModelCard
 from rerank.errors import ModelNotFound
 
-# RAGFlow and Xinference hand on names such as `bge-reranker-base___VLLM`
-_SUFFIX = re.compile(r"___[^/]*$")
+MAX_NAME = 512
+"""Characters of a name that is looked at; no model is called by a longer one."""
+_JOINT = "___"
+# RAGFlow and Xinference hand on names such as `bge-reranker-base___VLLM`; ModelScope writes `0___6B` for `0.6B`
 _LISTED = 20
+_COMPARED = 1000
+"""Known names that an unknown one is compared with."""
+_SHOWN = 200
 
 
-def normalise(name: str) -> str:
-    """A name without what clients decorate it with: case, suffix, ``./`` in front, slashes at the end."""
-    name = _SUFFIX.sub("", name.strip()).replace("\\", "/").rstrip("/")
-    return name.removeprefix("./").casefold()
+def fold(name: str) -> str:
+    """A name without what clients and disks decorate it with: case, composition, ``./``, slashes at the end."""
+    name = unicodedata.normalize("NFC", name.strip()).replace("\\", "/").rstrip("/")
+    return unicodedata.normalize("NFC", name.removeprefix("./").casefold())
 
 
-def names_of(card: ModelCard, models_dir: Path) -> tuple[str, ...]:
-    """Every normalised name that means this card, the strongest first: id, aliases, basename, paths of its folder."""
-    folder = card.path or models_dir / card.basename
-    names = (
-        card.id,
-        *card.aliases,
-        card.basename,
-        f"{models_dir.name}/{card.basename}",
-        str(folder),
-        str(folder.resolve()),
-    )
-    return tuple(dict.fromkeys(normalise(name) for name in names))
+def spelt_out(folded: str) -> str:
+    """The name with ModelScope's ``___`` as the dot it stands for."""
+    return folded.replace(_JOINT, ".")
 
 
-def resolve(name: str, cards: Sequence[ModelCard], models_dir: Path) -> ModelCard:
-    """The one card that answers to ``name``.
-
-    An id beats an alias, an alias beats a basename. A basename that two cards share means neither. Raises
-    ModelNotFound listing the ids that share it, or else the known ones, the nearest first.
-    """
-    wanted = normalise(name)
-    for card in cards:
-        if wanted == normalise(card.id):
-            return card
-    for card in cards:
-        if wanted in {normalise(alias) for alias in card.aliases}:
-            return card
-    matches = [card for card in cards if wanted in names_of(card, models_dir)]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        ids = " or ".join(sorted(card.id for card in matches)[:_LISTED])
-        raise ModelNotFound(f"The name `{name[:200]}` is ambiguous. Use a full id: {ids}.")
-    known = ", ".join(nearest_first(name, (card.id for card in cards)))
-    raise ModelNotFound(f"The model `{name[:200]}` does not exist. Known models: {known}.")
+def is_plain(name: str) -> bool:
+    """True for a name that can be shown, logged and quoted, and is no way out of a folder."""
+    parts = name.split("/")
+    return name.isprintable() and not set(name) & {'"', "\\"} and not {"", ".", ".."} & set(parts)
 
 
-def nearest_first(name: str, known: Iterable[str]) -> list[str]:
+def shown(name: str) -> str:
+    """As much of a caller's name as a message repeats."""
+    return "".join(letter if letter.isprintable() else "�" for letter in name[:_SHOWN])
+
+
+def names_of(card: ModelCard, models_dir: Path, folder: Path | None = None) -> tuple[tuple[str, ...], ...]:
+    """The names that mean this card, in ranks, the strongest first: id; aliases; basename and paths of its folder."""
+    folder = folder or card.path or models_dir / card.basename
+    weak = [card.basename, f"{models_dir.name}/{card.basename}", str(folder), os.path.realpath(folder)]
+    if folder.is_relative_to(models_dir):
+        inside = folder.relative_to(models_dir).as_posix()
+        weak += [inside, f"{models_dir.name}/{inside}"]
+    return (card.id,), card.aliases, tuple(dict.fromkeys(weak))
+
+
+_Meanings = Mapping[str, Mapping[str, ModelCard]]
+"""For each name the cards it means, by id."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameIndex:
+    """Every name of every card, looked up without looking at each."""
+
+    ids: tuple[str, ...] = ()
+    _exact: tuple[_Meanings, ...] = field(default=(), repr=False)
+    """One for each rank of names."""
+    _folded: tuple[_Meanings, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, cards: Iterable[ModelCard], models_dir: Path, folders: Mapping[str, Path] | None = None) -> NameIndex:
+        """``folders`` is where the weights of cards lie, by id, as far as they lie elsewhere than they belong."""
+        exact: list[dict[str, dict[str, ModelCard]]] = [defaultdict(dict) for _ in range(3)]
+        folded: list[dict[str, dict[str, ModelCard]]] = [defaultdict(dict) for _ in range(4)]
+        ids = []
+        for card in cards:
+            ids.append(card.id)
+            for rank, names in enumerate(names_of(card, models_dir, (folders or {}).get(card.id))):
+                for name in names:
+                    exact[rank][name][card.id] = card
+                    folded[rank][fold(name)][card.id] = card
+                    folded[-1][spelt_out(fold(name))][card.id] = card
+        return cls(tuple(ids), tuple(exact), tuple(folded))
+
+    def resolve(self, name: str) -> ModelCard:
+        """The one card that answers to ``name``.
+
+        A name spelt exactly beats one that differs in case or decoration; then an id beats an alias, an alias a
+        basename. A name that means two cards means neither. Raises ModelNotFound listing the ids that share it, or
+        else the known ones, the nearest first.
+        """
+        for meanings, spelling in self._ways(name) if len(name) <= MAX_NAME else ():
+            if cards := meanings.get(spelling):
+                return _only(cards, name)
+        known = ", ".join(nearest_first(name, self.ids))
+        raise ModelNotFound(f"The model `{shown(name)}` does not exist. Known models: {known}.")
+
+    def _ways(self, name: str) -> Iterator[tuple[_Meanings, str]]:
+        """Where to look a name up, and in which spelling, in order."""
+        yield from ((meanings, name) for meanings in self._exact)
+        folded = fold(name)
+        for spelling in (folded, _without_suffix(folded)):
+            yield from ((meanings, spelling) for meanings in self._folded[:-1])
+            yield from ((meanings, spelt_out(spelling)) for meanings in self._folded[-1:])
+
+
+def _only(cards: Mapping[str, ModelCard], name: str) -> ModelCard:
+    if len(cards) > 1:
+        ids = " or ".join(sorted(cards)[:_LISTED])
+        raise ModelNotFound(f"The name `{shown(name)}` is ambiguous. Use a full id: {ids}.")
+    return next(iter(cards.values()))
+
+
+def _without_suffix(folded: str) -> str:
+    """The name without ``___VLLM``; a suffix that begins with a digit is part of a name, as in ``0___6B``."""
+    start, joint, suffix = folded.rpartition(_JOINT)
+    return start if joint and suffix[:1].isalpha() and "/" not in suffix else folded
+
+
+def nearest_first(name: str, known: Sequence[str]) -> list[str]:
     """At most 20 of the known names, ordered by how much they look like ``name``."""
-    wanted = normalise(name).rsplit("/", 1)[-1]
+    wanted = _pairs_of_letters(fold(name[:_SHOWN]).rsplit("/", 1)[-1])
 
     def distance(candidate: str) -> float:
-        candidate = candidate.casefold()
-        whole = difflib.SequenceMatcher(None, wanted, candidate).ratio()
-        base = difflib.SequenceMatcher(None, wanted, candidate.rsplit("/", 1)[-1]).ratio()
-        return -max(whole, base)
+        return -max(_likeness(wanted, letters) for letters in _letters_of(candidate))
 
-    return sorted(known, key=distance)[:_LISTED]
+    return sorted(known[:_COMPARED], key=distance)[:_LISTED]
+
+
+@lru_cache(maxsize=2 * _COMPARED)
+def _letters_of(known: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Of a known name, and of its last part."""
+    folded = known[:_SHOWN].casefold()
+    return _pairs_of_letters(folded), _pairs_of_letters(folded.rsplit("/", 1)[-1])
+
+
+def _pairs_of_letters(text: str) -> frozenset[str]:
+    return frozenset(text[start : start + 2] for start in range(len(text)))
+
+
+def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    """Share of common pairs of letters (Dice). Linear; difflib takes minutes over long names."""
+    return 2 * len(one & other) / ((len(one) + len(other)) or 1)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rerank.catalog.cards import ModelCard
 from rerank.errors import ModelUnavailable, WeightsBroken
+from rerank.text_file import UnfitFile, read_json
+
+_BYTES = 32_000_000
 
 _CONFIGURATIONS = ("config.json", "tokenizer_config.json", "*/config.json", "*/tokenizer_config.json")
 """Files whose ``auto_map`` tells transformers to import a class from a file of the checkpoint."""
@@ -66,6 +68,6 @@ def _own_modules(folder: Path) -> Iterator[str]:
 def _read(file: Path) -> Any:
     """The file as JSON; None where it is not there or is none, which whoever needs it will say."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(file, _BYTES)
+    except (OSError, UnfitFile):
         return None

@@ -10,6 +10,7 @@ from rerank.access.rate_limits import RateLimits
 from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
+from rerank.catalog.names import shown
 from rerank.core import Caller, ScoringRequest, ScoringResult
 from rerank.errors import (
     DeadlineExceeded,
@@ -27,8 +28,6 @@ from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
 from rerank.telemetry import note_stage
-
-_SHOWN_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Gateway:
         Raises a RerankError: what the caller asked for is wrong, the model cannot be had, or time ran out.
         """
         self._check(request)
-        card, reason = self._choose(request.model, request.caller)
+        card, reason = await self._choose(request.model, request.caller)
         work = Work(len(request.pairs), estimated_tokens(request.pairs, card.max_length))
         cold = self.registry.status(card).state is not State.READY
         async with self._rates.spend(request.caller, work.tokens) as spending:
@@ -87,10 +86,10 @@ class Gateway:
         except ModelNotFound:
             if caller.models is None:
                 raise
-            raise ModelNotFound(f"The model `{name[:_SHOWN_NAME]}` does not exist. {_usable(caller)}") from None
+            raise ModelNotFound(f"The model `{shown(name)}` does not exist. {_usable(caller)}") from None
         if not caller.may_use(card.id):
             raise Forbidden(
-                f"The key {caller.name} may not use the model `{name[:_SHOWN_NAME]}`. {_usable(caller)}", param="model"
+                f"The key {caller.name} may not use the model `{shown(name)}`. {_usable(caller)}", param="model"
             )
         return card
 
@@ -128,9 +127,12 @@ class Gateway:
             model_reason=reason,
         )
 
-    def _choose(self, name: str | None, caller: Caller) -> tuple[ModelCard, str]:
+    async def _choose(self, name: str | None, caller: Caller) -> tuple[ModelCard, str]:
         if name is not None:
-            return self.find(name, caller), "named in the request"
+            # with thousands of folders to look through everybody would wait for it
+            large = self.catalog.is_large
+            card = await asyncio.to_thread(self.find, name, caller) if large else self.find(name, caller)
+            return card, "named in the request"
         default = self.default_for(caller)
         return default.card, f"default: {default.reason}"
 

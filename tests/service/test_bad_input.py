@@ -200,7 +200,8 @@ def test_a_content_type_that_is_not_json(client: TestClient, path: str, content_
 @pytest.mark.parametrize("name", ["nope", "acme/nope", "../../etc/passwd", "x" * 512, "a\nb"], ids=lambda n: n[:20])
 def test_an_unknown_model(house: House, name: str) -> None:
     message = error_message(house.rerank(model=name), 404, "NotFoundError")
-    assert message.startswith(f"The model `{name[:200]}` does not exist. Known models: ")
+    shown = name[:200].replace("\n", "�")
+    assert message.startswith(f"The model `{shown}` does not exist. Known models: ")
     assert "acme/words" in message
     assert len(message) < 600
 

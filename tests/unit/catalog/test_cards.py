@@ -171,7 +171,7 @@ class TestModelsFile:
     def test_a_file_that_is_not_utf_8_is_told(self, tmp_path: Path) -> None:
         file = tmp_path / "models.toml"
         file.write_bytes('[[model]]\nid = "模型"'.encode("gbk"))
-        with pytest.raises(SettingsError, match=r"models\.toml: not valid TOML"):
+        with pytest.raises(SettingsError, match=r"models\.toml: it is not UTF-8"):
             read_models_file(file)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,13 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.catalog.cards import BUILT_IN, ModelCard
-from rerank.catalog.names import names_of, nearest_first, normalise, resolve
+from rerank.catalog.names import NameIndex, fold, is_plain, names_of, nearest_first
 from rerank.errors import ModelNotFound
 
 MODELS = Path("models")
 BASE = ModelCard(id="BAAI/bge-reranker-base", aliases=("Small-One",))
 LARGE = ModelCard(id="BAAI/bge-reranker-large")
 CARDS = (BASE, LARGE)
+
+
+def resolve(name: str, cards: Sequence[ModelCard], models_dir: Path) -> ModelCard:
+    return NameIndex.of(cards, models_dir).resolve(name)
 
 
 @pytest.mark.parametrize(
@@ -107,19 +113,55 @@ class TestPrecedence:
 
 class TestNamesOfACard:
     def test_go_from_the_strongest_to_the_weakest(self) -> None:
-        folder = str(MODELS.resolve() / "bge-reranker-base").casefold()
+        folder = str(MODELS.resolve() / "bge-reranker-base")
         assert names_of(BASE, MODELS) == (
-            "baai/bge-reranker-base",
-            "small-one",
-            "bge-reranker-base",
-            "models/bge-reranker-base",
-            folder,
+            ("BAAI/bge-reranker-base",),
+            ("Small-One",),
+            ("bge-reranker-base", "models/bge-reranker-base", folder),
         )
 
     def test_every_one_of_them_means_the_card(self) -> None:
         for card in BUILT_IN:
-            for name in names_of(card, MODELS):
-                assert resolve(name, BUILT_IN, MODELS) is card
+            for names in names_of(card, MODELS):
+                for name in names:
+                    assert resolve(name, BUILT_IN, MODELS) is card
+
+
+class TestSpelling:
+    """Ids that differ in little."""
+
+    UPPER, LOWER = ModelCard(id="Reranker"), ModelCard(id="reranker")
+    MODELSCOPE, SEQ_CLS = ModelCard(id="Qwen3-Reranker-0___6B"), ModelCard(id="Qwen3-Reranker-0___6B-seq-cls")
+
+    @pytest.mark.parametrize("card", [UPPER, LOWER])
+    def test_the_exact_one_comes_first(self, card: ModelCard) -> None:
+        assert resolve(card.id, (self.UPPER, self.LOWER), MODELS) is card
+
+    @pytest.mark.parametrize("name", ["RERANKER", "ReRanker/", "RERANKER___VLLM"])
+    def test_another_one_means_neither(self, name: str) -> None:
+        with pytest.raises(ModelNotFound, match=r"is ambiguous\. Use a full id: Reranker or reranker"):
+            resolve(name, (self.UPPER, self.LOWER), MODELS)
+
+    @pytest.mark.parametrize(
+        ("name", "card"),
+        [
+            ("Qwen3-Reranker-0___6B", MODELSCOPE),
+            ("Qwen3-Reranker-0.6B", MODELSCOPE),
+            ("qwen3-reranker-0___6b___VLLM", MODELSCOPE),
+            ("Qwen3-Reranker-0___6B-seq-cls", SEQ_CLS),
+            ("Qwen3-Reranker-0.6B-seq-cls", SEQ_CLS),
+        ],
+    )
+    def test_of_modelscope_is_no_suffix(self, name: str, card: ModelCard) -> None:
+        assert resolve(name, (self.SEQ_CLS, self.MODELSCOPE), MODELS) is card
+
+    def test_of_modelscope_does_not_mean_what_is_left_without_it(self) -> None:
+        with pytest.raises(ModelNotFound):
+            resolve("bge-0___6B", (ModelCard(id="bge-0"),), MODELS)
+
+    def test_composed_letters_are_the_same_as_put_together_ones(self) -> None:
+        card = ModelCard(id="mod\u00e8le")
+        assert resolve("mode\u0300le", (card,), MODELS) is card
 
 
 class TestUnknownNames:
@@ -137,7 +179,7 @@ class TestUnknownNames:
         assert len(unknown.value.message) < 400
 
     def test_at_most_twenty_are_listed(self) -> None:
-        assert len(nearest_first("m", (f"model-{number}" for number in range(50)))) == 20
+        assert len(nearest_first("m", [f"model-{number}" for number in range(50)])) == 20
 
     def test_another_organisations_name_is_near_by_its_basename(self) -> None:
         known = ["zzz/evil-org", "BAAI/bge-reranker-base"]
@@ -145,8 +187,32 @@ class TestUnknownNames:
 
 
 @given(st.text(max_size=40))
-def test_a_normalised_name_has_no_case_no_backslash_and_no_slash_at_the_end(name: str) -> None:
-    normal = normalise(name)
-    assert normal == normal.casefold()
-    assert "\\" not in normal
-    assert not normal.endswith("/")
+def test_a_folded_name_has_no_case_no_backslash_and_no_slash_at_the_end(name: str) -> None:
+    folded = fold(name)
+    assert folded == fold(name.swapcase().swapcase()) or not name.isascii()
+    assert folded == folded.lower() or not name.isascii()
+    assert unicodedata.is_normalized("NFC", folded)
+    assert "\\" not in folded
+    assert not folded.endswith("/")
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("bge-reranker-base", True),
+        ("org/name", True),
+        ("模型", True),
+        ("a b", True),
+        ("line\nfeed", False),
+        ("caf\udce9", False),
+        ("nul\0", False),
+        ('quo"te', False),
+        ("back\\slash", False),
+        ("..", False),
+        ("a/../b", False),
+        ("/a", False),
+        ("", False),
+    ],
+)
+def test_a_plain_name_can_be_shown_and_stays_in_its_folder(name: str, plain: bool) -> None:
+    assert is_plain(name) == plain

@@ -1,0 +1,77 @@
+"""Where the weights of a card lie or belong in the models folder, and where they may lie else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import is_started, read_checkpoint
+from rerank.catalog.folders import Listing
+from rerank.catalog.found import repository_of
+from rerank.catalog.names import fold, spelt_out
+from rerank.errors import WeightsBroken
+
+logger = logging.getLogger(__name__)
+
+
+def place_of(card: ModelCard, cards: Sequence[ModelCard], models_dir: Path, look: Callable[[], Listing]) -> Path:
+    """The card's path, or the folder of ``models_dir`` that is its own among all ``cards``.
+
+    ``look`` is only called where that folder is not there under its usual name.
+    """
+    if card.path:
+        return card.path
+    usual = models_dir / card.basename
+    taken = _is_taken(usual, card, cards)
+    if not taken and is_started(usual):
+        return usual
+    whole = models_dir / card.id.replace("/", "--")
+    if is_started(whole):
+        return whole
+    return _elsewhere(card, cards, look(), taken=taken) or (whole if taken else usual)
+
+
+def _is_taken(folder: Path, card: ModelCard, cards: Sequence[ModelCard]) -> bool:
+    """True if the folder is another card's, or was fetched from another repository."""
+    first = next((other for other in cards if other.basename == card.basename and not other.path), card)
+    return first.id != card.id or card.repo not in (None, repository_of(folder, folder.name) or card.repo)
+
+
+def _elsewhere(card: ModelCard, cards: Sequence[ModelCard], listing: Listing, *, taken: bool) -> Path | None:
+    """A folder that holds the card's model under another spelling of its name."""
+    if "/" in card.id and (found := listing.spelt(card.id)):
+        return found
+    found = None if taken else listing.spelt(card.basename)
+    if found is None or _is_taken(found, card, cards):
+        return None
+    wanted = spelt_out(fold(card.basename))
+    rivals = [other for other in cards if not other.path and spelt_out(fold(other.basename)) == wanted]
+    belongs = rivals[:1] in ([], [card]) and not any(other.basename == found.name for other in rivals)
+    return found if belongs else None
+
+
+def cached_folder(card: ModelCard) -> Path | None:
+    """Snapshot in the Hugging Face cache, if it is whole."""
+    if card.repo is None:
+        return None
+    try:
+        config = try_to_load_from_cache(card.repo, "config.json", revision=card.revision)
+        if not isinstance(config, str):
+            return None
+        return read_checkpoint(Path(config).parent).folder
+    except WeightsBroken:
+        return None
+    except OSError as error:
+        _pass_over(card.repo, error.strerror or type(error).__name__)
+        return None
+
+
+@cache
+def _pass_over(repo: str, why: str) -> None:
+    """Log it once, not each time somebody asks for the model."""
+    logger.warning("%s in the Hugging Face cache cannot be read (%s); passed over", repo, why)

@@ -1,0 +1,54 @@
+"""A text file that anybody may have written: read whole, within a limit, or refused for what it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class UnfitFile(ValueError):
+    """The file is not what it should be; the message continues the file's name."""
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes. Raises UnfitFile, and OSError where it cannot be read.
+
+    A named pipe or a device is refused rather than waited for.
+    """
+    # without O_NONBLOCK opening a pipe would wait for its other end for ever
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UnfitFile("is not a regular file")
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise UnfitFile(f"is larger than {limit / 1e6:g} MB")
+    return content
+
+
+def read_text(path: Path, limit: int) -> str:
+    """The file as text, without a byte order mark. Raises UnfitFile and OSError."""
+    try:
+        return read_bytes(path, limit).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnfitFile(f"is not UTF-8 ({error})") from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The text as JSON. Raises UnfitFile, also for one nested too deeply to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise UnfitFile("is not JSON (nested too deeply)") from None
+    except ValueError as error:
+        raise UnfitFile(f"is not JSON ({error})") from error
+
+
+def read_json(path: Path, limit: int) -> Any:
+    """The file as JSON. Raises UnfitFile and OSError."""
+    return parse_json(read_text(path, limit))
