@@ -75,7 +75,8 @@ def build_app(
     app.state.metrics = metrics
     app.state.keyring = keyring
     app.state.max_body_bytes = max_body_bytes
-    for router in (*routers(main_dialect), admin.router, models.router, status.router):
+    health = status.health_router(bare=main_dialect is MainDialect.STRICT_VLLM)
+    for router in (*routers(main_dialect), admin.router, models.router, status.router, health):
         app.include_router(router)
     add_error_handlers(app)
     _describe(app, keyring)

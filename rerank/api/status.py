@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -31,6 +31,12 @@ class Status(BaseModel):
     runtimes: dict[str, str]
     """For each model in memory: where and with what it runs."""
     version: str
+
+
+class Health(BaseModel):
+    """The server is alive."""
+
+    status: Literal["ok"] = "ok"
 
 
 class Readiness(BaseModel):
@@ -62,6 +68,33 @@ _READY: dict[int | str, dict[str, Any]] = {
 }
 
 router = APIRouter(tags=["status"])
+_HEALTH_PATHS = {
+    "/health": "200 while the server is alive",
+    "/ping": "The same, where SageMaker looks for it",
+}
+
+
+def health_router(*, bare: bool) -> APIRouter:
+    """Whether the server is alive; ``bare`` as vLLM says it, without a body."""
+    router = APIRouter(tags=["status"])
+    for path, summary in _HEALTH_PATHS.items():
+        if bare:
+            router.get(path, summary=summary, response_class=Response, responses=_OUT_OF_ORDER)(_bare_health)
+        else:
+            router.get(path, summary=summary, response_model=Health, responses=_OUT_OF_ORDER)(_health)
+    return router
+
+
+async def _health(services: Running) -> Any:
+    """503 with the reason once nothing can be scored, so that a supervisor restarts the server."""
+    trouble = services.trouble()
+    return PlainTextResponse(trouble, 503) if trouble else Health()
+
+
+async def _bare_health(services: Running) -> Response:
+    """503 with the reason once nothing can be scored, so that a supervisor restarts the server."""
+    trouble = services.trouble()
+    return PlainTextResponse(trouble, 503) if trouble else Response()
 
 
 @router.get("/", summary="The server at a glance")
@@ -73,7 +106,7 @@ async def root(request: Request, services: Running) -> Status:
     default = services.gateway.default_for(caller)
     loaded = [model for model in services.registry.loaded() if caller.may_use(model.card.id)]
     return Status(
-        status="ok",
+        status="running",
         default_model=default.card.id,
         default_model_reason=default.reason,
         loaded_models=[model.card.id for model in loaded],
@@ -82,14 +115,6 @@ async def root(request: Request, services: Running) -> Status:
         runtimes={model.card.id: f"{model.runtime} on {model.device}" for model in loaded},
         version=rerank.__version__,
     )
-
-
-@router.get("/health", summary="200 while the server is alive", response_class=Response, responses=_OUT_OF_ORDER)
-@router.get("/ping", summary="The same, where SageMaker looks for it", response_class=Response, responses=_OUT_OF_ORDER)
-async def health(services: Running) -> Response:
-    """Empty, as vLLM's; 503 with the reason once nothing can be scored, so that whoever watches restarts the server."""
-    trouble = services.trouble()
-    return PlainTextResponse(trouble, 503) if trouble else Response()
 
 
 @router.get("/ready", summary="200 once requests need not wait", responses=_READY)

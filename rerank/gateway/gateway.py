@@ -15,7 +15,6 @@ from rerank.core import Caller, ScoringRequest, ScoringResult
 from rerank.errors import (
     DeadlineExceeded,
     Forbidden,
-    InvalidRequest,
     ModelNotFound,
     NothingToScore,
     StillLoading,
@@ -141,8 +140,6 @@ class Gateway:
             raise NothingToScore("At least one text_pair element must be given")
         if len(request.pairs) > self.limits.max_documents:
             raise TooManyDocuments(len(request.pairs), self.limits.max_documents)
-        if not all(pair.query.strip() for pair in request.pairs):
-            raise InvalidRequest("The query must not be empty", param="query")
 
     def _seconds(self, request: ScoringRequest) -> float:
         return min(self.limits.timeout, request.within or self.limits.timeout)

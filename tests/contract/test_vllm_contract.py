@@ -63,12 +63,18 @@ def cards_say_more(exchange: Exchange) -> None:
         card |= {"load_seconds": "float", "loading_since": "null", "pinned": "bool", "download": "null"}
 
 
+def says_ok(exchange: Exchange) -> None:
+    exchange |= {"content_type": "application/json", "response": {"status": "str"}}
+
+
 DEPARTURES: dict[str, tuple[str, Depart]] = {
     "top_n_null": ("null for an optional field is absent", answers_like("top_n_zero")),
     "documents_text_object": ('{"text": ...} documents are accepted', answers_like("documents_string")),
     "documents_content_object": ("text parts are accepted", answers_like("documents_string")),
     "too_long_default": ("a pair longer than the model is cut", answers_like("truncate_max")),
     "return_documents_false": ("`document` is left out on request", without_documents),
+    "health": ('{"status": "ok"} is what most health checks read', says_ok),
+    "ping": ("the same body as /health", says_ok),
     "models": ("a card also says where the model is and how it scores", cards_say_more),
 }
 """Where this server answers one recorded request in another way, and why."""

@@ -45,6 +45,8 @@ DOCUMENTS = [
     "the giant panda\n\nis a bear \x00",
 ]
 
+EMPTY = ["", " ", "\n\t", "\u3000"]
+
 
 def load(folder: Path, max_length: int | None = None, card: ModelCard | None = None, runtime: str = "torch") -> Scorer:
     placement = Placement(choose_device("cpu", "fp32", runtime), folder.parent / ".openvino", max_length)
@@ -85,6 +87,16 @@ def test_scores_equal_cross_encoder_predict(cross_encoder: Path, runtime: str) -
     expected = reference(cross_encoder, pairs_of())
 
     assert logits(load(cross_encoder, runtime=runtime), pairs_of()) == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_empty_query_is_scored_as_the_reference_does(cross_encoder: Path, runtime: str) -> None:
+    pairs = [Pair(query, document) for query in EMPTY for document in (*EMPTY, "a branch of AI")]
+    scorer = load(cross_encoder, runtime=runtime)
+    expected = reference(cross_encoder, pairs)
+
+    assert logits(scorer, pairs) == pytest.approx(expected, abs=1e-4)
+    # alone there is no longer row to be padded to
+    assert logits(scorer, pairs[:1]) == pytest.approx(expected[:1], abs=1e-4)
 
 
 def test_a_pair_scores_the_same_alone_in_any_order_and_beside_any_neighbour(cross_encoder: Path, runtime: str) -> None:
@@ -292,6 +304,9 @@ def test_an_embedding_model_scores_by_cosine(
     assert scorer.activation is Activation.COSINE
     assert logits(scorer, pairs_of()) == pytest.approx(cosines(folder, pairs_of()), abs=1e-5)
     assert logits(scorer, pairs_of()[2:3]) == pytest.approx(cosines(folder, pairs_of()[2:3]), abs=1e-5)
+    empty = [Pair(query, "a branch of AI") for query in EMPTY]
+    assert logits(scorer, empty) == pytest.approx(cosines(folder, empty), abs=1e-5)
+    assert logits(scorer, empty[:1]) == pytest.approx(cosines(folder, empty[:1]), abs=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ GUARDED = (
     ("POST", "/infinity/rerank"),
     ("POST", "/voyage/v1/rerank"),
     ("POST", "/api/rerank"),
+    ("POST", "/api/v1/rerank"),
     ("POST", "/v1/ranking"),
     ("POST", "/v1/retrieval/acme/words/reranking"),
     ("GET", "/v1/models"),

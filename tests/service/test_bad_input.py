@@ -59,13 +59,6 @@ def test_a_wrong_value_is_named(house: House, fields: dict[str, Any], param: str
     assert response.json()["error"]["param"] == param
 
 
-@pytest.mark.parametrize("query", ["", " ", "\n\t", "\u3000"], ids=ascii)
-def test_a_blank_query(house: House, query: str) -> None:
-    response = house.rerank(query=query)
-    assert error_message(response, 400, "BadRequestError") == "The query must not be empty"
-    assert response.json()["error"]["param"] == "query"
-
-
 def test_no_documents(house: House) -> None:
     message = error_message(house.rerank(documents=[]), 400, "BadRequestError")
     assert message == "At least one text_pair element must be given"

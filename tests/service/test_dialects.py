@@ -34,6 +34,14 @@ NATIVE = "/api/v1/services/rerank/text-rerank/text-rerank"
 COMPATIBLE = ("/v1/reranks", "/reranks", "/compatible-api/v1/reranks", "/compatible-mode/v1/reranks")
 OBJECT = ("/v1/rerank", "/v2/rerank", "/rerank", "/reranking", "/v1/reranking", "/v1/v1/rerank", "/v1/v2/rerank")
 
+FLAT = (*OBJECT, *COMPATIBLE, "/api/v1/rerank", "/api/rerank", "/infinity/rerank", "/voyage/v1/rerank")
+BODIES: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(FLAT, ASKED),
+    "/tei/rerank": TEXTS,
+    "/v1/ranking": PASSAGES,
+}
+"""A body for every address that scores a query with documents."""
+
 
 def post(client: TestClient, path: str, body: Any) -> Any:
     response = client.post(path, json=body)
@@ -250,6 +258,56 @@ class TestDashScope:
     def test_says_that_a_key_is_wrong(self, open_house: OpenHouse) -> None:
         response = open_house(keys=("key",)).post(NATIVE, NESTED)
         assert (response.status_code, response.json()["code"]) == (401, "InvalidApiKey")
+
+
+class TestRerankerApi:
+    @pytest.mark.parametrize("main", MainDialect)
+    def test_has_texts_in_its_results(self, open_house: OpenHouse, main: MainDialect) -> None:
+        client = open_house(main_dialect=main).client
+        answer = post(client, "/api/v1/rerank", ASKED | {"top_k": 2})
+        assert list(answer) == ["id", "model", "results", "usage"]
+        assert [list(item) for item in answer["results"]] == [["index", "relevance_score", "text"]] * 2
+        assert [item["text"] for item in answer["results"]] == [DOCUMENTS[index] for index in ORDER[:2]]
+
+    def test_has_the_scores_of_the_others(self, client: TestClient, scores: list[float]) -> None:
+        assert in_order(post(client, "/api/v1/rerank", ASKED)["results"]) == scores
+
+    def test_leaves_texts_out_on_request(self, client: TestClient) -> None:
+        answer = post(client, "/api/v1/rerank", ASKED | {"return_documents": False})
+        assert [list(item) for item in answer["results"]] == [["index", "relevance_score"]] * 3
+
+    def test_wants_the_key_and_says_errors_as_the_others(self, open_house: OpenHouse) -> None:
+        house = open_house(keys=("key",))
+        error_message(house.post("/api/v1/rerank", ASKED), 401, "AuthenticationError")
+        bearer = {"Authorization": "Bearer key"}
+        error_message(house.client.post("/api/v1/rerank", json={}, headers=bearer), 400, "Bad Request")
+        unknown = house.client.post("/api/v1/rerank", json=ASKED | {"model": "nope"}, headers=bearer)
+        error_message(unknown, 404, "NotFoundError")
+
+    def test_keeps_the_limits(self, open_house: OpenHouse) -> None:
+        house = open_house(max_documents=2)
+        assert house.post("/api/v1/rerank", ASKED).status_code == 400
+
+
+class TestEmptyQuery:
+    """Is a query; only a missing one is none."""
+
+    @pytest.mark.parametrize("main", MainDialect)
+    @pytest.mark.parametrize("query", ["", " ", "\n\u3000"], ids=ascii)
+    def test_is_scored_at_every_address(self, open_house: OpenHouse, main: MainDialect, query: str) -> None:
+        client = open_house(main_dialect=main).client
+        for path, body in BODIES.items():
+            assert client.post(path, json=body | {"query": query}).status_code == 200, path
+        assert client.post(NATIVE, json=NESTED | {"input": ASKED | {"query": query}}).status_code == 200
+        assert client.post("/score", json={"text_1": query, "text_2": DOCUMENTS}).status_code == 200
+
+    @pytest.mark.parametrize("main", MainDialect)
+    def test_is_not_a_missing_one(self, open_house: OpenHouse, main: MainDialect) -> None:
+        client = open_house(main_dialect=main).client
+        for path, body in BODIES.items():
+            for missing in ({}, {"query": None}):
+                asked = {name: value for name, value in body.items() if name != "query"} | missing
+                assert client.post(path, json=asked).status_code in (400, 422), path
 
 
 class TestStringDocuments:

@@ -21,6 +21,12 @@ from .house import MODEL, OTHER_MODEL, PATIENCE, error_message
 @pytest.mark.parametrize("path", ["/health", "/ping"])
 def test_alive(client: TestClient, path: str) -> None:
     response = client.get(path)
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize("path", ["/health", "/ping"])
+def test_alive_as_vllm_says_it(open_house: OpenHouse, path: str) -> None:
+    response = open_house(main_dialect=MainDialect.STRICT_VLLM).client.get(path)
     assert (response.status_code, response.content) == (200, b"")
 
 
@@ -36,7 +42,7 @@ def test_the_server_at_a_glance(open_house: OpenHouse) -> None:
     house = open_house()
     before = house.client.get("/").json()
     assert before == {
-        "status": "ok",
+        "status": "running",
         "default_model": MODEL.id,
         "default_model_reason": "the test says so",
         "loaded_models": [],

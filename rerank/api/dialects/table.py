@@ -11,6 +11,7 @@
 | ollama     | documents                | results without documents          | as vllm                     |
 | nvidia     | passages                 | rankings[].logit                   | as vllm                     |
 | weaviate   | documents, property      | scores in request order            | error                       |
+| reranker   | documents, top_k         | results with text at the top       | as vllm                     |
 | sglang     | documents                | array of score                     | as vllm                     |
 | xinference | (as vllm)                | and what its client asks before    | as vllm                     |
 """
@@ -23,7 +24,19 @@ from enum import StrEnum
 from fastapi import APIRouter
 
 from rerank.api import models
-from rerank.api.dialects import dashscope, infinity, nvidia, ollama, sglang, shared, tei, voyage, weaviate, xinference
+from rerank.api.dialects import (
+    dashscope,
+    infinity,
+    nvidia,
+    ollama,
+    reranker_api,
+    sglang,
+    shared,
+    tei,
+    voyage,
+    weaviate,
+    xinference,
+)
 from rerank.api.dialects.vllm import score, strict
 from rerank.api.errors import Shape, common_shape
 
@@ -38,7 +51,10 @@ class MainDialect(StrEnum):
 
 def routers(main: MainDialect) -> list[APIRouter]:
     """The endpoints of every dialect."""
-    everywhere = [module.router for module in (tei, dashscope, infinity, voyage, ollama, nvidia, weaviate, xinference)]
+    everywhere = [
+        module.router
+        for module in (tei, dashscope, infinity, voyage, ollama, nvidia, weaviate, xinference, reranker_api)
+    ]
     match main:
         case MainDialect.VLLM:
             return [shared.make_router(), score.router, models.list_router, *everywhere]
