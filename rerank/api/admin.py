@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from rerank.access.keyring import Keyring
 from rerank.api.bodies import JsonRoute
 from rerank.api.errors import ERROR_RESPONSES
-from rerank.api.models import ModelInfo, model_info
+from rerank.api.models import MODEL_IN_PATH, ModelInfo, model_info
 from rerank.api.services import Running, caller_of
 from rerank.errors import Forbidden, Unauthorized
 
@@ -84,7 +84,7 @@ router = APIRouter(
 )
 
 
-@router.post("/v1/models/{model:path}/load", summary="Load a model", responses={503: ERROR_RESPONSES[503]})
+@router.post(f"/v1/models/{MODEL_IN_PATH}/load", summary="Load a model", responses={503: ERROR_RESPONSES[503]})
 async def load(model: str, request: Request, services: Running) -> ModelInfo:
     """Answers once it is in memory and warm, or with 503 after LOAD_TIMEOUT; the load goes on then."""
     card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
@@ -93,7 +93,7 @@ async def load(model: str, request: Request, services: Running) -> ModelInfo:
     return await model_info(services, card)
 
 
-@router.post("/v1/models/{model:path}/unload", summary="Unload a model")
+@router.post(f"/v1/models/{MODEL_IN_PATH}/unload", summary="Unload a model")
 async def unload(model: str, request: Request, services: Running) -> ModelInfo:
     """Answers once its running work is done and it is out of memory; or after TIMEOUT, still draining. Pins do not keep
     it."""
@@ -104,7 +104,7 @@ async def unload(model: str, request: Request, services: Running) -> ModelInfo:
     return await model_info(services, card)
 
 
-@router.post("/v1/models/{model:path}/pin", summary="Keep a model in memory, or no longer")
+@router.post(f"/v1/models/{MODEL_IN_PATH}/pin", summary="Keep a model in memory, or no longer")
 async def pin(
     model: str, request: Request, services: Running, body: PinBody = _PIN, pinned: bool | None = None
 ) -> ModelInfo:

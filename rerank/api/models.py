@@ -7,6 +7,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.services import Running, Services, caller_of
@@ -14,6 +15,17 @@ from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.errors import WeightsBroken
 from rerank.registry.lifecycle import State
+
+
+class _Name(PathConvertor):
+    """Whatever stands there, line ends included: what is no model is refused as one that does not exist."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("name", _Name())
+MODEL_IN_PATH = "{model:name}"
+"""Where a path holds a model's name."""
 
 
 class ModelPermission(BaseModel):
@@ -124,7 +136,7 @@ async def list_models(request: Request, services: Running) -> ModelList:
     return ModelList(data=infos)
 
 
-@router.get("/v1/models/{model:path}", summary="One model", responses=_OF_ONE)
+@router.get(f"/v1/models/{MODEL_IN_PATH}", summary="One model", responses=_OF_ONE)
 async def get_model(model: str, request: Request, services: Running) -> ModelInfo:
     """A model by id or by any name it answers to; ids may hold slashes."""
     card = await run_in_threadpool(services.gateway.find, model, caller_of(request))

@@ -62,6 +62,7 @@ class Load(BaseModel):
 _OUT_OF_ORDER: dict[int | str, dict[str, Any]] = {
     503: {"description": "Nothing can be scored; says why", "content": {"text/plain": {}}}
 }
+_ERROR = {"$ref": "#/components/schemas/ErrorBody"}
 _READY: dict[int | str, dict[str, Any]] = {
     503: {"model": Readiness},
     **{status: ERROR_RESPONSES[status] for status in (403, 404)},
@@ -154,7 +155,12 @@ def _not_in_memory(services: Services, card: ModelCard) -> list[str]:
     return [] if state is State.READY else [f"{card.id} is {state}"]
 
 
-@router.get("/metrics", summary="What is counted and timed, for Prometheus", response_class=PlainTextResponse)
+@router.get(
+    "/metrics",
+    summary="What is counted and timed, for Prometheus",
+    response_class=PlainTextResponse,
+    responses={401: {"description": "No key, or a wrong one", "content": {"application/json": {"schema": _ERROR}}}},
+)
 async def metrics(request: Request) -> Response:
     """Needs the key where one is set, unless RERANK_OPEN_METRICS says otherwise. A key for some models sees what is
     counted of those and of itself."""

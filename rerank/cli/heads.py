@@ -45,7 +45,7 @@ def framing(headers: list[tuple[bytes, bytes]]) -> tuple[Dechunker | None, int]:
         raise Refused(HTTPStatus.BAD_REQUEST)
     if codings:
         if codings[0].strip().lower() != b"chunked":
-            raise Refused(HTTPStatus.NOT_IMPLEMENTED)
+            raise Refused(HTTPStatus.BAD_REQUEST)
         return Dechunker(), 0
     length = lengths[0].strip() if lengths else b"0"
     if not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:

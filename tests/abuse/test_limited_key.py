@@ -114,3 +114,15 @@ def test_a_key_whose_model_has_gone_is_told_so(tmp_path: Path) -> None:
     assert error_message(refused, 404, "NotFoundError") == (
         "The model `acme/gone` does not exist. The key chat may use: acme/gone."
     )
+
+
+@pytest.mark.parametrize("name", ["%0A", "acme%0Awords", "%0D%0A%0D%0A", "%00"])
+def test_a_name_with_line_ends_in_a_path_is_a_name_like_any(house: House, name: str) -> None:
+    refused = house.client.get(f"/v1/models/{name}", headers=UNLIMITED)
+    assert error_message(refused, 404, "NotFoundError").startswith("The model `")
+    answered = house.client.post(
+        f"/v1/retrieval/{name}/reranking",
+        json={"query": {"text": QUERY}, "passages": [{"text": DOCUMENTS[0]}]},
+        headers=UNLIMITED,
+    )
+    assert answered.status_code == 200

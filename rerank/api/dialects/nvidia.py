@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, MAX_WORD, ScoringBody, Text, Texts
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
+from rerank.api.models import MODEL_IN_PATH
 from rerank.api.services import Running
 from rerank.core import Pair, ScoringRequest, ScoringResult
 from rerank.gateway.ranking import rank
@@ -94,7 +95,9 @@ async def rerank(body: NvidiaBody, request: Request, services: Running) -> Respo
 
 
 @router.post(
-    "/v1/retrieval/{model:path}/reranking", summary="The same, with the model in the path", response_model=NvidiaAnswer
+    f"/v1/retrieval/{MODEL_IN_PATH}/reranking",
+    summary="The same, with the model in the path",
+    response_model=NvidiaAnswer,
 )
 async def rerank_at_model(model: str, body: NvidiaBody, request: Request, services: Running) -> Response:
     """The path is only there to be found: the model is the body's, or the default one."""
