@@ -8,7 +8,7 @@ BANDIT := $(BIN)/bandit --quiet --recursive rerank rerank_server.py rerank_clien
 PEERS  := sentence-transformers onnx infinity vllm
 SDKS   := cohere5 cohere7
 
-.PHONY: help serve test check audit format clean bench bench-peers sdks soak
+.PHONY: help serve test check audit format clean bench bench-peers sdks soak fuzz
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
@@ -18,6 +18,7 @@ help:
 	@echo "make format   format the code"
 	@echo "make bench    measure the server and its peers side by side (an hour; 'make bench-peers' installs the peers)"
 	@echo "make soak     five minutes of every kind of request: is anything lost, does anything grow?"
+	@echo "make fuzz     a hundred thousand made-up requests in a quarter of an hour: does it fail, hang or grow?"
 	@echo "make clean    remove the virtual environments and caches"
 
 serve: $(VENV)/.runtime
@@ -60,6 +61,9 @@ bench: $(VENV)/.runtime
 
 soak: $(VENV)/.runtime
 	$(BIN)/python -m benchmarks.soak $(ARGS)
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.abuse.fuzz $(ARGS)
 
 # one virtual environment a peer; the files list everything, so that nothing else is brought along
 bench-peers: $(PEERS:%=.venv-peers/%/.installed)

@@ -84,16 +84,24 @@ class RawClient:
         """A connection whose every operation ends within the time."""
         return socket.create_connection((self.host, self.port), seconds)
 
-    def exchange(self, content: bytes | Iterable[bytes], *, leave: bool = False, seconds: float = SECONDS) -> Exchange:
+    def exchange(
+        self, content: bytes | Iterable[bytes], *, leave_after: float | None = None, seconds: float = SECONDS
+    ) -> Exchange:
         """Send, then read until the server closes the connection or is silent for so long.
 
-        With ``leave`` the server is told after the last byte that no more will come."""
+        With ``leave_after`` a server that is silent for so many seconds is told that no more will come."""
         with self.connect(seconds) as connection:
             sent = _send(connection, [content] if isinstance(content, bytes) else content)
-            if leave:
+            received, closed = b"", False
+            if leave_after is not None:
+                connection.settimeout(leave_after)
+                received, closed = _read(connection)
+                connection.settimeout(seconds)
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_WR)
-            received, closed = _read(connection)
+            if not closed:
+                rest, closed = _read(connection)
+                received += rest
         return Exchange(received, closed, sent, [int(status) for status in _STATUS.findall(received)])
 
     def is_served(self, path: str = "/health") -> bool:

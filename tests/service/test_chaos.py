@@ -15,12 +15,10 @@ from hypothesis import strategies as st
 from rerank.cli.connections import Connections, HttpLimits
 from rerank.cli.protocol import guarded
 from rerank.telemetry.metrics import Metrics
+from tests.abuse.fuzz.strategies import BODY, FIELDS, HEADERS, JSON, PATHS
 from tests.conftest import FUZZED, RecordProperty
 
 from .house import PATIENCE, House, LiveServer, request_bytes
-
-PATHS = ("/v1/rerank", "/rerank", "/tei/rerank", "/reranks", "/v1/score", "/infinity/rerank", "/v1/ranking", "/nowhere")
-BODY = {"query": "capital of France", "documents": ["Paris, capital of France", "Berlin"]}
 
 
 class Peer:
@@ -76,27 +74,6 @@ def post(path: str, content: bytes, *headers: str) -> bytes:
 
 
 FUZZ = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
-FIELDS = st.sampled_from(
-    (
-        *("query", "documents", "texts", "passages", "input", "parameters", "property", "model", "top_n", "top_k"),
-        *(
-            "return_documents",
-            "truncate",
-            "truncation_side",
-            "instruction",
-            "rank_fields",
-            "raw_scores",
-            "text_1",
-            "text_2",
-        ),
-        *("chat_template_kwargs", "max_tokens_per_doc", "truncate_prompt_tokens"),
-    )
-)
 
 
 @FUZZ
@@ -122,20 +99,6 @@ def test_requests_with_bytes_changed_or_missing(peer: Peer, data: st.DataObject)
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     sent = bytes(whole[: data.draw(st.integers(1, len(whole)))])
     assert all(status < 500 for status in peer.statuses(sent, leave=True)), sent
-
-
-HEADERS = st.lists(
-    st.tuples(
-        st.sampled_from(
-            (
-                *("Authorization", "Content-Type", "Content-Encoding", "X-Request-Id", "X-Request-Timeout", "Accept"),
-                *("Origin", "Transfer-Encoding", "Expect", "Upgrade", "X-Forwarded-For", "Cookie", "Range"),
-            )
-        ),
-        st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=30),
-    ),
-    max_size=4,
-)
 
 
 @FUZZ

@@ -7,21 +7,12 @@ from typing import Any
 
 import hypothesis
 import pytest
-import schemathesis
-from schemathesis.checks import not_a_server_error
-from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 
 from rerank.api.dialects.table import MainDialect
+from tests.abuse.fuzz.documented import CHECKS, operations
 from tests.conftest import FUZZED, RecordProperty
 
 from .house import House, LiveServer
-
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
 @pytest.fixture(scope="module", params=MainDialect)
@@ -32,12 +23,9 @@ def url(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 
 def test_every_operation_answers_as_documented(url: str, record_property: RecordProperty) -> None:
     cases = 0
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
-    operations = list(schema.get_all_operations())
-    assert len(operations) > 35
-    for found in operations:
-        assert isinstance(found, Ok)
-        operation = found.ok()
+    documented = operations(url)
+    assert len(documented) > 35
+    for operation in documented:
 
         @hypothesis.given(case=operation.as_strategy())
         @hypothesis.settings(

@@ -1,0 +1,1 @@
+"""Made-up requests in large numbers: nothing is answered with an unexpected 5xx, hangs, or makes the server grow."""
