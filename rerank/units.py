@@ -55,3 +55,13 @@ def _parse(text: str, units: dict[str, float] | dict[str, int], wanted: str) -> 
     if not found or found[2] not in units:
         raise ValueError(f"it has to be {wanted}")
     return float(found[1]) * units[found[2]]
+
+
+def human_size(size: int) -> str:
+    """Bytes as people say them, in decimal units: ``1.1 GB``."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB"):
+        if amount < 999.5:
+            return f"{amount:.0f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"

@@ -20,11 +20,13 @@ from rerank.catalog.cards import Family, ModelCard, Precision
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, parameters, read_checkpoint
 from rerank.catalog.progress import Downloads
+from rerank.catalog.repository import Repository
 from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory
 from rerank.errors import FetchFailure, ModelUnavailable, OutOfOrder, SettingsError, WeightsBroken, WeightsMissing
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
+from rerank.units import human_size
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +153,7 @@ class LocalLoader:
             seconds,
             runtime,
             model.backend.max_length,
-            hub.human_size(sum(model.size.values())),
+            human_size(sum(model.size.values())),
         )
         return model
 
@@ -196,7 +198,7 @@ class LocalLoader:
     def _estimate(self, card: ModelCard, values: int) -> dict[str, int]:
         return estimate(values, [placement.device for placement in self._placements_of(card)])
 
-    def _refuse_too_large(self, card: ModelCard, repository: hub.Repository) -> None:
+    def _refuse_too_large(self, card: ModelCard, repository: Repository) -> None:
         """Before gigabytes come that would not be loaded. Not every Hub tells how many parameters there are."""
         if repository.parameters is None:
             return
@@ -253,7 +255,7 @@ def _log_each_tenth(model_id: str) -> Callable[[int, int], None]:
         tenths = 10 * done // max(total, 1)
         if tenths > told:
             told = tenths
-            logger.info("fetching %s: %d %% of %s", model_id, tenths * 10, hub.human_size(total))
+            logger.info("fetching %s: %d %% of %s", model_id, tenths * 10, human_size(total))
 
     return report
 

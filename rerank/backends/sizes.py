@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rerank.catalog.hub import human_size
 from rerank.devices import Device
 from rerank.errors import ModelTooLarge
+from rerank.units import human_size
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 _BESIDE = 80_000_000

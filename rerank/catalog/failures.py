@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httpx2
@@ -40,6 +40,8 @@ class Source:
     endpoint: str
     folder: str
     """Where the model belongs, as far as a caller may know."""
+    token: str | None = field(default=None, repr=False)
+    """What the user may read with; None asks as anybody."""
 
     @property
     def site(self) -> str:
@@ -78,6 +80,14 @@ class Source:
         return self._missing(
             f"The Hub at {self.site} refuses access to {self.repo}: check how it is spelt, and if it is private or "
             f"gated, accept the licence on its page and set HF_TOKEN to a valid token. Or {self._copy}.",
+            FetchFailure.NO_ACCESS,
+        )
+
+    def token_refused(self) -> WeightsMissing:
+        """The token is not valid, and without one the repository is not shown either."""
+        return self._missing(
+            f"The Hub at {self.site} refuses the token of HF_TOKEN: it has expired, was revoked, or is another Hub's; "
+            f"and without it {self.repo} is not shown. Set HF_TOKEN to a valid one, or unset it; or {self._copy}.",
             FetchFailure.NO_ACCESS,
         )
 
@@ -173,6 +183,8 @@ def _what_broke(error: httpx2.HTTPError | httpx2.InvalidURL) -> str:
         return "is no address; HF_ENDPOINT needs one such as https://hf-mirror.com"
     if isinstance(error, httpx2.TimeoutException):
         return "does not answer (timeout)"
+    if isinstance(error, (httpx2.TooManyRedirects, httpx2.DecodingError)):
+        return f"does not answer as a Hub does ({error})"
     if isinstance(error, (httpx2.ConnectError, httpx2.ProxyError)):
         return f"cannot be reached ({error})"
     return f"broke the connection ({type(error).__name__})"

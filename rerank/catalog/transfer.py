@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
 import httpx2
-from huggingface_hub import get_session, hf_raise_for_status
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils._headers import build_hf_headers
 
 from rerank.catalog.failures import CorruptFile
+from rerank.catalog.session import answer
 
 _TIMEOUT = 15.0
 _RETRY_DELAYS = (0.3, 1.0, 2.0, 4.0)
 """Seconds before each retry of a connection that brings nothing; after the last one the download gives up."""
 _WORTH = 1 << 20
 """Bytes a connection has to bring before it breaks to count as progress."""
+_PACE_SECONDS = 60.0
+_PACE_BYTES = 64_000
+"""A connection that brings less in that time is given up like one that broke."""
+_HASHED_AT_ONCE = 1 << 20
 _PASSING = (408, 429, 500, 502, 503, 504)
 
 
@@ -41,7 +44,7 @@ class RemoteFile:
     """Of the git blob; for a file with a sha256 that blob is only a pointer."""
 
 
-def transfer(url: str, file: RemoteFile, target: Path, report: Callable[[int], None]) -> None:
+def transfer(url: str, file: RemoteFile, target: Path, report: Callable[[int], None], token: str | None = None) -> None:
     """Bring ``file`` to ``target``, taking up what an earlier run left beside it.
 
     ``report`` gets the number of bytes each step added (or, negative, threw away). Raises CorruptFile, after deleting
@@ -58,7 +61,7 @@ def transfer(url: str, file: RemoteFile, target: Path, report: Callable[[int], N
     part.touch()
     report(part.stat().st_size)
     try:
-        _complete(url, file, part, report)
+        _complete(url, file, part, report, token)
         if not _matches(file, part):
             raise CorruptFile(file.path)
     except CorruptFile:
@@ -72,12 +75,12 @@ def part_of(target: Path, file: RemoteFile) -> Path:
     return target.with_name(f"{target.name}.{(file.sha256 or file.git_sha1)[:16]}.part")
 
 
-def _complete(url: str, file: RemoteFile, part: Path, report: Callable[[int], None]) -> None:
+def _complete(url: str, file: RemoteFile, part: Path, report: Callable[[int], None], token: str | None) -> None:
     """Ask for what is missing until nothing is, or until too many connections in a row brought nothing."""
     fruitless = 0
     while (held := part.stat().st_size) < file.size:
         try:
-            _append(url, file, part, held, report)
+            _append(url, file, part, held, report, token)
         except (httpx2.TransportError, HfHubHTTPError) as error:
             if isinstance(error, HfHubHTTPError) and error.response.status_code not in _PASSING:
                 raise
@@ -87,21 +90,20 @@ def _complete(url: str, file: RemoteFile, part: Path, report: Callable[[int], No
             time.sleep(_RETRY_DELAYS[max(fruitless - 1, 0)])
 
 
-def _append(url: str, file: RemoteFile, part: Path, held: int, report: Callable[[int], None]) -> None:
+def _append(
+    url: str, file: RemoteFile, part: Path, held: int, report: Callable[[int], None], token: str | None
+) -> None:
     """Ask once for the bytes from ``held`` on. Raises RemoteProtocolError if the answer ends early."""
-    headers = build_hf_headers() | {"Accept-Encoding": "identity"}
-    if held:
-        headers["Range"] = f"bytes={held}-"
-    with get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT) as response:
+    wanted = {"Range": f"bytes={held}-"} if held else {}
+    with answer(url, token, _TIMEOUT, **wanted) as response:
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise CorruptFile(file.path)
-        hf_raise_for_status(response)
         if response.status_code != HTTPStatus.PARTIAL_CONTENT and held:
             # the server does not do ranges and sends everything again
             report(-held)
             held = 0
         with part.open("ab" if held else "wb") as stream:
-            for chunk in response.iter_bytes():
+            for chunk in _paced(response.iter_raw()):
                 stream.write(chunk)
                 held += len(chunk)
                 report(len(chunk))
@@ -109,6 +111,18 @@ def _append(url: str, file: RemoteFile, part: Path, held: int, report: Callable[
                     raise CorruptFile(file.path)
     if held < file.size:
         raise httpx2.RemoteProtocolError("the answer ended early")
+
+
+def _paced(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same chunks. Raises ReadTimeout where they trickle in, as they could for ever."""
+    since, came = time.monotonic(), 0
+    for chunk in chunks:
+        yield chunk
+        came += len(chunk)
+        if time.monotonic() - since > _PACE_SECONDS:
+            if came < _PACE_BYTES:
+                raise httpx2.ReadTimeout(f"less than {_PACE_BYTES} bytes came in {_PACE_SECONDS:g} s")
+            since, came = time.monotonic(), 0
 
 
 def _matches(file: RemoteFile, local: Path) -> bool:
@@ -120,5 +134,6 @@ def _matches(file: RemoteFile, local: Path) -> bool:
             return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
         # what git calls a file; it guards against broken transfers, as in git itself
         blob = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
-        blob.update(stream.read())
+        while chunk := stream.read(_HASHED_AT_ONCE):
+            blob.update(chunk)
         return blob.hexdigest() == file.git_sha1

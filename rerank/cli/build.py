@@ -23,7 +23,6 @@ from rerank.api.services import Services
 from rerank.backends.loader import LocalLoader
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
-from rerank.catalog.hub import human_size
 from rerank.catalog.progress import Downloads
 from rerank.cli.gauges import gauges, observe_batches
 from rerank.cli.reload import on_hangup, reload_cards
@@ -43,7 +42,7 @@ from rerank.settings import Settings, remarks_on_names
 from rerank.telemetry import configure_logging
 from rerank.telemetry.metrics import Metrics
 from rerank.telemetry.tracing import open_tracing
-from rerank.units import parse_memory
+from rerank.units import human_size, parse_memory
 
 logger = logging.getLogger(__name__)
 

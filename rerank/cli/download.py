@@ -15,12 +15,13 @@ from huggingface_hub.errors import HFValidationError
 from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import is_started, read_checkpoint
-from rerank.catalog.hub import fetch, human_size, inspect_repository
+from rerank.catalog.hub import fetch
 from rerank.catalog.manifest import read_manifest
+from rerank.catalog.repository import inspect_repository
 from rerank.catalog.staging import staging_folder
 from rerank.errors import FetchFailure, RerankError, SettingsError, WeightsBroken, WeightsMissing
 from rerank.settings import Settings, read_settings
-from rerank.units import expand_home
+from rerank.units import expand_home, human_size
 
 _PROMPT = "numbers or names, separated by spaces or commas; empty to quit: "
 _HEADINGS = ("name", "size", "languages", "on disk")

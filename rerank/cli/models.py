@@ -13,9 +13,9 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from rerank.catalog.hub import human_size
 from rerank.errors import SettingsError
 from rerank.settings import Settings, read_settings
+from rerank.units import human_size
 
 _EPILOG = """\
 The key is the first of RERANK_API_KEY, else of RERANK_ADMIN_KEY.

@@ -18,9 +18,9 @@ from rerank.backends.warming import LENGTHS
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint, parameters
-from rerank.catalog.hub import Repository
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.progress import Downloads, Progress
+from rerank.catalog.repository import Repository
 from rerank.devices import Device
 from rerank.errors import (
     FetchFailure,

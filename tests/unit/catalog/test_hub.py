@@ -16,16 +16,18 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from rerank.catalog import hub as hub_module
-from rerank.catalog import staging, transfer
+from rerank.catalog import repository as repository_module
+from rerank.catalog import room, staging, transfer
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import download_command
 from rerank.catalog.checkpoint import is_started, read_checkpoint
-from rerank.catalog.hub import fetch, human_size, inspect_repository, select_files
+from rerank.catalog.hub import fetch
 from rerank.catalog.manifest import MANIFEST, read_manifest
+from rerank.catalog.repository import inspect_repository, select_files
 from rerank.catalog.staging import staging_folder
 from rerank.catalog.transfer import RemoteFile
 from rerank.errors import FetchFailure, ModelUnavailable, WeightsBroken, WeightsMissing
+from rerank.units import human_size
 from tests.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
 
 NAME = "org/tiny-reranker"
@@ -99,14 +101,14 @@ class TestInspect:
         assert caught.value.failure is FetchFailure.UNREACHABLE
 
     def test_a_server_that_never_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hub_module, "_ANSWER_TIMEOUT", 0.1)
+        monkeypatch.setattr(repository_module, "_ANSWER_TIMEOUT", 0.1)
         with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(WeightsMissing, match="timeout") as caught:
             inspect_repository(NAME, endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert caught.value.failure is FetchFailure.UNREACHABLE
 
     def test_a_limit_for_the_whole_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hub_module, "_INSPECT_LIMIT", 0.05)
-        monkeypatch.setattr(hub_module, "_ANSWER_TIMEOUT", 1.0)
+        monkeypatch.setattr(repository_module, "_INSPECT_LIMIT", 0.05)
+        monkeypatch.setattr(repository_module, "_ANSWER_TIMEOUT", 1.0)
         with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(WeightsMissing, match="timeout"):
             inspect_repository(NAME, endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
 
@@ -478,7 +480,7 @@ class TestDisk:
         failure_of(hub, destination)
         held = sum(file.stat().st_size for file in staging_folder(destination).rglob("*"))
         total = sum(len(file.content) for file in repository.files.values())
-        free = total - held + hub_module._MARGIN
+        free = total - held + room._MARGIN
         monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**9, 0, free))
         fetch(NAME, destination, endpoint=hub.url)
 

@@ -1,0 +1,223 @@
+"""What a repository of the Hub holds of what this server needs, asked in one request and checked."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Set
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
+from typing import Annotated, TypeVar
+from urllib.parse import quote
+
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+from pydantic import BaseModel, Field, StringConstraints
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import WEIGHTS_FILE, WEIGHTS_INDEX
+from rerank.catalog.failures import Source, told
+from rerank.catalog.names import is_plain
+from rerank.catalog.session import read, token_for
+from rerank.catalog.transfer import RemoteFile
+
+logger = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
+_ANSWER_TIMEOUT = 5.0
+_INSPECT_LIMIT = 15.0
+"""Seconds for the one request that inspects. Longer than its timeout, which holds for each address of a name anew."""
+_SMALL_BYTES = 500_000_000
+"""The largest of published tokenizers has 40 MB."""
+_LARGE = (".safetensors", ".bin", ".onnx", ".gguf", ".h5", ".msgpack", ".pt", ".pth", ".ot", ".pb")
+_NAME_BYTES = 255
+_WANTED = {".json", ".txt", ".model", ".jinja"}
+# leftovers of training and indices of weights that are not loaded
+_UNWANTED = re.compile(r"(^trainer_state\.json|^training_args.*|(?<!^model\.safetensors)\.index\.json)$")
+# a module of sentence-transformers, such as 1_Pooling or 2_Dense
+_MODULE_FOLDER = re.compile(r"^(\w+_)?\d+_\w+$")
+_SHARD = re.compile(r"^model-\d{5}-of-\d{5}\.safetensors$")
+_Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$", to_lower=True)]
+_Sha1 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{40}$", to_lower=True)]
+_FILES = 20_000
+
+
+class _Lfs(BaseModel):
+    sha256: _Sha256
+
+
+class Sibling(BaseModel):
+    """One file."""
+
+    rfilename: str
+    size: Annotated[int, Field(ge=0)] | None = None
+    blob_id: Annotated[_Sha1 | None, Field(alias="blobId")] = None
+    lfs: _Lfs | None = None
+
+
+class _Safetensors(BaseModel):
+    total: Annotated[int, Field(ge=0)] | None = None
+
+
+class Description(BaseModel):
+    """A repository at one commit."""
+
+    sha: _Sha1
+    siblings: Annotated[tuple[Sibling, ...], Field(max_length=_FILES)] = ()
+    safetensors: _Safetensors | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository at one commit, reduced to the files this server needs."""
+
+    repo: str
+    commit: str
+    files: tuple[RemoteFile, ...]
+    """Small files first and weights last, so that what is wrong with a repository shows early."""
+    parameters: int | None = None
+    """How many the Hub says there are in the weights, where it says so."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of the whole download."""
+        return sum(file.size for file in self.files)
+
+
+def inspect_repository(
+    repo: str, revision: str | None = None, endpoint: str | None = None, model_id: str | None = None
+) -> Repository:
+    """Ask the Hub, in one request, which files the model needs. Takes at most 15 seconds.
+
+    ``endpoint`` is the Hub's address (None: huggingface_hub's own setting), ``model_id`` the name that messages tell
+    the user to download by (None: ``repo``). Raises WeightsMissing.
+    """
+    return inspect_source(source_of(ModelCard(id=model_id or repo, repo=repo), revision, endpoint))[0]
+
+
+def inspect_source(source: Source, *, with_code: bool = False) -> tuple[Repository, Source]:
+    """The repository, and from where it may be fetched: without the user's token, if the Hub refuses that."""
+    with told(source):
+        try:
+            description, source = _describe(source)
+            files = tuple(_described(description))
+        except TimeoutError as error:
+            raise source.unreachable("does not answer (timeout)") from error
+        except HFValidationError:
+            raise
+        except ValueError as error:
+            raise source.unreachable("does not answer as a Hub does") from error
+    needed = tuple(sorted(select_files(files, with_code=with_code), key=_weights_last))
+    if not any(map(is_weights, needed)):
+        raise source.no_safetensors("has no safetensors, and pickled weights are not loaded")
+    if not any(file.path == "config.json" for file in needed):
+        raise source.no_safetensors("has no config.json, so it is not a transformers model")
+    parameters = description.safetensors.total if description.safetensors else None
+    return Repository(repo=source.repo, commit=description.sha, files=needed, parameters=parameters), source
+
+
+def _describe(source: Source) -> tuple[Description, Source]:
+    try:
+        return _ask(source), source
+    except HfHubHTTPError as error:
+        if source.token is None or error.response.status_code != HTTPStatus.UNAUTHORIZED:
+            raise
+    # an expired token is refused even where none is needed
+    anybody = replace(source, token=None)
+    try:
+        description = _ask(anybody)
+    except HfHubHTTPError as error:
+        raise source.token_refused() from error
+    logger.warning("the Hub at %s refuses the token of HF_TOKEN; %s is fetched without it", source.site, source.repo)
+    return description, anybody
+
+
+def _ask(source: Source) -> Description:
+    """Raises ValueError where the answer is not a Hub's."""
+    validate_repo_id(source.repo)
+    revision = "" if source.revision is None else f"/revision/{quote(source.revision, safe='')}"
+    url = f"{source.endpoint}/api/models/{source.repo}{revision}?blobs=true"
+    ask = partial(read, url, source.token, _ANSWER_TIMEOUT, _INSPECT_LIMIT)
+    return Description.model_validate_json(_within(_INSPECT_LIMIT, ask))
+
+
+def select_files(files: Iterable[RemoteFile], *, with_code: bool = False) -> list[RemoteFile]:
+    """The files a model is loaded from: configuration, tokenizer, one set of safetensors; Python files on demand."""
+    wanted = {*_WANTED, ".py"} if with_code else _WANTED
+    readable = [file for file in files if _is_needed(PurePosixPath(file.path), wanted)]
+    names = {file.path for file in readable}
+    if WEIGHTS_FILE in names:
+        left_out = {
+            name for name in names if "/" not in name and name.endswith(".safetensors") and name != WEIGHTS_FILE
+        }
+        left_out.add(WEIGHTS_INDEX)
+    elif WEIGHTS_INDEX in names:
+        left_out = {name for name in names if "/" not in name and name.endswith(".safetensors")}
+        left_out = {name for name in left_out if not _SHARD.match(name)}
+    else:
+        left_out = set()
+    return [file for file in readable if file.path not in left_out]
+
+
+def _is_needed(path: PurePosixPath, wanted: Set[str]) -> bool:
+    if "\\" in str(path) or path.name.startswith(".") or _UNWANTED.search(path.name):
+        return False
+    folders = path.parts[:-1]
+    if len(folders) > 1 or not all(_MODULE_FOLDER.match(folder) for folder in folders):
+        return False
+    return path.suffix == ".safetensors" or path.suffix in wanted
+
+
+def _described(description: Description) -> Iterator[RemoteFile]:
+    """Raises ValueError where the Hub (or what claims to be one) leaves out what a download is checked against."""
+    for sibling in description.siblings:
+        name, size, blob = sibling.rfilename, sibling.size, sibling.blob_id
+        if not is_plain(name) or len(name.encode()) > _NAME_BYTES:
+            # nothing that a model needs, and perhaps nothing that a disk takes
+            continue
+        if size is None or blob is None:
+            raise ValueError(f"no size or hash of {name}")
+        if size > _SMALL_BYTES and not name.endswith(_LARGE):
+            raise ValueError(f"{name} has {size} bytes")
+        yield RemoteFile(path=name, size=size, sha256=sibling.lfs.sha256 if sibling.lfs else None, git_sha1=blob)
+
+
+def source_of(card: ModelCard, revision: str | None, endpoint: str | None, destination: Path | None = None) -> Source:
+    """Where the card's model is asked for, and how messages name it."""
+    endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+    return Source(
+        model_id=card.id,
+        repo=card.repo or card.id,
+        revision=revision,
+        endpoint=endpoint,
+        token=token_for(endpoint),
+        folder=f"{destination.parent.name}/{destination.name}" if destination else f"models/{card.basename}",
+    )
+
+
+def _within(seconds: float, ask: Callable[[], _Answer]) -> _Answer:
+    """The answer, or TimeoutError: looking up a name and trying its addresses in turn know no common limit."""
+    answer: Future[_Answer] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except Exception as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=run, name="hub-inspect", daemon=True).start()
+    return answer.result(timeout=seconds)
+
+
+def is_weights(file: RemoteFile) -> bool:
+    """True for a file with weights in it."""
+    return file.path.endswith(".safetensors")
+
+
+def _weights_last(file: RemoteFile) -> tuple[bool, int, str]:
+    return is_weights(file), file.size, file.path

@@ -1,0 +1,132 @@
+"""How the Hub is asked: one HTTP client without telemetry, proxies as the environment names them, bounded answers.
+
+Importing it sets huggingface_hub up for the whole process.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+import httpx2
+from httpx2._utils import get_environment_proxies
+from huggingface_hub import constants, get_session, get_token, hf_raise_for_status, set_client_factory
+from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._http import hf_request_event_hook
+
+_REDIRECTS = 10
+_ANSWER_BYTES = 16_000_000
+"""Of a description of a repository; those of thousands of files have a few million."""
+_ERROR_BYTES = 64_000
+
+# it asks the Hub for a list of coding agents, and its own default Hub even where another endpoint is set
+constants.HF_HUB_DISABLE_TELEMETRY = True
+
+
+class _UnfitProxy(httpx2.BaseTransport):
+    """Stands for a proxy that cannot be spoken to; only what would go through it fails."""
+
+    def __init__(self, url: str) -> None:
+        scheme, _, rest = url.partition("://")
+        self._shown = f"{scheme}://{rest.rpartition('@')[2]}"
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ProxyError(
+            f"the proxy {self._shown} is none for HTTP; set HTTPS_PROXY or ALL_PROXY to an http:// address, or list "
+            f"{request.url.host} in NO_PROXY"
+        )
+
+
+def _client() -> httpx2.Client:
+    # httpx2 opens every proxy at once, and fails over one that the Hub is not even reached by
+    mounts = {pattern: _proxy(url) if url else None for pattern, url in get_environment_proxies().items()}
+    return httpx2.Client(
+        transport=httpx2.HTTPTransport(),
+        mounts=mounts,
+        event_hooks={"request": [hf_request_event_hook]},
+        follow_redirects=True,
+    )
+
+
+def _proxy(url: str) -> httpx2.BaseTransport:
+    try:
+        return httpx2.HTTPTransport(proxy=httpx2.Proxy(url))
+    except (ImportError, ValueError, httpx2.InvalidURL):
+        return _UnfitProxy(url)
+
+
+set_client_factory(_client)
+
+
+def token_for(endpoint: str) -> str | None:
+    """The user's token, if there is one.
+
+    For another endpoint than huggingface_hub's own it is only read: renewing one of a login would contact that.
+    """
+    if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return None
+    if endpoint == constants.ENDPOINT:
+        return get_token()
+    token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
+    try:
+        token = token or Path(constants.HF_TOKEN_PATH).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return token.strip() or None
+
+
+@contextmanager
+def answer(url: str, token: str | None, timeout: float, **headers: str) -> Iterator[httpx2.Response]:
+    """The answer to a GET, its body still to be read. Raises HfHubHTTPError, OfflineModeIsEnabled and HTTPError."""
+    sent = build_hf_headers(token=token or False) | {"Accept-Encoding": "identity"} | headers
+    response = _follow(get_session().build_request("GET", url, headers=sent, timeout=timeout))
+    try:
+        _raise_for_status(response)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise httpx2.DecodingError("the answer is compressed, which was not asked for")
+        yield response
+    finally:
+        response.close()
+
+
+def _follow(request: httpx2.Request) -> httpx2.Response:
+    """The answer at the end of the redirects. httpx2 would read the body of each, however long that is."""
+    for _ in range(_REDIRECTS):
+        response = get_session().send(request, stream=True, follow_redirects=False)
+        if response.next_request is None:
+            return response
+        request = response.next_request
+        response.close()
+    raise httpx2.TooManyRedirects(f"more than {_REDIRECTS} redirects", request=request)
+
+
+def read(url: str, token: str | None, timeout: float, seconds: float) -> bytes:
+    """The whole answer, at most 16 MB. Raises TimeoutError after ``seconds``, and ValueError where it is longer."""
+    deadline = time.monotonic() + seconds
+    with answer(url, token, timeout) as response:
+        content = b""
+        for chunk in response.iter_raw(65536):
+            content += chunk
+            if len(content) > _ANSWER_BYTES:
+                raise ValueError("the answer does not end")
+            if time.monotonic() > deadline:
+                raise TimeoutError
+    return content
+
+
+def _raise_for_status(response: httpx2.Response) -> None:
+    """Raise HfHubHTTPError for an error, of whose body only the beginning is read: it may have no end."""
+    if response.is_success or response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return
+    content = b""
+    for chunk in response.iter_raw(_ERROR_BYTES):
+        content += chunk
+        if len(content) >= _ERROR_BYTES:
+            break
+    kept = {name: response.headers[name] for name in ("X-Error-Code", "X-Error-Message") if name in response.headers}
+    hf_raise_for_status(httpx2.Response(response.status_code, headers=kept, content=content, request=response.request))
+    raise httpx2.RemoteProtocolError(f"the answer has status {response.status_code}")
