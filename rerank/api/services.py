@@ -15,7 +15,7 @@ from rerank.api.middleware import ClientLeft
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.catalog.progress import Downloads
+from rerank.catalog.downloads import Downloads
 from rerank.core import Caller, ScoringRequest
 from rerank.gateway.gateway import Gateway
 from rerank.gateway.readiness import Readiness

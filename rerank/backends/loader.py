@@ -19,7 +19,7 @@ from rerank.catalog import hub
 from rerank.catalog.cards import Family, ModelCard, Precision
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, parameters, read_checkpoint
-from rerank.catalog.progress import Downloads
+from rerank.catalog.downloads import DownloadRules, Downloads
 from rerank.catalog.repository import Repository
 from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory
 from rerank.errors import FetchFailure, ModelUnavailable, OutOfOrder, SettingsError, WeightsBroken, WeightsMissing
@@ -78,6 +78,7 @@ class LocalLoader:
         placements_in: PlacementsIn | None = None,
         downloads: Downloads | None = None,
         budget: Mapping[str, int] | None = None,
+        rules: DownloadRules = DownloadRules(),  # noqa: B008
     ) -> None:
         """Without ``placements_in`` every model runs as ``placements`` say, whatever precision its card names.
 
@@ -91,6 +92,7 @@ class LocalLoader:
         self._placements_in = placements_in
         self._downloads = downloads or Downloads()
         self._budget = budget or {}
+        self._rules = rules
 
     def find(self, card: ModelCard) -> FoundModel:
         """The model on disk, fetched if need be and checked. May be called for several models at once.
@@ -178,6 +180,7 @@ class LocalLoader:
                 f"{self._shown(self._catalog.own_folder(card))}.",
                 FetchFailure.NOT_FOUND,
             )
+        self._rules.check(card, configured=self._catalog.is_configured(card))
         logger.info("%s is not on disk; fetching it from the Hub", card.id)
         destination = self._catalog.own_folder(card)
         log = _log_each_tenth(card.id)
@@ -193,6 +196,7 @@ class LocalLoader:
                 endpoint=self._endpoint,
                 progress=report,
                 accept=partial(self._refuse_too_large, card),
+                min_free=self._rules.min_free,
             )
 
     def _estimate(self, card: ModelCard, values: int) -> dict[str, int]:

@@ -23,7 +23,7 @@ from rerank.api.services import Services
 from rerank.backends.loader import LocalLoader
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
-from rerank.catalog.progress import Downloads
+from rerank.catalog.downloads import Allowed, DownloadRules, Downloads
 from rerank.cli.gauges import gauges, observe_batches
 from rerank.cli.reload import on_hangup, reload_cards
 from rerank.cli.watch import watching
@@ -62,7 +62,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
     preloaded = [catalog.operator_choice(name) for name in settings.preloaded_models]
     for remark in remarks_on_names():
         logger.info(remark)
-    _announce(catalog, devices, default)
+    _announce(catalog, devices, default, _rules(settings))
     _announce_keys(keyring)
     if settings.device == "auto" and gpu_count() > len(devices):
         logger.info("this machine has %d GPUs; MODEL_DEVICE=cuda uses them all", gpu_count())
@@ -92,6 +92,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
                 ),
                 downloads=downloads,
                 budget=budget,
+                rules=_rules(settings),
             )
             registry = Registry(
                 loader, budget, keep_alive=settings.keep_alive, observe=lambda *told: metrics.models.labels(*told).inc()
@@ -138,6 +139,10 @@ def app_from_settings(settings: Settings) -> FastAPI:
         main_dialect=MainDialect.STRICT_VLLM if settings.strict_vllm else MainDialect(settings.dialect),
         tracing=tracing,
     )
+
+
+def _rules(settings: Settings) -> DownloadRules:
+    return DownloadRules(Allowed(settings.downloads), settings.min_free_bytes)
 
 
 def _budget(devices: Sequence[Device], settings: Settings) -> dict[str, int]:
@@ -229,13 +234,15 @@ def _announce_keys(keyring: Keyring) -> None:
         logger.info("keys: %s", ", ".join(f"{key.name} (admin)" if key.admin else key.name for key in callers.values()))
 
 
-def _announce(catalog: Catalog, devices: Sequence[Device], default: DefaultModel) -> None:
+def _announce(catalog: Catalog, devices: Sequence[Device], default: DefaultModel, rules: DownloadRules) -> None:
     logger.info("rerank-gateway %s on %s", rerank.__version__, ", ".join(map(str, devices)))
     on_disk = [card.id for card in catalog.cards() if catalog.is_local(card)]
     logger.info("models on disk: %s", ", ".join(on_disk) or "none")
     logger.info("default model: %s (%s)", default.card.id, default.reason)
     if default.card.id not in on_disk:
-        logger.warning("%s is not on disk: the first request for it waits for the download", default.card.id)
+        off = rules.allowed is Allowed.OFF
+        waits = "it is not fetched (RERANK_DOWNLOADS=off)" if off else "the first request for it waits for the download"
+        logger.warning("%s is not on disk: %s", default.card.id, waits)
     if default.card.id == EMBEDDED_MODEL_ID:
         logger.warning(
             "%s ranks English well, other languages badly (Chinese worse than keyword search); for those run: %s",

@@ -18,13 +18,12 @@ from rerank.catalog.checkpoint import is_started, read_checkpoint
 from rerank.catalog.hub import fetch
 from rerank.catalog.manifest import read_manifest
 from rerank.catalog.repository import inspect_repository
-from rerank.catalog.staging import staging_folder
+from rerank.cli.download_table import show_models
 from rerank.errors import FetchFailure, RerankError, SettingsError, WeightsBroken, WeightsMissing
 from rerank.settings import Settings, read_settings
 from rerank.units import expand_home, human_size
 
 _PROMPT = "numbers or names, separated by spaces or commas; empty to quit: "
-_HEADINGS = ("name", "size", "languages", "on disk")
 
 
 class Exit(IntEnum):
@@ -118,6 +117,7 @@ def _parser(settings: Settings) -> argparse.ArgumentParser:
         help="address of the Hub or of a mirror (HF_ENDPOINT, or https://huggingface.co)",
     )
     parser.add_argument("--force", action="store_true", help="fetch again, and replace what is there")
+    parser.set_defaults(min_free=settings.min_free_bytes)
     parser.add_argument("--quiet", action="store_true", help="no progress, only results and errors")
     return parser
 
@@ -133,7 +133,7 @@ def _path(text: str) -> Path:
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     catalog = Catalog.open(arguments.dir, arguments.models_file)
     if arguments.list:
-        _show(catalog, numbered=False)
+        show_models(catalog, numbered=False)
         return Exit.DONE
     if arguments.names or arguments.all:
         cards = _chosen(catalog, arguments.names, every=arguments.all)
@@ -159,7 +159,7 @@ def _chosen(catalog: Catalog, names: Sequence[str], *, every: bool = False) -> l
 def _menu(catalog: Catalog) -> list[ModelCard]:
     """What the user picked; nothing if the answer is empty or the input ends."""
     cards = catalog.cards()
-    _show(catalog, numbered=True)
+    show_models(catalog, numbered=True)
     while True:
         try:
             words = [word for word in re.split(r"[\s,，、]+", input(_PROMPT)) if word]
@@ -223,6 +223,7 @@ def _fetch_unless_there(card: ModelCard, catalog: Catalog, arguments: argparse.N
             endpoint=arguments.endpoint,
             progress=progress,
             replace=there,
+            min_free=arguments.min_free,
         )
     print(f"{card.id}: {human_size(_size(destination))} in {destination}")
 
@@ -270,38 +271,6 @@ def _progress(card: ModelCard, arguments: argparse.Namespace) -> Iterator[Callab
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(card.id, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
-
-
-def _show(catalog: Catalog, *, numbered: bool) -> None:
-    """The table of known models: drawn on a terminal, plain text elsewhere."""
-    rows = [_row(card, catalog) for card in catalog.cards()]
-    if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-        for row in (_HEADINGS, *rows):
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-        return
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    # a name that is cut short cannot be typed
-    table = Table(*(Column(heading, overflow="fold") for heading in (("", *_HEADINGS) if numbered else _HEADINGS)))
-    for number, row in enumerate(rows, start=1):
-        table.add_row(*((str(number), *row) if numbered else row))
-    Console().print(table)
-
-
-def _row(card: ModelCard, catalog: Catalog) -> tuple[str, str, str, str]:
-    size = human_size(card.download_bytes) if card.download_bytes else "-"
-    return card.id, size, card.languages or "-", _state(card, catalog)
-
-
-def _state(card: ModelCard, catalog: Catalog) -> str:
-    if catalog.is_local(card):
-        return "on disk"
-    destination = catalog.own_folder(card)
-    if is_started(destination):
-        return "broken"
-    return "incomplete, will resume" if is_started(staging_folder(destination)) else "-"
 
 
 def _complain(message: str) -> None:

@@ -10,6 +10,7 @@ from rerank.access.rate_limits import RateLimits
 from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
+from rerank.catalog.downloads import fetching_for
 from rerank.catalog.names import shown
 from rerank.core import Caller, ScoringRequest, ScoringResult
 from rerank.errors import (
@@ -101,6 +102,7 @@ class Gateway:
     async def _answer(self, card: ModelCard, reason: str, request: ScoringRequest, place: Place) -> ScoringResult:
         model: LoadedModel | None = None
         asked = time.perf_counter()
+        fetching_for.set(request.caller.name)
         try:
             async with (
                 asyncio.timeout(self._seconds(request)),

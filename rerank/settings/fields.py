@@ -9,6 +9,7 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from rerank.settings.sources import SourcedSettings
 from rerank.settings.values import (
+    Amount,
     Devices,
     Host,
     HubAddress,
@@ -18,6 +19,7 @@ from rerank.settings.values import (
     Precision,
     Seconds,
     UserPath,
+    bytes_of,
     split,
 )
 
@@ -230,8 +232,17 @@ class Settings(SourcedSettings):
         None,
         "Address of a Hugging Face Hub mirror, for example https://hf-mirror.com.",
     )
+    downloads: Literal["catalogue", "configured", "off"] = _setting(
+        "RERANK_DOWNLOADS",
+        "catalogue",
+        "Models that are fetched from the Hub when somebody asks for them. catalogue: all known ones; configured: "
+        "those that settings, models file and keys file name; off: none.",
+    )
+    min_free_disk: Amount = _setting(
+        "RERANK_MIN_FREE_DISK", "2GB", "Disk space that downloads leave free: 2GB, 500MiB or bytes."
+    )
 
-    @field_validator("dialect", "log_level", "runtime", mode="before")
+    @field_validator("dialect", "log_level", "runtime", "downloads", mode="before")
     @classmethod
     def _any_case(cls, value: Any) -> Any:
         return value.strip().lower() if isinstance(value, str) else value
@@ -256,6 +267,11 @@ class Settings(SourcedSettings):
     def preloaded_models(self) -> tuple[str, ...]:
         """Names of the models to load at start."""
         return split(self.preload or "")
+
+    @property
+    def min_free_bytes(self) -> int:
+        """Bytes of the disk that downloads leave free."""
+        return bytes_of(self.min_free_disk)
 
     @property
     def allowed_origins(self) -> tuple[str, ...]:

@@ -31,6 +31,18 @@ def _memory(value: str) -> str:
     return value
 
 
+def bytes_of(value: str) -> int:
+    """Bytes in ``2GB``, ``500MiB`` or a number. Raises ValueError."""
+    if "%" in value:
+        raise ValueError("it has to be a number with a unit as in 2GB or 500MiB, or a number of bytes")
+    return parse_memory(value, whole=100)
+
+
+def _amount(value: str) -> str:
+    bytes_of(value)
+    return value
+
+
 def _lower(value: Any) -> Any:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -98,6 +110,7 @@ def _log_format(value: Any) -> Any:
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds)]
+Amount = Annotated[str, AfterValidator(_amount)]
 Memory = Annotated[str, AfterValidator(_memory)]
 Precision = Annotated[Literal["auto", "fp32", "bf16", "fp16", "int8"], BeforeValidator(precision_name)]
 Devices = Annotated[str, BeforeValidator(_lower), AfterValidator(_devices)]

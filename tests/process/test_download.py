@@ -263,7 +263,7 @@ class TestFailures:
     def test_a_models_folder_that_is_a_file(self, command: Command, repository: FakeRepository, models: Path) -> None:
         models.touch()
         outcome = command(NAME)
-        assert outcome.status == 1
+        assert outcome.status == 2
         assert "Traceback" not in outcome.err
 
     def test_corrupt_then_repaired(self, command: Command, repository: FakeRepository, models: Path) -> None:

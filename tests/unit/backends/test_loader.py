@@ -18,8 +18,8 @@ from rerank.backends.warming import LENGTHS
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint, parameters
+from rerank.catalog.downloads import Downloads, Progress
 from rerank.catalog.manifest import MANIFEST
-from rerank.catalog.progress import Downloads, Progress
 from rerank.catalog.repository import Repository
 from rerank.devices import Device
 from rerank.errors import (
@@ -75,6 +75,7 @@ class Hub:
         endpoint: str,
         progress: Callable[[int, int], None],
         accept: Callable[[Repository], None],
+        min_free: int,
     ) -> Path:
         accept(Repository("maker/mine", "c0ffee", (), self.parameters))
         self.asked.append((model, destination, endpoint))

@@ -57,6 +57,8 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     "send_timeout": (("RERANK_SEND_TIMEOUT", "SEND_TIMEOUT"), "7.5", 7.5),
     "max_connections": (("RERANK_MAX_CONNECTIONS", "MAX_CONNECTIONS"), "70", 70),
     "allowed_hosts": (("RERANK_ALLOWED_HOSTS", "ALLOWED_HOSTS"), "rerank.example", "rerank.example"),
+    "downloads": (("RERANK_DOWNLOADS",), "Configured", "configured"),
+    "min_free_disk": (("RERANK_MIN_FREE_DISK",), "500MiB", "500MiB"),
     "cors_origins": (("RERANK_CORS_ORIGINS",), "https://a.example", "https://a.example"),
     "open_metrics": (("RERANK_OPEN_METRICS",), "true", True),
     "pages": (("RERANK_PAGES",), "off", False),
