@@ -44,6 +44,8 @@ class FakeFile:
     """False ignores the Range header, as some mirrors do."""
     status: int | None = None
     """Answered instead of the file."""
+    encoding: str | None = None
+    """Said to be the encoding of the content."""
     holding: bool = False
     """Send half, set ``held``, and go on when ``release`` is set; till then drip, so that nobody gives up."""
     held: threading.Event = field(default_factory=threading.Event)
@@ -92,6 +94,8 @@ class FakeHub:
     def __init__(self) -> None:
         self.repositories: dict[str, list[FakeRepository]] = {}
         self.requests: list[Request] = []
+        self.refused_tokens: set[str] = set()
+        """Tokens that have expired: every request with one is answered 401, as the real Hub does."""
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.hub = self
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -172,8 +176,12 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.hub.requests.append(Request(self.command, path, headers))
+        token = headers.get("authorization", "").removeprefix("Bearer ")
         try:
-            self._route(path.strip("/"))
+            if token in self.server.hub.refused_tokens:
+                self._fail(401, None)
+            else:
+                self._route(path.strip("/"))
         except ConnectionError:
             # the client left, which is what some tests are about
             self.close_connection = True
@@ -262,6 +270,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         if not from_cdn:
             self.send_header("X-Repo-Commit", repository.commit)
+        if file.encoding:
+            self.send_header("Content-Encoding", file.encoding)
         self.send_header("ETag", f'"{file.sha256 if file.large else file.git_sha1}"')
         self.send_header("Content-Length", str(len(body) - (start or 0)))
         self.end_headers()

@@ -108,14 +108,14 @@ def read(url: str, token: str | None, timeout: float, seconds: float) -> bytes:
     """The whole answer, at most 16 MB. Raises TimeoutError after ``seconds``, and ValueError where it is longer."""
     deadline = time.monotonic() + seconds
     with answer(url, token, timeout) as response:
-        content = b""
+        content = bytearray()
         for chunk in response.iter_raw(65536):
             content += chunk
             if len(content) > _ANSWER_BYTES:
                 raise ValueError("the answer does not end")
             if time.monotonic() > deadline:
                 raise TimeoutError
-    return content
+    return bytes(content)
 
 
 def _raise_for_status(response: httpx2.Response) -> None:
