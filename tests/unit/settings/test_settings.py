@@ -108,6 +108,8 @@ DEFAULTS: dict[str, object] = {
     "log_level": "info",
     "log_format": "text",
     "hf_endpoint": None,
+    "downloads": "catalogue",
+    "min_free_disk": "2GB",
 }
 EVERY_NAME = [(field, name) for field, (names, _, _) in SETTINGS.items() for name in names]
 
