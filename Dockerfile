@@ -1,24 +1,27 @@
 # CPU:  docker build -t rerank-gateway .
 # CUDA: docker build -t rerank-gateway:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
 # Where gcr.io cannot be reached: --build-arg RUNTIME=<a mirror of gcr.io>/distroless/python3-debian13:latest
+# By digest, so that two builds are the same: `make image` (a tag may name another image tomorrow)
 
 # Python and the libraries it needs; no shell, no package manager
 ARG RUNTIME=gcr.io/distroless/python3-debian13:latest
-
 # the same Python on the same Debian
-FROM python:3.13-slim-trixie AS build
+ARG BUILD=python:3.13-slim-trixie
+
+FROM ${BUILD} AS build
 
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
-COPY requirements.txt requirements-dev.txt ./
+COPY requirements.txt requirements.lock ./
+# everything but torch by hash; torch, which has another index for each kind of device, by what that index says of it.
 # a virtual environment remembers where its Python stands: in the image that runs, under /usr/bin
 RUN ln -s /usr/local/bin/python3.13 /usr/bin/python3.13 \
  && /usr/bin/python3.13 -m venv --without-pip /opt/venv \
+ && pip --python /opt/venv/bin/python install --require-hashes --no-deps --only-binary :all: -r requirements.lock \
  && grep -E '^torch==' requirements.txt > torch.txt \
- && pip --python /opt/venv/bin/python install --index-url "$TORCH_INDEX" -r torch.txt \
- && pip --python /opt/venv/bin/python install -r requirements.txt -c requirements-dev.txt \
-      opentelemetry-sdk opentelemetry-exporter-otlp-proto-http \
+ && pip --python /opt/venv/bin/python install --only-binary :all: --index-url "$TORCH_INDEX" -r torch.txt \
+ && pip --python /opt/venv/bin/python check \
  && useradd --uid 10001 --home-dir /tmp rerank \
  && mkdir /build/models
 

@@ -7,8 +7,9 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BANDIT := $(BIN)/bandit --quiet --recursive rerank rerank_server.py rerank_client.py download_model.py
 PEERS  := sentence-transformers onnx infinity vllm
 SDKS   := cohere5 cohere7
+BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
-.PHONY: help serve test check audit format clean bench bench-peers sdks soak fuzz
+.PHONY: help serve test check audit format clean bench bench-peers sdks soak fuzz lock image
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
@@ -16,6 +17,8 @@ help:
 	@echo "make check    linters, types, import contracts"
 	@echo "make audit    look up known vulnerabilities of every pinned package (needs pypi.org), and bandit"
 	@echo "make format   format the code"
+	@echo "make lock     write requirements.lock, the hashes of what the image installs (needs pypi.org)"
+	@echo "make image    build the image from base images by digest, and say which (ARGS='--build-arg ...' for docker)"
 	@echo "make bench    measure the server and its peers side by side (an hour; 'make bench-peers' installs the peers)"
 	@echo "make soak     five minutes of every kind of request: is anything lost, does anything grow?"
 	@echo "make fuzz     a hundred thousand made-up requests in a quarter of an hour: does it fail, hang or grow?"
@@ -43,6 +46,20 @@ audit: $(VENV)/.dev
 	@$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt -r requirements-dev.txt || { \
 	  echo "make audit: a package above has a known vulnerability, or could not be looked up at pypi.org; nothing was shown to be safe" >&2; \
 	  exit 1; }
+
+# what the image installs but torch: the server's packages, and those that send traces; hashes of every platform's files
+lock: $(VENV)/.dev
+	{ grep -Ev '^torch==' requirements.txt; grep -E '^(opentelemetry|googleapis|protobuf)' requirements-dev.txt; } | \
+	  $(BIN)/uv pip compile --quiet --no-deps --generate-hashes --no-annotate --python-version 3.13 \
+	  --python-platform linux --custom-compile-command 'make lock' --output-file requirements.lock -
+
+# the digest that each base image's tag names now
+image:
+	@set -e; given=; for base in $(BASES); do \
+	  name=$${base%%=*}; tagged=$${base#*=}; \
+	  digest=$$(docker buildx imagetools inspect "$$tagged" --format '{{.Manifest.Digest}}'); \
+	  given="$$given --build-arg $$name=$$tagged@$$digest"; \
+	done; set -x; docker build -t rerank-gateway $$given $(ARGS) .
 
 # other people's SDKs, which tests run as clients; some exclude each other
 sdks: $(SDKS:%=.venv-sdks/%/.installed)
