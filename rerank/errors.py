@@ -4,6 +4,8 @@
     ├── InvalidRequest          the caller's request cannot be served as it stands
     │   ├── BodyTooLarge        ... because it holds more bytes than the server takes
     │   ├── BodyTooSlow         ... because it does not come
+    │   ├── UnknownEncoding     ... because its body is compressed in a way that is not read here
+    │   ├── AddressTooLong      ... because its path and query string are
     │   ├── NothingToScore      ... because it holds no documents
     │   └── TooManyDocuments    ... because it holds more than the server takes at once
     ├── Unauthorized            no key, or a wrong one
@@ -56,6 +58,14 @@ class BodyTooLarge(InvalidRequest):
 
 class BodyTooSlow(InvalidRequest):
     """The request body did not come in time."""
+
+
+class UnknownEncoding(InvalidRequest):
+    """The request body has a Content-Encoding that is not supported."""
+
+
+class AddressTooLong(InvalidRequest):
+    """Path and query string hold more bytes than the server accepts."""
 
 
 class NothingToScore(InvalidRequest):

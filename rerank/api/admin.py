@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from contextlib import suppress
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
@@ -15,6 +13,7 @@ from rerank.access.keyring import Keyring
 from rerank.api.bodies import JsonRoute
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.models import MODEL_IN_PATH, ModelInfo, model_info
+from rerank.api.origins import hostname, is_loopback
 from rerank.api.services import Running, caller_of
 from rerank.errors import Forbidden, Unauthorized
 
@@ -30,19 +29,22 @@ _PROXY_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
 
 
 async def require_operator(request: Request) -> None:
-    """Let an operator through: one with an admin key, or, where none is set, a client on this machine.
+    """Let an operator through: one with an admin key, or, where no key at all is set, a client on this machine.
 
     Raises Unauthorized or Forbidden. It guards the endpoints themselves, so that no spelling of a path leads around it.
     """
     keyring: Keyring = request.app.state.keyring
-    if not keyring.keys.has_admins:
-        if not is_local(request):
-            raise Forbidden(
-                "Models are administered with an admin key, and RERANK_ADMIN_KEY is not set on this server; without it "
-                "only clients on the server's own machine may."
-            )
-    elif not caller_of(request).admin:
-        raise Unauthorized("Unauthorized: send the admin key (RERANK_ADMIN_KEY) as `Authorization: Bearer <key>`.")
+    if keyring.keys.has_admins:
+        if not caller_of(request).admin:
+            raise Unauthorized("Unauthorized: send the admin key (RERANK_ADMIN_KEY) as `Authorization: Bearer <key>`.")
+    elif keyring.guarded:
+        # who has set keys may have put a proxy in front, behind which every client seems to be on this machine
+        raise Forbidden("Models are administered with an admin key, and RERANK_ADMIN_KEY is not set on this server.")
+    elif not is_local(request):
+        raise Forbidden(
+            "Models are administered with an admin key, and RERANK_ADMIN_KEY is not set on this server; without it "
+            "only clients on the server's own machine may."
+        )
 
 
 def is_local(request: Request) -> bool:
@@ -53,27 +55,9 @@ def is_local(request: Request) -> bool:
     """
     if any(name in _PROXY_HEADERS or name.startswith("x-forwarded") for name in request.headers):
         return False
-    asked = f"//{request.headers.get('host', '')}"
-    named = [_hostname(asked), _hostname(request.headers.get("origin", asked))]
-    return all(map(_is_loopback, [request.client.host if request.client else "", *named]))
-
-
-def _hostname(address: str) -> str:
-    try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    host = request.headers.get("host", "")
+    named = [hostname(host), hostname(request.headers.get("origin", host))]
+    return all(map(is_loopback, [request.client.host if request.client else "", *named]))
 
 
 router = APIRouter(

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
-from starlette.middleware.cors import CORSMiddleware
 
 import rerank
 from rerank.access.keyring import Keyring
 from rerank.api import admin, models, status
 from rerank.api.auth import RequireKey
-from rerank.api.dialects.scoring import TIMEOUT_HEADER
 from rerank.api.dialects.table import MainDialect, routers, shapes
 from rerank.api.errors import add_error_handlers
-from rerank.api.middleware import LimitBody, RequestContext, is_quiet
+from rerank.api.middleware import HeadAsGet, RequestContext, is_quiet
+from rerank.api.origins import Cors, OpenServer, Origins
+from rerank.api.receiving import LimitBody, ReadRest
 from rerank.api.services import Services
 from rerank.telemetry.metrics import Metrics
 
@@ -47,6 +47,7 @@ def build_app(
     pages: bool = True,
     receive_timeout: float = 30.0,
     cors_origins: Sequence[str] = (),
+    allowed_hosts: Sequence[str] = (),
     tracing: Tracing | None = None,
 ) -> FastAPI:
     """The application around the services that ``open_services`` starts.
@@ -81,18 +82,20 @@ def build_app(
     add_error_handlers(app)
     _describe(app, keyring)
     # the last one added is the first to see a request
-    app.add_middleware(RequireKey, keyring=keyring, open_paths=frozenset(open_paths))
     app.add_middleware(LimitBody, max_bytes=max_body_bytes, max_held=max_queue_bytes, patience=receive_timeout)
+    app.add_middleware(
+        RequireKey,
+        keyring=keyring,
+        open_server=OpenServer(Origins(cors_origins), allowed_hosts),
+        open_paths=frozenset(open_paths),
+    )
     if cors_origins:
         # outside of the guard: a browser asks without the key whether it may send it
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(cors_origins),
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-Id", TIMEOUT_HEADER],
-            expose_headers=["X-Request-Id", "Retry-After"],
-        )
+        app.add_middleware(Cors, origins=cors_origins)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestContext, shape_at=shapes(main_dialect), metrics=metrics, tracing=tracing)
+    # outside of what is logged and timed
+    app.add_middleware(ReadRest, max_bytes=max_body_bytes, patience=receive_timeout)
     return app
 
 

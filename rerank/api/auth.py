@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rerank.access.keyring import Keyring
 from rerank.api.dialects import xinference
 from rerank.api.errors import error_response, shape_of
+from rerank.api.origins import OpenServer
+from rerank.api.paths import path_of
 from rerank.core import Caller
-from rerank.errors import Unauthorized
+from rerank.errors import RerankError, Unauthorized
 
 _STATUS_PATHS = ("/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json")
 _ASKED_BEFORE = ("/info", "/tei/info", "/tei/health", "/meta", "/.well-known/ready", "/.well-known/live")
@@ -19,6 +21,7 @@ PUBLIC_PATHS = frozenset({*_STATUS_PATHS, *_ASKED_BEFORE, xinference.AUTH_PATH})
 Weaviate and Xinference ask before they send one."""
 _MISSING = "Unauthorized: send the API key as `Authorization: Bearer <key>`."
 _WRONG = "Unauthorized: the API key is wrong."
+_SEVERAL = "Unauthorized: send one Authorization header, not several that differ."
 _PUBLIC_FOLDERS = ("/static-offline-docs/", "/docs/")
 
 
@@ -29,9 +32,13 @@ class RequireKey:
     goes into the request's state.
     """
 
-    def __init__(self, app: ASGIApp, keyring: Keyring, open_paths: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, app: ASGIApp, keyring: Keyring, open_server: OpenServer, open_paths: frozenset[str] = frozenset()
+    ) -> None:
+        """``open_server``: what is refused where no key is asked for."""
         self._app = app
         self._keyring = keyring
+        self._open_server = open_server
         self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,29 +47,48 @@ class RequireKey:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
+        try:
+            state["caller"] = self._caller(scope)
+        except RerankError as error:
+            state["facts"] = {"error": type(error).__name__} | state.get("facts", {})
+            await error_response(error, shape_of(scope))(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _caller(self, scope: Scope) -> Caller:
+        """Whose request it is. Raises Unauthorized or Forbidden."""
         key = presented_key(scope)
-        caller = self._keyring.caller_of(key)
-        if caller or not self._keyring.guarded or self._is_open(scope):
-            state["caller"] = caller or Caller()
-            await self._app(scope, receive, send)
-        else:
-            state["facts"] = {"error": "wrong key" if key else "no key"}
-            await error_response(Unauthorized(_WRONG if key else _MISSING), shape_of(scope))(scope, receive, send)
+        if caller := self._keyring.caller_of(key):
+            return caller
+        if not self._keyring.guarded:
+            if refusal := self._open_server.refusal(scope):
+                raise refusal
+        elif not self._is_open(scope):
+            scope["state"]["facts"] = {"error": "wrong key" if key else "no key"}
+            raise Unauthorized(_WRONG if key else _MISSING)
+        return Caller()
 
     def _is_open(self, scope: Scope) -> bool:
-        path = scope["path"]
+        path = path_of(scope)
         public = path in PUBLIC_PATHS or path.startswith(_PUBLIC_FOLDERS)
         return public or scope["method"] == "OPTIONS" or path in self._open_paths
 
 
 def presented_key(scope: Scope) -> str:
-    """The key a request brings: `Authorization: Bearer key` in any case, the bare key, or `?access_token=key`."""
-    raw = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    scheme, _, rest = _decoded(raw).strip().partition(" ")
+    """The key a request brings: `Authorization: Bearer key` in any case, the bare key, or `?access_token=key`.
+
+    Raises Unauthorized for several that differ: what stands before the server may have looked at another.
+    """
+    given = list(dict.fromkeys(value for name, value in scope["headers"] if name == b"authorization"))
+    if len(given) > 1:
+        raise Unauthorized(_SEVERAL)
+    scheme, _, rest = _decoded(given[0] if given else b"").strip().partition(" ")
     if key := rest.strip() if scheme.lower() == "bearer" else f"{scheme} {rest}".strip():
         return key
     query_string: bytes = scope.get("query_string", b"")
-    return parse_qs(query_string.decode("latin-1")).get("access_token", [""])[0]
+    if b"access_token" not in query_string:
+        return ""
+    return next((value for name, value in parse_qsl(query_string.decode("latin-1")) if name == "access_token"), "")
 
 
 def _decoded(header: bytes) -> str:

@@ -19,7 +19,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from rerank.api.encodings import ACCEPTED
 from rerank.errors import (
+    AddressTooLong,
     BodyTooLarge,
     BodyTooSlow,
     DeadlineExceeded,
@@ -34,12 +36,15 @@ from rerank.errors import (
     ScoringFailed,
     ServerStopping,
     Unauthorized,
+    UnknownEncoding,
 )
 from rerank.telemetry import request_id_var
 
 STATUSES: dict[type[RerankError], tuple[int, str]] = {
     BodyTooLarge: (413, "RequestTooLargeError"),
     BodyTooSlow: (408, "RequestTimeoutError"),
+    UnknownEncoding: (415, "UnsupportedMediaTypeError"),
+    AddressTooLong: (414, "BadRequestError"),
     InvalidRequest: (400, "BadRequestError"),
     Unauthorized: (401, "AuthenticationError"),
     Forbidden: (403, "PermissionDeniedError"),
@@ -86,6 +91,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
         404: "No such model; the message lists those there are, the nearest first",
         408: "The body did not come in time",
         413: "The body is too large",
+        415: "The body's Content-Encoding is not supported",
         429: "Too much work; see `Retry-After`",
         500: "The server's fault; the message holds the request's id",
         503: "The model is not available now; the message says what to do",
@@ -128,6 +134,8 @@ def error_response(error: RerankError, shape: Shape) -> JSONResponse:
     if isinstance(error, ServerStopping):
         # the next request of this connection is to find another server
         headers["Connection"] = "close"
+    if isinstance(error, UnknownEncoding):
+        headers["Accept-Encoding"] = ACCEPTED
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     shown, body = shape(Problem(status, kind, message, error.param, error))

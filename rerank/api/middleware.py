@@ -1,8 +1,7 @@
-"""What happens around every request: its id, its log line, the limit on its body, and the last net for errors."""
+"""Request id, log line and metrics of every request, and the last net for errors."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
@@ -14,7 +13,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rerank.api.errors import Shape, error_response, internal_error_response, shape_of, use_shape
-from rerank.errors import BodyTooLarge, BodyTooSlow, Overloaded, RerankError
+from rerank.api.paths import path_of, settle_path
+from rerank.errors import AddressTooLong
 from rerank.telemetry import request_id_var, seconds_in_stages, stages_var
 from rerank.telemetry.metrics import Metrics
 
@@ -25,10 +25,9 @@ logger = logging.getLogger("rerank.access")
 
 _SAFE_ID = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
 _QUIET_PATHS = frozenset({"/health", "/ready", "/ping", "/load", "/metrics"})
-
-
-_SLOWEST = 10_000
-"""Bytes a second that a client has to send once its patience is used up."""
+_MAX_TARGET_BYTES = 8192
+"""Of path and query string together."""
+_SHOWN_PATH = 200
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -57,9 +56,8 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # a slash at the end is as good as none; a redirect would lose the body of a POST
-        scope["path"] = scope["path"].rstrip("/") or "/"
-        use_shape(scope, self._shape_at(scope["path"]))
+        settle_path(scope)
+        use_shape(scope, self._shape_at(path_of(scope)))
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
         tokens = request_id_var.set(request_id), stages_var.set([])
@@ -88,7 +86,7 @@ class RequestContext:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app_for(scope)(scope, receive, send_with_id)
         except ClientLeft:
             status = 499
             self._metrics.cancellations.inc()
@@ -101,6 +99,12 @@ class RequestContext:
         seconds = time.perf_counter() - started
         self._count(scope, status, seconds)
         _log(scope, status, seconds)
+
+    def _app_for(self, scope: Scope) -> ASGIApp:
+        if len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b"")) <= _MAX_TARGET_BYTES:
+            return self._app
+        error = AddressTooLong(f"The address is longer than {_MAX_TARGET_BYTES} bytes. Send the request in the body.")
+        return error_response(error, shape_of(scope))
 
     def _describe(self, scope: Scope, request_id: str) -> None:
         if self._tracing:
@@ -128,7 +132,7 @@ class RequestContext:
 
 def is_quiet(scope: Scope) -> bool:
     """True for what monitors ask all day, which leaves no line, no count and no span."""
-    return (scope["path"].rstrip("/") or "/") in _QUIET_PATHS
+    return path_of(scope) in _QUIET_PATHS
 
 
 def _facts(scope: Scope) -> dict[str, Any]:
@@ -146,82 +150,22 @@ def _dialect(scope: Scope) -> str:
     return scope.get("state", {}).get("dialect") or (str(tags[0]) if tags else "none")
 
 
-class LimitBody:
-    """Refuses a body larger than ``max_bytes`` while it arrives, not after; also one for which there is no room."""
+class HeadAsGet:
+    """Answers HEAD like GET, without the body."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int, patience: float, max_held: int | None = None) -> None:
-        """``patience``: seconds that the body may take, beside one for each 10 kB of it. ``max_held``: bytes that the
-        bodies of all requests together may have; None is no limit, and a request alone has none."""
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._max_bytes = max_bytes
-        self._patience = patience
-        self._max_held = max_held
-        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "0")
-        if declared.isdigit() and int(declared) > self._max_bytes:
-            await error_response(self._too_large(), shape_of(scope))(scope, receive, send)
-            return
-        seen = 0
-        started = whole = False
-        error: RerankError | None = None
-        began = time.perf_counter()
 
-        async def receive_counted() -> Message:
-            nonlocal seen, whole, error
-            left = None if whole else began + self._patience + seen / _SLOWEST - time.perf_counter()
-            try:
-                async with asyncio.timeout(left):
-                    message = await receive()
-            except TimeoutError:
-                error = self._too_slow()
-                return {"type": "http.disconnect"}
-            size = len(message.get("body", b""))
-            seen += size
-            self._held += size
-            whole = not message.get("more_body", False)
-            if size:
-                error = error or self._refusal(seen)
-            # the app is told the client left, so it stops reading; the client is told the truth below
-            return {"type": "http.disconnect"} if error else message
+        async def send_head(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        async def send_if_read(message: Message) -> None:
-            nonlocal started
-            if started or error is None:
-                started = True
-                await send(message)
-
-        try:
-            await self._app(scope, receive_counted, send_if_read)
-        finally:
-            self._held -= seen
-        if error and not started:
-            await error_response(error, shape_of(scope))(scope, receive, send)
-
-    def _refusal(self, seen: int) -> RerankError | None:
-        """Why no more is read of a body of which so much has come."""
-        if seen > self._max_bytes:
-            return self._too_large()
-        if self._max_held is not None and seen < self._held > self._max_held:
-            return Overloaded(
-                f"The server is busy: it holds {self._held} bytes of requests, at most {self._max_held} may be "
-                "(MAX_QUEUE_BYTES). Try again shortly.",
-                retry_after=1.0,
-            )
-        return None
-
-    def _too_slow(self) -> BodyTooSlow:
-        return BodyTooSlow(f"The request body did not come within {self._patience:g} s (RECEIVE_TIMEOUT).")
-
-    def _too_large(self) -> BodyTooLarge:
-        return BodyTooLarge(
-            f"The request body is larger than {self._max_bytes} bytes (MAX_BODY_BYTES). Send the documents in parts."
-        )
+        await self._app({**scope, "method": "GET"}, receive, send_head)
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
@@ -230,9 +174,10 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
     facts = "".join(f" {name}={value}" for name, value in scope.get("state", {}).get("facts", {}).items())
     if status >= 400 and scope.get("client"):
         facts += f" client={scope['client'][0]}"
-    logger.log(level, "%s %s %d %.1f ms%s", scope["method"], _printable(scope["path"]), status, seconds * 1000, facts)
+    logger.log(level, "%s %s %d %.1f ms%s", scope["method"], _printable(path_of(scope)), status, seconds * 1000, facts)
 
 
 def _printable(path: str) -> str:
     """A path that cannot forge a second log line."""
-    return ascii(path)[1:-1] if not path.isprintable() else path
+    shown = path if len(path) <= _SHOWN_PATH else path[:_SHOWN_PATH] + "..."
+    return ascii(shown)[1:-1] if not shown.isprintable() else shown

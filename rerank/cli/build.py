@@ -136,6 +136,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
         pages=settings.pages,
         receive_timeout=settings.receive_timeout,
         cors_origins=settings.allowed_origins,
+        allowed_hosts=settings.host_names,
         main_dialect=MainDialect.STRICT_VLLM if settings.strict_vllm else MainDialect(settings.dialect),
         tracing=tracing,
     )

@@ -172,9 +172,20 @@ def test_options_asks_for_no_key(locked: TestClient, method: str, path: str) -> 
     assert locked.options(path).status_code == 405
 
 
-def test_a_body_too_large_is_refused_before_the_key_is_looked_at(open_house: OpenHouse) -> None:
-    house = open_house(keys=(KEY,), max_body_bytes=1024)
-    assert house.rerank(documents=["x" * 2000]).status_code == 413
+def test_the_key_is_looked_at_before_the_body(open_house: OpenHouse) -> None:
+    client = open_house(keys=(KEY,), max_body_bytes=1024).client
+    body = BODY | {"documents": ["x" * 2000]}
+    assert client.post("/v1/rerank", json=body).status_code == 401
+    assert client.post("/v1/rerank", json=body, headers={"Authorization": KEY}).status_code == 413
+
+
+def test_several_keys_that_differ_are_none(locked: TestClient) -> None:
+    both = [("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer wrong")]
+    for headers in (both, both[::-1]):
+        message = error_message(locked.get("/v1/models", headers=headers), 401, "AuthenticationError")
+        assert "not several that differ" in message
+        assert locked.get(f"/v1/models?access_token={KEY}", headers=headers).status_code == 401
+    assert locked.get("/v1/models", headers=both[:1] * 2).status_code == 200
 
 
 def test_no_key_is_ever_logged(locked: TestClient, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,71 @@
+"""Decoder of compressed request bodies, a bounded piece at a time."""
+
+from __future__ import annotations
+
+import zlib
+
+from rerank.errors import InvalidRequest, UnknownEncoding
+
+ACCEPTED = "gzip, deflate"
+_PIECE_BYTES = 262_144
+"""Decoded at once, however much a few bytes would unpack to."""
+_GZIP, _ZLIB, _RAW = 31, 15, -15
+_SHOWN = 40
+
+
+def decoder_for(coding: str) -> Decoder | None:
+    """The decoder for a Content-Encoding; None where there is nothing to decode. Raises UnknownEncoding."""
+    match coding.strip().lower():
+        case "" | "identity":
+            return None
+        case "gzip" | "x-gzip":
+            return Decoder("gzip")
+        case "deflate":
+            return Decoder("deflate")
+    raise UnknownEncoding(
+        f"Content-Encoding {coding[:_SHOWN]!a} is not supported. Send the body as {ACCEPTED}, or without an encoding."
+    )
+
+
+class Decoder:
+    """Decoder of one body."""
+
+    def __init__(self, coding: str) -> None:
+        self._coding = coding
+        self._waiting = b""
+        """What has come and is not decoded."""
+        self._decoding: zlib._Decompress | None = None
+
+    def put(self, data: bytes) -> None:
+        """Take what has come. Everything that came before must have been taken out."""
+        self._waiting += data
+
+    def take(self) -> bytes:
+        """The next piece; empty if more has to come first. Raises InvalidRequest."""
+        while self._waiting:
+            if self._decoding is None:
+                self._decoding = zlib.decompressobj(self._window(self._waiting[0]))
+            if self._decoding.eof:
+                raise self._broken()
+            try:
+                piece = self._decoding.decompress(self._waiting, _PIECE_BYTES)
+            except zlib.error as error:
+                raise self._broken() from error
+            self._waiting = self._decoding.unconsumed_tail or self._decoding.unused_data
+            if piece:
+                return piece
+        return b""
+
+    def end(self) -> None:
+        """Nothing more comes. Raises InvalidRequest if something is missing."""
+        if self._decoding is not None and not self._decoding.eof:
+            raise self._broken()
+
+    def _window(self, first: int) -> int:
+        if self._coding == "gzip":
+            return _GZIP
+        # deflate means zlib's format, but some send it bare
+        return _ZLIB if first & 0x0F == 8 and first >> 4 <= 7 else _RAW
+
+    def _broken(self) -> InvalidRequest:
+        return InvalidRequest(f"The body is not what its Content-Encoding says: {self._coding}.")
