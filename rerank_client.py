@@ -21,8 +21,8 @@ Everything a server or the way to it can do wrong is one of these:
     ├── UnavailableError         503: cannot answer now (after retries)
     ├── ServerError              500 and every other 5xx
     ├── ConnectionFailedError    nothing answered (after retries)
-    ├── TimeoutFailedError       connected, but no answer in time
-    └── InvalidResponseError     an answer, but not one of a rerank server
+    ├── TimeoutFailedError       connected, but no answer in time; also a TimeoutError (asyncio.TimeoutError)
+    └── InvalidResponseError     an answer, but not one of a rerank server, or too large
 
 Wrong arguments are ``ValueError`` or ``TypeError`` before anything is sent; use after ``close()`` is ``RuntimeError``.
 
@@ -42,10 +42,12 @@ import math
 import os
 import random
 import re
+import reprlib
 import shutil
 import sys
 import time
 import unicodedata
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
@@ -65,8 +67,13 @@ CONNECT_TIMEOUT_S = 10.0
 BACKOFF_FIRST_S = 0.5
 BACKOFF_CAP_S = 8.0
 RETRY_AFTER_CAP_S = 30.0
+MAX_TIMEOUT_S = 1_000_000.0  # eleven days; beyond 24 the calls of the operating system overflow
+MAX_ANSWER_BYTES = 64 * 1024 * 1024  # twice the largest request that a server takes by default
 POOL_SIZE = 100
 KEEPALIVE_S = 4.0  # below the 5 s after which uvicorn drops an idle connection
+
+_CHUNK_BYTES = 65_536
+_MESSAGE_CHARS = 2000
 
 _sleep = time.sleep
 _async_sleep = asyncio.sleep
@@ -89,11 +96,14 @@ class RerankError(Exception):
         request_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(message, status, request_id, retry_after)  # all of them, so that the error can be pickled
+        super().__init__(message)
         self.message = message
         self.status = status
         self.request_id = request_id
         self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message, self.status, self.request_id, self.retry_after), self.__dict__
 
     def __str__(self) -> str:
         status = "" if self.status is None else f"HTTP {self.status}: "
@@ -129,12 +139,12 @@ class ConnectionFailedError(RerankError):
     """Nothing answered: no route, connection refused or dropped, no connection in time."""
 
 
-class TimeoutFailedError(RerankError):
-    """The server was reached but did not answer within ``timeout`` seconds."""
+class TimeoutFailedError(RerankError, TimeoutError):
+    """The server was reached but did not answer within ``timeout`` seconds. Also a ``TimeoutError``."""
 
 
 class InvalidResponseError(RerankError):
-    """An answer that is not one of a rerank server: HTML from a proxy, a redirect, an index out of range."""
+    """An answer that is not one of a rerank server: HTML from a proxy, a redirect, an index out of range, too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +172,35 @@ class _Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class _Body:
+    """The body of an answer while it comes in: unpacked, and never more than ``limit`` bytes of it."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], limit: int) -> None:
+        self._head = _Reply(status, headers, b"")
+        self._limit = limit
+        self._bytes = bytearray()
+        encoding = headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+            raise _invalid(self._head, f"the answer is compressed as {encoding[:20]}, which was not asked for")
+        # a header of either format is recognised
+        self._unpacker = None if encoding in ("", "identity") else zlib.decompressobj(32 + zlib.MAX_WBITS)
+
+    def add(self, chunk: bytes) -> None:
+        """The next bytes as they were sent. Raises InvalidResponseError for too many of them, or broken ones."""
+        if self._unpacker:
+            try:
+                chunk = self._unpacker.decompress(chunk, self._limit - len(self._bytes) + 1)
+            except zlib.error as error:
+                raise _invalid(self._head, f"the answer cannot be decompressed: {error}") from error
+        if len(self._bytes) + len(chunk) > self._limit:
+            raise _invalid(self._head, f"the answer has more than {self._limit} bytes (max_answer_bytes)")
+        self._bytes += chunk
+
+    def reply(self) -> _Reply:
+        """The whole answer."""
+        return _Reply(self._head.status, self._head.headers, bytes(self._bytes))
 
 
 def normalize_base_url(base_url: str) -> str:
@@ -206,13 +245,25 @@ def _list_of_objects(reply: _Reply, name: str) -> list[dict[str, Any]]:
 def _parse_result(reply: _Reply, result: dict[str, Any], document_count: int) -> RerankResult:
     index, score, document = result.get("index"), result.get("relevance_score"), result.get("document")
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < document_count:
-        raise _invalid(reply, f"a result has index {index!r}, but {document_count} documents were sent")
-    if not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
-        raise _invalid(reply, f"the result with index {index} has relevance_score {score!r}")
+        raise _invalid(reply, f"a result has index {reprlib.repr(index)}, but {document_count} documents were sent")
+    number = _finite(score)
+    if number is None:
+        raise _invalid(reply, f"the result with index {index} has relevance_score {reprlib.repr(score)}")
     text = document.get("text") if isinstance(document, dict) else document
     if text is not None and not isinstance(text, str):
         raise _invalid(reply, f"the result with index {index} has a document that is not text")
-    return RerankResult(index, float(score), text)
+    return RerankResult(index, number, text)
+
+
+def _finite(value: Any) -> float | None:
+    """The value as a number, None if it is none or infinite."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # JSON knows integers of any size
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _invalid(reply: _Reply, message: str) -> InvalidResponseError:
@@ -253,7 +304,7 @@ def _error_message(reply: _Reply) -> str:
         nested = error.get("message") if isinstance(error, dict) else None
         for message in (nested, content.get("message"), content.get("detail"), error):
             if isinstance(message, str) and message:
-                return message
+                return message[:_MESSAGE_CHARS]
     if 300 <= reply.status < 400:
         return f"the server redirects to {reply.headers.get('Location')}; use that as base_url"
     return _excerpt(reply.body) or http.client.responses.get(reply.status, "no message")
@@ -271,15 +322,18 @@ def _excerpt(body: bytes) -> str:
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Seconds to wait by a ``Retry-After`` header (a number of seconds or an HTTP date); None when it says nothing."""
+    """Seconds to wait by a ``Retry-After`` header (a number of seconds or an HTTP date); None when it says nothing.
+
+    Never more than can be slept.
+    """
     if value is None:
         return None
     if re.fullmatch(r"\s*[0-9]+(\.[0-9]+)?\s*", value):
-        return float(value)
+        return min(float(value), MAX_TIMEOUT_S)
     try:
         date = parsedate_to_datetime(value)
         moment = date if date.tzinfo else date.replace(tzinfo=UTC)
-        return max(0.0, (moment - now).total_seconds())
+        return min(max(0.0, (moment - now).total_seconds()), MAX_TIMEOUT_S)
     except (ValueError, OverflowError):
         return None
 
@@ -324,15 +378,19 @@ class _Client(ABC):
         api_key: str | None = None,
         timeout: float = 60.0,
         max_retries: int = 2,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         key = (api_key or "").strip()
         if not (key.isascii() and key.isprintable()):
             raise ValueError("api_key must be printable ASCII")
-        if not (timeout > 0 and math.isfinite(timeout)):
-            raise ValueError("timeout must be a positive number of seconds")
+        if not 0 < timeout <= MAX_TIMEOUT_S:
+            raise ValueError(f"timeout must be a positive number of seconds, {MAX_TIMEOUT_S:.0f} at most")
+        if max_answer_bytes < 1:
+            raise ValueError("max_answer_bytes must be at least 1")
         self.base_url = normalize_base_url(base_url)
         self.timeout = timeout
         self.max_retries = max_retries
+        self.max_answer_bytes = max_answer_bytes
         self._api_key = key
         self._closed = False
         self._prepare(_load(self._library, type(self).__name__))
@@ -346,7 +404,7 @@ class _Client(ABC):
         return f"{type(self).__name__}({settings})"
 
     def _request(self, method: str, path: str, body: bytes | None = None) -> _Request:
-        headers = {"Accept": "application/json", "User-Agent": "rerank-client"}
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "rerank-client"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self._api_key:
@@ -384,6 +442,7 @@ class RerankClient(_Client):
     ``base_url``: the server's root, with or without ``/v1`` or ``/v1/rerank``. ``api_key``: sent as a bearer token.
     ``timeout``: seconds of silence after which an answer is given up; connecting gets at most 10 of them, and waiting
     for one of the 100 pooled connections does not count. ``max_retries``: tries after the first, see ``retry_delay``.
+    ``max_answer_bytes``: a larger answer, once decompressed, is an InvalidResponseError.
     """
 
     _library = "aiohttp"
@@ -468,7 +527,10 @@ class RerankClient(_Client):
             async with session.request(
                 request.method, request.url, headers=request.headers, data=data, allow_redirects=False
             ) as response:
-                return _Reply(response.status, response.headers, await response.read())
+                body = _Body(response.status, response.headers, self.max_answer_bytes)
+                async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                    body.add(chunk)
+                return body.reply()
         except (self._aiohttp.ClientError, TimeoutError) as error:
             connecting = isinstance(error, self._aiohttp.ConnectionTimeoutError)
             raise self._failure(error, request.url, isinstance(error, TimeoutError) and not connecting) from error
@@ -479,6 +541,7 @@ class RerankClient(_Client):
             for ended in [other for other in list(self._sessions) if other.is_closed()]:
                 self._sessions.pop(ended, None)
             session = self._aiohttp.ClientSession(
+                auto_decompress=False,  # _Body does, within its limit
                 connector=self._aiohttp.TCPConnector(limit=POOL_SIZE, keepalive_timeout=KEEPALIVE_S),
                 timeout=self._aiohttp.ClientTimeout(
                     total=None, sock_connect=min(self.timeout, CONNECT_TIMEOUT_S), sock_read=self.timeout
@@ -500,6 +563,7 @@ class SyncRerankClient(_Client):
 
     def _prepare(self, library: Any) -> None:
         self._requests = library
+        self._urllib3 = importlib.import_module("urllib3")  # which requests is made on
         self._session: requests.Session = library.Session()
         # else ~/.netrc would replace the key and a proxy variable would catch even localhost
         self._session.trust_env = False
@@ -583,16 +647,24 @@ class SyncRerankClient(_Client):
                 data=request.body,
                 timeout=(min(self.timeout, CONNECT_TIMEOUT_S), self.timeout),
                 allow_redirects=False,
+                stream=True,
             )
-        except failures.RequestException as error:
-            silent = isinstance(error, failures.Timeout) or isinstance(_innermost(error), TimeoutError)
+            with response:
+                body = _Body(response.status_code, response.headers, self.max_answer_bytes)
+                for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+                    body.add(chunk)
+                return body.reply()
+        except (failures.RequestException, self._urllib3.exceptions.HTTPError) as error:
+            silent = isinstance(error, failures.Timeout | self._urllib3.exceptions.ReadTimeoutError)
+            silent = silent or isinstance(_innermost(error), TimeoutError)
             timed_out = silent and not isinstance(error, failures.ConnectTimeout)
             raise self._failure(error, request.url, timed_out) from error
-        return _Reply(response.status_code, response.headers, response.content)
 
 
 # ---------------------------------------------------------------- the command line
 
+# What moves the cursor, hides text or turns it around on a terminal: control characters and those of direction.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 _EXAMPLES = """\
 examples:
   rerank_client.py "what is a panda?" "a bear of China" "a Python library"
@@ -622,7 +694,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status. Wrong usage raises SystemExit(2), as argparse does."""
-    _speak_utf8()
+    _prepare_streams()
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
     options_end = words.index("--") if "--" in words else len(words)
@@ -654,14 +726,23 @@ def _client_for(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Sy
 
 
 def _fail(error: BaseException) -> int:
-    print("rerank:", " ".join(str(error).split()) or "interrupted", file=sys.stderr)
+    print("rerank:", printable(" ".join(str(error).split())) or "interrupted", file=sys.stderr)
     return 1
 
 
-def _speak_utf8() -> None:
+def _prepare_streams() -> None:
+    """UTF-8 in pipes and files, whatever the locale; on a terminal what it can show, the rest escaped."""
     for stream, encoding in ((sys.stdin, "utf-8-sig"), (sys.stdout, "utf-8"), (sys.stderr, "utf-8")):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding=encoding, errors="replace")
+            if stream.isatty():
+                stream.reconfigure(errors="backslashreplace")
+            else:
+                stream.reconfigure(encoding=encoding, errors="replace")
+
+
+def printable(text: str) -> str:
+    """The text with ``\\u001b`` for what a terminal would obey instead of showing it; valid within JSON, too."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _readable(argument: str) -> str:
@@ -677,7 +758,7 @@ def _stdin_documents(parser: argparse.ArgumentParser) -> list[str]:
 
 def _as_json(results: Sequence[RerankResult], documents: Sequence[str]) -> str:
     rows = [{"index": r.index, "relevance_score": r.relevance_score, "document": documents[r.index]} for r in results]
-    return json.dumps(rows, ensure_ascii=False)
+    return printable(json.dumps(rows, ensure_ascii=False))
 
 
 def _as_table(results: Sequence[RerankResult], documents: Sequence[str]) -> str:
@@ -691,7 +772,7 @@ def _as_table(results: Sequence[RerankResult], documents: Sequence[str]) -> str:
 
 def cut_to_width(text: str, width: int) -> str:
     """The text on one line of at most ``width`` terminal columns, with an ellipsis where it was cut."""
-    line = "".join(" " if unicodedata.category(char) == "Cc" else char for char in " ".join(text.split()))
+    line = printable(" ".join(text.split()))
     ends = list(itertools.accumulate(map(_columns, line)))
     if not ends or ends[-1] <= width:
         return line

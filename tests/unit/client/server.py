@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server says: a str goes out as it stands, anything else as JSON."""
+    """What the server says: str and bytes go out as they stand, an iterator until the client leaves, others as JSON."""
 
     status: int = 200
     content: Any = ""
@@ -92,6 +92,12 @@ class _Http(ThreadingHTTPServer):
         """A client that went away in the middle is part of the tests."""
 
 
+def _bytes(content: Any) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    return (content if isinstance(content, str) else json.dumps(content)).encode()
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 10
@@ -109,13 +115,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self, content: Any) -> None:
         answer = self.server.fake.answer(Seen(self.command, self.path, dict(self.headers), content))
-        text = answer.content if isinstance(answer.content, str) else json.dumps(answer.content)
-        body = text.encode()
+        if isinstance(answer.content, Iterator):
+            pieces, length = answer.content, {"Connection": "close"}
+        else:
+            body = _bytes(answer.content)
+            pieces, length = iter([body]), {"Content-Length": str(len(body))}
         self.send_response(answer.status)
-        for name, value in {"Content-Length": str(len(body)), **answer.headers}.items():
+        for name, value in {**length, **answer.headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        for piece in pieces:
+            self.wfile.write(piece)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Stay silent."""
