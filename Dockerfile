@@ -42,6 +42,6 @@ VOLUME /app/models
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/health', timeout=4)"]
+  CMD ["python", "-m", "rerank.cli.health"]
 ENTRYPOINT []
 CMD ["python", "rerank_server.py"]

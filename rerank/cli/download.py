@@ -19,9 +19,11 @@ from rerank.catalog.hub import fetch
 from rerank.catalog.manifest import read_manifest
 from rerank.catalog.repository import inspect_repository
 from rerank.cli.download_table import show_models
+from rerank.cli.terminal import escape_what_cannot_be_shown
 from rerank.errors import FetchFailure, RerankError, SettingsError, WeightsBroken, WeightsMissing
 from rerank.settings import Settings, read_settings
 from rerank.units import expand_home, human_size
+from rerank_client import printable
 
 _PROMPT = "numbers or names, separated by spaces or commas; empty to quit: "
 
@@ -74,6 +76,7 @@ With several models the rest is still fetched after a failure; the status is tha
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status. Wrong arguments leave by SystemExit(2), as argparse does."""
+    escape_what_cannot_be_shown()
     try:
         parser = _parser(read_settings())
         return _run(parser, parser.parse_args(argv))
@@ -274,4 +277,4 @@ def _progress(card: ModelCard, arguments: argparse.Namespace) -> Iterator[Callab
 
 
 def _complain(message: str) -> None:
-    print(f"rerank-download: {message}", file=sys.stderr)
+    print(f"rerank-download: {printable(message)}", file=sys.stderr)

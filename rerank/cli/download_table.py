@@ -9,6 +9,7 @@ from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import is_started
 from rerank.catalog.staging import staging_folder
 from rerank.units import human_size
+from rerank_client import printable
 
 _HEADINGS = ("name", "size", "languages", "on disk")
 
@@ -23,17 +24,19 @@ def show_models(catalog: Catalog, *, numbered: bool) -> None:
         return
     from rich.console import Console
     from rich.table import Column, Table
+    from rich.text import Text
 
     # a name that is cut short cannot be typed
     table = Table(*(Column(heading, overflow="fold") for heading in (("", *_HEADINGS) if numbered else _HEADINGS)))
     for number, row in enumerate(rows, start=1):
-        table.add_row(*((str(number), *row) if numbered else row))
+        # as text: brackets in a name are no markup
+        table.add_row(*map(Text, (str(number), *row) if numbered else row))
     Console().print(table)
 
 
 def _row(card: ModelCard, catalog: Catalog) -> tuple[str, str, str, str]:
     size = human_size(card.download_bytes) if card.download_bytes else "-"
-    return card.id, size, card.languages or "-", _state(card, catalog)
+    return printable(card.id), size, card.languages or "-", _state(card, catalog)
 
 
 def _state(card: ModelCard, catalog: Catalog) -> str:

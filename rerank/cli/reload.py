@@ -40,15 +40,17 @@ def reload_cards(gateway: Gateway, check: Callable[[Catalog], None], default_mod
 def on_hangup(call: Callable[[], None]) -> Iterator[None]:
     """While the context is open SIGHUP calls ``call`` on the event loop, where there is such a signal.
 
-    A terminal that was closed sends it too, and ends the server as it always did.
+    A terminal that was closed sends it too, and ends the server, unless the signal was ignored before, as nohup has it.
+    Afterwards the signal does again what it did.
     """
     if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    has_terminal = os.isatty(0)
+    former = signal.getsignal(signal.SIGHUP)
+    ends_with_terminal = os.isatty(0) and former is not signal.SIG_IGN
 
     def hangup() -> None:
-        if has_terminal and not os.isatty(0):
+        if ends_with_terminal and not os.isatty(0):
             os.kill(os.getpid(), signal.SIGTERM)
         else:
             call()
@@ -59,3 +61,6 @@ def on_hangup(call: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
+        # None: a handler that was not set by Python, and cannot be put back by it
+        if former is not None:
+            signal.signal(signal.SIGHUP, former)

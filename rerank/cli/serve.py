@@ -16,19 +16,21 @@ import uvicorn
 
 from rerank.api.services import Services
 from rerank.cli.hosting import protocol_for
+from rerank.cli.terminal import escape_what_cannot_be_shown
 from rerank.cli.workers import refuse_several_workers
 from rerank.errors import SettingsError
 from rerank.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
 
-_COMMANDS = ("verify", "models", "key")
+_COMMANDS = ("verify", "models", "health", "key")
 _CLOSING_SECONDS = 5
 """For the last answers to leave and connections to close, once requests have ended or been told to go."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until told to stop. Exit status: 0 stopped, 2 wrong settings, 3 the address cannot be listened on."""
+    escape_what_cannot_be_shown()
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given[:1] and given[0] in _COMMANDS:
         # a command imports what it works with, which the server's own start need not wait for

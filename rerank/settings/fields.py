@@ -34,7 +34,8 @@ class Settings(SourcedSettings):
     """Serve rerank models.
 
     Instead: `rerank-server verify MODEL` compares a model's scores with known ones, `rerank-server models` shows the
-    models of a running server, `rerank-server key new NAME` makes a key.
+    models of a running server, `rerank-server health` asks it whether it is alive, `rerank-server key new NAME` makes a
+    key.
 
     Settings come from the command line, else the environment, else `.env`, else these defaults.
     """
@@ -287,6 +288,11 @@ class Settings(SourcedSettings):
         """The address to listen on: open to others only if keys guard it or the operator says so."""
         everywhere = "0.0.0.0"  # noqa: S104  # nosec B104  # only where keys guard it
         return self.host or (everywhere if guarded else "127.0.0.1")
+
+    @property
+    def local_host(self) -> str:
+        """The address at which this machine itself reaches the server."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host or "", self.host or "127.0.0.1")  # noqa: S104
 
 
 def setting_names() -> dict[str, tuple[str, ...]]:

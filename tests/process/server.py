@@ -17,7 +17,7 @@ from typing import Any, Self
 import requests
 
 ROOT = Path(__file__).parents[2]
-_RUNNING = re.compile(r"Uvicorn running on (http://[\w.:]+)")
+_RUNNING = re.compile(r"Uvicorn running on (http://[\w.:\[\]]+)")
 _START_SECONDS = 60
 _STOP_SECONDS = 30
 

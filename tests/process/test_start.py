@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.process.server import ROOT, ServerProcess
 
@@ -72,6 +73,51 @@ def test_an_ipv6_address_is_told_in_brackets(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, {"HOST": "::1"}, [SERVER, "--port", "0"])
     server.wait_for_log("listening on http://[::1]:0, for this machine only")
     server.stop()
+
+
+def test_nohup_keeps_the_server_running_where_its_terminal_is_closed(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    # as the nohup that leaves standard input alone, and the server still reads its files again
+    command = ("-c", f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{ON_TERMINAL}")
+    with ServerProcess(tmp_path, command=command, stdin=theirs, start_new_session=True) as server:
+        os.close(theirs)
+        os.close(ours)
+        server.wait_for_log("read the models file again")
+        assert requests.get(f"{server.url}/health", timeout=60).status_code == 200
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("x86_64-conda-linux-gnu", "RERANK_HOST / HOST: x86_64-conda-linux-gnu cannot be listened on"),
+        ("0.0.0.0:8000", "RERANK_HOST / HOST: it has to be an IP address"),
+        ("http://0.0.0.0", "RERANK_HOST / HOST: it has to be an IP address"),
+        ("a" * 300, "RERANK_HOST / HOST: "),
+    ],
+)
+def test_a_host_that_is_no_address_is_refused_by_name(tmp_path: Path, host: str, said: str) -> None:
+    server = ServerProcess(tmp_path, {"HOST": host}, [SERVER, "--port", "0"])
+    assert server.wait() == 2
+    assert f"rerank-server: {said}" in "".join(server.log)
+    assert "Traceback" not in "".join(server.log)
+
+
+def test_a_dot_env_that_is_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+    server = ServerProcess(tmp_path, command=[SERVER, "--port", "0"])
+    assert server.wait() == 2
+    assert server.log == [
+        "rerank-server: .env is a folder. Docker makes one where a file to be mounted does not exist: remove it, and "
+        "write the file if you need one.\n"
+    ]
+
+
+def test_kubernetes_service_links_are_no_settings(tmp_path: Path) -> None:
+    links = {"RERANK_PORT": "tcp://10.0.0.1:8000", "RERANK_GATEWAY_SERVICE_HOST": "10.0.0.1"}
+    with ServerProcess(tmp_path, links | {"PORT": "0", "HOST": "[::1]"}, [SERVER]) as server:
+        assert server.stop() == 0
+    assert "listening on http://[::1]:0, for this machine only" in "".join(server.log)
 
 
 def test_a_terminal_that_is_closed_ends_the_server(tmp_path: Path) -> None:

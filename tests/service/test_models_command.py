@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from rerank.cli import models
 from rerank.cli import serve as serve_command
@@ -55,6 +58,48 @@ def test_tells_that_no_server_answers(capsys: pytest.CaptureFixture[str]) -> Non
     assert f"no server answers at http://127.0.0.1:{port}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_asks_no_proxy(serve: Serve, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    _, server = serve()
+    for variable in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("PORT", str(server.port))
+    assert models.main([]) == 0
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "localhost"])
+def test_asks_where_the_server_listens(serve: Serve, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    _, server = serve()
+    monkeypatch.setenv("HOST", host)
+    monkeypatch.setenv("RERANK_PORT", str(server.port))
+    monkeypatch.setenv("PORT", "9")
+    assert models.main([]) == 0
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://"])
+def test_tells_a_wrong_address(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert models.main(["--url", url]) == 2
+    assert "http://host:8000" in capsys.readouterr().err
+
+
+def test_shows_names_as_they_are_and_escapes_what_a_terminal_would_obey() -> None:
+    name = "[red]\x1b[31m机器"
+    facts: dict[str, Any] = dict.fromkeys(("bytes", "device", "precision", "runtime", "load_seconds", "last_used"))
+    card = facts | {"id": name, "state": "absent", "pinned": False}
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(models.table([card], 0.0))
+    assert r"[red]\u001b[31m机器" in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    "card", [{"id": "x", "state": "ready"}, {"id": "x", "state": "ready", "pinned": 1, "bytes": {}}]
+)
+def test_tells_cards_of_another_kind(card: dict[str, Any]) -> None:
+    with pytest.raises(models.NoAnswer, match="cards"):
+        models.table([card], 0.0)
+
+
 def test_tells_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PORT", "http")
     assert models.main([]) == 2
@@ -77,5 +122,5 @@ def test_moments_are_told_by_their_distance(seconds: float, shown: str) -> None:
         "load_seconds": None,
         "last_used": 1_000_000 - seconds,
     }
-    cells = [next(iter(column.cells)) for column in models.table([card], 1_000_000.0).columns]
+    cells = [str(next(iter(column.cells))) for column in models.table([card], 1_000_000.0).columns]
     assert cells == ["x", "ready (pinned)", "about 5 B", "-", "-", "-", "-", f"{shown} ago"]

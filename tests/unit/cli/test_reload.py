@@ -97,12 +97,13 @@ async def test_cards_without_the_default_model_change_nothing(
 
 
 HANG_UP = """
-import asyncio, os, signal
+import asyncio, os, signal, sys
 from rerank.cli.reload import on_hangup
 
 async def run():
     called = asyncio.Event()
-    before = signal.getsignal(signal.SIGHUP)
+    before = {"ignore": signal.SIG_IGN, "default": signal.SIG_DFL, "handle": lambda *_: None}[sys.argv[1]]
+    signal.signal(signal.SIGHUP, before)
     with on_hangup(called.set):
         os.kill(os.getpid(), signal.SIGHUP)
         await asyncio.wait_for(called.wait(), 10)
@@ -113,9 +114,10 @@ asyncio.run(run())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGHUP")
-def test_a_hangup_calls_and_afterwards_does_what_it_did() -> None:
+@pytest.mark.parametrize("before", ["ignore", "default", "handle"])
+def test_a_hangup_calls_and_afterwards_does_what_it_did(before: str) -> None:
     # in a process of its own: whoever runs the tests may do so on a thread that gets no signals
-    subprocess.run([sys.executable, "-c", HANG_UP], check=True, timeout=60, stdin=subprocess.DEVNULL, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", HANG_UP, before], check=True, timeout=60, stdin=subprocess.DEVNULL, cwd=ROOT)
 
 
 def test_on_another_thread_there_are_no_signals() -> None:
