@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple, Protocol
+from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
-# Of Pair and RawScore there are as many as documents, and a tuple is made several times faster than a dataclass.
+T = TypeVar("T")
+
+# Of Pair, RawScore and Token there are as many as documents, and a tuple is made several times faster than a dataclass.
 
 
 class Pair(NamedTuple):
@@ -21,6 +24,31 @@ class RawScore(NamedTuple):
 
     logit: float
     tokens: int
+
+
+class Token(NamedTuple):
+    """A token of a text that stands alone."""
+
+    id: int
+    piece: str
+    """As the vocabulary spells it."""
+    special: bool
+    """True for one that the tokenizer adds."""
+    start: int
+    stop: int
+    """The characters of the text that it stands for; none where both are equal."""
+
+
+class TextTokenizer(Protocol):
+    """A model's tokenizer, for texts that stand alone. May be used from several threads at once."""
+
+    def tokens(self, text: str, *, special: bool) -> list[Token]:
+        """The whole text's tokens, with ``special`` ones around them."""
+        ...
+
+    def text(self, ids: Sequence[int], *, special: bool) -> str:
+        """The text that ids stand for, with or without ``special`` tokens. Raises InvalidRequest for an unknown id."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +104,30 @@ class ScoringRequest:
     within: float | None = None
     """Seconds that the caller waits at most; None leaves it to the server."""
     caller: Caller = Caller()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerRequest(Generic[T]):
+    """Work for a model's tokenizer alone."""
+
+    use: Callable[[TextTokenizer], T]
+    texts: int
+    tokens: int
+    """About how many it reads or writes."""
+    model: str | None = None
+    within: float | None = None
+    caller: Caller = Caller()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerResult(Generic[T]):
+    """What the tokenizer gave."""
+
+    value: T
+    tokens: int
+    model: str
+    max_length: int
+    """Tokens of the longest pair the model reads."""
 
 
 class Activation(StrEnum):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rerank.backends.loader import FoundModel, LoadedModel
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Activation, RawScore, Truncation
+from rerank.core import Activation, Pair, RawScore, T, TextTokenizer, Truncation
 
 DEVICE = "test"
 Load = Callable[[ModelCard], LoadedModel]
@@ -22,8 +22,11 @@ class NoBackend:
     activation = Activation.SIGMOID
 
     async def score(
-        self, pairs: object, truncation: Truncation, instruction: str | None, *, caller: str = ""
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
     ) -> list[RawScore]:
+        raise NotImplementedError
+
+    async def use_tokenizer(self, use: Callable[[TextTokenizer], T]) -> T:
         raise NotImplementedError
 
     def close(self) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from rerank.core import Activation, Pair, RawScore, Truncation
+from rerank.core import Activation, Pair, RawScore, TextTokenizer, Truncation
 from rerank.devices import release_memory
 from rerank.errors import ModelUnavailable, PairTooLarge
 from rerank.scheduling.job import Job
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Encoded, Scorer
 from rerank.telemetry import note_stage, timed
+
+T = TypeVar("T")
 
 
 class Backend(Protocol):
@@ -38,6 +40,10 @@ class Backend(Protocol):
 
         Callers share the device equally, however many requests each has.
         """
+        ...
+
+    async def use_tokenizer(self, use: Callable[[TextTokenizer], T]) -> T:
+        """What ``use`` makes of the model's tokenizer, off the event loop."""
         ...
 
     def close(self) -> None:
@@ -75,6 +81,15 @@ class LocalBackend:
         except PairTooLarge as error:
             raise PairTooLarge(places.index(error.index), error.tokens) from error
         return [RawScore(logits[place], distinct[place].tokens) for place in places]
+
+    async def use_tokenizer(self, use: Callable[[TextTokenizer], T]) -> T:
+        """See ``Backend.use_tokenizer``."""
+        if not self._replicas:
+            raise ModelUnavailable("The model has been unloaded.")
+        with timed("tokenise"):
+            return await asyncio.get_running_loop().run_in_executor(
+                self._tokenisers, contextvars.copy_context().run, use, self._replicas[0].tokenizer
+            )
 
     def close(self) -> None:
         """See ``Backend.close``."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 from rerank.access.rate_limits import RateLimits
 from rerank.backends.loader import LoadedModel
@@ -12,7 +15,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.catalog.downloads import fetching_for
 from rerank.catalog.names import shown
-from rerank.core import Caller, ScoringRequest, ScoringResult
+from rerank.core import Caller, ScoringRequest, ScoringResult, TokenizerRequest, TokenizerResult
 from rerank.errors import (
     DeadlineExceeded,
     Forbidden,
@@ -28,6 +31,11 @@ from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
 from rerank.telemetry import note_stage
+
+T = TypeVar("T")
+R = TypeVar("R", bound=ScoringResult | TokenizerResult[Any])
+Use = Callable[[LoadedModel], Awaitable[R]]
+"""What is done with a model once it is in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +77,27 @@ class Gateway:
         self._check(request)
         card, reason = await self._choose(request.model, request.caller)
         work = Work(len(request.pairs), estimated_tokens(request.pairs, card.max_length))
+        use = partial(self._score_with, request=request, reason=reason)
+        return await self._work(card, work, request.caller, request.within, use)
+
+    async def use_tokenizer(self, request: TokenizerRequest[T]) -> TokenizerResult[T]:
+        """Have a model's tokenizer do something. Raises what ``score`` raises."""
+        card, _ = await self._choose(request.model, request.caller)
+        work = Work(request.texts, request.tokens)
+        return await self._work(card, work, request.caller, request.within, partial(_use_tokenizer, request=request))
+
+    async def _work(
+        self,
+        card: ModelCard,
+        work: Work,
+        caller: Caller,
+        within: float | None,
+        use: Use[R],
+    ) -> R:
         cold = self.registry.status(card).state is not State.READY
-        async with self._rates.spend(request.caller, work.tokens) as spending:
-            with self.admission.admit(work, caller=request.caller.name, waiting=cold, within=request.within) as place:
-                result = await self._answer(card, reason, request, place)
+        async with self._rates.spend(caller, work.tokens) as spending:
+            with self.admission.admit(work, caller=caller.name, waiting=cold, within=within) as place:
+                result = await self._answer(card, within, place, use)
             spending.tokens = result.tokens
             return result
 
@@ -99,22 +124,22 @@ class Gateway:
             return self.default
         return DefaultModel(self.find(caller.models[0], caller), f"the first model of the key {caller.name}")
 
-    async def _answer(self, card: ModelCard, reason: str, request: ScoringRequest, place: Place) -> ScoringResult:
+    async def _answer(self, card: ModelCard, within: float | None, place: Place, use: Use[R]) -> R:
         model: LoadedModel | None = None
         asked = time.perf_counter()
         fetching_for.set(request.caller.name)
         try:
             async with (
-                asyncio.timeout(self._seconds(request)),
+                asyncio.timeout(self._seconds(within)),
                 self.registry.lease(card, self.limits.load_timeout) as model,
             ):
                 note_stage("model", asked)
                 place.begin()
-                result = await self._score_with(model, request, reason)
+                result = await use(model)
                 place.done()
                 return result
         except TimeoutError:
-            raise self._out_of_time(card, request, loading=model is None) from None
+            raise self._out_of_time(card, within, loading=model is None) from None
 
     async def _score_with(self, model: LoadedModel, request: ScoringRequest, reason: str) -> ScoringResult:
         raw = await self._cache.score(model.backend, model.card.id, request)
@@ -143,17 +168,20 @@ class Gateway:
         if len(request.pairs) > self.limits.max_documents:
             raise TooManyDocuments(len(request.pairs), self.limits.max_documents)
 
-    def _seconds(self, request: ScoringRequest) -> float:
-        return min(self.limits.timeout, request.within or self.limits.timeout)
+    def _seconds(self, within: float | None) -> float:
+        return min(self.limits.timeout, within or self.limits.timeout)
 
-    def _out_of_time(
-        self, card: ModelCard, request: ScoringRequest, *, loading: bool
-    ) -> StillLoading | DeadlineExceeded:
-        seconds = self._seconds(request)
+    def _out_of_time(self, card: ModelCard, within: float | None, *, loading: bool) -> StillLoading | DeadlineExceeded:
+        seconds = self._seconds(within)
         if loading:
             return still_loading(card, seconds)
         whose = "TIMEOUT" if seconds == self.limits.timeout else "X-Request-Timeout"
         return DeadlineExceeded(f"The request was not done within {seconds:g} s ({whose}). Send fewer documents.")
+
+
+async def _use_tokenizer(model: LoadedModel, request: TokenizerRequest[T]) -> TokenizerResult[T]:
+    value = await model.backend.use_tokenizer(request.use)
+    return TokenizerResult(value, request.tokens, model.card.id, model.backend.max_length)
 
 
 def _usable(caller: Caller) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from rerank.core import Activation, Pair, Running, Truncation
+from rerank.core import Activation, Pair, Running, TextTokenizer, Truncation
 from rerank.devices import Device
 from rerank.errors import InvalidRequest
 
@@ -73,6 +73,11 @@ class Scorer(Protocol):
         ...
 
     @property
+    def tokenizer(self) -> TextTokenizer:
+        """The checkpoint's own tokenizer, for texts that stand alone."""
+        ...
+
+    @property
     def padded(self) -> bool:
         """True where pairs cost more beside a longer one, be it in attention only; False where each costs its own."""
         ...
@@ -116,11 +121,15 @@ def document_limit(query_tokens: int, limit: int, max_length: int) -> int:
     return room
 
 
+_REDUCE = "Please reduce the length of the input prompt"
+"""By these words clients of vLLM know the error."""
+
+
 def query_too_long(query_tokens: int, limit: int, max_length: int) -> InvalidRequest:
     """The error for a query that fills the limit by itself: it is never cut."""
     return InvalidRequest(
-        f"The query takes {query_tokens} of the {limit} tokens it may have, which leaves no room for a document. "
-        f"Shorten the query (this model reads at most {max_length} tokens).",
+        f"The query takes {query_tokens} of the {limit} tokens it may have, which leaves no room for a document (this "
+        f"model reads at most {max_length} tokens). {_REDUCE}.",
         param="query",
     )
 
@@ -129,6 +138,6 @@ def too_long(index: int, tokens: int, limit: int) -> InvalidRequest:
     """The error for a pair that would have to be cut though the caller forbade it."""
     return InvalidRequest(
         f"This model's maximum context length is {limit} tokens. However, documents.{index} with the query has "
-        f"{tokens} input tokens. Shorten it, or allow truncation. (parameter=input_tokens, value={tokens})",
+        f"{tokens} input tokens. {_REDUCE}, or allow truncation. (parameter=input_tokens, value={tokens})",
         param="input_tokens",
     )

@@ -18,7 +18,7 @@ from rerank.runtimes.base import Runtime, TokenIds, running
 from rerank.runtimes.packing import to_device
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import pair_limit
-from rerank.scorers.tokens import encode_documents, encode_queries, private_copy
+from rerank.scorers.tokens import Vocabulary, encode_documents, encode_queries, private_copy
 
 
 class SentenceVectors(Protocol):
@@ -135,6 +135,7 @@ class BiEncoderScorer:
         self._vectors = vectors
         self._prompts = reading.prompts
         self._tokenizer = reading.tokenizer
+        self.tokenizer = Vocabulary(lambda: reading.tokenizer)
 
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[EncodedApart]:
         """See ``Scorer.encode``. The model's own prompts are put in front; an instruction is not known to it."""

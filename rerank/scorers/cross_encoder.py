@@ -14,7 +14,7 @@ from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import Scorer, document_limit, pair_limit, too_long
 from rerank.scorers.pretrained import activation_named, refuse_other_labels
-from rerank.scorers.tokens import encode_pairs, private_copy
+from rerank.scorers.tokens import Vocabulary, encode_pairs, private_copy
 
 
 def cross_encoder_scorer(
@@ -68,6 +68,7 @@ class PlainPairScorer:
         self.runtime = _described(model, precision)
         self._model = model.eval()
         self._tokenizer = private_copy(model.tokenizer)
+        self.tokenizer = Vocabulary(lambda: self._tokenizer)
 
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[TokenIds]:
         """See ``Scorer.encode``. These models know no instruction, so it is left out."""
@@ -123,6 +124,7 @@ class PromptedPairScorer:
         model.max_seq_length = max_length
         self._model = model.eval()
         self._tokenizer = private_copy(model.tokenizer)
+        self.tokenizer = Vocabulary(lambda: self._tokenizer)
         self._instruction = model.prompts.get(model.default_prompt_name or "") or None
         # a template may have words of its own where no instruction is given
         self._around = self._shortest(None) - 2 * self._count("a")

@@ -32,7 +32,7 @@ from rerank.scorers.pretrained import (
     refuse_other_labels,
 )
 from rerank.scorers.saved_modules import default_prompt, saved_modules
-from rerank.scorers.tokens import encode_pairs
+from rerank.scorers.tokens import Vocabulary, encode_pairs
 
 # model type -> names of the head's two layers; between them stands a tanh
 _HEADS = {
@@ -117,6 +117,7 @@ class EncoderScorer:
         self._segment = pair_segments(checkpoint)
         self._head = read_head(checkpoint, runtime.device)
         self._tokenizer = open_tokenizer(checkpoint.folder)
+        self.tokenizer = Vocabulary(lambda: self._tokenizer)
 
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[TokenIds]:
         """See ``Scorer.encode``. These models know no instruction, so it is left out."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank.core import Activation, Finished, Pair, Running, Truncation
+from rerank.core import Activation, Finished, Pair, Running, Token, Truncation
+from rerank.errors import InvalidRequest
 from rerank.scorers.base import document_limit, pair_limit, too_long
 
 
@@ -27,6 +29,36 @@ class EncodedWords:
         return self.tokens
 
 
+_VOCABULARY = 30_000
+
+
+class Words:
+    """One token a word, numbered as met; 0 and 1 stand around a text. Numbers not met yet are words too."""
+
+    def __init__(self) -> None:
+        self._known = ["<s>", "</s>"]
+
+    def tokens(self, text: str, *, special: bool) -> list[Token]:
+        """See ``TextTokenizer.tokens``."""
+        words = [Token(self._number(found[0]), found[0], False, *found.span()) for found in re.finditer(r"\S+", text)]
+        return [Token(0, "<s>", True, 0, 0), *words, Token(1, "</s>", True, 0, 0)] if special else words
+
+    def text(self, ids: Sequence[int], *, special: bool) -> str:
+        """See ``TextTokenizer.text``."""
+        for place, number in enumerate(ids):
+            if number >= _VOCABULARY:
+                raise InvalidRequest(f"tokens.{place}: the model has no token {number}.", param=f"tokens.{place}")
+        return " ".join(self._word(number) for number in ids if special or number > 1)
+
+    def _word(self, number: int) -> str:
+        return self._known[number] if number < len(self._known) else f"word{number}"
+
+    def _number(self, word: str) -> int:
+        if word not in self._known:
+            self._known.append(word)
+        return self._known.index(word)
+
+
 class WordOverlapScorer:
     """Logit = 4 x (share of the query's words that the document holds) - 2. One word is one token."""
 
@@ -38,6 +70,7 @@ class WordOverlapScorer:
 
     def __init__(self, max_length: int = 512) -> None:
         self.max_length = max_length
+        self.tokenizer = Words()
         self.batches: list[int] = []
         """Size of every batch scored so far."""
 

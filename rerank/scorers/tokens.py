@@ -7,12 +7,14 @@ tokenizer's own post-processor, so the layout is the checkpoint's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from rerank.core import Pair, Truncation
+from rerank.core import Pair, Token, Truncation
+from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds
 from rerank.scorers.base import document_limit, pair_limit, query_too_long, too_long
 
@@ -23,6 +25,33 @@ def private_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     backend.no_truncation()
     backend.no_padding()
     return backend
+
+
+class Vocabulary:
+    """A fast tokenizer as a ``TextTokenizer``. What it is made with opens it when it is first used."""
+
+    def __init__(self, open_tokenizer: Callable[[], Tokenizer]) -> None:
+        self._open = open_tokenizer
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return self._open()
+
+    def tokens(self, text: str, *, special: bool) -> list[Token]:
+        """See ``TextTokenizer.tokens``."""
+        read = self._tokenizer.encode(text, add_special_tokens=special)
+        # the encoding's own pieces are the text's, also where the vocabulary does not know them
+        pieces = [self._tokenizer.id_to_token(number) or "" for number in read.ids]
+        parts = zip(read.ids, pieces, read.special_tokens_mask, read.offsets, strict=True)
+        return [Token(number, piece, bool(mask), *span) for number, piece, mask, span in parts]
+
+    def text(self, ids: Sequence[int], *, special: bool) -> str:
+        """See ``TextTokenizer.text``."""
+        for place, number in enumerate(ids):
+            if self._tokenizer.id_to_token(number) is None:
+                raise InvalidRequest(f"tokens.{place}: the model has no token {number}.", param=f"tokens.{place}")
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=not special)
+        return text
 
 
 def encode_pairs(

@@ -7,6 +7,7 @@ for all documents of a request, so its keys and values are computed once.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from rerank.scorers.pretrained import (
 )
 from rerank.scorers.qwen3_body import LastTokenVector
 from rerank.scorers.saved_modules import default_prompt
+from rerank.scorers.tokens import Vocabulary
 from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer, asks_as_we_do
 
 # keys and values of prefixes of the latest requests; a token of the 0.6B model has 0.23 MB of them, of the 8B 0.29
@@ -190,6 +192,8 @@ class YesNoScorer:
         self.padded = vectors.padded
         self.bytes_per_token = activation_bytes(read_config(checkpoint))
         self._prompts = prompts
+        # that of the prompts reads users' texts without special tokens; this one is seldom asked for
+        self.tokenizer = Vocabulary(partial(open_tokenizer, checkpoint.folder))
         self._vectors = vectors
         self._direction = yes_minus_no(checkpoint).to(vectors.runtime.device)
 

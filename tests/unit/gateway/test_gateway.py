@@ -26,7 +26,7 @@ from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry
-from tests.fake_loader import FakeLoader
+from tests.fake_loader import FakeLoader, NoBackend
 
 WAIT = 10.0
 SOON = 0.02
@@ -34,7 +34,7 @@ BASE = ModelCard(id="maker/base")
 
 
 @dataclass
-class Backend:
+class Backend(NoBackend):
     """Scores a pair by the length of its document; on demand it raises, or never ends."""
 
     activation: Activation = Activation.SIGMOID

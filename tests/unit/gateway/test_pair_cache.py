@@ -6,16 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank.core import Activation, Pair, RawScore, ScoringRequest, Truncation
+from rerank.core import Pair, RawScore, ScoringRequest, Truncation
 from rerank.errors import PairTooLarge
 from rerank.gateway.pair_cache import PairCache
+from tests.fake_loader import NoBackend
 
 
-class Backend:
+class Backend(NoBackend):
     """Scores a pair by the texts' lengths; notes what it was asked."""
-
-    max_length = 512
-    activation = Activation.SIGMOID
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []

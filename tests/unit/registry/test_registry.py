@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -11,7 +11,6 @@ import pytest
 
 from rerank.backends.loader import FoundModel, LoadedModel
 from rerank.catalog.cards import Family, ModelCard
-from rerank.core import Activation, Pair, RawScore, Truncation
 from rerank.errors import (
     FetchFailure,
     ModelTooLarge,
@@ -27,7 +26,7 @@ from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry
 from rerank.registry.registry import logger as registry_logger
 from rerank.telemetry import request_id_var
-from tests.fake_loader import DEVICE, NO_CHECKPOINT
+from tests.fake_loader import DEVICE, NO_CHECKPOINT, NoBackend
 
 WAIT = 10.0
 SOON = 0.02
@@ -35,17 +34,9 @@ CARD = ModelCard(id="maker/base")
 OTHER = ModelCard(id="maker/other")
 
 
-class Backend:
-    max_length = 512
-    activation = Activation.SIGMOID
-
+class Backend(NoBackend):
     def __init__(self, on_close: Callable[[], None]) -> None:
         self._on_close = on_close
-
-    async def score(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
-    ) -> list[RawScore]:
-        raise NotImplementedError
 
     def close(self) -> None:
         self._on_close()

@@ -1,0 +1,84 @@
+"""A scorer's tokenizer against transformers' own, on checkpoints of every family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from rerank.errors import InvalidRequest
+from rerank.scorers.base import Scorer
+from tests.tiny_checkpoints import (
+    make_bert,
+    make_distilbert,
+    make_embedding_model,
+    make_modernbert,
+    make_qwen2,
+    make_qwen3,
+    make_xlm_roberta,
+)
+
+from .test_scorers import load
+
+MAKERS: list[Callable[[Path], object]] = [
+    make_xlm_roberta,
+    make_bert,
+    make_qwen3,
+    make_modernbert,
+    make_qwen2,
+    make_distilbert,
+    make_embedding_model,
+]
+TEXTS = ["Machine learning is a branch of AI", "", " two  spaces\n", "机器学习 <|im_end|> </s>", "a" * 300]
+
+
+@pytest.fixture(scope="module", params=MAKERS, ids=[maker.__name__.removeprefix("make_") for maker in MAKERS])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    request.param(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scorer(folder: Path) -> Scorer:
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def reference(folder: Path) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    return tokenizer
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("text", TEXTS)
+def test_tokens_are_the_tokenizers_own(
+    scorer: Scorer, reference: PreTrainedTokenizerBase, text: str, special: bool
+) -> None:
+    tokens = scorer.tokenizer.tokens(text, special=special)
+    ids = reference.encode(text, add_special_tokens=special)
+    assert [token.id for token in tokens] == ids
+    assert [token.piece for token in tokens] == reference.convert_ids_to_tokens(ids)
+
+
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("text", TEXTS)
+def test_ids_become_the_text_that_the_tokenizer_makes(
+    scorer: Scorer, reference: PreTrainedTokenizerBase, text: str, special: bool
+) -> None:
+    ids = reference.encode(text)
+    assert scorer.tokenizer.text(ids, special=special) == reference.decode(ids, skip_special_tokens=not special)
+
+
+def test_a_token_says_which_characters_it_stands_for(scorer: Scorer) -> None:
+    text = "Machine learning"
+    plain = [token for token in scorer.tokenizer.tokens(text, special=True) if not token.special]
+    assert "".join(text[token.start : token.stop] for token in plain).split() in (text.split(), ["Machinelearning"])
+
+
+def test_an_id_that_no_token_has_is_named(scorer: Scorer) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        scorer.tokenizer.text([1, 2, 2**31], special=True)
+    assert refusal.value.param == "tokens.2"
