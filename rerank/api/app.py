@@ -45,6 +45,7 @@ def build_app(
     metrics: Metrics | None = None,
     open_paths: Collection[str] = (),
     pages: bool = True,
+    tokenizer_info: bool = False,
     receive_timeout: float = 30.0,
     cors_origins: Sequence[str] = (),
     allowed_hosts: Sequence[str] = (),
@@ -77,7 +78,8 @@ def build_app(
     app.state.keyring = keyring
     app.state.max_body_bytes = max_body_bytes
     health = status.health_router(bare=main_dialect is MainDialect.STRICT_VLLM)
-    for router in (*routers(main_dialect), admin.router, models.router, status.router, health):
+    dialects = routers(main_dialect, tokenizer_info=tokenizer_info)
+    for router in (*dialects, admin.router, models.router, status.router, health):
         app.include_router(router)
     add_error_handlers(app)
     _describe(app, keyring)

@@ -217,10 +217,8 @@ def _invalid_body(problems: Sequence[dict[str, Any]], shape: Shape) -> JSONRespo
 
 
 def _without_tag(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The place of a problem in the body as it was sent, without the name of the form the body was taken for."""
-    if len(location) > 1 and str(location[1]).endswith(FORM_TAG):
-        return (location[0], *location[2:])
-    return location
+    """The place of a problem in the body as it was sent, without names of forms the body was taken for."""
+    return tuple(part for part in location if not str(part).endswith(FORM_TAG))
 
 
 def _explain(problem: dict[str, Any]) -> str:

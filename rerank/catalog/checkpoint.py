@@ -88,6 +88,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     )
 
 
+def read_tokenizer_config(folder: Path) -> dict[str, Any]:
+    """How the checkpoint's tokenizer is set up, by its ``tokenizer_config.json``. Raises WeightsBroken."""
+    return _read_json(folder / "tokenizer_config.json")
+
+
 def usable_positions(config: dict[str, Any]) -> int | None:
     """Tokens a model can read by its ``config.json``.
 

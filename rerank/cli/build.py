@@ -134,6 +134,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
         metrics=metrics,
         open_paths=("/metrics",) if settings.open_metrics else (),
         pages=settings.pages,
+        tokenizer_info=settings.enable_tokenizer_info_endpoint,
         receive_timeout=settings.receive_timeout,
         cors_origins=settings.allowed_origins,
         allowed_hosts=settings.host_names,

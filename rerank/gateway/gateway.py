@@ -94,6 +94,7 @@ class Gateway:
         within: float | None,
         use: Use[R],
     ) -> R:
+        fetching_for.set(caller.name)
         cold = self.registry.status(card).state is not State.READY
         async with self._rates.spend(caller, work.tokens) as spending:
             with self.admission.admit(work, caller=caller.name, waiting=cold, within=within) as place:
@@ -127,7 +128,6 @@ class Gateway:
     async def _answer(self, card: ModelCard, within: float | None, place: Place, use: Use[R]) -> R:
         model: LoadedModel | None = None
         asked = time.perf_counter()
-        fetching_for.set(request.caller.name)
         try:
             async with (
                 asyncio.timeout(self._seconds(within)),

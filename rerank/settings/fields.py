@@ -215,6 +215,11 @@ class Settings(SourcedSettings):
         "Web pages whose scripts may use the server, separated by commas, such as https://chat.example.",
     )
     open_metrics: bool = _setting("RERANK_OPEN_METRICS", False, "true: /metrics needs no key.")
+    enable_tokenizer_info_endpoint: bool = _setting(
+        "RERANK_ENABLE_TOKENIZER_INFO_ENDPOINT",
+        False,
+        "true: GET /tokenizer_info answers a model's tokenizer_config.json.",
+    )
     pages: bool = _setting("RERANK_PAGES", True, "false: no documentation at /docs, /redoc and /openapi.json.")
     log_level: Literal["debug", "info", "warning", "error"] = _setting(
         "RERANK_LOG_LEVEL LOG_LEVEL", "info", "Least level that is logged."

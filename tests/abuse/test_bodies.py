@@ -42,6 +42,7 @@ LISTS: dict[str, tuple[MainDialect, str, Body]] = {
     "infinity": (MainDialect.VLLM, "/infinity/rerank", flat("documents")),
     "voyage": (MainDialect.VLLM, "/voyage/v1/rerank", flat("documents")),
     "ollama": (MainDialect.VLLM, "/api/rerank", flat("documents")),
+    "reranker api": (MainDialect.VLLM, "/api/v1/rerank", flat("documents")),
     "nvidia": (MainDialect.VLLM, "/v1/ranking", flat("passages")),
     "strict": (MainDialect.STRICT_VLLM, "/v1/rerank", flat("documents")),
     "strict score, first": (MainDialect.STRICT_VLLM, "/score", lambda items: {"text_1": items, "text_2": ["a"]}),

@@ -5,18 +5,20 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
-from rerank.api.dialects import dashscope, shared
+from rerank.api.dialects import dashscope, shared, tei, tei_tokens, unsupported
 
 from .conftest import OpenHouse, Serve
 from .house import DOCUMENTS, QUERY, House, error_message
 
 KEY = "s3cret-key"
 SECOND_KEY = "an0ther-key"
-BODY = {"query": QUERY, "documents": DOCUMENTS, "passages": DOCUMENTS, "text_1": "a", "text_2": "b"}
+TEXTS = {"query": QUERY, "documents": DOCUMENTS, "passages": DOCUMENTS, "text_1": "a", "text_2": "b", "prompt": "a"}
+BODY: dict[str, Any] = TEXTS | {"tokens": [0]}
 
 GUARDED = (
     *(("POST", path) for path in shared.PATHS),
@@ -28,13 +30,18 @@ GUARDED = (
     ("POST", "/api/v1/rerank"),
     ("POST", "/v1/ranking"),
     ("POST", "/v1/retrieval/acme/words/reranking"),
+    ("POST", "/invocations"),
+    ("POST", "/tokenize"),
+    ("POST", "/detokenize"),
     ("GET", "/v1/models"),
     ("GET", "/models"),
     ("GET", "/metrics"),
     ("GET", "/v1/models/acme/words"),
 )
-OTHER_ERRORS = {("POST", "/tei/rerank"), *(("POST", path) for path in dashscope.PATHS)}
+OTHER_ERRORS = {("POST", path) for path in (*tei.PATHS, *tei_tokens.PATHS, *dashscope.PATHS)}
 """Guarded too, but said in another shape."""
+REFUSED = {("POST", path) for path in unsupported.TASKS}
+"""Guarded too, though no key helps."""
 PUBLIC = (
     *("/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json"),
     *("/info", "/tei/info", "/tei/health", "/meta", "/.well-known/ready", "/.well-known/live", "/v1/cluster/auth"),
@@ -96,7 +103,7 @@ def test_a_key_may_stand_in_the_address(locked: TestClient, method: str, path: s
         ("Bearer \u00ff", "the API key is wrong"),
     ],
 )
-@pytest.mark.parametrize(("method", "path"), GUARDED)
+@pytest.mark.parametrize(("method", "path"), [*GUARDED, *sorted(REFUSED)])
 def test_without_the_right_key_401(locked: TestClient, method: str, path: str, header: str | None, said: str) -> None:
     headers = {} if header is None else {b"Authorization": header.encode("latin-1")}
     response = locked.request(method, path, json=BODY, headers=headers)
@@ -137,7 +144,7 @@ def test_every_other_path_is_guarded(locked: TestClient) -> None:
     }
     administration = {("POST", f"/v1/models/{{model}}/{act}") for act in ("load", "unload", "pin")}
     guarded = {(method, path.replace("acme/words", "{model}")) for method, path in GUARDED}
-    assert operations == guarded | administration | OTHER_ERRORS
+    assert operations == guarded | administration | OTHER_ERRORS | REFUSED
 
 
 @pytest.mark.parametrize(
@@ -240,4 +247,4 @@ def test_no_status_is_documented_that_is_never_sent(locked: TestClient) -> None:
     paths = locked.get("/openapi.json").json()["paths"]
     documented = {path for path, ways in paths.items() for way in ways.values() if "422" in way["responses"]}
 
-    assert documented == {"/tei/rerank", *shared.PATHS}
+    assert documented == {*tei.PATHS, *tei_tokens.PATHS, *shared.PATHS, "/invocations"}

@@ -141,14 +141,23 @@ def _examples(app: FastAPI) -> list[tuple[str, str, Any, Any]]:
         for method, operation in item.items():
             if "requestBody" not in operation or "admin" in operation["tags"]:
                 continue
+            if "200" not in operation["responses"]:
+                continue
             body = operation["requestBody"]["content"]["application/json"]["schema"]
-            forms = body.get("oneOf") or body.get("anyOf") or [body]
-            named = [schema["components"]["schemas"][form["$ref"].rsplit("/", 1)[-1]] for form in forms]
-            requests = [example for form in named for example in form["examples"]]
+            named = [schema["components"]["schemas"][name] for name in _forms(body)]
+            requests = [example for form in named for example in form.get("examples", [])]
             answers = operation["responses"]["200"]["content"]["application/json"]["examples"].values()
             pairs = zip(requests, (answer["value"] for answer in answers), strict=True)
             found += [(method, path, request, answer) for request, answer in pairs]
     return found
+
+
+def _forms(body: Any) -> list[str]:
+    """Names of the forms that a body may have."""
+    if "$ref" in body:
+        return [body["$ref"].rsplit("/", 1)[-1]]
+    forms = body.get("oneOf") or body["anyOf"]
+    return [name for form in forms for name in _forms(form)]
 
 
 def form(value: Any) -> Any:

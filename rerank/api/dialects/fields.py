@@ -115,18 +115,34 @@ _MAX_RANK_FIELDS = 32
 _TextForm = str | TextObject | ContentObject
 Encodable = Annotated[str, AfterValidator(_encodable)]
 Name = Annotated[str, Field(max_length=_MAX_NAME), AfterValidator(_encodable)]
+TokenId = Annotated[int, Field(ge=0, lt=2**32)]
 Instruction = Annotated[str, Field(max_length=_MAX_INSTRUCTION), AfterValidator(_encodable)]
 Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=_TextForm)]
 Texts = Annotated[list[Text], FailFast(), WrapValidator(_listed, json_schema_input_type=_TextForm | list[_TextForm])]
 Side = Annotated[Literal["left", "right"], BeforeValidator(_lower)]
 
 
-class ScoringBody(BaseModel):
-    """Fields that every kind of scoring shares."""
+class ModelBody(BaseModel):
+    """A request to a model."""
 
     model_config = ConfigDict(extra="ignore")
 
     model: Name | None = Field(default=None, description="Which model; absent or empty: the default one.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _present(cls, body: Any) -> Any:
+        return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body
+
+    @property
+    def model_name(self) -> str | None:
+        """The model's name; None for the default one."""
+        return (self.model or "").strip() or None
+
+
+class ScoringBody(ModelBody):
+    """Fields that every kind of scoring shares."""
+
     truncate_prompt_tokens: int | None = Field(
         default=None, ge=-1, description="Most tokens of query and document together; -1: what the model reads."
     )
@@ -151,21 +167,18 @@ class ScoringBody(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _tidied(cls, body: Any) -> Any:
-        if not isinstance(body, dict):
-            return body
-        present = {name: value for name, value in body.items() if value is not None}
+    def _instructed(cls, body: Any) -> Any:
         # where vLLM's clients put what fills their prompt in; it wins over the field, as there
-        prompt = present.get("chat_template_kwargs")
+        prompt = body.get("chat_template_kwargs") if isinstance(body, dict) else None
         if isinstance(prompt, dict) and prompt.get("instruction") is not None:
-            present["instruction"] = prompt["instruction"]
-        return present
+            return body | {"instruction": prompt["instruction"]}
+        return body
 
     def request_for(self, pairs: Sequence[Pair]) -> ScoringRequest:
         """These pairs, to be scored as the body says."""
         return ScoringRequest(
             pairs=tuple(pairs),
-            model=(self.model or "").strip() or None,
+            model=self.model_name,
             instruction=self.instruction or None,
             truncation=Truncation(
                 self.truncate_prompt_tokens, self.max_tokens_per_doc or None, self.truncate, self.truncation_side

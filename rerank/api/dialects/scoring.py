@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic_core import to_json
@@ -12,11 +13,19 @@ from pydantic_core import to_json
 from rerank.api.bodies import JsonRoute
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.services import Services, caller_of, unless_client_leaves
-from rerank.core import ScoringRequest, ScoringResult
+from rerank.core import ScoringRequest, ScoringResult, TextTokenizer, TokenizerRequest, TokenizerResult
 from rerank.errors import InvalidRequest
+
+T = TypeVar("T")
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 """Seconds after which the caller no longer waits."""
+
+MAX_TOKENIZED_BYTES = 256 * 1024
+"""Of texts to be tokenised whole: a second's work or less, even of a text that is all dots."""
+MAX_TOKENS = MAX_TOKENIZED_BYTES // 2
+"""Ids to be turned into text at once."""
+_BYTES_PER_TOKEN = 4
 
 
 def answers(**examples: Any) -> dict[int | str, dict[str, Any]]:
@@ -25,12 +34,14 @@ def answers(**examples: Any) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {"application/json": {"examples": named}}}}
 
 
-def dialect_router(tag: str, **examples: Any) -> APIRouter:
+def dialect_router(
+    tag: str, *, errors: dict[int | str, dict[str, Any]] = ERROR_RESPONSES, **examples: Any
+) -> APIRouter:
     """Endpoints that take JSON and say errors in the common shape, with an example of their answer."""
     return APIRouter(
         route_class=JsonRoute,
         tags=[tag],
-        responses=ERROR_RESPONSES | answers(**examples),
+        responses=errors | (answers(**examples) if examples else {}),
         dependencies=[Depends(require_json)],
     )
 
@@ -51,6 +62,29 @@ async def score(request: Request, services: Services, wanted: ScoringRequest) ->
     result = await unless_client_leaves(request, services.gateway.score(wanted))
     request.state.facts |= {"model": result.model, "tokens": result.tokens}
     return result
+
+
+async def use_tokenizer(
+    request: Request, services: Services, model: str | None, work: tuple[int, int], use: Callable[[TextTokenizer], T]
+) -> TokenizerResult[T]:
+    """Have a model's tokenizer do something, unless the client leaves. ``work``: how many texts, of how many tokens."""
+    caller = caller_of(request)
+    request.state.facts = {"key": caller.name} if caller.name else {}
+    wanted = TokenizerRequest(use, *work, model, _deadline(request), caller)
+    result = await unless_client_leaves(request, services.gateway.use_tokenizer(wanted))
+    request.state.facts |= {"model": result.model}
+    return result
+
+
+def tokenizer_work(texts: Sequence[str], field: str) -> tuple[int, int]:
+    """How much work it is to tokenise texts whole. Raises InvalidRequest where they are too long together."""
+    size = sum(len(text.encode()) for text in texts)
+    if size > MAX_TOKENIZED_BYTES:
+        raise InvalidRequest(
+            f"{field} holds {size} bytes; at most {MAX_TOKENIZED_BYTES} are tokenised at once. Send it in parts.",
+            param=field,
+        )
+    return len(texts), size // _BYTES_PER_TOKEN + len(texts)
 
 
 def _deadline(request: Request) -> float | None:

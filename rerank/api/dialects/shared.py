@@ -52,11 +52,17 @@ SharedBody = Annotated[
     | Annotated[weaviate.WeaviateBody, Tag(_WEAVIATE)],
     Discriminator(form_of),
 ]
-_ERRORS: dict[int | str, dict[str, Any]] = {
+ERRORS: dict[int | str, dict[str, Any]] = {
     **{status: response | {"model": SharedError} for status, response in ERROR_RESPONSES.items()},
     **{status: tei.RESPONSES[status] for status in (422, 424)},
 }
 SharedAnswer = RerankAnswer | list[tei.Rank] | nvidia.NvidiaAnswer | weaviate.WeaviateAnswer
+ANSWER_EXAMPLES = {
+    "vLLM": RERANK_ANSWER_EXAMPLE,
+    "TEI": tei.ANSWER_EXAMPLE,
+    "NVIDIA": nvidia.ANSWER_EXAMPLE,
+    "Weaviate": weaviate.ANSWER_EXAMPLE,
+}
 
 
 class SharedRoute(JsonRoute):
@@ -95,13 +101,7 @@ def make_router(without: Collection[str] = ()) -> APIRouter:
     router = APIRouter(
         route_class=SharedRoute,
         tags=["rerank"],
-        responses=_ERRORS
-        | answers(
-            vLLM=RERANK_ANSWER_EXAMPLE,
-            TEI=tei.ANSWER_EXAMPLE,
-            NVIDIA=nvidia.ANSWER_EXAMPLE,
-            Weaviate=weaviate.ANSWER_EXAMPLE,
-        ),
+        responses=ERRORS | answers(**ANSWER_EXAMPLES),
         dependencies=[Depends(require_json)],
     )
     for path, summary in PATHS.items():

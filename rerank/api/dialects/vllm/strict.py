@@ -24,7 +24,7 @@ from rerank.api.dialects.vllm.answers import (
     plain_score_answer,
 )
 from rerank.api.dialects.vllm.bodies import RERANK_EXAMPLE, SCORE_EXAMPLE, pairs_of
-from rerank.api.errors import ErrorDetail, Problem
+from rerank.api.errors import ERROR_RESPONSES, ErrorBody, ErrorDetail, Problem
 from rerank.api.models import VllmModelList, list_models
 from rerank.api.services import Running
 from rerank.core import Pair, ScoringRequest, Truncation
@@ -123,12 +123,17 @@ RERANK_PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")
 SCORE_PATHS = ("/v1/score", "/score")
 MODELS_PATH = "/v1/models"
 PATHS = (*RERANK_PATHS, *SCORE_PATHS, MODELS_PATH)
-_RESPONSES: dict[int | str, dict[str, Any]] = {
+RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": StrictUnauthorized},
     **{status: {"model": StrictError} for status in (400, 403, 404, 408, 413, 429, 500, 503, 504)},
 }
 
-router = APIRouter(route_class=JsonRoute, tags=["vLLM, strictly"], responses=_RESPONSES)
+EITHER: dict[int | str, dict[str, Any]] = {
+    status: ERROR_RESPONSES[status] | {"model": ErrorBody | response["model"]} for status, response in RESPONSES.items()
+}
+"""Errors of addresses whose bodies are the same, strict or not."""
+
+router = APIRouter(route_class=JsonRoute, tags=["vLLM, strictly"], responses=RESPONSES)
 
 
 async def rerank(body: StrictRerankBody, request: Request, services: Running) -> Response:

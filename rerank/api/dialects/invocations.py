@@ -1,0 +1,119 @@
+"""SageMaker's one address for every task: the fields of a body say which it is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import Discriminator, Tag
+
+from rerank.api.bodies import JsonRoute
+from rerank.api.dialects.scoring import answers, require_json
+from rerank.api.dialects.shared import ANSWER_EXAMPLES, ERRORS, SharedAnswer, SharedBody, SharedRoute, rerank
+from rerank.api.dialects.unsupported import UnsupportedBody, refusal
+from rerank.api.dialects.vllm import score, strict
+from rerank.api.dialects.vllm.answers import (
+    PLAIN_RERANK_EXAMPLE,
+    PLAIN_SCORE_EXAMPLE,
+    SCORE_ANSWER_EXAMPLE,
+    PlainRerankAnswer,
+    PlainScoreAnswer,
+    ScoreAnswer,
+)
+from rerank.api.dialects.vllm.bodies import ScoreBody
+from rerank.api.errors import FORM_TAG
+from rerank.api.services import Running
+
+PATH = "/invocations"
+_RERANK, _SCORE, _EMBED, _GENERATE = (f"{name}{FORM_TAG}" for name in ("rerank", "score", "embed", "generate"))
+_TASKS = {
+    _SCORE: ("text_1", "data_1", "queries"),
+    _RERANK: ("query",),
+    _EMBED: ("input", "inputs"),
+    _GENERATE: ("messages", "prompt"),
+}
+
+
+def task_of(body: Any) -> str:
+    """Which task a body is for; what is for none passes for a rerank request, whose error says what is missing."""
+    if isinstance(body, dict) and not isinstance(body.get("input"), dict):
+        return next((task for task, fields in _TASKS.items() if any(name in body for name in fields)), _RERANK)
+    return _RERANK
+
+
+InvocationBody = Annotated[
+    Annotated[SharedBody, Tag(_RERANK)]
+    | Annotated[ScoreBody, Tag(_SCORE)]
+    | Annotated[UnsupportedBody, Tag(_EMBED)]
+    | Annotated[UnsupportedBody, Tag(_GENERATE)],
+    Discriminator(task_of),
+]
+StrictInvocationBody = Annotated[
+    Annotated[strict.StrictRerankBody, Tag(_RERANK)]
+    | Annotated[strict.StrictScoreBody, Tag(_SCORE)]
+    | Annotated[UnsupportedBody, Tag(_EMBED)]
+    | Annotated[UnsupportedBody, Tag(_GENERATE)],
+    Discriminator(task_of),
+]
+
+
+class StrictInvocationRoute(JsonRoute):
+    """A route that knows a body's task."""
+
+    def recognise(self, request: Request, body: Any) -> None:
+        """See ``JsonRoute.recognise``."""
+        request.state.task = task_of(body).removesuffix(FORM_TAG)
+
+
+class InvocationRoute(SharedRoute):
+    """The same, which answers a rerank body in the dialect of the body."""
+
+    def recognise(self, request: Request, body: Any) -> None:
+        """See ``JsonRoute.recognise``."""
+        request.state.task = task_of(body).removesuffix(FORM_TAG)
+        if request.state.task == "rerank":
+            super().recognise(request, body)
+
+
+async def invoke(body: InvocationBody, request: Request, services: Running) -> Response:
+    """A rerank body is answered as at `/rerank`, a score body as at `/score`."""
+    match body:
+        case ScoreBody():
+            return await score.score_pairs(body, request, services)
+        case UnsupportedBody():
+            raise await refusal(body, request.state.task, request, services)
+        case _:
+            return await rerank(body, request, services)
+
+
+async def invoke_strictly(body: StrictInvocationBody, request: Request, services: Running) -> Response:
+    """A rerank body is answered as at `/rerank`, a score body as at `/score`."""
+    match body:
+        case strict.StrictRerankBody():
+            return await strict.rerank(body, request, services)
+        case strict.StrictScoreBody():
+            return await strict.score_pairs(body, request, services)
+        case _:
+            raise await refusal(body, request.state.task, request, services)
+
+
+_ASKED = [Depends(require_json)]
+_SUMMARY = "Rerank or score, where SageMaker looks for it"
+
+router = APIRouter(route_class=InvocationRoute, tags=["rerank"], responses=ERRORS, dependencies=_ASKED)
+router.post(
+    PATH,
+    summary=_SUMMARY,
+    response_model=SharedAnswer | ScoreAnswer,
+    responses=answers(**ANSWER_EXAMPLES, score=SCORE_ANSWER_EXAMPLE),
+)(invoke)
+
+strict_router = APIRouter(
+    route_class=StrictInvocationRoute, tags=["vLLM, strictly"], responses=strict.RESPONSES, dependencies=_ASKED
+)
+strict_router.post(
+    PATH,
+    summary=_SUMMARY,
+    response_model=PlainRerankAnswer | PlainScoreAnswer,
+    responses=answers(rerank=PLAIN_RERANK_EXAMPLE, score=PLAIN_SCORE_EXAMPLE),
+)(invoke_strictly)

@@ -1,0 +1,124 @@
+"""The tokenizing endpoints of Hugging Face's text-embeddings-inference."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BeforeValidator, ConfigDict, FailFast, Field
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
+
+from rerank.api.bodies import JsonRoute, check_length
+from rerank.api.dialects.fields import ModelBody, Texts, TokenId
+from rerank.api.dialects.scoring import (
+    MAX_TOKENS,
+    answers,
+    json_answer,
+    require_json,
+    tokenizer_work,
+    use_tokenizer,
+)
+from rerank.api.dialects.tei import RESPONSES
+from rerank.api.services import Running
+from rerank.core import TextTokenizer, Token
+
+TOKENIZE_ANSWER_EXAMPLE = [
+    [
+        {"id": 101, "text": "[CLS]", "special": True, "start": None, "stop": None},
+        {"id": 3000, "text": "Paris", "special": False, "start": 0, "stop": 5},
+        {"id": 102, "text": "[SEP]", "special": True, "start": None, "stop": None},
+    ]
+]
+
+
+def _several(value: Any) -> Any:
+    """One text's ids as those of several texts. Raises ValueError for more than are decoded at once."""
+    if not isinstance(value, list):
+        return value
+    sequences = value if all(isinstance(item, list) for item in value) else [value]
+    check_length(sequences)
+    if sum(map(len, sequences)) > MAX_TOKENS:
+        raise PydanticCustomError("too_many_ids", "At most {most} ids are decoded at once", {"most": MAX_TOKENS})
+    return sequences
+
+
+class TokenizeBody(ModelBody):
+    """One text, or several, to be tokenised as they stand alone."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "Paris"}]})
+
+    inputs: Texts
+    add_special_tokens: bool = Field(default=True, description="false: without the model's special tokens.")
+
+
+class DecodeBody(ModelBody):
+    """Token ids of one text, or of several."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"ids": [2054, 2003]}]})
+
+    ids: Annotated[
+        list[Annotated[list[TokenId], FailFast()]],
+        FailFast(),
+        BeforeValidator(_several, json_schema_input_type=list[TokenId] | list[list[TokenId]]),
+    ]
+    skip_special_tokens: bool = True
+
+
+class SimpleToken(TypedDict):
+    """A token, and the characters of the text it stands for; null for one that the tokenizer adds."""
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
+PATHS = ("/tei/tokenize", "/tei/decode")
+
+router = APIRouter(route_class=JsonRoute, tags=["TEI"], dependencies=[Depends(require_json)])
+
+
+@router.post(
+    PATHS[0],
+    summary="Texts' tokens, as text-embeddings-inference has them",
+    response_model=list[list[SimpleToken]],
+    responses=RESPONSES | answers(TEI=TOKENIZE_ANSWER_EXAMPLE),
+)
+async def tokenize(body: TokenizeBody, request: Request, services: Running) -> Response:
+    """An array for each text, even for one alone."""
+    work = tokenizer_work(body.inputs, "inputs")
+    result = await use_tokenizer(request, services, body.model_name, work, lambda it: _tokens(it, body))
+    return json_answer(result.value)
+
+
+def _tokens(tokenizer: TextTokenizer, body: TokenizeBody) -> list[list[SimpleToken]]:
+    return [
+        [_simple(token, text) for token in tokenizer.tokens(text, special=body.add_special_tokens)]
+        for text in body.inputs
+    ]
+
+
+def _simple(token: Token, text: str) -> SimpleToken:
+    if token.special:
+        return SimpleToken(id=token.id, text=token.piece, special=True, start=None, stop=None)
+    shown = text[token.start : token.stop]
+    return SimpleToken(id=token.id, text=shown, special=False, start=token.start, stop=token.stop)
+
+
+@router.post(
+    PATHS[1],
+    summary="The texts that tokens stand for, as text-embeddings-inference has them",
+    response_model=list[str],
+    responses=RESPONSES | answers(TEI=["what is"]),
+)
+async def decode(body: DecodeBody, request: Request, services: Running) -> Response:
+    """An array of texts, even for one alone."""
+    work = (len(body.ids), sum(map(len, body.ids)))
+    result = await use_tokenizer(request, services, body.model_name, work, lambda it: _texts(it, body))
+    return json_answer(result.value)
+
+
+def _texts(tokenizer: TextTokenizer, body: DecodeBody) -> list[str]:
+    return [tokenizer.text(ids, special=not body.skip_special_tokens) for ids in body.ids]

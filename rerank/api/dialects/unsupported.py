@@ -1,0 +1,65 @@
+"""Addresses of tasks that no model here does: the error says what the model is for, and which address takes that."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import Field
+
+from rerank.api.dialects.fields import MAX_WORD, ModelBody
+from rerank.api.dialects.scoring import dialect_router
+from rerank.api.dialects.vllm.strict import EITHER, StrictError
+from rerank.api.errors import ErrorBody
+from rerank.api.models import model_info
+from rerank.api.services import Running, Services, caller_of
+from rerank.catalog.cards import Family
+from rerank.errors import InvalidRequest
+
+TASKS = {
+    "/v1/embeddings": "embed",
+    "/embeddings": "embed",
+    "/pooling": "pooling",
+    "/classify": "classify",
+    "/v1/chat/completions": "generate",
+    "/v1/completions": "generate",
+    "/generate": "generate",
+}
+"""By address, what vLLM calls the task."""
+
+
+class UnsupportedBody(ModelBody):
+    """A request for a task that no model here does; only its model is read, and `task` where vLLM takes one."""
+
+    task: str | None = Field(default=None, max_length=MAX_WORD)
+
+
+def _refusing(task: str) -> Callable[..., Awaitable[None]]:
+    async def refuse(body: UnsupportedBody, request: Request, services: Running) -> None:
+        """Always an error: it says what the model is for, and which addresses take that."""
+        raise await refusal(body, task, request, services)
+
+    return refuse
+
+
+async def refusal(body: UnsupportedBody, task: str, request: Request, services: Services) -> InvalidRequest:
+    """The error that names the model and the addresses to use. Raises what is wrong with the model's name."""
+    gateway, caller = services.gateway, caller_of(request)
+    name = body.model_name
+    card = await run_in_threadpool(gateway.find, name, caller) if name else gateway.default_for(caller).card
+    info = await model_info(services, card)
+    kind = "an embedding model that reranks here" if info.family is Family.BI_ENCODER else "a reranker"
+    return InvalidRequest(
+        f"Unsupported task: {(body.task or task)!r}. `{card.id}` is {kind}: send a query and documents to "
+        "/v1/rerank, or pairs of texts to /v1/score.",
+        param="model",
+    )
+
+
+router = dialect_router("unsupported", errors=EITHER)
+
+for _path, _task in TASKS.items():
+    router.post(
+        _path, summary="Refused, with the addresses to use", status_code=400, response_model=ErrorBody | StrictError
+    )(_refusing(_task))
