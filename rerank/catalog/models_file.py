@@ -21,11 +21,21 @@ from pydantic import (
 )
 
 from rerank.catalog.cards import Family, ModelCard, Precision
+from rerank.catalog.names import is_plain
 from rerank.core import Activation
 from rerank.toml_file import read_toml
 from rerank.units import expand_home, parse_seconds, precision_name
 
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+def _plain(name: str) -> str:
+    if not is_plain(name):
+        raise ValueError(f"{name!r} is no name: quotes, backslashes, control characters and `..` have no place in one")
+    return name
+
+
+_ModelName = Annotated[_Name, AfterValidator(_plain)]
 _Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -43,7 +53,7 @@ class CardInFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: _Name
+    id: _ModelName
     aliases: tuple[_Name, ...] = ()
     repo: _Name | None = None
     revision: _Name | None = None
