@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from rerank.cli.protocol import guarded
 from rerank.telemetry.metrics import Metrics
 from tests.abuse.conftest import StartServer
 from tests.abuse.support import MEGABYTE, SECONDS, RawClient, measured
+from tests.process.server import ServerProcess
 
 HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 GET = HEAD + b"\r\n"
@@ -330,3 +332,16 @@ def test_stray_bytes_keep_no_connection_of_a_real_server(start_server: StartServ
             while connection.recv(1000):
                 pass
     assert client.is_served()
+
+
+def test_uvicorns_own_command_has_the_same_limits(tmp_path: Path, tiny_models: Path) -> None:
+    command = ("-m", "uvicorn", "rerank_server:app", "--port", "0", "--root-path", "/docs")
+    settings = {"RERANK_MODELS_DIR": str(tiny_models), "RERANK_API_KEY": "sk-of-the-test"}
+    with ServerProcess(tmp_path, settings, command) as server:
+        client = RawClient.of(server.url)
+        assert client.exchange(CHUNKED + b"0\r\n" + b"X-A: b\r\n" * 100_000).closed
+        assert client.exchange(HEAD + b"a: b\r\n" * MAX_HEADERS + b"\r\n").statuses == [431]
+        # behind a prefix that is a public folder
+        guarded_path = b"POST /v1/rerank HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        assert client.exchange(guarded_path).statuses == [401]
+        assert client.is_served()
