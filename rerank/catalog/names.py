@@ -48,10 +48,12 @@ def shown(name: str) -> str:
 def names_of(card: ModelCard, models_dir: Path, folder: Path | None = None) -> tuple[tuple[str, ...], ...]:
     """The names that mean this card, in ranks, the strongest first: id; aliases; basename and paths of its folder."""
     folder = folder or card.path or models_dir / card.basename
-    weak = [card.basename, f"{models_dir.name}/{card.basename}", str(folder), os.path.realpath(folder)]
-    if folder.is_relative_to(models_dir):
-        inside = folder.relative_to(models_dir).as_posix()
-        weak += [inside, f"{models_dir.name}/{inside}"]
+    real = Path(os.path.realpath(folder))
+    weak = [card.basename, f"{models_dir.name}/{card.basename}", str(folder), str(real)]
+    for place, home in ((folder, models_dir), (real, Path(os.path.realpath(models_dir)))):
+        if place.is_relative_to(home):
+            inside = place.relative_to(home).as_posix()
+            weak += [inside, f"{models_dir.name}/{inside}"]
     return (card.id,), card.aliases, tuple(dict.fromkeys(weak))
 
 

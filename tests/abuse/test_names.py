@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -68,7 +67,7 @@ def test_a_server_answers_all_the_while(start_server: StartServer) -> None:
     answers = [requests.request(method, server.url + path, timeout=SECONDS) for method, path in asked]
     bodies = [{"model": name, "query": "q", "documents": ["d"]} for name in (UNDERSCORES, "a-" * 500_000)]
     answers += [
-        requests.post(server.url + path, data=json.dumps(body), timeout=SECONDS)
+        requests.post(server.url + path, json=body, timeout=SECONDS)
         for path in ("/v1/rerank", "/v1/score", "/v2/rerank")
         for body in bodies
     ]
@@ -112,8 +111,8 @@ def test_a_name_says_nothing_of_what_lies_outside_the_models_folder(tmp_path: Pa
 def test_strange_names_in_requests_answer_404(start_server: StartServer) -> None:
     server = start_server()
     for name in STRANGE:
-        body = json.dumps({"model": name, "query": "q", "documents": ["d"]})
-        answer = requests.post(f"{server.url}/v1/rerank", data=body, timeout=SECONDS)
+        body = {"model": name, "query": "q", "documents": ["d"]}
+        answer = requests.post(f"{server.url}/v1/rerank", json=body, timeout=SECONDS)
         assert answer.status_code in (400, 404), (name, answer.text)
     for name in ("%00", "%2e%2e%2f%2e%2e%2fetc", "..%5c..%5cetc", "%0a", "%ff"):
         assert requests.get(f"{server.url}/v1/models/{name}", timeout=SECONDS).status_code in (400, 404)

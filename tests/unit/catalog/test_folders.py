@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from rerank.catalog.cards import BUILT_IN
+from rerank.catalog.cards import BUILT_IN, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.folders import ModelsFolder
 from rerank.errors import ModelNotFound
@@ -100,6 +100,17 @@ class TestSpelling:
             assert catalog.folder(catalog.resolve(name)) == models / name.removeprefix("models/")
         with pytest.raises(ModelNotFound, match="ambiguous"):
             catalog.resolve("RERANKER")
+
+    def test_a_described_folder_answers_to_its_own_name_too(
+        self, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("Reranker", "reranker"):
+            write_checkpoint(models / name)
+        monkeypatch.chdir(models.parent)
+        mine = ModelCard(id="acme/mine", path=models / "Reranker")
+        catalog = Catalog(Path("models"), (mine,))
+        assert catalog.resolve("Reranker") is catalog.resolve("models/Reranker") is mine
+        assert catalog.resolve("reranker").id == "reranker"
 
     def test_a_folder_spelt_as_its_card_is_the_cards(self, models: Path) -> None:
         for name in ("bge-reranker-base", "BGE-Reranker-Base"):
