@@ -113,6 +113,49 @@ def test_a_dot_env_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     ]
 
 
+WATCHED = """
+import importlib.abc, os, runpy, sys
+
+class Watch(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name in ("torch", "huggingface_hub"):
+            seen = os.environ.get("TOKENIZERS_PARALLELISM"), os.environ.get("HF_HOME")
+            print("importing", name, *seen, file=sys.stderr)
+
+sys.meta_path.insert(0, Watch())
+sys.argv = sys.argv[1:]
+if sys.argv[0] == "app":
+    import rerank_server
+    rerank_server.app
+else:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "seen"),
+    [
+        ([SERVER, "--port", "0"], {"huggingface_hub", "torch"}),
+        (["app"], {"huggingface_hub", "torch"}),
+        ([str(ROOT / "download_model.py"), "--list"], {"huggingface_hub"}),
+    ],
+)
+def test_libraries_find_what_dot_env_says_to_them_when_they_are_imported(
+    tmp_path: Path, command: list[str], seen: set[str]
+) -> None:
+    (tmp_path / ".env").write_text("TOKENIZERS_PARALLELISM=false  # 禁用\nHF_HOME=of-the-file\n", encoding="utf-8")
+    environment = {"PYTHONPATH": str(ROOT), "HF_HOME": str(tmp_path)}
+    server = ServerProcess(tmp_path, environment, ["-c", WATCHED, *command])
+    if command[0] == SERVER:
+        with server:
+            server.stop()
+    else:
+        server.wait()
+    lines = {line for line in server.log if line.startswith("importing ")}
+    # what the environment says wins
+    assert lines == {f"importing {name} false {tmp_path}\n" for name in seen}, server.log
+
+
 def test_kubernetes_service_links_are_no_settings(tmp_path: Path) -> None:
     links = {"RERANK_PORT": "tcp://10.0.0.1:8000", "RERANK_GATEWAY_SERVICE_HOST": "10.0.0.1"}
     with ServerProcess(tmp_path, links | {"PORT": "0", "HOST": "[::1]"}, [SERVER]) as server:
