@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -53,8 +54,8 @@ class _KeysFile(BaseModel):
     @model_validator(mode="after")
     def _has_each_once(self) -> _KeysFile:
         for field in ("name", "sha256"):
-            values = [getattr(key, field) for key in self.key]
-            if twice := next((value for value in values if values.count(value) > 1), None):
+            counted = Counter(getattr(key, field) for key in self.key)
+            if twice := next((value for value, times in counted.items() if times > 1), None):
                 raise ValueError(f"two keys have the {field} {twice}")
         return self
 

@@ -5,6 +5,7 @@ Importing it sets huggingface_hub up for the whole process.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -18,7 +19,12 @@ from huggingface_hub import constants, get_session, get_token, hf_raise_for_stat
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import hf_request_event_hook
 
+from rerank.text_file import UnfitFile, read_text
+
+logger = logging.getLogger(__name__)
+
 _REDIRECTS = 10
+_TOKEN_BYTES = 10_000
 _ANSWER_BYTES = 16_000_000
 """Of a description of a repository; those of thousands of files have a few million."""
 _ERROR_BYTES = 64_000
@@ -69,12 +75,18 @@ def token_for(endpoint: str) -> str | None:
     """
     if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
         return None
-    if endpoint == constants.ENDPOINT:
-        return get_token()
+    token = get_token() if endpoint == constants.ENDPOINT else _own_token()
+    if token and not (token.isascii() and token.isprintable()):
+        logger.warning("HF_TOKEN holds characters that no token has; it is not sent")
+        return None
+    return token
+
+
+def _own_token() -> str | None:
     token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
     try:
-        token = token or Path(constants.HF_TOKEN_PATH).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        token = token or read_text(Path(constants.HF_TOKEN_PATH), _TOKEN_BYTES)
+    except (OSError, UnfitFile):
         return None
     return token.strip() or None
 
@@ -83,7 +95,7 @@ def token_for(endpoint: str) -> str | None:
 def answer(url: str, token: str | None, timeout: float, **headers: str) -> Iterator[httpx2.Response]:
     """The answer to a GET, its body still to be read. Raises HfHubHTTPError, OfflineModeIsEnabled and HTTPError."""
     sent = build_hf_headers(token=token or False) | {"Accept-Encoding": "identity"} | headers
-    response = _follow(get_session().build_request("GET", url, headers=sent, timeout=timeout))
+    response = _follow(_session().build_request("GET", url, headers=sent, timeout=timeout))
     try:
         _raise_for_status(response)
         if response.headers.get("Content-Encoding", "identity") != "identity":
@@ -93,10 +105,17 @@ def answer(url: str, token: str | None, timeout: float, **headers: str) -> Itera
         response.close()
 
 
+def _session() -> httpx2.Client:
+    try:
+        return get_session()
+    except OSError as error:
+        raise httpx2.ConnectError(f"SSL_CERT_FILE or SSL_CERT_DIR: {error.strerror or error}") from error
+
+
 def _follow(request: httpx2.Request) -> httpx2.Response:
     """The answer at the end of the redirects. httpx2 would read the body of each, however long that is."""
     for _ in range(_REDIRECTS):
-        response = get_session().send(request, stream=True, follow_redirects=False)
+        response = _session().send(request, stream=True, follow_redirects=False)
         if response.next_request is None:
             return response
         request = response.next_request

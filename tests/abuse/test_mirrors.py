@@ -13,6 +13,7 @@ import threading
 import time
 from collections import namedtuple
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,12 @@ class TestProxy:
             done = self.fetch(tmp_path, hub, ALL_PROXY=proxy, NO_PROXY="127.0.0.1,localhost")
         assert done.returncode == 0, done.stderr
 
+    def test_certificates_that_are_not_there_are_named(self, tmp_path: Path) -> None:
+        with FakeHub() as hub:
+            done = self.fetch(tmp_path, hub, SSL_CERT_FILE="/no/such/file")
+        assert "cannot be reached (SSL_CERT_FILE or SSL_CERT_DIR: No such file" in done.stderr
+        assert "WeightsMissing" in done.stderr
+
     def test_that_cannot_be_spoken_to_is_named(self, tmp_path: Path) -> None:
         with FakeHub() as hub:
             done = self.fetch(tmp_path, hub, ALL_PROXY="socks5://me:secret@127.0.0.1:9")
@@ -368,3 +375,29 @@ class TestRules:
             other = post(server, body | {"model": "BAAI/bge-reranker-large"})
         assert (answer.status_code, other.status_code) == (status, 403), (answer.text, other.text)
         assert f"RERANK_DOWNLOADS={allowed}" in other.json()["message"]
+
+    def test_a_server_fetches_two_models_at_a_time_for_a_caller(self, tmp_path: Path) -> None:
+        names = [f"org/model-{number}" for number in range(3)]
+        (tmp_path / "models.toml").write_text("".join(f'[[model]]\nid = "{name}"\n' for name in names))
+        with FakeHub() as hub, ThreadPoolExecutor(2) as callers:
+            held = [hub.add_repository(name, tiny_checkpoint()).files[WEIGHTS] for name in names]
+            for file in held:
+                file.holding = True
+            settings = {"HF_ENDPOINT": hub.url, "RERANK_API_KEY": "one-of-the-keys,another-key"}
+            with ServerProcess(tmp_path, settings) as server:
+
+                def ask(name: str, key: str) -> requests.Response:
+                    body = {"query": "q", "documents": ["d"], "model": name}
+                    return post(server, body, headers={"Authorization": f"Bearer {key}"})
+
+                waiting = [callers.submit(ask, name, "one-of-the-keys") for name in names[:2]]
+                assert all(file.held.wait(60) for file in held[:2])
+                refused = ask(names[2], "one-of-the-keys")
+                for file in held:
+                    file.release.set()
+                # the files are no model's, but each download was let through
+                answers = [call.result() for call in waiting] + [ask(names[2], "another-key")]
+        assert refused.status_code == 429, refused.text
+        assert "2 models are being fetched for this key already" in refused.json()["message"]
+        assert refused.headers["Retry-After"] == "60"
+        assert 429 not in [answer.status_code for answer in answers]
