@@ -16,7 +16,8 @@ import psutil
 SECONDS = 30.0
 """Patience with one answer, many times what an idle machine needs."""
 MEGABYTE = 1_000_000
-_STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3}) ", re.MULTILINE)
+# behind a body there is no line end before the next answer
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 
 @dataclass(slots=True)

@@ -62,7 +62,7 @@ def test_a_server_that_closes_early_is_told_from_one_that_is_silent() -> None:
         def serve() -> None:
             with listening.accept()[0] as first:
                 first.recv(100)
-                first.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 Too Large\r\n\r\nbody")
+                first.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nbodyHTTP/1.1 413 Too Large\r\n\r\n")
             silent.append(listening.accept()[0])
 
         silent: list[socket.socket] = []
@@ -72,7 +72,7 @@ def test_a_server_that_closes_early_is_told_from_one_that_is_silent() -> None:
         thread.join()
         silent[0].close()
 
-    assert (refused.statuses, refused.closed) == ([100, 413], True)
+    assert (refused.statuses, refused.closed) == ([100, 200, 413], True)
     assert (waited.statuses, waited.closed, waited.sent) == ([], False, 3)
 
 
