@@ -139,7 +139,8 @@ class Gateway:
                 place.done()
                 return result
         except TimeoutError:
-            raise self._out_of_time(card, within, loading=model is None) from None
+            loading = model is None and self.registry.status(card).state is not State.READY
+            raise self._out_of_time(card, within, loading=loading) from None
 
     async def _score_with(self, model: LoadedModel, request: ScoringRequest, reason: str) -> ScoringResult:
         raw = await self._cache.score(model.backend, model.card.id, request)

@@ -157,6 +157,15 @@ def test_503_while_the_model_is_still_loading(open_house: OpenHouse) -> None:
     assert loads == ["acme/words"]
 
 
+def test_no_time_left_for_a_model_in_memory_is_no_load(open_house: OpenHouse) -> None:
+    house = open_house()
+    assert house.rerank().status_code == 200
+    response = house.client.post(
+        "/v1/rerank", json={"query": "a", "documents": ["b"]}, headers={"X-Request-Timeout": "1e-9"}
+    )
+    assert "was not done within 1e-09 s (X-Request-Timeout)" in error_message(response, 504, "TimeoutError")
+
+
 def test_503_when_the_server_stops(open_house: OpenHouse) -> None:
     house = open_house()
     house.scheduler.stop(PATIENCE)
