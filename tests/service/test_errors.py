@@ -21,7 +21,7 @@ SECRET = "/home/operator/models"
 
 
 def test_400_bad_request(house: House) -> None:
-    error_message(house.rerank(query=""), 400, "BadRequestError")
+    error_message(house.rerank(query=None), 400, "Bad Request")
 
 
 def test_401_unauthorized(open_house: OpenHouse) -> None:
