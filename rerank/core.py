@@ -9,7 +9,7 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
-# Of Pair, RawScore and Token there are as many as documents, and a tuple is made several times faster than a dataclass.
+# Of Pair and RawScore there are as many as documents, and a tuple is made several times faster than a dataclass.
 
 
 class Pair(NamedTuple):
@@ -26,23 +26,34 @@ class RawScore(NamedTuple):
     tokens: int
 
 
-class Token(NamedTuple):
-    """A token of a text that stands alone."""
+class TextTokens(Protocol):
+    """The tokens of a text that stands alone, column by column: a text may have hundreds of thousands."""
 
-    id: int
-    piece: str
-    """As the vocabulary spells it."""
-    special: bool
-    """True for one that the tokenizer adds."""
-    start: int
-    stop: int
-    """The characters of the text that it stands for; none where both are equal."""
+    @property
+    def ids(self) -> list[int]:
+        """Places in the vocabulary."""
+        ...
+
+    @property
+    def pieces(self) -> list[str]:
+        """The tokens as the vocabulary spells them."""
+        ...
+
+    @property
+    def special(self) -> list[int]:
+        """1 for a token that the tokenizer adds, else 0."""
+        ...
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """The characters of the text that each stands for: from, and up to."""
+        ...
 
 
 class TextTokenizer(Protocol):
     """A model's tokenizer, for texts that stand alone. May be used from several threads at once."""
 
-    def tokens(self, text: str, *, special: bool) -> list[Token]:
+    def tokens(self, text: str, *, special: bool) -> TextTokens:
         """The whole text's tokens, with ``special`` ones around them."""
         ...
 

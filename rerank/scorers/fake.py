@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank.core import Activation, Finished, Pair, Running, Token, Truncation
+from rerank.core import Activation, Finished, Pair, Running, TextTokens, Truncation
 from rerank.errors import InvalidRequest
 from rerank.scorers.base import document_limit, pair_limit, too_long
 
@@ -32,16 +32,35 @@ class EncodedWords:
 _VOCABULARY = 30_000
 
 
+@dataclass(frozen=True, slots=True)
+class ReadWords:
+    """See ``TextTokens``."""
+
+    ids: list[int]
+    pieces: list[str]
+    special: list[int]
+    spans: list[tuple[int, int]]
+
+
 class Words:
     """One token a word, numbered as met; 0 and 1 stand around a text. Numbers not met yet are words too."""
 
     def __init__(self) -> None:
         self._known = ["<s>", "</s>"]
 
-    def tokens(self, text: str, *, special: bool) -> list[Token]:
+    def tokens(self, text: str, *, special: bool) -> TextTokens:
         """See ``TextTokenizer.tokens``."""
-        words = [Token(self._number(found[0]), found[0], False, *found.span()) for found in re.finditer(r"\S+", text)]
-        return [Token(0, "<s>", True, 0, 0), *words, Token(1, "</s>", True, 0, 0)] if special else words
+        words = list(re.finditer(r"\S+", text))
+        ids = [self._number(word[0]) for word in words]
+        spans = [word.span() for word in words]
+        if not special:
+            return ReadWords(ids, [word[0] for word in words], [0] * len(words), spans)
+        return ReadWords(
+            [0, *ids, 1],
+            ["<s>", *(word[0] for word in words), "</s>"],
+            [1, *[0] * len(words), 1],
+            [(0, 0), *spans, (0, 0)],
+        )
 
     def text(self, ids: Sequence[int], *, special: bool) -> str:
         """See ``TextTokenizer.text``."""

@@ -13,7 +13,7 @@ from functools import cached_property
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from rerank.core import Pair, Token, Truncation
+from rerank.core import Pair, TextTokens, Truncation
 from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds
 from rerank.scorers.base import document_limit, pair_limit, query_too_long, too_long
@@ -27,6 +27,32 @@ def private_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     return backend
 
 
+class _EncodedText:
+    """Columns of an encoding, made when they are asked for."""
+
+    def __init__(self, tokenizer: Tokenizer, read: Encoding) -> None:
+        self._tokenizer = tokenizer
+        self._read = read
+
+    @property
+    def ids(self) -> list[int]:
+        return list(self._read.ids)
+
+    @property
+    def pieces(self) -> list[str]:
+        # the encoding's own pieces are the text's, also where the vocabulary does not know them
+        spelled = {number: self._tokenizer.id_to_token(number) or "" for number in set(self._read.ids)}
+        return [spelled[number] for number in self._read.ids]
+
+    @property
+    def special(self) -> list[int]:
+        return list(self._read.special_tokens_mask)
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        return list(self._read.offsets)
+
+
 class Vocabulary:
     """A fast tokenizer as a ``TextTokenizer``. What it is made with opens it when it is first used."""
 
@@ -37,21 +63,19 @@ class Vocabulary:
     def _tokenizer(self) -> Tokenizer:
         return self._open()
 
-    def tokens(self, text: str, *, special: bool) -> list[Token]:
+    def tokens(self, text: str, *, special: bool) -> TextTokens:
         """See ``TextTokenizer.tokens``."""
-        read = self._tokenizer.encode(text, add_special_tokens=special)
-        # the encoding's own pieces are the text's, also where the vocabulary does not know them
-        pieces = [self._tokenizer.id_to_token(number) or "" for number in read.ids]
-        parts = zip(read.ids, pieces, read.special_tokens_mask, read.offsets, strict=True)
-        return [Token(number, piece, bool(mask), *span) for number, piece, mask, span in parts]
+        # a batch, because for one text alone the library keeps the interpreter to itself
+        (read,) = self._tokenizer.encode_batch([text], add_special_tokens=special)
+        return _EncodedText(self._tokenizer, read)
 
     def text(self, ids: Sequence[int], *, special: bool) -> str:
         """See ``TextTokenizer.text``."""
         for place, number in enumerate(ids):
             if self._tokenizer.id_to_token(number) is None:
                 raise InvalidRequest(f"tokens.{place}: the model has no token {number}.", param=f"tokens.{place}")
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=not special)
-        return text
+        (text,) = self._tokenizer.decode_batch([list(ids)], skip_special_tokens=not special)
+        return str(text)
 
 
 def encode_pairs(

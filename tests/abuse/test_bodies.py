@@ -135,6 +135,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield running
 
 
+@pytest.mark.parametrize(("size", "status"), [(256 * 1024, 200), (MOST, 400)])
+def test_tokenizing_dots_costs_little_time_and_memory(server: ServerProcess, size: int, status: int) -> None:
+    # of which a token each is made
+    with measured(server.pid) as cost:
+        response = requests.post(f"{server.url}/tokenize", json={"prompt": "." * size}, timeout=SECONDS)
+    assert response.status_code == status
+    assert cost.seconds < SECONDS / 2
+    assert cost.peak < 200 * MEGABYTE + 3 * size
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_costs_little_time_and_memory(server: ServerProcess, attack: str) -> None:
     raw = ATTACKS[attack]()

@@ -59,8 +59,8 @@ def test_tokens_are_the_tokenizers_own(
 ) -> None:
     tokens = scorer.tokenizer.tokens(text, special=special)
     ids = reference.encode(text, add_special_tokens=special)
-    assert [token.id for token in tokens] == ids
-    assert [token.piece for token in tokens] == reference.convert_ids_to_tokens(ids)
+    assert list(tokens.ids) == ids
+    assert list(tokens.pieces) == reference.convert_ids_to_tokens(ids)
 
 
 @pytest.mark.parametrize("special", [True, False])
@@ -74,8 +74,9 @@ def test_ids_become_the_text_that_the_tokenizer_makes(
 
 def test_a_token_says_which_characters_it_stands_for(scorer: Scorer) -> None:
     text = "Machine learning"
-    plain = [token for token in scorer.tokenizer.tokens(text, special=True) if not token.special]
-    assert "".join(text[token.start : token.stop] for token in plain).split() in (text.split(), ["Machinelearning"])
+    tokens = scorer.tokenizer.tokens(text, special=True)
+    spans = [span for span, special in zip(tokens.spans, tokens.special, strict=True) if not special]
+    assert "".join(text[start:stop] for start, stop in spans).split() in (text.split(), ["Machinelearning"])
 
 
 def test_an_id_that_no_token_has_is_named(scorer: Scorer) -> None:

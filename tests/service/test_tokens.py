@@ -9,7 +9,7 @@ import pytest
 
 from rerank.access.keyring import key_hash
 from rerank.api.dialects.table import MainDialect
-from rerank.core import Caller, Token
+from rerank.core import Caller, TextTokens
 from rerank.scorers.fake import WordOverlapScorer, Words
 
 from .conftest import OpenHouse
@@ -24,7 +24,7 @@ class SlowWords(Words):
         self.reached = threading.Event()
         self.gate = threading.Event()
 
-    def tokens(self, text: str, *, special: bool) -> list[Token]:
+    def tokens(self, text: str, *, special: bool) -> TextTokens:
         self.reached.set()
         assert self.gate.wait(PATIENCE)
         return super().tokens(text, special=special)

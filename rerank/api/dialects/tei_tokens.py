@@ -21,7 +21,7 @@ from rerank.api.dialects.scoring import (
 )
 from rerank.api.dialects.tei import RESPONSES
 from rerank.api.services import Running
-from rerank.core import TextTokenizer, Token
+from rerank.core import TextTokenizer, TextTokens
 
 TOKENIZE_ANSWER_EXAMPLE = [
     [
@@ -94,17 +94,16 @@ async def tokenize(body: TokenizeBody, request: Request, services: Running) -> R
 
 
 def _tokens(tokenizer: TextTokenizer, body: TokenizeBody) -> list[list[SimpleToken]]:
+    return [_simple(tokenizer.tokens(text, special=body.add_special_tokens), text) for text in body.inputs]
+
+
+def _simple(read: TextTokens, text: str) -> list[SimpleToken]:
     return [
-        [_simple(token, text) for token in tokenizer.tokens(text, special=body.add_special_tokens)]
-        for text in body.inputs
+        SimpleToken(id=number, text=piece, special=True, start=None, stop=None)
+        if special
+        else SimpleToken(id=number, text=text[start:stop], special=False, start=start, stop=stop)
+        for number, piece, special, (start, stop) in zip(read.ids, read.pieces, read.special, read.spans, strict=True)
     ]
-
-
-def _simple(token: Token, text: str) -> SimpleToken:
-    if token.special:
-        return SimpleToken(id=token.id, text=token.piece, special=True, start=None, stop=None)
-    shown = text[token.start : token.stop]
-    return SimpleToken(id=token.id, text=shown, special=False, start=token.start, stop=token.stop)
 
 
 @router.post(

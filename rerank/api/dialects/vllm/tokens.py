@@ -14,6 +14,7 @@ from rerank.api.dialects.scoring import MAX_TOKENS, dialect_router, json_answer,
 from rerank.api.dialects.vllm.strict import EITHER
 from rerank.api.services import Running, caller_of
 from rerank.catalog.checkpoint import read_tokenizer_config
+from rerank.core import TextTokenizer
 from rerank.errors import ModelUnavailable
 
 TOKENIZE_EXAMPLE: JsonDict = {"prompt": "The capital of France"}
@@ -86,16 +87,17 @@ async def tokenize(body: TokenizeBody, request: Request, services: Running) -> R
         services,
         body.model_name,
         tokenizer_work([body.prompt], "prompt"),
-        lambda tokenizer: tokenizer.tokens(body.prompt, special=body.add_special_tokens),
+        lambda tokenizer: _columns(tokenizer, body),
     )
+    ids, pieces = result.value
     return json_answer(
-        TokenizeAnswer.model_construct(
-            count=len(result.value),
-            max_model_len=result.max_length,
-            tokens=[token.id for token in result.value],
-            token_strs=[token.piece for token in result.value] if body.return_token_strs else None,
-        )
+        TokenizeAnswer.model_construct(count=len(ids), max_model_len=result.max_length, tokens=ids, token_strs=pieces)
     )
+
+
+def _columns(tokenizer: TextTokenizer, body: TokenizeBody) -> tuple[list[int], list[str] | None]:
+    read = tokenizer.tokens(body.prompt, special=body.add_special_tokens)
+    return read.ids, read.pieces if body.return_token_strs else None
 
 
 @detokenize_router.post(PATHS[1], summary="The text that tokens stand for", response_model=DetokenizeAnswer)
