@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_LOGGED = 1000
+"""Characters of a text that are logged: the query stands in the line of each of its documents."""
+
 
 def caller_of(request: Request) -> Caller:
     """Whose key a request brought."""
@@ -56,10 +59,11 @@ class Services:
     """Bytes a model on disk would take on each device, about."""
 
     def log_request(self, request: ScoringRequest) -> None:
-        """Log a request's texts, where the operator wants to see them."""
+        """Log the beginnings of a request's texts, where the operator wants to see them."""
         if self.log_texts:
             for number, pair in enumerate(request.pairs):
-                logger.info("documents.%d: query %r, document %r", number, pair.query, pair.document)
+                query, document = pair.query[:_LOGGED], pair.document[:_LOGGED]
+                logger.info("documents.%d: query %r, document %r", number, query, document)
 
     async def drain(self, seconds: float) -> None:
         """Let nobody in any more, give those who are in so many seconds, then end what waits.

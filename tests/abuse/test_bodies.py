@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,3 +159,15 @@ def test_costs_little_time_and_memory(server: ServerProcess, attack: str) -> Non
     assert cost.seconds < SECONDS / 3
     # the body, once more as text, and once more in parts
     assert cost.peak < 200 * MEGABYTE + 3 * len(raw)
+
+
+def test_of_long_texts_only_the_beginning_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("rerank"), "propagate", True)
+    caplog.set_level(logging.INFO)
+    with House(tmp_path, log_texts=True) as house:
+        house.rerank(query="q" * 100_000, documents=["d" * 100_000] * 10)
+    lines = [record.getMessage() for record in caplog.records if "query 'qqq" in record.getMessage()]
+    assert len(lines) == 10
+    assert max(map(len, lines)) < 2100
