@@ -19,7 +19,15 @@ _PAGES = (
     *("/", "/health", "/ping", "/ready", "/metrics", "/version", "/load", "/info", "/tei/info", "/tei/health", "/meta"),
     *("/docs", "/redoc", "/openapi.json", "/v1/models", "/models", "/v1/cluster/auth", "/.well-known/ready"),
     *("/ready?model=", "/v1/models/", "/docs/", "/static-offline-docs/", "/static-offline-docs/../", "/models/", "/"),
-    *("/v1/models/tiny/unload", "/v1/retrieval/tiny/reranking", "//v1/rerank", "/v1//models", "/tokenizer_info"),
+    *(
+        "/v1/models/tiny/unload",
+        "/v1/retrieval/tiny/reranking",
+        "//v1/rerank",
+        "/v1//models",
+        "/tokenizer_info",
+        "/tei/info",
+        "/nowhere",
+    ),
 )
 
 

@@ -26,11 +26,11 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 def _chunked(*chunks: bytes, behind: bytes = b"0\r\n\r\n", headers: str = "") -> bytes:
-    head = f"POST /v1/rerank HTTP/1.1\r\nHost: x\r\n{_KEY}\r\nTransfer-Encoding: chunked\r\n{headers}\r\n"
+    head = f"POST /v1/rerank HTTP/1.1\r\nHost: 127.0.0.1\r\n{_KEY}\r\nTransfer-Encoding: chunked\r\n{headers}\r\n"
     return head.encode() + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + behind
 
 
-_GET = f"GET /v1/models HTTP/1.1\r\nHost: x\r\n{_KEY}\r\n\r\n".encode()
+_GET = f"GET /v1/models HTTP/1.1\r\nHost: 127.0.0.1\r\n{_KEY}\r\n\r\n".encode()
 _POST = post_bytes("/v1/rerank", _CONTENT, _KEY)
 _KEPT = _POST.replace(b"Connection: close\r\n", b"")
 _SEEDS = (
@@ -40,9 +40,6 @@ _SEEDS = (
     _chunked(_CONTENT[:10], _CONTENT[10:]),
     _chunked(_CONTENT, behind=b"0\r\nX-Trailer: 1\r\nContent-Length: 5\r\n\r\n", headers="Trailer: X-Trailer\r\n"),
     _chunked(*(bytes((byte,)) for byte in _CONTENT)) + _GET,
-    _POST.replace(
-        b"Host:", b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\nHost:"
-    ),
     *(
         post_bytes("/v1/rerank", _CONTENT, _KEY, *lines)
         for lines in (
@@ -55,8 +52,8 @@ _SEEDS = (
         )
     ),
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    b"CONNECT x:443 HTTP/1.1\r\nHost: 127.0.0.1:443\r\n\r\n",
     b"TRACE / HTTP/1.0\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100),
 )
