@@ -10,7 +10,6 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,13 +21,13 @@ if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
 
 import torch
 
+from rerank import cgroups
 from rerank.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "failed to allocate")
-_CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +78,12 @@ def choose_devices(requested: str = "auto", precision: str = "auto", runtime: st
     return tuple(_device(name, precision, runtime) for name in _device_names(requested))
 
 
+def use_cores() -> None:
+    """Have torch use no more threads on the CPU than the process has cores; libraries count those of the host."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), cgroups.cores()))
+
+
 def gpu_count() -> int:
     """CUDA devices that torch shows."""
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -88,7 +93,7 @@ def free_memory(name: str) -> int:
     """Bytes that a batch on this device could take now."""
     if not name.startswith("cuda"):
         available = int(psutil.virtual_memory().available)
-        limit = cgroup_memory_left()
+        limit = cgroups.memory_left()
         return available if limit is None else min(available, limit)
     device = torch.device(name)
     free, _ = torch.cuda.mem_get_info(device)
@@ -163,47 +168,6 @@ def import_openvino() -> Any:
 def has_native_bf16() -> bool:
     """True if the CPU multiplies bf16 by itself (avx512_bf16, amx), so that it is faster than fp32, not slower."""
     return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def cgroup_memory_left(cgroups: Path = _CGROUPS, memberships: Path = Path("/proc/self/cgroup")) -> int | None:
-    """Bytes until the limit of this process's control group, as containers have one; None without a limit."""
-    files = _cgroup_files(cgroups, memberships)
-    if files is None:
-        return None
-    folder, limit_name, used_name, cache_name = files
-    try:
-        limit, used = ((folder / name).read_text().strip() for name in (limit_name, used_name))
-        if limit == "max":
-            return None
-        counters = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        # files that were read and are no longer in use count as used, but give way when memory is needed
-        return max(0, int(limit) - int(used) + int(counters.get(cache_name, 0)))
-    except (OSError, ValueError):
-        return None
-
-
-@cache
-def _cgroup_files(cgroups: Path, memberships: Path) -> tuple[Path, str, str, str] | None:
-    """Folder of the memory counters, and the names of limit, use and idle cache in it; None where there are none."""
-    try:
-        groups = [line.split(":", 2) for line in memberships.read_text().splitlines()]
-    except OSError:
-        return None
-    for _, controllers, path in groups:
-        v1 = "memory" in controllers.split(",")
-        if not v1 and controllers:
-            continue
-        root = cgroups / "memory" if v1 else cgroups
-        names = (
-            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            if v1
-            else ("memory.max", "memory.current", "inactive_file")
-        )
-        # inside a container the group's own files are often mounted at the root
-        for folder in (root / path.lstrip("/"), root):
-            if (folder / names[0]).is_file():
-                return folder, *names
-    return None
 
 
 def _device(name: str, precision: str, runtime: str) -> Device:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 import rerank
+from rerank import cgroups
 from rerank.access.keyring import Keyring, Keys, collect_keys
 from rerank.access.keys_file import read_keys_file
 from rerank.api.app import build_app
@@ -27,7 +27,16 @@ from rerank.catalog.downloads import Allowed, DownloadRules, Downloads
 from rerank.cli.gauges import gauges, observe_batches
 from rerank.cli.reload import on_hangup, reload_cards
 from rerank.cli.watch import watching
-from rerank.devices import Device, choose_devices, free_memory, gpu_count, is_lost, is_out_of_memory, release_memory
+from rerank.devices import (
+    Device,
+    choose_devices,
+    free_memory,
+    gpu_count,
+    is_lost,
+    is_out_of_memory,
+    release_memory,
+    use_cores,
+)
 from rerank.errors import RerankError, SettingsError
 from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
@@ -56,6 +65,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
     """The application as the settings describe it. Raises SettingsError before anything is started."""
     configure_logging(settings.log_level, settings.log_format)
     catalog = Catalog.open(settings.models_dir, settings.models_file)
+    use_cores()
     devices = choose_devices(settings.device, settings.precision, settings.runtime)
     keyring = Keyring(_check(catalog, settings))
     default = catalog.choose_default(settings.default_model)
@@ -80,7 +90,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
             patience=max(settings.timeout, _LEAST_PATIENCE),
         )
         downloads = Downloads()
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 2, thread_name_prefix="tokenise") as tokenisers:
+        with ThreadPoolExecutor(max_workers=cgroups.cores(), thread_name_prefix="tokenise") as tokenisers:
             loader = LocalLoader(
                 catalog,
                 _placements(devices, settings),

@@ -19,6 +19,7 @@ import torch
 import transformers
 from filelock import FileLock
 
+from rerank import cgroups
 from rerank.catalog.checkpoint import parameters
 from rerank.devices import free_memory, has_native_bf16, import_openvino
 from rerank.runtimes.base import MakeNetwork, Tensors
@@ -74,6 +75,7 @@ class OpenVinoRuntime:
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
                 "PERFORMANCE_HINT": "LATENCY",
                 "DYNAMIC_QUANTIZATION_GROUP_SIZE": _STRETCH if precision == "int8" else 0,
+                **_threads(),
             },
         )
         self._request = compiled.create_infer_request()
@@ -85,6 +87,12 @@ class OpenVinoRuntime:
         outputs = self._request.infer({name: tensor.numpy() for name, tensor in tensors.items()})
         # the buffers belong to the request, which the next batch overwrites
         return tuple(torch.from_numpy(outputs[place].copy()) for place in range(len(outputs)))
+
+
+def _threads() -> dict[str, int]:
+    """OpenVINO knows the cores that the process may run on, but not that it gets only a share of them."""
+    cores = cgroups.cores()
+    return {"INFERENCE_NUM_THREADS": cores} if cores < cgroups.host_cores() else {}
 
 
 def _convert(make_network: MakeNetwork, example: Tensors, weights: Sequence[Path], *, int8: bool) -> Any:

@@ -5,15 +5,15 @@ import os
 import subprocess
 import sys
 import weakref
-from pathlib import Path
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import psutil
 import pytest
 import torch
 
-from rerank import devices
-from rerank.devices import Device, cgroup_memory_left, choose_devices, free_memory, is_lost, is_out_of_memory
+from rerank import cgroups, devices
+from rerank.devices import Device, choose_devices, free_memory, is_lost, is_out_of_memory
 from rerank.errors import SettingsError
 
 GIB = 2**30
@@ -132,65 +132,35 @@ class TestFreeMemory:
         self, limit: int | None, free: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=8 * GIB))
-        monkeypatch.setattr(devices, "cgroup_memory_left", lambda: limit)
+        monkeypatch.setattr(cgroups, "memory_left", lambda: limit)
         assert free_memory("cpu") == free
 
     def test_of_this_machine_is_something(self) -> None:
         assert free_memory("cpu") > 0
 
 
-class TestControlGroup:
-    @pytest.fixture
-    def memberships(self, tmp_path: Path) -> Path:
-        return tmp_path / "memberships"
+class TestThreads:
+    @pytest.fixture(autouse=True)
+    def threads_of_torch(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        before = torch.get_num_threads()
+        torch.set_num_threads(2)
+        yield
+        torch.set_num_threads(before)
 
-    @pytest.fixture
-    def root(self, tmp_path: Path) -> Path:
-        return tmp_path / "cgroup"
-
-    @staticmethod
-    def write(folder: Path, **files: str) -> None:
-        folder.mkdir(parents=True)
-        for name, text in files.items():
-            (folder / f"memory.{name}").write_text(f"{text}\n")
-
-    @pytest.mark.parametrize("folder", ["", "system.slice/rerank.service"])
-    def test_version_2_leaves_limit_less_use_but_for_idle_files(
-        self, root: Path, memberships: Path, folder: str
+    @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (8, 2)])
+    def test_are_no_more_than_the_process_has_cores(
+        self, cores: int, threads: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        memberships.write_text("0::/system.slice/rerank.service\n")
-        self.write(root / folder, max="1000", current="700", stat="anon 500\ninactive_file 150\nfile 200")
-        assert cgroup_memory_left(root, memberships) == 450
+        monkeypatch.setattr(cgroups, "cores", lambda: cores)
+        devices.use_cores()
+        assert torch.get_num_threads() == threads
 
-    def test_version_2_without_a_limit_leaves_everything(self, root: Path, memberships: Path) -> None:
-        memberships.write_text("0::/\n")
-        self.write(root, max="max", current="700", stat="inactive_file 0")
-        assert cgroup_memory_left(root, memberships) is None
-
-    def test_version_1_is_the_same_under_other_names(self, root: Path, memberships: Path) -> None:
-        memberships.write_text("5:cpu,cpuacct:/a\n4:memory:/docker/abc\n0::/\n")
-        self.write(
-            root / "memory",
-            limit_in_bytes="1000",
-            usage_in_bytes="900",
-            stat="inactive_file 1\ntotal_inactive_file 300",
-        )
-        assert cgroup_memory_left(root, memberships) == 400
-
-    def test_a_full_group_leaves_nothing(self, root: Path, memberships: Path) -> None:
-        memberships.write_text("0::/\n")
-        self.write(root, max="1000", current="1100", stat="inactive_file 0")
-        assert cgroup_memory_left(root, memberships) == 0
-
-    def test_a_machine_without_groups_has_no_limit(self, root: Path, memberships: Path) -> None:
-        assert cgroup_memory_left(root, memberships) is None
-        memberships.write_text("0::/\n")
-        assert cgroup_memory_left(root, memberships.rename(memberships.with_name("moved"))) is None
-
-    def test_counters_that_cannot_be_read_set_no_limit(self, root: Path, memberships: Path) -> None:
-        memberships.write_text("0::/\n")
-        self.write(root, max="1000", current="what?", stat="")
-        assert cgroup_memory_left(root, memberships) is None
+    def test_are_as_many_as_the_operator_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cgroups, "cores", lambda: 1)
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        devices.use_cores()
+        assert torch.get_num_threads() == 2
 
 
 def test_a_device_that_only_names_a_precision_uses_it_everywhere() -> None:
