@@ -61,13 +61,13 @@ class OpenVinoRuntime:
         core = openvino.Core()
         network = _kept(core, folder)
         if network is None:
-            with _alone(folder.parent):
+            with _exclusive(folder.parent) as keeps:
                 # another process may have made it meanwhile
                 network = _kept(core, folder)
                 if network is None:
                     network = _convert(make_network, example, weights, int8=precision == "int8")
                     # read back, the weights are pages of a file, which give way when memory is short
-                    network = (_keep(network, folder) and _kept(core, folder)) or network
+                    network = (keeps and _keep(network, folder) and _kept(core, folder)) or network
         compiled = core.compile_model(
             network,
             "CPU",
@@ -126,28 +126,39 @@ def _compress(network: Any) -> Any:
 
 
 @contextmanager
-def _alone(cache: Path) -> Iterator[None]:
-    """Have one process at a time convert. Where the cache cannot be written nothing is kept, and nobody waits."""
+def _exclusive(cache: Path) -> Iterator[bool]:
+    """Have one process at a time convert. False where the cache cannot be written: nothing is kept then."""
     lock = FileLock(cache / ".lock")
+    keeps = True
     try:
         cache.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        logger.warning("%s cannot be locked: %s", cache.name, error)
+    except NotImplementedError:
+        logger.warning("%s lies on a file system without locks: several starts at once may convert the same", cache)
+    except OSError as error:
+        _warn_not_kept(error)
+        keeps = False
     try:
-        yield
+        yield keeps
     finally:
         lock.release()
 
 
+def _warn_not_kept(error: Exception) -> None:
+    logger.warning("the converted network cannot be kept, so the next start converts again: %s", error)
+
+
 def _kept(core: Any, folder: Path) -> Any | None:
-    """The network an earlier start converted; None if there is none that is whole."""
-    if not (folder / _SUMS).is_file():
-        return None
+    """The network an earlier start converted; None if there is none that is whole and may be read."""
     try:
+        if not (folder / _SUMS).is_file():
+            return None
         if json.loads((folder / _SUMS).read_text(encoding="utf-8")) != _sums(folder):
             raise ValueError("its files are not those that were written")
         return core.read_model(folder / _MODEL)
+    except PermissionError:
+        # another user's; that it cannot be replaced either is said where that is tried
+        return None
     except (OSError, ValueError, RuntimeError) as error:
         logger.warning("the converted network in %s cannot be read and is made anew: %s", folder.name, error)
         return None
@@ -171,7 +182,7 @@ def _keep(network: Any, folder: Path) -> bool:
                 shutil.rmtree(old, ignore_errors=True)
         unfinished.rename(folder)
     except (OSError, RuntimeError) as error:
-        logger.warning("the converted network cannot be kept for the next start: %s", error)
+        _warn_not_kept(error)
         shutil.rmtree(unfinished, ignore_errors=True)
         return False
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
@@ -25,14 +24,13 @@ from rerank.catalog.models_file import read_models_file
 from rerank.catalog.own_code import refuse_untrusted_code
 from rerank.errors import ModelNotFound, SettingsError, WeightsBroken
 from tests.fake_hub import FakeHub, tiny_checkpoint
+from tests.permissions import bound_by_permissions
 from tests.process.server import ROOT, ServerProcess, clean_environment
 from tests.unit.catalog.folders import XLM_R, write_cache_snapshot, write_checkpoint, write_json, write_weights
 
 STANDSTILL = 10.0
 INDEX = "model.safetensors.index.json"
 BASE = "BAAI/bge-reranker-base"
-_CAPABILITY_DROP, _DAC_OVERRIDE, _DAC_READ_SEARCH = 24, 1, 2
-"""Numbers of Linux."""
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 Spoil = Callable[[Path], object]
@@ -340,14 +338,6 @@ class TestModelsFile:
         assert catalog.folder(catalog.resolve("mine")) is None
 
 
-def _bound_by_permissions() -> None:
-    """Have root's process see no more than the owner may: it loses the capabilities to pass over permissions."""
-    if os.geteuid() == 0:
-        libc = ctypes.CDLL(None)
-        for capability in (_DAC_OVERRIDE, _DAC_READ_SEARCH):
-            assert libc.prctl(_CAPABILITY_DROP, capability, 0, 0, 0) == 0
-
-
 @pytest.fixture
 def closed() -> Iterator[Callable[[Path, int], None]]:
     """Take rights away, until the test is over."""
@@ -376,7 +366,7 @@ class TestUnreadable:
         (models / "lost+found").mkdir()
         for name in ("closed", "bge-reranker-base", "lost+found"):
             closed(models / name)
-        with ServerProcess(tmp_path, preexec_fn=_bound_by_permissions) as server:
+        with ServerProcess(tmp_path, preexec_fn=bound_by_permissions) as server:
             for _ in range(3):
                 listed = requests.get(f"{server.url}/v1/models", timeout=60)
                 assert listed.status_code == 200
@@ -407,7 +397,7 @@ class TestUnreadable:
             [sys.executable, str(ROOT / "rerank_server.py"), "--port", "0"],
             cwd=tmp_path,
             env=clean_environment(tmp_path),
-            preexec_fn=_bound_by_permissions,
+            preexec_fn=bound_by_permissions,
             capture_output=True,
             text=True,
             timeout=100,
@@ -424,7 +414,7 @@ class TestUnreadable:
         closed(tmp_path / "models", 0o555)
         with FakeHub() as hub:
             hub.add_repository(BASE, tiny_checkpoint())
-            with ServerProcess(tmp_path, {"HF_ENDPOINT": hub.url}, preexec_fn=_bound_by_permissions) as server:
+            with ServerProcess(tmp_path, {"HF_ENDPOINT": hub.url}, preexec_fn=bound_by_permissions) as server:
                 body = {"query": "q", "documents": ["d"], "model": BASE}
                 refused = requests.post(f"{server.url}/v1/rerank", json=body, timeout=60)
         assert refused.status_code == 503

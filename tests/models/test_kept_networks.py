@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +18,7 @@ from torch import nn
 
 from rerank.runtimes import openvino_cpu
 from rerank.runtimes.openvino_cpu import OpenVinoRuntime
+from tests.permissions import bound_by_permissions
 
 WAIT = 30.0
 EXAMPLE = {"input": torch.ones(2, 8)}
@@ -157,7 +160,43 @@ def test_a_newer_version_replaces_what_an_older_one_converted(cache: Cache, monk
 def test_a_network_that_cannot_be_kept_still_runs(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
     cache.folder.write_text("a file where a folder should be")
     assert len(cache.start()) == 8
-    assert "cannot be kept" in caplog.text
+    assert caplog.text.count("cannot be kept") == len(caplog.messages) == 1
+
+
+START = """
+import logging, sys
+from pathlib import Path
+from tests.models.test_kept_networks import Cache
+
+logging.basicConfig(level=logging.WARNING, format="%(message)s")
+print(Cache(Path(sys.argv[1])).start())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of prctl")
+@pytest.mark.parametrize(
+    ("converted_before", "mode", "warnings"),
+    [(False, 0o000, 1), (True, 0o000, 1), (False, 0o500, 1), (True, 0o500, 0)],
+)
+def test_a_cache_of_another_user_is_passed_over_with_one_line(
+    cache: Cache, converted_before: bool, mode: int, warnings: int
+) -> None:
+    cache.folder.mkdir()
+    expected = cache.start() if converted_before else None
+    cache.folder.chmod(mode)
+    try:
+        child = subprocess.run(
+            [sys.executable, "-c", START, str(cache.folder.parent)],
+            capture_output=True,
+            text=True,
+            check=True,
+            preexec_fn=bound_by_permissions,
+        )
+    finally:
+        cache.folder.chmod(0o700)
+    assert child.stderr.count("cannot be kept, so the next start converts again: ") == warnings
+    assert len(child.stderr.splitlines()) == warnings
+    assert child.stdout.strip() == str(expected or cache.start())
 
 
 def test_a_disk_too_full_to_keep_a_network_leaves_nothing_half_there(
@@ -171,7 +210,7 @@ def test_a_disk_too_full_to_keep_a_network_leaves_nothing_half_there(
         full.setattr(openvino_cpu.openvino, "save_model", fill_up)
         first = cache.start()
 
-    assert "the converted network cannot be kept for the next start: basic_ios::clear" in caplog.text
+    assert "the converted network cannot be kept, so the next start converts again: basic_ios::clear" in caplog.text
     assert cache.kept == []
     assert cache.start() == first
     assert len(cache.kept) == 1
