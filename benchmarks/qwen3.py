@@ -35,6 +35,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.core import Pair, Truncation
 from rerank.scheduling.packing import CPU_BATCH, BatchBudget
 from rerank.scorers import yes_no
+from rerank.scorers.base import finish
 from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer
 
 MAX_LENGTH = 8192
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = checkpoint(options.model, options.folder)
     pairs = [Pair(QUERY, text) for text in documents(options.documents)]
     tokenizer = PromptTokenizer(folder, MAX_LENGTH)
-    tokens = count(tokenizer.encode(pairs, Truncation(), DEFAULT_INSTRUCTION), len(tokenizer.system))
+    tokens = count(finish(tokenizer.reading(pairs, Truncation(), DEFAULT_INSTRUCTION)), len(tokenizer.system))
     print(
         f"{options.model}: {len(pairs)} pairs, {tokens.whole} tokens, {tokens.apart} with the system text read once, "
         f"{tokens.shared} with the prefix read once, {torch.get_num_threads()} threads"

@@ -26,7 +26,7 @@ class NoBackend:
     ) -> list[RawScore]:
         raise NotImplementedError
 
-    async def use_tokenizer(self, use: Callable[[TextTokenizer], T]) -> T:
+    async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:
         raise NotImplementedError
 
     def close(self) -> None:

@@ -59,7 +59,7 @@ def make_xlm_roberta(
 
     Without ``limit_in_tokenizer`` only the configuration says how long a pair may be.
     """
-    tokenizer = _tokenizer()
+    tokenizer = unigram_tokenizer()
     fast: Any = PreTrainedTokenizerFast
     fast(
         tokenizer_object=tokenizer,
@@ -91,7 +91,7 @@ def make_xlm_roberta(
     return folder
 
 
-def _tokenizer() -> Tokenizer:
+def unigram_tokenizer() -> Tokenizer:
     """Words and characters of ``TEXTS``. Not trained: the library's trainer breaks ties differently every time."""
     counts = Counter("▁" + word for text in TEXTS for word in text.split())
     characters = sorted(set("".join(counts)))
@@ -193,7 +193,7 @@ def make_modernbert(folder: Path, *, seed: int = 0) -> Path:
 
 def _save_qwen_tokenizer(folder: Path, positions: int) -> dict[str, Any]:
     """Write the tokenizer; the arguments that a configuration of any Qwen around it shares."""
-    tokenizer = _byte_level_tokenizer()
+    tokenizer = byte_level_tokenizer()
     fast: Any = PreTrainedTokenizerFast
     fast(
         tokenizer_object=tokenizer,
@@ -271,7 +271,7 @@ or "Given a web search query, retrieve relevant passages that answer the query" 
 """
 
 
-def _byte_level_tokenizer() -> Tokenizer:
+def byte_level_tokenizer() -> Tokenizer:
     """Bytes, the words a reranker answers with, and Qwen's special tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {character: place for place, character in enumerate(alphabet)}

@@ -6,7 +6,6 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from rerank.backends.local import Backend, LocalBackend
 from rerank.backends.sizes import estimate, too_large, weights_on
+from rerank.backends.tokenisers import Tokenisers
 from rerank.backends.warming import import_scorers, warm_up
 from rerank.catalog import hub
 from rerank.catalog.cards import Family, ModelCard, Precision
@@ -72,7 +72,7 @@ class LocalLoader:
         catalog: Catalog,
         placements: Sequence[Placement],
         scheduler: Scheduler,
-        tokenisers: Executor,
+        tokenisers: Tokenisers,
         *,
         endpoint: str | None = None,
         placements_in: PlacementsIn | None = None,

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
-from functools import partial
 from typing import Protocol, TypeVar
 
+from rerank.backends.tokenisers import Tokenisers
 from rerank.core import Activation, Pair, RawScore, TextTokenizer, Truncation
 from rerank.devices import release_memory
 from rerank.errors import ModelUnavailable, PairTooLarge
 from rerank.scheduling.job import Job
 from rerank.scheduling.scheduler import Scheduler
-from rerank.scorers.base import Encoded, Scorer
+from rerank.scorers.base import TURN_CHARACTERS, Encoded, Reading, Scorer
 from rerank.telemetry import note_stage, timed
 
 T = TypeVar("T")
@@ -42,7 +40,7 @@ class Backend(Protocol):
         """
         ...
 
-    async def use_tokenizer(self, use: Callable[[TextTokenizer], T]) -> T:
+    async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:
         """What ``use`` makes of the model's tokenizer, off the event loop."""
         ...
 
@@ -54,7 +52,7 @@ class Backend(Protocol):
 class LocalBackend:
     """A model on this machine, fed through the line of its devices."""
 
-    def __init__(self, replicas: Sequence[Scorer], scheduler: Scheduler, tokenisers: Executor) -> None:
+    def __init__(self, replicas: Sequence[Scorer], scheduler: Scheduler, tokenisers: Tokenisers) -> None:
         """``replicas`` are the same model once on each device, in the scheduler's order of devices."""
         self._replicas = tuple(replicas)
         # the same whatever the device
@@ -70,10 +68,11 @@ class LocalBackend:
         replicas = self._replicas
         if not replicas:
             raise ModelUnavailable("The model has been unloaded.")
-        loop = asyncio.get_running_loop()
-        encode = partial(contextvars.copy_context().run, _encode, replicas[0], pairs, truncation, instruction)
+        characters = sum([len(pair.document) for pair in pairs])
         with timed("tokenise"):
-            distinct, places = await loop.run_in_executor(self._tokenisers, encode)
+            distinct, places = await self._tokenisers.run(
+                _distinct(replicas[0].reading(pairs, truncation, instruction)), characters, caller
+            )
         job = self._scheduler.submit(replicas, distinct, caller)
         try:
             logits = await asyncio.wrap_future(job.future)
@@ -82,14 +81,12 @@ class LocalBackend:
             raise PairTooLarge(places.index(error.index), error.tokens) from error
         return [RawScore(logits[place], distinct[place].tokens) for place in places]
 
-    async def use_tokenizer(self, use: Callable[[TextTokenizer], T]) -> T:
+    async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:
         """See ``Backend.use_tokenizer``."""
         if not self._replicas:
             raise ModelUnavailable("The model has been unloaded.")
         with timed("tokenise"):
-            return await asyncio.get_running_loop().run_in_executor(
-                self._tokenisers, contextvars.copy_context().run, use, self._replicas[0].tokenizer
-            )
+            return await self._tokenisers.run(_in_one_part(use, self._replicas[0].tokenizer), TURN_CHARACTERS, caller)
 
     def close(self) -> None:
         """See ``Backend.close``."""
@@ -103,14 +100,18 @@ def _note_times(job: Job) -> None:
     note_stage("device", begun)
 
 
-def _encode(
-    scorer: Scorer, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
-) -> tuple[list[Encoded], list[int]]:
+def _in_one_part(use: Callable[[TextTokenizer], T], tokenizer: TextTokenizer) -> Reading[T]:
+    result = use(tokenizer)
+    yield TURN_CHARACTERS
+    return result
+
+
+def _distinct(reading: Reading[list[Encoded]]) -> Reading[tuple[list[Encoded], list[int]]]:
     """The distinct pairs as tokens, and for each pair its place among them.
 
     Equal pairs are scored once: it saves work, and in one batch two equal rows may differ in the last bit, which would
     break a tie the wrong way.
     """
-    encoded = scorer.encode(pairs, truncation, instruction)
+    encoded = yield from reading
     place_of = {pair: place for place, pair in enumerate(dict.fromkeys(encoded))}
     return list(place_of), [place_of[pair] for pair in encoded]

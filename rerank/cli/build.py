@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from rerank.api.app import build_app
 from rerank.api.dialects.table import MainDialect
 from rerank.api.services import Services
 from rerank.backends.loader import LocalLoader
+from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
 from rerank.catalog.downloads import Allowed, DownloadRules, Downloads
@@ -90,7 +90,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
             patience=max(settings.timeout, _LEAST_PATIENCE),
         )
         downloads = Downloads()
-        with ThreadPoolExecutor(max_workers=cgroups.cores(), thread_name_prefix="tokenise") as tokenisers:
+        with Tokenisers(cgroups.cores()) as tokenisers:
             loader = LocalLoader(
                 catalog,
                 _placements(devices, settings),
@@ -112,7 +112,9 @@ def app_from_settings(settings: Settings) -> FastAPI:
                 gateway = Gateway(
                     catalog,
                     registry,
-                    Admission(Work(settings.max_waiting_documents, settings.max_queue_tokens)),
+                    Admission(
+                        Work(settings.max_waiting_documents, settings.max_queue_tokens, settings.max_queue_bytes)
+                    ),
                     default,
                     Limits(settings.max_documents, settings.timeout, settings.load_timeout),
                     PairCache(settings.cached_pairs, metrics.note_cache),

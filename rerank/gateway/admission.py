@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from rerank.errors import Overloaded, ServerStopping
 from rerank.gateway.drain_rate import DrainRate
 
+_NAMES = {"documents": "{} documents", "tokens": "about {} tokens", "bytes": "{} bytes of texts"}
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -19,12 +21,14 @@ class Work:
     documents: int = 0
     tokens: int = 0
     """Estimated."""
+    bytes: int = 0
+    """Memory of the texts, however little of them a model reads."""
 
     def __add__(self, other: Work) -> Work:
-        return Work(self.documents + other.documents, self.tokens + other.tokens)
+        return Work(self.documents + other.documents, self.tokens + other.tokens, self.bytes + other.bytes)
 
     def __sub__(self, other: Work) -> Work:
-        return Work(self.documents - other.documents, self.tokens - other.tokens)
+        return Work(self.documents - other.documents, self.tokens - other.tokens, self.bytes - other.bytes)
 
 
 class Admission:
@@ -34,7 +38,7 @@ class Admission:
     """
 
     def __init__(self, most: Work, clock: Callable[[], float] = time.monotonic) -> None:
-        """``most``: what may be in work, and once more what may wait for models."""
+        """``most``: what may be in work, and once more what may wait for models; 0 is no limit."""
         self._most = most
         self._clock = clock
         self._rate = DrainRate()
@@ -101,12 +105,11 @@ class Admission:
             return
         after, own = room.taken + work, room.of(caller) + work
         share = room.callers_with(caller)
-        if after.documents > self._most.documents and own.documents * share > self._most.documents:
-            excess = (after.documents - self._most.documents) * room.taken.tokens / room.taken.documents
-            raise self._full(f"{room.taken.documents} documents", self._most.documents, excess, waiting=waiting)
-        if after.tokens > self._most.tokens and own.tokens * share > self._most.tokens:
-            excess = after.tokens - self._most.tokens
-            raise self._full(f"about {room.taken.tokens} tokens", self._most.tokens, excess, waiting=waiting)
+        for unit, name in _NAMES.items():
+            most, taken, total = (getattr(amount, unit) for amount in (self._most, room.taken, after))
+            if most and total > most and getattr(own, unit) * share > most:
+                excess = (total - most) * room.taken.tokens / taken if taken else 0.0
+                raise self._full(name.format(taken), most, excess, waiting=waiting)
 
     def _full(self, taken: str, most: int, excess: float, *, waiting: bool) -> Overloaded:
         doing = "wait for a model to load" if waiting else "are in work"

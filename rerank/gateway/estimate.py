@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rerank.core import Pair
 
 _BYTES_PER_TOKEN = 4
 """Of UTF-8. English has four to five letters a token, Chinese about one and a half characters of three bytes."""
+_SAMPLE = 64 * 1024
+"""Characters by which the bytes of a longer text are estimated."""
 
 
 def estimated_tokens(pairs: Sequence[Pair], max_length: int | None) -> int:
@@ -18,6 +21,15 @@ def estimated_tokens(pairs: Sequence[Pair], max_length: int | None) -> int:
     return sum(lengths) if max_length is None else sum([min(length, max_length) for length in lengths])
 
 
+def held_bytes(pairs: Sequence[Pair]) -> int:
+    """Memory that the texts of a request take: one emoji in a text makes four bytes of each of its characters."""
+    texts = {id(text): text for pair in pairs for text in pair}
+    return sum(map(sys.getsizeof, texts.values()))
+
+
 def _bytes(text: str) -> int:
     # Python knows whether a text is ASCII without looking at it
-    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    if text.isascii():
+        return len(text)
+    sample = len(text[:_SAMPLE].encode("utf-8", "surrogatepass"))
+    return sample if len(text) <= _SAMPLE else sample * len(text) // _SAMPLE

@@ -25,7 +25,7 @@ from rerank.errors import (
     TooManyDocuments,
 )
 from rerank.gateway.admission import Admission, Place, Work
-from rerank.gateway.estimate import estimated_tokens
+from rerank.gateway.estimate import estimated_tokens, held_bytes
 from rerank.gateway.pair_cache import PairCache
 from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
@@ -76,7 +76,7 @@ class Gateway:
         """
         self._check(request)
         card, reason = await self._choose(request.model, request.caller)
-        work = Work(len(request.pairs), estimated_tokens(request.pairs, card.max_length))
+        work = Work(len(request.pairs), estimated_tokens(request.pairs, card.max_length), held_bytes(request.pairs))
         use = partial(self._score_with, request=request, reason=reason)
         return await self._work(card, work, request.caller, request.within, use)
 
@@ -181,7 +181,7 @@ class Gateway:
 
 
 async def _use_tokenizer(model: LoadedModel, request: TokenizerRequest[T]) -> TokenizerResult[T]:
-    value = await model.backend.use_tokenizer(request.use)
+    value = await model.backend.use_tokenizer(request.use, caller=request.caller.name)
     return TokenizerResult(value, request.tokens, model.card.id, model.backend.max_length)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
@@ -37,7 +38,8 @@ class PairCache:
         if not self._scores.maxsize or not request.truncation.allowed:
             return await _compute(backend, request, range(len(request.pairs)))
         load = self._load_of.setdefault(backend, next(self._loads))
-        keys = [(load, digest) for digest in _digests(request)]
+        # on a thread: hashing lets the event loop go on, and there may be 32 MB of it
+        keys = [(load, digest) for digest in await asyncio.to_thread(list, _digests(request))]
         known = [self._scores.get(key) for key in keys]
         missing = [place for place, score in enumerate(known) if score is None]
         self._observe(model, len(keys) - len(missing), len(missing))
@@ -59,9 +61,12 @@ async def _compute(backend: Backend, request: ScoringRequest, places: Sequence[i
 def _digests(request: ScoringRequest) -> Iterator[bytes]:
     """What each pair's score depends on, beside the model."""
     how = hashlib.blake2b(repr((request.instruction, request.truncation)).encode(), digest_size=_DIGEST_BYTES)
+    queries = {query: _digest(query) for query in {pair.query for pair in request.pairs}}
     for pair in request.pairs:
         digest = how.copy()
-        # its length in front, so that query and document cannot be cut in two ways
-        digest.update(b"%d:" % len(pair.query))
-        digest.update((pair.query + pair.document).encode("utf-8", "surrogatepass"))
+        digest.update(queries[pair.query] + _digest(pair.document))
         yield digest.digest()
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()

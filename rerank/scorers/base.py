@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from rerank.core import Activation, Pair, Running, TextTokenizer, Truncation
 from rerank.devices import Device
 from rerank.errors import InvalidRequest
+
+T = TypeVar("T")
+Reading = Generator[int, None, T]
+"""Work on texts in parts, between which others have their turn: yields how many characters a part has read."""
+TURN_CHARACTERS = 64 * 1024
+"""Characters that are read before others have their turn, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,18 @@ class Placement:
     """Folder for networks converted to OpenVINO."""
     max_length: int | None = None
     """Tokens of a pair; replaces the card's."""
+
+
+class ReadsInParts:
+    """A scorer that reads texts in parts, and so also all at once."""
+
+    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[Any]:
+        """See ``Scorer.encode``."""
+        return finish(self.reading(pairs, truncation, instruction))
+
+    @abstractmethod
+    def reading(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> Reading[list[Any]]:
+        """See ``Scorer.reading``."""
 
 
 class Encoded(Protocol):
@@ -40,7 +59,7 @@ class Encoded(Protocol):
 class Scorer(Protocol):
     """One loaded model.
 
-    ``encode`` may be called from several threads at once; ``start`` only from the one thread that owns the device,
+    Texts may be read on several threads at once; ``start`` only from the one thread that owns the device,
     but for the check right after loading, when nobody else knows the scorer yet.
     """
 
@@ -64,12 +83,16 @@ class Scorer(Protocol):
         """What its products multiply: fp32, bf16, fp16 or int8."""
         ...
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[Any]:
-        """Tokens of each pair, in order: a list of this scorer's own ``Encoded``.
+    def reading(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> Reading[list[Any]]:
+        """Tokens of each pair, in order: a list of this scorer's own ``Encoded``. No more is read than is kept.
 
         Raises InvalidRequest naming the document that does not fit where cutting is not allowed, or a query that
         leaves no room for a document.
         """
+        ...
+
+    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[Any]:
+        """See ``reading``; all at once."""
         ...
 
     @property
@@ -90,6 +113,16 @@ class Scorer(Protocol):
     def start(self, batch: Sequence[Any]) -> Running:
         """Put a batch on the device: one raw fp32 logit a pair, in order, is on its way."""
         ...
+
+
+def finish(reading: Reading[T]) -> T:
+    """Read to the end and return what came of it."""
+    try:
+        while True:
+            next(reading)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
 def score(scorer: Scorer, batch: Sequence[Any]) -> list[float]:
@@ -113,11 +146,14 @@ def pair_limit(truncation: Truncation, max_length: int) -> int:
     return asked
 
 
-def document_limit(query_tokens: int, limit: int, max_length: int) -> int:
-    """Tokens left for a document beside a query (special tokens counted with it), of which at least one is needed."""
+def document_limit(query_tokens: int, limit: int, max_length: int, *, whole: bool = True) -> int:
+    """Tokens left for a document beside a query (special tokens counted with it), of which at least one is needed.
+
+    ``whole`` is False if the query has more tokens than that.
+    """
     room = limit - query_tokens
     if room < 1:
-        raise query_too_long(query_tokens, limit, max_length)
+        raise query_too_long(query_tokens, limit, max_length, whole=whole)
     return room
 
 
@@ -125,19 +161,28 @@ _REDUCE = "Please reduce the length of the input prompt"
 """By these words clients of vLLM know the error."""
 
 
-def query_too_long(query_tokens: int, limit: int, max_length: int) -> InvalidRequest:
+def query_too_long(query_tokens: int, limit: int, max_length: int, *, whole: bool = True) -> InvalidRequest:
     """The error for a query that fills the limit by itself: it is never cut."""
     return InvalidRequest(
-        f"The query takes {query_tokens} of the {limit} tokens it may have, which leaves no room for a document (this "
-        f"model reads at most {max_length} tokens). {_REDUCE}.",
+        f"The query takes {_counted(query_tokens, whole=whole)} of the {limit} tokens it may have, which leaves no "
+        f"room for a document (this model reads at most {max_length} tokens). {_REDUCE}.",
         param="query",
     )
 
 
-def too_long(index: int, tokens: int, limit: int) -> InvalidRequest:
-    """The error for a pair that would have to be cut though the caller forbade it."""
+def too_long(index: int, tokens: int, limit: int, *, whole: bool = True) -> InvalidRequest:
+    """The error for a pair that would have to be cut though the caller forbade it.
+
+    ``whole`` is False if it has more tokens than that.
+    """
     return InvalidRequest(
         f"This model's maximum context length is {limit} tokens. However, documents.{index} with the query has "
-        f"{tokens} input tokens. {_REDUCE}, or allow truncation. (parameter=input_tokens, value={tokens})",
+        f"{_counted(tokens, whole=whole)} input tokens. {_REDUCE}, or allow truncation. "
+        f"(parameter=input_tokens, value={tokens})",
         param="input_tokens",
     )
+
+
+def _counted(tokens: int, *, whole: bool) -> str:
+    """A number of tokens in a message: a text is not read further than to see that it is too long."""
+    return str(tokens) if whole else f"at least {tokens}"

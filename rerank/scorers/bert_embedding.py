@@ -17,6 +17,7 @@ from rerank.scorers.bert_body import MODEL_TYPES, BertSegments, FirstTokenVector
 from rerank.scorers.bi_encoder import SentenceReading
 from rerank.scorers.pretrained import load_network, open_tokenizer, read_json
 from rerank.scorers.saved_modules import saved_modules, saved_prompts
+from rerank.scorers.tokens import PairTokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ class BertEmbedding:
     @property
     def reading(self) -> SentenceReading:
         """How it reads texts."""
-        return SentenceReading(open_tokenizer(self.checkpoint.folder), saved_prompts(self.checkpoint.folder))
+        return SentenceReading(
+            PairTokenizer(open_tokenizer(self.checkpoint.folder)), saved_prompts(self.checkpoint.folder)
+        )
 
 
 def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:

@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy
 import torch
 from sentence_transformers import SentenceTransformer
-from tokenizers import Tokenizer
 from torch import nn
 
 from rerank.core import Activation, Pair, Running, Truncation
@@ -17,8 +16,8 @@ from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, TokenIds, running
 from rerank.runtimes.packing import to_device
 from rerank.runtimes.padding import pad
-from rerank.scorers.base import pair_limit
-from rerank.scorers.tokens import Vocabulary, encode_documents, encode_queries, private_copy
+from rerank.scorers.base import Reading, ReadsInParts, pair_limit
+from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy
 
 
 class SentenceVectors(Protocol):
@@ -41,7 +40,7 @@ class SentenceVectors(Protocol):
 class SentenceReading:
     """How an embedding model reads texts."""
 
-    tokenizer: Tokenizer
+    tokenizer: PairTokenizer
     prompts: Mapping[str, str | None]
     """By role, ``query`` or ``document``: what is put in front."""
 
@@ -76,7 +75,7 @@ def sentence_reading(model: SentenceTransformer) -> SentenceReading:
         raise WeightsBroken("its texts go through a chat template, which is not supported for embedding models")
     if any(model.prompts.values()) and not all(getattr(module, "include_prompt", True) for module in others):
         raise WeightsBroken("its pooling leaves the prompt out, which is not supported")
-    return SentenceReading(private_copy(model.tokenizer), dict(model.prompts))
+    return SentenceReading(PairTokenizer(private_copy(model.tokenizer)), dict(model.prompts))
 
 
 class PaddedSentences:
@@ -115,7 +114,7 @@ class EncodedApart:
         return self.tokens
 
 
-class BiEncoderScorer:
+class BiEncoderScorer(ReadsInParts):
     """Cosine of two sentence embeddings, in -1..1. Each text has the model's length for itself."""
 
     def __init__(
@@ -135,18 +134,19 @@ class BiEncoderScorer:
         self._vectors = vectors
         self._prompts = reading.prompts
         self._tokenizer = reading.tokenizer
-        self.tokenizer = Vocabulary(lambda: reading.tokenizer)
+        self.tokenizer = Vocabulary(lambda: reading.tokenizer.tokenizer)
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[EncodedApart]:
-        """See ``Scorer.encode``. The model's own prompts are put in front; an instruction is not known to it."""
+    def reading(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
+    ) -> Reading[list[EncodedApart]]:
+        """See ``Scorer.reading``. The model's own prompts are put in front; an instruction is not known to it."""
         del instruction
         limit = pair_limit(truncation, self.max_length)
         asked = list(dict.fromkeys(pair.query for pair in pairs))
-        queries = dict(
-            zip(asked, encode_queries(self._tokenizer, self._put("query", asked), limit, self.max_length), strict=True)
-        )
+        read = yield from self._tokenizer.queries(self._put("query", asked), limit, self.max_length)
+        queries = dict(zip(asked, read, strict=True))
         texts = self._put("document", [pair.document for pair in pairs])
-        documents = encode_documents(self._tokenizer, texts, truncation, limit)
+        documents = yield from self._tokenizer.documents(texts, truncation, limit)
         return [EncodedApart(queries[pair.query], document) for pair, document in zip(pairs, documents, strict=True)]
 
     @torch.inference_mode()

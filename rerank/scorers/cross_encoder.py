@@ -12,9 +12,10 @@ from sentence_transformers import CrossEncoder
 from rerank.core import Activation, Finished, Pair, Running, Truncation
 from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.padding import pad
-from rerank.scorers.base import Scorer, document_limit, pair_limit, too_long
+from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, pair_limit, too_long
+from rerank.scorers.excerpts import read_texts
 from rerank.scorers.pretrained import activation_named, refuse_other_labels
-from rerank.scorers.tokens import Vocabulary, encode_pairs, private_copy
+from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy, tokens_wanted
 
 
 def cross_encoder_scorer(
@@ -53,7 +54,7 @@ def _logits(model: CrossEncoder, features: dict[str, Any]) -> torch.Tensor:
     return logits
 
 
-class PlainPairScorer:
+class PlainPairScorer(ReadsInParts):
     """Pairs as token ids, cut on ids: the document's tail goes, the query stays."""
 
     padded = True
@@ -67,13 +68,15 @@ class PlainPairScorer:
         self.precision = precision
         self.runtime = _described(model, precision)
         self._model = model.eval()
-        self._tokenizer = private_copy(model.tokenizer)
-        self.tokenizer = Vocabulary(lambda: self._tokenizer)
+        self._tokenizer = PairTokenizer(private_copy(model.tokenizer))
+        self.tokenizer = Vocabulary(lambda: self._tokenizer.tokenizer)
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[TokenIds]:
-        """See ``Scorer.encode``. These models know no instruction, so it is left out."""
+    def reading(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
+    ) -> Reading[list[TokenIds]]:
+        """See ``Scorer.reading``. These models know no instruction, so it is left out."""
         del instruction
-        return encode_pairs(self._tokenizer, pairs, truncation, self.max_length)
+        return self._tokenizer.pairs(pairs, truncation, self.max_length)
 
     @torch.inference_mode()
     def start(self, batch: Sequence[TokenIds]) -> Running:
@@ -105,7 +108,7 @@ class PromptedPair:
         return self.tokens
 
 
-class PromptedPairScorer:
+class PromptedPairScorer(ReadsInParts):
     """Pairs as texts, for checkpoints whose own template builds the prompt; sentence-transformers renders it.
 
     Only the thread that owns the device renders, because rendering sets state inside the tokenizer.
@@ -130,25 +133,35 @@ class PromptedPairScorer:
         self._around = self._shortest(None) - 2 * self._count("a")
         self._around_instructed = self._shortest("a") - 3 * self._count("a")
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[PromptedPair]:
-        """See ``Scorer.encode``. A document is cut where its first and last allowed tokens end."""
+    def reading(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
+    ) -> Reading[list[PromptedPair]]:
+        """See ``Scorer.reading``. A document is cut where its first and last allowed tokens end."""
         limit = pair_limit(truncation, self.max_length)
         asked = instruction or self._instruction
-        prompt = self._around if asked is None else self._around_instructed + self._count(asked)
-        queries = {text: prompt + self._count(text) for text in dict.fromkeys(pair.query for pair in pairs)}
-        documents = self._tokenizer.encode_batch([pair.document for pair in pairs], add_special_tokens=False)
+        prompt = self._around
+        if asked is not None:
+            prompt = self._around_instructed + (yield from self._query_tokens(asked, 0, limit))
+        queries = {}
+        for text in dict.fromkeys(pair.query for pair in pairs):
+            queries[text] = prompt + (yield from self._query_tokens(text, prompt, limit))
+        rooms = [limit - queries[pair.query] for pair in pairs]
+        wanted = [max(1, tokens_wanted(truncation, room)) for room in rooms]
+        documents = [pair.document for pair in pairs]
+        read = yield from read_texts(self._tokenizer, documents, wanted, truncation.side)
         encoded = []
-        for index, (pair, document) in enumerate(zip(pairs, documents, strict=True)):
-            left = document_limit(queries[pair.query], limit, self.max_length)
-            room = min(left, truncation.max_tokens_per_document or left)
-            if not truncation.allowed and room == left < len(document.ids):
-                raise too_long(index, queries[pair.query] + len(document.ids), limit)
-            offsets = document.offsets[truncation.kept(len(document.ids), room)]
-            cut = len(document.ids) > room
-            kept = pair.document[offsets[0][0] : offsets[-1][1]] if cut else pair.document
-            tokens = queries[pair.query] + min(len(document.ids), room)
-            encoded.append(PromptedPair(pair.query, kept, instruction, tokens))
+        for index, (pair, document, room) in enumerate(zip(pairs, read, rooms, strict=True)):
+            if len(document.ids) > room:
+                raise too_long(index, limit - room + document.tokens, limit, whole=document.whole)
+            kept = pair.document[document.span]
+            encoded.append(PromptedPair(pair.query, kept, instruction, limit - room + len(document.ids)))
         return encoded
+
+    def _query_tokens(self, text: str, before: int, limit: int) -> Reading[int]:
+        """Tokens of a query or an instruction. Raises InvalidRequest if with those before they fill the limit."""
+        (query,) = yield from read_texts(self._tokenizer, [text], [limit], "right")
+        document_limit(before + query.tokens, limit, self.max_length, whole=query.whole)
+        return query.tokens
 
     def _shortest(self, instruction: str | None) -> int:
         features = self._model.preprocess([("a", "a")], prompt=instruction)

@@ -20,6 +20,7 @@ from rerank.core import Activation, Pair, Running, Truncation
 from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
+from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.bert_body import BertSegments, FirstTokenVector
 from rerank.scorers.pretrained import (
     activation_bytes,
@@ -32,7 +33,7 @@ from rerank.scorers.pretrained import (
     refuse_other_labels,
 )
 from rerank.scorers.saved_modules import default_prompt, saved_modules
-from rerank.scorers.tokens import Vocabulary, encode_pairs
+from rerank.scorers.tokens import PairTokenizer, Vocabulary
 
 # model type -> names of the head's two layers; between them stands a tanh
 _HEADS = {
@@ -97,7 +98,7 @@ def _linear(checkpoint: Checkpoint, name: str, device: str) -> nn.Linear:
     return layer
 
 
-class EncoderScorer:
+class EncoderScorer(ReadsInParts):
     """Pairs as the checkpoint's tokenizer lays them out, scored by body and head."""
 
     def __init__(
@@ -116,13 +117,15 @@ class EncoderScorer:
         self._vectors = runtime
         self._segment = pair_segments(checkpoint)
         self._head = read_head(checkpoint, runtime.device)
-        self._tokenizer = open_tokenizer(checkpoint.folder)
-        self.tokenizer = Vocabulary(lambda: self._tokenizer)
+        self._tokenizer = PairTokenizer(open_tokenizer(checkpoint.folder))
+        self.tokenizer = Vocabulary(lambda: self._tokenizer.tokenizer)
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[TokenIds]:
-        """See ``Scorer.encode``. These models know no instruction, so it is left out."""
+    def reading(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
+    ) -> Reading[list[TokenIds]]:
+        """See ``Scorer.reading``. These models know no instruction, so it is left out."""
         del instruction
-        return encode_pairs(self._tokenizer, pairs, truncation, self.max_length)
+        return self._tokenizer.pairs(pairs, truncation, self.max_length)
 
     def start(self, batch: Sequence[TokenIds]) -> Running:
         """See ``Scorer.start``."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rerank.core import Activation, Finished, Pair, Running, TextTokens, Truncation
 from rerank.errors import InvalidRequest
-from rerank.scorers.base import document_limit, pair_limit, too_long
+from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,14 @@ class WordOverlapScorer:
             if len(document) > room and not truncation.allowed:
                 raise too_long(index, len(query) + 3 + len(document), limit)
             encoded.append(EncodedWords(query, document[truncation.kept(len(document), room)]))
+        return encoded
+
+    def reading(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
+    ) -> Reading[list[EncodedWords]]:
+        """See ``Scorer.reading``. In one part."""
+        encoded = self.encode(pairs, truncation, instruction)
+        yield sum(len(pair.document) for pair in pairs)
         return encoded
 
     def start(self, batch: Sequence[EncodedWords]) -> Running:

@@ -1,14 +1,15 @@
 """Texts to token ids, safe to call from many threads.
 
 A fast tokenizer keeps its truncation and padding settings inside itself, so setting them for one call while another
-runs fails ("Already borrowed"). Here nothing is ever set: documents are cut on ids, and the pair is assembled by the
-tokenizer's own post-processor, so the layout is the checkpoint's.
+runs fails ("Already borrowed"). Here nothing is ever set: texts are cut on ids, and a pair is put together as the
+tokenizer's own post-processor does it, so the layout is the checkpoint's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
@@ -16,7 +17,8 @@ from transformers import PreTrainedTokenizerBase
 from rerank.core import Pair, TextTokens, Truncation
 from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds
-from rerank.scorers.base import document_limit, pair_limit, query_too_long, too_long
+from rerank.scorers.base import Reading, document_limit, pair_limit, query_too_long, too_long
+from rerank.scorers.excerpts import Excerpt, read_texts
 
 
 def private_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
@@ -78,55 +80,138 @@ class Vocabulary:
         return str(text)
 
 
-def encode_pairs(
-    tokenizer: Tokenizer, pairs: Sequence[Pair], truncation: Truncation, max_length: int
-) -> list[TokenIds]:
-    """Each pair as one sequence: the query whole, the document cut to fit. Each distinct query is read once."""
-    limit = pair_limit(truncation, max_length)
-    specials = tokenizer.num_special_tokens_to_add(is_pair=True)
-    queries = {
-        text: tokenizer.encode(text, add_special_tokens=False) for text in dict.fromkeys(pair.query for pair in pairs)
-    }
-    documents = tokenizer.encode_batch([pair.document for pair in pairs], add_special_tokens=False)
-    encoded = []
-    for index, (pair, document) in enumerate(zip(pairs, documents, strict=True)):
-        query = queries[pair.query]
-        room = document_limit(len(query.ids) + specials, limit, max_length)
-        _cut(document, room, truncation, index, limit)
-        encoded.append(_ids(tokenizer.post_process(query, document)))
-    return encoded
-
-
-def encode_queries(tokenizer: Tokenizer, texts: Sequence[str], limit: int, max_length: int) -> list[TokenIds]:
-    """Each query as a sequence of its own, whole. Raises InvalidRequest for one that does not fit."""
-    encoded = [_ids(text) for text in tokenizer.encode_batch(list(texts))]
-    for sequence in encoded:
-        if sequence.tokens > limit:
-            raise query_too_long(sequence.tokens, limit, max_length)
-    return encoded
-
-
-def encode_documents(tokenizer: Tokenizer, texts: Sequence[str], truncation: Truncation, limit: int) -> list[TokenIds]:
-    """Each document as a sequence of its own, an end of it cut off to fit."""
-    room = limit - tokenizer.num_special_tokens_to_add(is_pair=False)
-    encoded = []
-    for index, text in enumerate(tokenizer.encode_batch(list(texts), add_special_tokens=False)):
-        _cut(text, max(room, 1), truncation, index, limit)
-        encoded.append(_ids(tokenizer.post_process(text)))
-    return encoded
-
-
-def _cut(document: Encoding, room: int, truncation: Truncation, index: int, limit: int) -> None:
+def tokens_wanted(truncation: Truncation, room: int) -> int:
+    """Tokens to read of a document that has so much room; where it may not be cut, one that does not fit tells."""
     allowed = truncation.max_tokens_per_document
-    if allowed is not None and allowed < len(document.ids):
-        document.truncate(allowed, direction=truncation.side)
-    tokens = len(document.ids)
-    if tokens <= room:
-        return
-    if not truncation.allowed:
-        raise too_long(index, limit - room + tokens, limit)
-    document.truncate(room, direction=truncation.side)
+    fitting = room if truncation.allowed else room + 1
+    return fitting if allowed is None else min(allowed, fitting)
 
 
-def _ids(encoding: Encoding) -> TokenIds:
-    return TokenIds(tuple(encoding.ids), tuple(encoding.type_ids))
+class PairTokenizer:
+    """Pairs, and texts alone, as sequences a model reads."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        self._alone = _Layout.of(tokenizer, texts=1)
+        self._pair = _Layout.of(tokenizer, texts=2)
+
+    def pairs(self, pairs: Sequence[Pair], truncation: Truncation, max_length: int) -> Reading[list[TokenIds]]:
+        """Each pair as one sequence: the query whole, the document cut to fit. Each distinct query is read once."""
+        limit = pair_limit(truncation, max_length)
+        specials = self._pair.specials
+        texts = list(dict.fromkeys(pair.query for pair in pairs))
+        read = yield from read_texts(self.tokenizer, texts, [limit] * len(texts), "right")
+        queries = dict(zip(texts, read, strict=True))
+        rooms = {
+            text: document_limit(query.tokens + specials, limit, max_length, whole=query.whole)
+            for text, query in queries.items()
+        }
+        documents = yield from self._documents(
+            [pair.document for pair in pairs], truncation, [rooms[pair.query] for pair in pairs], limit
+        )
+        frames = {text: self._pair.frame(query.ids) for text, query in queries.items()}
+        return [frames[pair.query].around(ids) for pair, ids in zip(pairs, documents, strict=True)]
+
+    def queries(self, texts: Sequence[str], limit: int, max_length: int) -> Reading[list[TokenIds]]:
+        """Each query as a sequence of its own, whole. Raises InvalidRequest for one that does not fit."""
+        read = yield from read_texts(self.tokenizer, texts, [limit] * len(texts), "right")
+        for query in read:
+            tokens = query.tokens + self._alone.specials
+            if tokens > limit:
+                raise query_too_long(tokens, limit, max_length, whole=query.whole)
+        return [self._alone.frame().around(query.ids) for query in read]
+
+    def documents(self, texts: Sequence[str], truncation: Truncation, limit: int) -> Reading[list[TokenIds]]:
+        """Each document as a sequence of its own, an end of it cut off to fit."""
+        room = max(limit - self._alone.specials, 1)
+        documents = yield from self._documents(texts, truncation, [room] * len(texts), limit)
+        frame = self._alone.frame()
+        return [frame.around(ids) for ids in documents]
+
+    def _documents(
+        self, texts: Sequence[str], truncation: Truncation, rooms: Sequence[int], limit: int
+    ) -> Reading[list[tuple[int, ...]]]:
+        wanted = [tokens_wanted(truncation, room) for room in rooms]
+        read = yield from read_texts(self.tokenizer, texts, wanted, truncation.side)
+        for index, (document, room) in enumerate(zip(read, rooms, strict=True)):
+            if len(document.ids) > room:
+                raise _too_long(index, document, truncation, room, limit)
+        return [document.ids for document in read]
+
+
+def _too_long(index: int, document: Excerpt, truncation: Truncation, room: int, limit: int) -> Exception:
+    tokens = min(document.tokens, truncation.max_tokens_per_document or document.tokens)
+    return too_long(index, limit - room + tokens, limit, whole=document.whole)
+
+
+class _Part(NamedTuple):
+    """A stretch of a sequence: a text, by its number, or special tokens."""
+
+    text: int | None
+    ids: tuple[int, ...]
+    type_id: int
+
+
+class _Layout(NamedTuple):
+    """Where texts stand among special tokens."""
+
+    parts: tuple[_Part, ...]
+    specials: int
+    """Special tokens of a sequence."""
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, texts: int) -> _Layout:
+        """The tokenizer's layout, read from what it makes of letters."""
+        letters = [tokenizer.encode(letter, add_special_tokens=False) for letter in "ab"[:texts]]
+        sequence = tokenizer.post_process(letters[0], letters[1] if texts == 2 else None)
+        owners = [number for number, letter in enumerate(letters) for _ in letter.ids]
+        parts: list[_Part] = []
+        ids: list[int] = []
+        for token, type_id, special in zip(sequence.ids, sequence.type_ids, sequence.special_tokens_mask, strict=True):
+            if special:
+                parts.append(_Part(None, (token,), type_id))
+                continue
+            text = owners[len(ids)] if len(ids) < len(owners) else texts
+            ids.append(token)
+            if not parts or parts[-1].text != text:
+                parts.append(_Part(text, (), type_id))
+        if ids != [token for letter in letters for token in letter.ids] or not ids:
+            raise ValueError("the tokenizer puts other things around its texts than special tokens")
+        return cls(tuple(parts), sum(part.text is None for part in parts))
+
+    def frame(self, *before: tuple[int, ...]) -> _Frame:
+        """What stands around the last text, where it follows these."""
+        last = len(before)
+        place = next(place for place, part in enumerate(self.parts) if part.text == last)
+        return _Frame(
+            _Stretch.of(self.parts[:place], before), self.parts[place].type_id, _Stretch.of(self.parts[place + 1 :], ())
+        )
+
+
+class _Stretch(NamedTuple):
+    """Ids that stand together, with their segments."""
+
+    ids: tuple[int, ...]
+    type_ids: tuple[int, ...]
+
+    @classmethod
+    def of(cls, parts: Sequence[_Part], texts: Sequence[tuple[int, ...]]) -> _Stretch:
+        """Parts of a layout, end to end."""
+        filled = [(part.ids if part.text is None else texts[part.text], part.type_id) for part in parts]
+        return cls(
+            tuple(token for ids, _ in filled for token in ids),
+            tuple(type_id for ids, type_id in filled for _ in ids),
+        )
+
+
+class _Frame(NamedTuple):
+    """What stands around a text."""
+
+    before: _Stretch
+    type_id: int
+    after: _Stretch
+
+    def around(self, ids: tuple[int, ...]) -> TokenIds:
+        """The sequence with this text."""
+        type_ids = self.before.type_ids + (self.type_id,) * len(ids) + self.after.type_ids
+        return TokenIds(self.before.ids + ids + self.after.ids, type_ids)

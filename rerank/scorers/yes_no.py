@@ -23,6 +23,7 @@ from rerank.runtimes.base import Runtime, running
 from rerank.runtimes.packing import Segment, to_device
 from rerank.runtimes.rectangle import KERNEL, rectangle_inputs
 from rerank.runtimes.torch_packed import PackedRuntime
+from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.pretrained import (
     activation_bytes,
     load_network,
@@ -174,7 +175,7 @@ def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:
     return places
 
 
-class YesNoScorer:
+class YesNoScorer(ReadsInParts):
     """A Qwen3 whose last hidden state is compared with the two words only; the vocabulary is never multiplied."""
 
     def __init__(
@@ -197,9 +198,9 @@ class YesNoScorer:
         self._vectors = vectors
         self._direction = yes_minus_no(checkpoint).to(vectors.runtime.device)
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[Prompt]:
-        """See ``Scorer.encode``."""
-        return self._prompts.encode(pairs, truncation, instruction or self._instruction)
+    def reading(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> Reading[list[Prompt]]:
+        """See ``Scorer.reading``."""
+        return self._prompts.reading(pairs, truncation, instruction or self._instruction)
 
     @torch.inference_mode()
     def start(self, batch: Sequence[Prompt]) -> Running:

@@ -18,8 +18,10 @@ from tokenizers import Tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from rerank.core import Pair, Truncation
-from rerank.scorers.base import document_limit, pair_limit, too_long
+from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
+from rerank.scorers.excerpts import read_texts
 from rerank.scorers.pretrained import open_tokenizer, read_json
+from rerank.scorers.tokens import tokens_wanted
 
 SYSTEM = (
     "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the Instruct "
@@ -98,24 +100,28 @@ class PromptTokenizer:
         self.max_length = max_length
         self._text: Tokenizer = open_tokenizer(folder, special_tokens=special_tokens_in_text)
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str) -> list[Prompt]:
-        """See ``Scorer.encode``. An end of the document is cut off; instruction, query and suffix never are."""
+    def reading(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str) -> Reading[list[Prompt]]:
+        """See ``Scorer.reading``. An end of the document is cut off; instruction, query and suffix never are."""
         limit = pair_limit(truncation, self.max_length)
         queries = Counter(pair.query for pair in pairs)
-        prefixes = {query: self._prefix(instruction, query) for query in queries}
+        prefixes = {}
+        for query in queries:
+            prefixes[query] = yield from self._prefix(instruction, query, limit)
+        rooms = [limit - len(prefixes[pair.query]) - len(self.suffix) for pair in pairs]
+        wanted = [max(1, tokens_wanted(truncation, room)) for room in rooms]
         # the space belongs to the document's first word, as it would in one text
-        documents = self._text.encode_batch([f" {pair.document}" for pair in pairs], add_special_tokens=False)
+        documents = yield from read_texts(self._text, [f" {pair.document}" for pair in pairs], wanted, truncation.side)
         prompts = []
-        for index, (pair, document) in enumerate(zip(pairs, documents, strict=True)):
-            prefix = prefixes[pair.query]
-            room = document_limit(len(prefix) + len(self.suffix), limit, self.max_length)
-            own = len(document.ids)
-            ids = document.ids[truncation.kept(own, truncation.max_tokens_per_document or own)]
-            if len(ids) > room and not truncation.allowed:
-                raise too_long(index, len(prefix) + len(ids) + len(self.suffix), limit)
-            rest = (*ids[truncation.kept(len(ids), room)], *self.suffix)
-            prompts.append(Prompt(prefix, rest, queries[pair.query] if self._keeps_prefix else 1))
+        for index, (pair, document, room) in enumerate(zip(pairs, documents, rooms, strict=True)):
+            if len(document.ids) > room:
+                raise too_long(index, limit - room + document.tokens, limit, whole=document.whole)
+            sharers = queries[pair.query] if self._keeps_prefix else 1
+            prompts.append(Prompt(prefixes[pair.query], (*document.ids, *self.suffix), sharers))
         return prompts
 
-    def _prefix(self, instruction: str, query: str) -> tuple[int, ...]:
-        return (*self.system, *self._text.encode(_ask(instruction, query), add_special_tokens=False).ids)
+    def _prefix(self, instruction: str, query: str, limit: int) -> Reading[tuple[int, ...]]:
+        """Everything before a document. Raises InvalidRequest if it leaves no room for one."""
+        (asked,) = yield from read_texts(self._text, [_ask(instruction, query)], [limit], "right")
+        taken = len(self.system) + len(self.suffix) + asked.tokens
+        document_limit(taken, limit, self.max_length, whole=asked.whole)
+        return (*self.system, *asked.ids)

@@ -13,6 +13,7 @@ from benchmarks.floor import floor_seconds
 from benchmarks.processes import NotAvailableError
 from benchmarks.workload import QUERY, body_parameters, checkpoint, documents
 from rerank.core import Pair, Truncation
+from rerank.scorers.base import finish
 from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, PromptTokenizer
 from tests.tiny_checkpoints import make_bert
 
@@ -39,7 +40,7 @@ def test_a_word_is_a_token_and_the_prompt_has_no_unknown_ones(folder: Path) -> N
     texts = documents(3)
     tokenizer = PromptTokenizer(folder, 1024)
 
-    prompts = tokenizer.encode([Pair(QUERY, text) for text in texts], Truncation(), DEFAULT_INSTRUCTION)
+    prompts = finish(tokenizer.reading([Pair(QUERY, text) for text in texts], Truncation(), DEFAULT_INSTRUCTION))
 
     assert [len(prompt.rest) - len(tokenizer.suffix) for prompt in prompts] == [len(text.split()) for text in texts]
     assert 0 not in prompts[0].prefix + prompts[0].rest

@@ -27,6 +27,7 @@ from rerank.api.dialects.table import MainDialect
 from rerank.api.services import Services
 from rerank.backends.loader import LoadedModel
 from rerank.backends.local import LocalBackend
+from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.core import Caller, Finished, Pair, Running, Truncation
@@ -164,7 +165,7 @@ class House:
     ) -> None:
         self.scorer = scorer or WordOverlapScorer()
         self.scheduler = WatchedScheduler(batch)
-        self._tokenisers = ThreadPoolExecutor(2)
+        self._tokenisers = Tokenisers(2)
         self._callers = ThreadPoolExecutor(32)
         self._load = load or self.loaded
         self._catalog = Catalog(models_dir, cards)
@@ -231,7 +232,7 @@ class House:
             self.scorer.gate.set()
         self._callers.shutdown()
         self.scheduler.stop(PATIENCE)
-        self._tokenisers.shutdown()
+        self._tokenisers.close()
 
     def rerank(self, **fields: Any) -> Response:
         return self.post("/v1/rerank", {"query": QUERY, "documents": DOCUMENTS} | fields)

@@ -22,7 +22,7 @@ def test_the_server_answers_while_a_thousand_documents_are_in_work(open_house: O
     assert scorer.reached.wait(PATIENCE)
     for path in ("/health", "/ping", "/", "/version", "/v1/models", "/openapi.json"):
         assert house.client.get(path).status_code == 200
-    assert house.rerank(query="").status_code == 400
+    assert house.rerank(documents=[]).status_code == 400
     assert house.client.get("/load").json() == {"server_load": 1}
     assert not thousand.done()
     scorer.gate.set()

@@ -4,7 +4,6 @@ import hashlib
 import logging
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from huggingface_hub import constants
 
 from rerank.backends import loader as loader_module
 from rerank.backends.loader import LoadedModel, LocalLoader
+from rerank.backends.tokenisers import Tokenisers
 from rerank.backends.warming import LENGTHS
 from rerank.catalog.cards import Family, ModelCard
 from rerank.catalog.catalog import Catalog
@@ -112,8 +112,8 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tokenisers() -> Iterator[Executor]:
-    with ThreadPoolExecutor(1) as pool:
+def tokenisers() -> Iterator[Tokenisers]:
+    with Tokenisers(1) as pool:
         yield pool
 
 
@@ -125,7 +125,7 @@ def scheduler() -> Iterator[Scheduler]:
 
 
 @pytest.fixture
-def load(models: Path, scorers: Scorers, hub: Hub, scheduler: Scheduler, tokenisers: Executor) -> Load:
+def load(models: Path, scorers: Scorers, hub: Hub, scheduler: Scheduler, tokenisers: Tokenisers) -> Load:
     loader = LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers, endpoint="https://mirror.test")
     return lambda card: loader.load(loader.find(card))
 
@@ -153,7 +153,7 @@ class TestLoading:
         models: Path,
         scorers: Scorers,
         scheduler: Scheduler,
-        tokenisers: Executor,
+        tokenisers: Tokenisers,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         write_checkpoint(models / "mine")
@@ -168,7 +168,7 @@ class TestLoading:
         assert [asked[2] for asked in scorers.asked] == placements
 
     def test_the_card_decides_the_precision_before_the_settings(
-        self, models: Path, scorers: Scorers, scheduler: Scheduler, tokenisers: Executor
+        self, models: Path, scorers: Scorers, scheduler: Scheduler, tokenisers: Tokenisers
     ) -> None:
         write_checkpoint(models / "mine")
 
@@ -202,7 +202,7 @@ class TestLoading:
         scorers: Scorers,
         hub: Hub,
         scheduler: Scheduler,
-        tokenisers: Executor,
+        tokenisers: Tokenisers,
         told: int | None,
         fetched: bool,
     ) -> None:
@@ -226,7 +226,7 @@ class TestLoading:
         assert told == [f"fetching maker/mine: {tenth} % of 1 kB" for tenth in (10, 40, 100)]
 
     def test_a_download_can_be_watched_while_it_lasts(
-        self, models: Path, scorers: Scorers, hub: Hub, scheduler: Scheduler, tokenisers: Executor
+        self, models: Path, scorers: Scorers, hub: Hub, scheduler: Scheduler, tokenisers: Tokenisers
     ) -> None:
         downloads = Downloads()
         seen: list[Progress | None] = []
@@ -324,7 +324,7 @@ class TestFailures:
         assert scorers.asked == []
 
     def test_a_precision_the_device_does_not_have_is_told(
-        self, models: Path, scorers: Scorers, scheduler: Scheduler, tokenisers: Executor
+        self, models: Path, scorers: Scorers, scheduler: Scheduler, tokenisers: Tokenisers
     ) -> None:
         write_checkpoint(models / "mine")
 
@@ -379,7 +379,7 @@ class TestFailures:
         self,
         models: Path,
         scheduler: Scheduler,
-        tokenisers: Executor,
+        tokenisers: Tokenisers,
         monkeypatch: pytest.MonkeyPatch,
         scorers: Scorers,
     ) -> None:
@@ -401,7 +401,7 @@ class TestFailures:
         assert [scorer() for scorer in first] == [None]
 
     def test_a_device_lost_by_a_load_takes_no_more_work(
-        self, models: Path, scorers: Scorers, tokenisers: Executor
+        self, models: Path, scorers: Scorers, tokenisers: Tokenisers
     ) -> None:
         write_checkpoint(models / "mine")
         scorers.error = RuntimeError("CUDA error: device-side assert triggered")

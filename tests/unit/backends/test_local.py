@@ -4,11 +4,11 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 
 import pytest
 
 from rerank.backends.local import LocalBackend
+from rerank.backends.tokenisers import Tokenisers
 from rerank.core import Activation, Pair, RawScore, Running, Truncation
 from rerank.errors import InvalidRequest, ModelUnavailable, PairTooLarge, ServerStopping
 from rerank.scheduling.job import HasTokens, Job, Replicas
@@ -71,13 +71,13 @@ def scheduler(blocked: BlockedScorer) -> Iterator[NoticingScheduler]:
 
 
 @pytest.fixture
-def tokenisers() -> Iterator[Executor]:
-    with ThreadPoolExecutor(2) as pool:
+def tokenisers() -> Iterator[Tokenisers]:
+    with Tokenisers(2) as pool:
         yield pool
 
 
 @pytest.fixture
-def backend(scorer: WordOverlapScorer, scheduler: NoticingScheduler, tokenisers: Executor) -> LocalBackend:
+def backend(scorer: WordOverlapScorer, scheduler: NoticingScheduler, tokenisers: Tokenisers) -> LocalBackend:
     return LocalBackend([scorer], scheduler, tokenisers)
 
 
@@ -132,7 +132,7 @@ class TestFailures:
 
 class TestCancelling:
     async def test_takes_the_waiting_pairs_out_of_the_line(
-        self, blocked: BlockedScorer, scheduler: NoticingScheduler, tokenisers: Executor
+        self, blocked: BlockedScorer, scheduler: NoticingScheduler, tokenisers: Tokenisers
     ) -> None:
         backend = LocalBackend([blocked], scheduler, tokenisers)
         running = asyncio.create_task(backend.score(asked("a", "a"), PLAIN, None))
@@ -159,7 +159,7 @@ class NarrowScorer(WordOverlapScorer):
         return super().start(batch)
 
 
-async def test_a_pair_too_large_is_named_by_its_document(scheduler: NoticingScheduler, tokenisers: Executor) -> None:
+async def test_a_pair_too_large_is_named_by_its_document(scheduler: NoticingScheduler, tokenisers: Tokenisers) -> None:
     backend = LocalBackend([NarrowScorer()], scheduler, tokenisers)
 
     with pytest.raises(PairTooLarge, match=r"documents\.3 with the query \(9 tokens\)") as caught:
@@ -168,7 +168,7 @@ async def test_a_pair_too_large_is_named_by_its_document(scheduler: NoticingSche
 
 
 class TestClosing:
-    async def test_lets_go_of_the_scorer(self, scheduler: NoticingScheduler, tokenisers: Executor) -> None:
+    async def test_lets_go_of_the_scorer(self, scheduler: NoticingScheduler, tokenisers: Tokenisers) -> None:
         scorer = WordOverlapScorer()
         watched = weakref.ref(scorer)
         backend = LocalBackend([scorer], scheduler, tokenisers)

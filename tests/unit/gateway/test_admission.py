@@ -132,6 +132,22 @@ class TestTokens:
             pass
 
 
+class TestBytes:
+    def test_are_limited_too(self) -> None:
+        admission = Admission(Work(1000, 1000, 100))
+        with (
+            admission.admit(Work(1, 1, 60)),
+            pytest.raises(Overloaded, match="60 bytes of texts are in work, at most 100 may be"),
+            admission.admit(Work(1, 1, 41)),
+        ):
+            pass
+
+    def test_of_one_caller_keep_no_other_out(self) -> None:
+        admission = Admission(Work(1000, 1000, 100))
+        with admission.admit(Work(1, 1, 100), caller="flood"), admission.admit(Work(1, 1, 50), caller="trickle"):
+            assert admission.in_work.bytes == 150
+
+
 class TestCallers:
     def test_who_filled_the_house_keeps_nobody_else_out(self, admission: Admission) -> None:
         with admission.admit(work(10), caller="flood"):

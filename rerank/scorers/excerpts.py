@@ -1,0 +1,224 @@
+"""The first or last tokens of texts, without reading the rest of them.
+
+A text is encoded in slices until enough tokens are settled. Slices overlap, and of each only those tokens count that
+end far enough from where it was cut, because what a tokenizer makes of a character depends on its neighbours. So the
+tokens are those of the whole text, while time and memory depend on how many are wanted.
+
+They may differ only where 16,384 characters repeat one pattern without a space, for a tokenizer that does not split
+them (there the first token may depend on where the last one ends), and in a word with 131,072 characters inside it of
+which the tokenizer makes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from tokenizers import Encoding, Tokenizer
+
+from rerank.scorers.base import TURN_CHARACTERS, Reading
+
+Side = Literal["left", "right"]
+
+_PER_TOKEN = 6
+"""Characters of a token, rather more than there are: a second slice costs more than a longer first."""
+_MARGIN = 512
+"""Characters after which a tokenizer no longer depends on where a slice was cut."""
+_FOLLOWING = 128
+"""Tokens likewise: characters that a tokenizer drops tell it nothing, however many they are. They are more than a word
+has, which is one unknown token if it has more than 100 characters."""
+_LONGEST = 2 * TURN_CHARACTERS
+"""Characters that are read again and again for the sake of the tokens before them; then those count as they are."""
+_SLACK = 16 * 1024
+"""Characters in which a place is looked for where a slice is best cut."""
+# before a space, or between two Chinese sentences: hardly any tokenizer has a token across
+_SEAM = re.compile(r"\S(?=\s)|[\u4e00-\u9fff](?=[\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f])")
+
+
+class Excerpt(NamedTuple):
+    """The tokens that were wanted of a text."""
+
+    ids: tuple[int, ...]
+    tokens: int
+    """How many the text has; at least, unless it was read to its end."""
+    whole: bool
+    """True if the text was read to its end."""
+    span: slice = slice(None)
+    """The characters that the tokens were made from."""
+
+
+def read_texts(tokenizer: Tokenizer, texts: Sequence[str], wanted: Sequence[int], side: Side) -> Reading[list[Excerpt]]:
+    """Of each text as many tokens as are wanted, at least one: the first where its right side is cut, else the last.
+
+    Yields how many characters were read, between two parts of the work.
+    """
+    excerpts: list[Excerpt] = []
+    for group in _groups(texts, wanted, side):
+        encodings = tokenizer.encode_batch([part.text for part in group], add_special_tokens=False)
+        yield sum([len(part.text) for part in group])
+        for part, encoding in zip(group, encodings, strict=True):
+            if part.ruler is None:
+                excerpts.append(_of_whole(encoding, part.wanted, side))
+            elif _settles(encoding, part.wanted, part.ruler, len(part.text)):
+                excerpts.append(_of_first_slice(encoding, part.wanted, part.ruler, len(part.text)))
+            else:
+                excerpts.append((yield from _in_slices(tokenizer, part.wanted, part.ruler)))
+    return excerpts
+
+
+class _Part(NamedTuple):
+    """What is read first of a text."""
+
+    text: str
+    wanted: int
+    ruler: _Ruler | None
+    """The text's own; None where it is read whole."""
+
+
+def _groups(texts: Sequence[str], wanted: Sequence[int], side: Side) -> Iterator[list[_Part]]:
+    """The texts by those that are read together."""
+    group: list[_Part] = []
+    characters = 0
+    for text, count in zip(texts, wanted, strict=True):
+        part = _first_part(text, count, side)
+        if group and characters + len(part.text) > TURN_CHARACTERS:
+            yield group
+            group, characters = [], 0
+        group.append(part)
+        characters += len(part.text)
+    if group:
+        yield group
+
+
+def _first_part(text: str, wanted: int, side: Side) -> _Part:
+    size = _size(wanted)
+    if len(text) > size:
+        ruler = _Ruler(text, side)
+        far = ruler.cut(size)
+        if far < ruler.length:
+            return _Part(ruler.slice(0, far), wanted, ruler)
+    return _Part(text, wanted, None)
+
+
+def _size(tokens: int, slices: int = 0) -> int:
+    """Characters to read for so many tokens, after so many slices that held too few."""
+    return min(_MARGIN + (_PER_TOKEN * (tokens + _FOLLOWING) << min(slices, 16)), TURN_CHARACTERS)
+
+
+class _Ruler:
+    """A text measured from the end that is kept: a distance is a number of characters from there."""
+
+    def __init__(self, text: str, side: Side) -> None:
+        self.text = text
+        self.length = len(text)
+        self.side: Side = side
+
+    def between(self, near: int, far: int) -> tuple[int, int]:
+        """Two distances as places in the text, or two places as distances."""
+        return (self.length - far, self.length - near) if self.side == "left" else (near, far)
+
+    def slice(self, near: int, far: int) -> str:
+        """The characters between two distances."""
+        first, last = self.between(near, far)
+        return self.text[first:last]
+
+    def cut(self, distance: int) -> int:
+        """A distance to cut at, not much greater than this."""
+        if distance >= self.length:
+            return self.length
+        end = min(distance + _SLACK, self.length)
+        return self.seam(distance, end) or end
+
+    def seam(self, near: int, far: int) -> int | None:
+        """A distance between two others at which the text is best cut; None if there is none."""
+        found = _SEAM.search(self.text, *self.between(near, far))
+        place: int | None = found and self.between(found.end(), found.end())[0]
+        return place
+
+
+def _of_whole(encoding: Encoding, wanted: int, side: Side) -> Excerpt:
+    """What is wanted of a text that was read at once."""
+    ids = encoding.ids
+    tokens = len(ids)
+    if tokens <= wanted:
+        return Excerpt(tuple(ids), tokens, whole=True)
+    first, last = (tokens - wanted, tokens) if side == "left" else (0, wanted)
+    span = slice(_characters(encoding, first)[0], _characters(encoding, last - 1)[1])
+    return Excerpt(tuple(ids[first:last]), tokens, whole=True, span=span)
+
+
+def _settles(encoding: Encoding, wanted: int, ruler: _Ruler, far: int) -> bool:
+    """True if a text's first slice holds what is wanted and a token more, and that one far enough from the cut."""
+    tokens = len(encoding)
+    if tokens <= wanted + _FOLLOWING:
+        return False
+    first, last = _characters(encoding, tokens - 1 - wanted if ruler.side == "left" else wanted)
+    return first >= _MARGIN if ruler.side == "left" else last <= far - _MARGIN
+
+
+def _of_first_slice(encoding: Encoding, wanted: int, ruler: _Ruler, far: int) -> Excerpt:
+    """What is wanted, out of a text's first slice."""
+    excerpt = _of_whole(encoding, wanted, ruler.side)
+    begin, _ = ruler.between(0, far)
+    span = slice(begin + excerpt.span.start, begin + excerpt.span.stop)
+    return excerpt._replace(whole=False, span=span)
+
+
+def _characters(encoding: Encoding, token: int) -> tuple[int, int]:
+    """The characters that a token was made from; asking for all tokens' would make as many objects."""
+    return encoding.token_to_chars(token) or (0, 0)
+
+
+class _Token(NamedTuple):
+    """A token, and the characters that it was made from."""
+
+    id: int
+    first: int
+    last: int
+
+
+def _in_slices(tokenizer: Tokenizer, wanted: int, ruler: _Ruler) -> Reading[Excerpt]:
+    """What is wanted, out of slice after slice; the first is longer than one that held too little."""
+    # the token nearest to the end that is kept comes first
+    found: list[_Token] = []
+    near, far, settled, slices = 0, 0, -1, 1
+    while True:
+        far = ruler.cut(far + _size(wanted - len(found), slices))
+        encoding = tokenizer.encode_batch([ruler.slice(near, far)], add_special_tokens=False)[0]
+        yield far - near
+        tokens = [token for token in _tokens(encoding, ruler, near, far) if _end(token, ruler) > settled]
+        if far == ruler.length:
+            return _excerpt([*found, *tokens], wanted, ruler, whole=True)
+        until = far - _MARGIN
+        if far - settled <= _LONGEST:
+            # the tokens of one character stay together
+            until = min(until, _end(tokens[-_FOLLOWING], ruler) - 1) if len(tokens) > _FOLLOWING else settled
+        found += [token for token in tokens if _end(token, ruler) <= until]
+        if len(found) > wanted:
+            return _excerpt(found, wanted, ruler, whole=False)
+        settled = max(settled, until)
+        slices += 1
+        near = max(0, ruler.seam(settled - 3 * _MARGIN, settled - _MARGIN) or settled - _MARGIN)
+
+
+def _tokens(encoding: Encoding, ruler: _Ruler, near: int, far: int) -> list[_Token]:
+    """The tokens of a slice, the nearest first."""
+    begin, _ = ruler.between(near, far)
+    places = zip(encoding.ids, encoding.offsets, strict=True)
+    tokens = [_Token(token, begin + first, begin + last) for token, (first, last) in places]
+    return tokens[::-1] if ruler.side == "left" else tokens
+
+
+def _end(token: _Token, ruler: _Ruler) -> int:
+    """The distance at which a token ends."""
+    return ruler.between(token.first, token.last)[1]
+
+
+def _excerpt(found: Sequence[_Token], wanted: int, ruler: _Ruler, *, whole: bool) -> Excerpt:
+    kept = found[:wanted]
+    span = (
+        slice(min(token.first for token in kept), max(token.last for token in kept)) if found[wanted:] else slice(None)
+    )
+    ids = tuple([token.id for token in kept])
+    return Excerpt(ids[::-1] if ruler.side == "left" else ids, len(found), whole, span)

