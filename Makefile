@@ -21,7 +21,7 @@ help:
 	@echo "make image    build the image from base images by digest, and say which (ARGS='--build-arg ...' for docker)"
 	@echo "make bench    measure the server and its peers side by side (an hour; 'make bench-peers' installs the peers)"
 	@echo "make soak     five minutes of every kind of request: is anything lost, does anything grow?"
-	@echo "make fuzz     a hundred thousand made-up requests in a quarter of an hour: does it fail, hang or grow?"
+	@echo "make fuzz     a hundred thousand made-up requests, in twenty minutes at most: does it fail, hang or grow?"
 	@echo "make clean    remove the virtual environments and caches"
 
 serve: $(VENV)/.runtime

@@ -1,6 +1,6 @@
 """`make fuzz`: a hundred thousand made-up requests; does the server fail, hang or grow?
 
-    python -m tests.abuse.fuzz --cases 100000 --seconds 900
+    python -m tests.abuse.fuzz --cases 100000 --seconds 1200
 
 Sends half of them to a server with keys and half to one without, each a process of its own with a tiny model: requests
 that its documentation allows (schemathesis), bodies of odd values in odd encodings and odd addresses (Hypothesis), and
@@ -76,7 +76,7 @@ def tracebacks(log: Sequence[str]) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=100_000, help="made-up requests in all")
-    parser.add_argument("--seconds", type=float, default=900, help="after which no more are sent")
+    parser.add_argument("--seconds", type=float, default=1200, help="after which no more are sent")
     parser.add_argument("--seed", type=int, default=0, help="the same seed sends the same requests")
     return parser
 
