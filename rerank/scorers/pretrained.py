@@ -9,19 +9,23 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from tokenizers import Tokenizer
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Activation
 from rerank.errors import WeightsBroken
+from rerank.scorers.tokenizer_settings import is_overridden
 
 
 def open_tokenizer(folder: Path, *, special_tokens: bool = True) -> Tokenizer:
-    """The tokenizer exactly as ``tokenizer.json`` describes it, cutting and padding nothing.
+    """The tokenizer as transformers reads it, cutting and padding nothing.
 
     Without ``special_tokens`` a text cannot name one: ``<|im_end|>`` is then six ordinary tokens or so.
     """
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    if is_overridden(content, read_json(folder / "tokenizer_config.json")):
+        reference = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        content = json.loads(reference.backend_tokenizer.to_str())
     if not special_tokens:
         content["added_tokens"] = []
     tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(content))

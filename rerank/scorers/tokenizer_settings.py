@@ -1,0 +1,53 @@
+"""Does ``tokenizer_config.json`` change what ``tokenizer.json`` says? Pure.
+
+transformers builds the tokenizers of some classes from the vocabulary and the settings alone, and adds the tokens
+that the settings name. Reading ``tokenizer.json`` as it stands gives the same in all but a few folders, and takes 0.7 s
+for a vocabulary of 250,000 instead of 4 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Json = Mapping[str, Any]
+
+_BERT = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer"}
+_XLM_R = {"XLMRobertaTokenizer", "CamembertTokenizer"}
+_TOKEN_LISTS = ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder")
+
+
+def is_overridden(tokenizer: Json, config: Json) -> bool:
+    """True if a tokenizer read from ``tokenizer`` alone would read texts otherwise than transformers does."""
+    kind = str(config.get("tokenizer_class")).removesuffix("Fast")
+    return (
+        not set(_named_tokens(config)) <= _known_tokens(tokenizer)
+        or (kind in _BERT and not _is_berts(tokenizer.get("normalizer") or {}, config))
+        or (kind in _XLM_R and not _splits_at_spaces(tokenizer.get("pre_tokenizer") or {}))
+    )
+
+
+def _is_berts(normalizer: Json, config: Json) -> bool:
+    wanted = {
+        "type": "BertNormalizer",
+        "lowercase": config.get("do_lower_case", True),
+        "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
+        "strip_accents": config.get("strip_accents"),
+    }
+    return all(normalizer.get(name) == value for name, value in wanted.items())
+
+
+def _splits_at_spaces(pre_tokenizer: Json) -> bool:
+    return [part.get("type") for part in pre_tokenizer.get("pretokenizers", ())] == ["WhitespaceSplit", "Metaspace"]
+
+
+def _known_tokens(tokenizer: Json) -> set[str]:
+    return {token["content"] for token in tokenizer.get("added_tokens", ())}
+
+
+def _named_tokens(config: Json) -> Iterator[str]:
+    """The tokens that the settings add to the vocabulary, each a text or an object that holds it."""
+    for name in _TOKEN_LISTS:
+        tokens = config.get(name) or ()
+        for token in tokens.values() if isinstance(tokens, dict) else tokens:
+            yield str(token["content"] if isinstance(token, dict) else token)

@@ -1,0 +1,86 @@
+"""What tokenizer_config.json says over tokenizer.json: read as transformers reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sentence_transformers import CrossEncoder
+from transformers import AutoTokenizer
+
+from rerank.core import Pair, Truncation
+from rerank.scorers.base import score
+from rerank.scorers.pretrained import open_tokenizer
+from tests.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
+
+from .test_scorers import load
+
+TEXTS = [
+    "Héllo WORLD 中文字 Straße",
+    " lead  two",
+    "a<unk>b [MASK] x",
+    "Ünïcode\tTab\nnew",
+    "ＡＢＣ ﬁ",
+    "<|im_end|> hi",
+]
+BERT: dict[str, Any] = {"tokenizer_class": "BertTokenizer"}
+XLM_R = {"tokenizer_class": "XLMRobertaTokenizerFast"}
+
+
+def settle(folder: Path, settings: dict[str, Any]) -> None:
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (make_bert, {"do_lower_case": False}),
+        (make_bert, BERT),
+        (make_bert, BERT | {"tokenizer_class": "BertTokenizerFast", "do_lower_case": False}),
+        (make_bert, BERT | {"do_lower_case": False}),
+        (make_bert, BERT | {"do_lower_case": True}),
+        (make_bert, BERT | {"strip_accents": False}),
+        (make_bert, BERT | {"strip_accents": True}),
+        (make_bert, BERT | {"tokenize_chinese_chars": False}),
+        (make_bert, {"tokenizer_class": "DistilBertTokenizer", "do_lower_case": False}),
+        (make_bert, {"tokenizer_class": "ElectraTokenizerFast", "do_lower_case": False}),
+        (make_bert, {"additional_special_tokens": ["hi"]}),
+        (make_bert, {"extra_special_tokens": {"word": "lead"}}),
+        (make_bert, {"add_prefix_space": True, "clean_up_tokenization_spaces": True, "truncation_side": "left"}),
+        (make_xlm_roberta, {}),
+        (make_xlm_roberta, XLM_R),
+        (make_xlm_roberta, XLM_R | {"do_lower_case": True}),
+        (make_xlm_roberta, {"additional_special_tokens": ["hi"]}),
+        (make_qwen3, {"add_bos_token": True, "padding_side": "left"}),
+        (make_qwen3, {"additional_special_tokens": ["hi"]}),
+    ],
+)
+def test_are_as_transformers_reads_them(make: Callable[[Path], Any], settings: dict[str, Any], tmp_path: Path) -> None:
+    make(tmp_path)
+    settle(tmp_path, settings)
+    reference = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
+    own = open_tokenizer(tmp_path)
+    for text in TEXTS:
+        assert own.encode(text).ids == reference(text)["input_ids"]
+        assert own.encode(text, "b c").ids == reference(text, "b c")["input_ids"]
+
+
+def test_a_model_that_keeps_capitals_scores_as_cross_encoder_does(tmp_path: Path) -> None:
+    make_bert(tmp_path)
+    pairs = [
+        ("What is Machine Learning?", "machine learning is a branch of AI"),
+        ("PANDA", "the giant panda is a bear"),
+    ]
+    lowered = CrossEncoder(str(tmp_path), activation_fn=None).predict(pairs)
+    settle(tmp_path, BERT | {"do_lower_case": False})
+
+    expected = CrossEncoder(str(tmp_path)).predict(pairs)
+    assert abs(expected - lowered).max() > 1e-3
+
+    scorer = load(tmp_path)
+    logits = score(scorer, scorer.encode([Pair(*pair) for pair in pairs], Truncation(), None))
+    assert [1 / (1 + 2.718281828459045**-logit) for logit in logits] == pytest.approx(list(expected), abs=1e-5)
