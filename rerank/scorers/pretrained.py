@@ -18,20 +18,32 @@ from rerank.scorers.tokenizer_settings import is_overridden
 
 
 def open_tokenizer(folder: Path, *, special_tokens: bool = True) -> Tokenizer:
-    """The tokenizer as transformers reads it, cutting and padding nothing.
+    """The tokenizer as transformers reads it, cutting and padding nothing. Raises WeightsBroken.
 
     Without ``special_tokens`` a text cannot name one: ``<|im_end|>`` is then six ordinary tokens or so.
     """
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    if is_overridden(content, read_json(folder / "tokenizer_config.json")):
-        reference = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        content = json.loads(reference.backend_tokenizer.to_str())
+    config = read_json(folder / "tokenizer_config.json")
+    if is_overridden(content, config):
+        content = _as_transformers_reads_it(folder)
     if not special_tokens:
         content["added_tokens"] = []
     tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(content))
+    tokenizer.encode_special_tokens = bool(config.get("split_special_tokens"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:
+    """``tokenizer.json`` with what ``tokenizer_config.json`` changes in it."""
+    try:
+        reference = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        content: dict[str, Any] = json.loads(reference.backend_tokenizer.to_str())
+    except Exception as error:
+        # what it raises over a class or a setting that it does not know has no common class
+        raise WeightsBroken(f"{folder.name}/tokenizer_config.json is not understood: {error}") from error
+    return content
 
 
 def read_json(file: Path) -> dict[str, Any]:

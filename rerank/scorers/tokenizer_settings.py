@@ -14,6 +14,11 @@ Json = Mapping[str, Any]
 
 _BERT = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer"}
 _XLM_R = {"XLMRobertaTokenizer", "CamembertTokenizer"}
+_BERT_FRAME = {"cls_token": "[CLS]", "sep_token": "[SEP]"}
+_XLM_R_FRAME = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
+_FRAMES = {kind: _BERT_FRAME for kind in _BERT} | {kind: _XLM_R_FRAME for kind in _XLM_R}
+"""The tokens that a class puts around texts unless it is told otherwise."""
+_ALWAYS_ASKED = ("add_bos_token", "add_eos_token", "add_prefix_space")
 _TOKEN_LISTS = ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder")
 
 
@@ -21,7 +26,9 @@ def is_overridden(tokenizer: Json, config: Json) -> bool:
     """True if a tokenizer read from ``tokenizer`` alone would read texts otherwise than transformers does."""
     kind = str(config.get("tokenizer_class")).removesuffix("Fast")
     return (
-        not set(_named_tokens(config)) <= _known_tokens(tokenizer)
+        any(config.get(name) not in (None, kind in _XLM_R and name == "add_prefix_space") for name in _ALWAYS_ASKED)
+        or any(_content(config.get(name, token)) != token for name, token in _FRAMES.get(kind, {}).items())
+        or not set(_named_tokens(config)) <= _known_tokens(tokenizer)
         or (kind in _BERT and not _is_berts(tokenizer.get("normalizer") or {}, config))
         or (kind in _XLM_R and not _splits_at_spaces(tokenizer.get("pre_tokenizer") or {}))
     )
@@ -46,8 +53,13 @@ def _known_tokens(tokenizer: Json) -> set[str]:
 
 
 def _named_tokens(config: Json) -> Iterator[str]:
-    """The tokens that the settings add to the vocabulary, each a text or an object that holds it."""
+    """The tokens that the settings add to the vocabulary."""
     for name in _TOKEN_LISTS:
         tokens = config.get(name) or ()
         for token in tokens.values() if isinstance(tokens, dict) else tokens:
-            yield str(token["content"] if isinstance(token, dict) else token)
+            yield _content(token)
+
+
+def _content(token: Any) -> str:
+    """A token is a text, or an object that holds it."""
+    return str(token["content"] if isinstance(token, dict) else token)

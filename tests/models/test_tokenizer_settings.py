@@ -12,6 +12,7 @@ from sentence_transformers import CrossEncoder
 from transformers import AutoTokenizer
 
 from rerank.core import Pair, Truncation
+from rerank.errors import WeightsBroken
 from rerank.scorers.base import score
 from rerank.scorers.pretrained import open_tokenizer
 from tests.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
@@ -27,7 +28,16 @@ TEXTS = [
     "<|im_end|> hi",
 ]
 BERT: dict[str, Any] = {"tokenizer_class": "BertTokenizer"}
-XLM_R = {"tokenizer_class": "XLMRobertaTokenizerFast"}
+XLM_R: dict[str, Any] = {"tokenizer_class": "XLMRobertaTokenizerFast"}
+QWEN: dict[str, Any] = {"tokenizer_class": "Qwen2Tokenizer"}
+MASK = {
+    "content": "[MASK]",
+    "lstrip": True,
+    "rstrip": False,
+    "normalized": False,
+    "single_word": False,
+    "special": True,
+}
 
 
 def settle(folder: Path, settings: dict[str, Any]) -> None:
@@ -35,6 +45,7 @@ def settle(folder: Path, settings: dict[str, Any]) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | settings))
 
 
+@pytest.mark.filterwarnings("ignore:Token indices sequence length")
 @pytest.mark.parametrize(
     ("make", "settings"),
     [
@@ -48,14 +59,25 @@ def settle(folder: Path, settings: dict[str, Any]) -> None:
         (make_bert, BERT | {"tokenize_chinese_chars": False}),
         (make_bert, {"tokenizer_class": "DistilBertTokenizer", "do_lower_case": False}),
         (make_bert, {"tokenizer_class": "ElectraTokenizerFast", "do_lower_case": False}),
+        (make_bert, BERT | {"strip_accents": True, "do_lower_case": False}),
+        (make_bert, BERT | {"cls_token": "[SEP]"}),
+        (make_bert, BERT | {"model_max_length": 7, "add_bos_token": True, "add_eos_token": True}),
+        (make_bert, BERT | {"added_tokens_decoder": {"4": MASK}}),
         (make_bert, {"additional_special_tokens": ["hi"]}),
         (make_bert, {"extra_special_tokens": {"word": "lead"}}),
         (make_bert, {"add_prefix_space": True, "clean_up_tokenization_spaces": True, "truncation_side": "left"}),
         (make_xlm_roberta, {}),
         (make_xlm_roberta, XLM_R),
         (make_xlm_roberta, XLM_R | {"do_lower_case": True}),
+        (make_xlm_roberta, XLM_R | {"add_prefix_space": False}),
+        (make_xlm_roberta, XLM_R | {"cls_token": "</s>"}),
         (make_xlm_roberta, {"additional_special_tokens": ["hi"]}),
         (make_qwen3, {"add_bos_token": True, "padding_side": "left"}),
+        (make_qwen3, QWEN),
+        (make_qwen3, QWEN | {"add_prefix_space": True}),
+        (make_qwen3, QWEN | {"add_bos_token": True, "bos_token": "<|im_start|>"}),
+        (make_qwen3, QWEN | {"split_special_tokens": True}),
+        (make_qwen3, {"split_special_tokens": True}),
         (make_qwen3, {"additional_special_tokens": ["hi"]}),
     ],
 )
@@ -84,3 +106,10 @@ def test_a_model_that_keeps_capitals_scores_as_cross_encoder_does(tmp_path: Path
     scorer = load(tmp_path)
     logits = score(scorer, scorer.encode([Pair(*pair) for pair in pairs], Truncation(), None))
     assert [1 / (1 + 2.718281828459045**-logit) for logit in logits] == pytest.approx(list(expected), abs=1e-5)
+
+
+def test_settings_that_transformers_does_not_understand_are_refused_by_name(tmp_path: Path) -> None:
+    make_bert(tmp_path)
+    settle(tmp_path, {"added_tokens_decoder": {"x": 1}})
+    with pytest.raises(WeightsBroken, match=r"tokenizer_config\.json is not understood"):
+        open_tokenizer(tmp_path)
