@@ -134,7 +134,8 @@ class Settings(SourcedSettings):
     max_queue_bytes: int = _setting(
         "RERANK_MAX_QUEUE_BYTES MAX_QUEUE_BYTES",
         512 * 1024 * 1024,
-        "Bytes that the bodies of all requests together may have; beyond it the answer is 429.",
+        "Bytes that the bodies of all requests together may have, and memory that their texts may take; beyond it the "
+        "answer is 429.",
         ge=1024,
     )
     cached_pairs: int = _setting(
