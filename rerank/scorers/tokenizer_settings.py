@@ -16,7 +16,7 @@ _BERT = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetToken
 _XLM_R = {"XLMRobertaTokenizer", "CamembertTokenizer"}
 _BERT_FRAME = {"cls_token": "[CLS]", "sep_token": "[SEP]"}
 _XLM_R_FRAME = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
-_FRAMES = {kind: _BERT_FRAME for kind in _BERT} | {kind: _XLM_R_FRAME for kind in _XLM_R}
+_FRAMES = dict.fromkeys(_BERT, _BERT_FRAME) | dict.fromkeys(_XLM_R, _XLM_R_FRAME)
 """The tokens that a class puts around texts unless it is told otherwise."""
 _ALWAYS_ASKED = ("add_bos_token", "add_eos_token", "add_prefix_space")
 _TOKEN_LISTS = ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder")
