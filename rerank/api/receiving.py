@@ -9,7 +9,7 @@ from contextlib import suppress
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rerank.api.encodings import decoder_for
+from rerank.api.encodings import Decoder, decoder_for
 from rerank.api.errors import error_response, shape_of
 from rerank.core import Caller
 from rerank.errors import BodyTooLarge, BodyTooSlow, Overloaded, RerankError
@@ -81,7 +81,7 @@ class _Body:
     async def receive(self) -> Message:
         """See the ASGI specification. The application is told the client left where the client is told an error."""
         try:
-            message = await (self._decoded() if self._decoder else self._next())
+            message = await (self._decoded(self._decoder) if self._decoder else self._next())
             if size := len(message.get("body", b"")):
                 self._count(size)
         except RerankError as error:
@@ -114,18 +114,17 @@ class _Body:
             raise self._limits.too_large()
         return message
 
-    async def _decoded(self) -> Message:
-        assert self._decoder
-        while not (piece := self._decoder.take()):
+    async def _decoded(self, decoder: Decoder) -> Message:
+        while not (piece := decoder.take()):
             if self._whole:
-                self._decoder.end()
+                decoder.end()
                 # what else comes is that the client leaves
                 self._decoder = None
                 return {"type": "http.request", "body": b"", "more_body": False}
             message = await self._next()
             if message["type"] != "http.request":
                 return message
-            self._decoder.put(message.get("body", b""))
+            decoder.put(message.get("body", b""))
         # a small body may unpack to many pieces, between which others have their turn
         await asyncio.sleep(0)
         return {"type": "http.request", "body": piece, "more_body": True}

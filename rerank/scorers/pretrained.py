@@ -38,7 +38,7 @@ def open_tokenizer(folder: Path, *, special_tokens: bool = True) -> Tokenizer:
 def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:
     """``tokenizer.json`` with what ``tokenizer_config.json`` changes in it."""
     try:
-        reference = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        reference = AutoTokenizer.from_pretrained(folder, local_files_only=True)  # nosec B615
         content: dict[str, Any] = json.loads(reference.backend_tokenizer.to_str())
     except Exception as error:
         # what it raises over a class or a setting that it does not know has no common class

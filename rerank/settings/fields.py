@@ -298,7 +298,8 @@ class Settings(SourcedSettings):
     @property
     def local_host(self) -> str:
         """The address at which this machine itself reaches the server."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host or "", self.host or "127.0.0.1")  # noqa: S104
+        host = self.host or "127.0.0.1"
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nosec B104
 
 
 def setting_names() -> dict[str, tuple[str, ...]]:

@@ -22,7 +22,7 @@ TOKENIZE_ANSWER_EXAMPLE = {
     "count": 6,
     "max_model_len": 256,
     "tokens": [101, 1996, 3007, 1997, 2605, 102],
-    "token_strs": None,
+    "token_strs": None,  # nosec B105  # tokens of a text
 }
 DETOKENIZE_EXAMPLE: JsonDict = {"tokens": [1996, 3007, 1997, 2605]}
 DETOKENIZE_ANSWER_EXAMPLE = {"prompt": "the capital of france"}
