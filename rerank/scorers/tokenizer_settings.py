@@ -15,7 +15,7 @@ Json = Mapping[str, Any]
 _BERT = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer"}
 _XLM_R = {"XLMRobertaTokenizer", "CamembertTokenizer"}
 _BERT_FRAME = {"cls_token": "[CLS]", "sep_token": "[SEP]"}  # nosec B105
-_XLM_R_FRAME = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}  # nosec B105
+_XLM_R_FRAME = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
 _FRAMES = dict.fromkeys(_BERT, _BERT_FRAME) | dict.fromkeys(_XLM_R, _XLM_R_FRAME)
 """The tokens that a class puts around texts unless it is told otherwise."""
 _ALWAYS_ASKED = ("add_bos_token", "add_eos_token", "add_prefix_space")
