@@ -14,8 +14,8 @@ Json = Mapping[str, Any]
 
 _BERT = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer"}
 _XLM_R = {"XLMRobertaTokenizer", "CamembertTokenizer"}
-_BERT_FRAME = {"cls_token": "[CLS]", "sep_token": "[SEP]"}  # nosec B105
-_XLM_R_FRAME = {"bos_token": "<s>", "eos_token": "</s>", "cls_token": "<s>", "sep_token": "</s>"}
+_BERT_FRAME = (("cls_token", "[CLS]"), ("sep_token", "[SEP]"))
+_XLM_R_FRAME = (("bos_token", "<s>"), ("eos_token", "</s>"), ("cls_token", "<s>"), ("sep_token", "</s>"))
 _FRAMES = dict.fromkeys(_BERT, _BERT_FRAME) | dict.fromkeys(_XLM_R, _XLM_R_FRAME)
 """The tokens that a class puts around texts unless it is told otherwise."""
 _ALWAYS_ASKED = ("add_bos_token", "add_eos_token", "add_prefix_space")
@@ -27,7 +27,7 @@ def is_overridden(tokenizer: Json, config: Json) -> bool:
     kind = str(config.get("tokenizer_class")).removesuffix("Fast")
     return (
         any(config.get(name) not in (None, kind in _XLM_R and name == "add_prefix_space") for name in _ALWAYS_ASKED)
-        or any(_content(config.get(name, token)) != token for name, token in _FRAMES.get(kind, {}).items())
+        or any(_content(config.get(name, token)) != token for name, token in _FRAMES.get(kind, ()))
         or not set(_named_tokens(config)) <= _known_tokens(tokenizer)
         or (kind in _BERT and not _is_berts(tokenizer.get("normalizer") or {}, config))
         or (kind in _XLM_R and not _splits_at_spaces(tokenizer.get("pre_tokenizer") or {}))

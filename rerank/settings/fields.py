@@ -299,7 +299,7 @@ class Settings(SourcedSettings):
     def local_host(self) -> str:
         """The address at which this machine itself reaches the server."""
         host = self.host or "127.0.0.1"
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nosec B104
 
 
 def setting_names() -> dict[str, tuple[str, ...]]:
