@@ -121,6 +121,8 @@ class TestCompressedAnswers:
             ("br", b"\x0b\x02\x80{}\x03", "compressed as br, which was not asked for"),
             ("gzip, gzip", b"", "compressed as gzip, gzip"),
         ],
+        # what gzip packs holds the time
+        ids=["not packed", "cut off", "another coding", "packed twice"],
     )
     def test_that_cannot_be_read_are_no_answers(
         self, call: Caller, server: FakeServer, encoding: str, content: bytes, complaint: str
