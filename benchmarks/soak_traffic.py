@@ -230,7 +230,7 @@ _WRONG = (
     _bad(400, {"query": "a"}),
     _bad(400, _FINE | {"documents": []}),
     _bad(400, _FINE | {"documents": 5}, "/v2/rerank"),
-    _bad(400, _FINE | {"query": " "}),
+    _bad(400, _FINE | {"query": None}),
     _bad(400, _FINE | {"top_n": -1}),
     _bad(400, _FINE | {"documents": ["a"] * (MAX_DOCUMENTS + 1)}),
     _bad(400, {"input": {}}, _NATIVE),
