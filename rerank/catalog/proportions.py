@@ -30,7 +30,8 @@ def refuse_other_proportions(folder: Path, config: Mapping[str, Any], shapes: Ma
     if "quantization_config" in config:
         # several numbers are packed into one there
         return
-    for what, asked, held in _comparisons(config, shapes):
+    text = config.get("text_config")
+    for what, asked, held in _comparisons({**config, **text} if isinstance(text, dict) else config, shapes):
         if asked > held > 0:
             raise WeightsBroken(
                 f"{folder.name}/config.json asks for {asked:,} {what}, but the weights hold {held:,}: they are not "

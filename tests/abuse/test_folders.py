@@ -204,6 +204,11 @@ class TestBroken:
         ("changes", "held", "what"),
         [
             ({"num_hidden_layers": 6_000}, "encoder.layer.1.output.weight", "6,000 layers, but the weights hold 2"),
+            (
+                {"text_config": {"num_hidden_layers": 6_000}},
+                "model.layers.1.mlp.weight",
+                "6,000 layers, but the weights hold 2",
+            ),
             ({"vocab_size": 10**9}, "embeddings.word_embeddings.weight", "1,000,000,000 vocab_size"),
             ({"max_position_embeddings": 10**8}, "embeddings.position_embeddings.weight", "100,000,000 max_position"),
             (
