@@ -4,9 +4,9 @@ A text is encoded in slices until enough tokens are settled. Slices overlap, and
 end far enough from where it was cut, because what a tokenizer makes of a character depends on its neighbours. So the
 tokens are those of the whole text, while time and memory depend on how many are wanted.
 
-They may differ only where 16,384 characters repeat one pattern without a space, for a tokenizer that does not split
-them (there the first token may depend on where the last one ends), and in a word with 131,072 characters inside it of
-which the tokenizer makes nothing.
+They may differ only where 16,384 characters repeat one pattern in which no word ends, for a tokenizer that does not
+split them (there the first token may depend on where the last one ends), and in a word with 131,072 characters inside
+it of which the tokenizer makes nothing.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _first_part(text: str, wanted: int, side: Side) -> _Part:
     size = _size(wanted)
     if len(text) > size:
         ruler = _Ruler(text, side)
-        far = ruler.cut(size)
+        far = ruler.far_end(size)
         if far < ruler.length:
             return _Part(ruler.slice(0, far), wanted, ruler)
     return _Part(text, wanted, None)
@@ -123,18 +123,29 @@ class _Ruler:
         first, last = self.between(near, far)
         return self.text[first:last]
 
-    def cut(self, distance: int) -> int:
-        """A distance to cut at, not much greater than this."""
+    def far_end(self, distance: int) -> int:
+        """A distance at which a slice may end, not much greater than this."""
         if distance >= self.length:
             return self.length
         end = min(distance + _SLACK, self.length)
-        return self.seam(distance, end) or end
+        return self._seam(distance, end, begins=self.side == "left") or end
 
-    def seam(self, near: int, far: int) -> int | None:
-        """A distance between two others at which the text is best cut; None if there is none."""
+    def near_end(self, settled: int) -> int:
+        """A distance at which a slice may begin, for what is settled up to here to stay as it is."""
+        seam = self._seam(settled - 3 * _MARGIN, settled - _MARGIN, begins=self.side == "right")
+        return max(0, seam or settled - _MARGIN)
+
+    def _seam(self, near: int, far: int, *, begins: bool) -> int | None:
+        """A distance between two others at which the text is best cut; None if there is none.
+
+        A text that begins there begins with the character before the space: a space that a tokenizer puts in front
+        would count among those that follow.
+        """
         found = _SEAM.search(self.text, *self.between(near, far))
-        place: int | None = found and self.between(found.end(), found.end())[0]
-        return place
+        if not found:
+            return None
+        place = found.start() if begins else found.end()
+        return self.between(place, place)[0]
 
 
 def _of_whole(encoding: Encoding, wanted: int, side: Side) -> Excerpt:
@@ -162,7 +173,7 @@ def _of_first_slice(encoding: Encoding, wanted: int, ruler: _Ruler, far: int) ->
     excerpt = _of_whole(encoding, wanted, ruler.side)
     begin, _ = ruler.between(0, far)
     span = slice(begin + excerpt.span.start, begin + excerpt.span.stop)
-    return excerpt._replace(whole=False, span=span)
+    return excerpt._replace(tokens=excerpt.tokens - _FOLLOWING, whole=False, span=span)
 
 
 def _characters(encoding: Encoding, token: int) -> tuple[int, int]:
@@ -184,7 +195,7 @@ def _in_slices(tokenizer: Tokenizer, wanted: int, ruler: _Ruler) -> Reading[Exce
     found: list[_Token] = []
     near, far, settled, slices = 0, 0, -1, 1
     while True:
-        far = ruler.cut(far + _size(wanted - len(found), slices))
+        far = ruler.far_end(far + _size(wanted - len(found), slices))
         encoding = tokenizer.encode_batch([ruler.slice(near, far)], add_special_tokens=False)[0]
         yield far - near
         tokens = [token for token in _tokens(encoding, ruler, near, far) if _end(token, ruler) > settled]
@@ -199,7 +210,7 @@ def _in_slices(tokenizer: Tokenizer, wanted: int, ruler: _Ruler) -> Reading[Exce
             return _excerpt(found, wanted, ruler, whole=False)
         settled = max(settled, until)
         slices += 1
-        near = max(0, ruler.seam(settled - 3 * _MARGIN, settled - _MARGIN) or settled - _MARGIN)
+        near = ruler.near_end(settled)
 
 
 def _tokens(encoding: Encoding, ruler: _Ruler, near: int, far: int) -> list[_Token]:

@@ -91,6 +91,17 @@ def test_a_word_goes_on_behind_characters_that_count_for_nothing(side: Side) -> 
 
 
 @pytest.mark.parametrize("side", _SIDES)
+@pytest.mark.parametrize("wanted", [1, 30, 2000])
+@pytest.mark.parametrize("spaces", [7000, 7001])
+def test_a_space_put_in_front_of_a_slice_counts_among_no_others(spaces: int, wanted: int, side: Side) -> None:
+    tokenizer = KINDS["unsplit_merges"]()
+    text = "中文" + " " * spaces
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    (excerpt,) = finish(read_texts(tokenizer, [text], [wanted], side))
+    assert list(excerpt.ids) == (ids[:wanted] if side == "right" else ids[-wanted:])
+
+
+@pytest.mark.parametrize("side", _SIDES)
 def test_no_token_of_a_character_that_makes_several_is_lost(side: Side) -> None:
     tokenizer = KINDS["unigram"]()
     text = "ﷺ" * 40 + " " * 9000 + "ﷺ" * 40
