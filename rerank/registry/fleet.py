@@ -129,7 +129,7 @@ class Fleet:
         match event:
             case Found(name, size):
                 self._queue.append(name)
-                return self._models[name].found(self._expected(name, size))
+                return self._models[name].found(size, self._measured.get(name, size))
             case Loaded(name, size):
                 return self._loaded(name, size, now)
             case Failed(name, error):
@@ -159,12 +159,6 @@ class Fleet:
         others = [resident for resident in self._residents() if resident.id != name]
         beside = {device: limit - size.get(device, 0) for device, limit in self._budget.items()}
         return decisions + self._dismiss_all(overfull(beside, others))
-
-    def _expected(self, name: str, estimate: Size) -> Size:
-        """What was measured the last time; but a measurement beyond the budget does not lock a model out that ran."""
-        measured = self._measured.get(name, estimate)
-        fits = all(measured.get(device, 0) <= limit for device, limit in self._budget.items())
-        return measured if fits else estimate
 
     def _unloaded(self, name: str, now: float) -> list[Decision]:
         model = self._models[name]
@@ -223,6 +217,9 @@ class Fleet:
             match room:
                 case Fits():
                     return decisions + self._begin(model.card.id)
+                case Never() if model.estimate.get(room.device, 0) < room.needed:
+                    # it ran before: what was measured then does not lock it out
+                    model.size = model.estimate
                 case Never():
                     decisions += self._models.pop(self._queue.pop(0)).fail(
                         too_large(model.card.id, room.needed, room.device, room.available, room.pinned)

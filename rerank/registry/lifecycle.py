@@ -62,6 +62,9 @@ class Model:
     """When somebody last began to want it loaded."""
     phase: Phase = Phase.FINDING
     size: Size = field(default_factory=dict)
+    """Bytes it takes, or is expected to take."""
+    estimate: Size = field(default_factory=dict)
+    """Bytes it was thought to take before it was ever loaded."""
     last_used: float | None = None
     """When work on it last began or ended; None before the first."""
     waiting: dict[Ticket, ModelCard] = field(default_factory=dict)
@@ -108,10 +111,10 @@ class Model:
             self.last_used = now
         return self._unload_if_drained()
 
-    def found(self, size: Size) -> list[Decision]:
-        """Its weights are on disk, and need so much memory."""
+    def found(self, estimate: Size, expected: Size) -> list[Decision]:
+        """Its weights are on disk, and need so much memory: as estimated, and as its last load makes one expect."""
         self.phase = Phase.QUEUED
-        self.size = size
+        self.estimate, self.size = estimate, expected
         return []
 
     def begin(self) -> list[Decision]:

@@ -199,6 +199,13 @@ class TestRoom:
         desk.tell(Want(1, A), found(A, 90), loaded(A, 110), Release(1), Dismiss(2, "a"), Unloaded("a"))
         assert desk.tell(Want(3, A), found(A, 90)) == [Find(A, 3), Load("a")]
 
+    def test_beyond_what_pinned_models_leave_does_not_lock_a_model_out_that_ran(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), found(A, 50), loaded(A, 70), Release(1), Dismiss(2, "a"), Unloaded("a"))
+        desk.tell(Pin(9, "b", pinned=True))
+        desk.load(B, 40)
+        assert desk.tell(Want(3, A), found(A, 50)) == [Find(A, 3), Load("a")]
+        assert desk.tell(loaded(A, 50)) == [Grant(3, "a")]
+
 
 class TestDismissal:
     def test_of_an_idle_model(self, desk: Desk) -> None:

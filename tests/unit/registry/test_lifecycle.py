@@ -21,7 +21,7 @@ def model() -> Model:
 
 @pytest.fixture
 def ready(model: Model) -> Model:
-    model.found(SIZE)
+    model.found(SIZE, SIZE)
     model.begin()
     model.loaded(SIZE, now=1.0)
     return model
@@ -29,12 +29,12 @@ def ready(model: Model) -> Model:
 
 class TestLoading:
     def test_goes_from_the_disk_over_the_queue_into_memory(self, model: Model) -> None:
-        steps = [model.phase, model.found(SIZE), model.phase, model.begin(), model.phase, model.loaded(SIZE, 1.0)]
+        steps = [model.phase, model.found(SIZE, SIZE), model.phase, model.begin(), model.phase, model.loaded(SIZE, 1.0)]
         assert steps == [Phase.FINDING, [], Phase.QUEUED, [Load(CARD.id)], Phase.LOADING, []]
         assert model.phase is Phase.READY
 
     def test_takes_memory_only_once_it_begins(self, model: Model) -> None:
-        model.found({"test": 7})
+        model.found({"test": 7}, {"test": 7})
         assert (model.in_memory, model.size) == (False, {"test": 7})
         model.begin()
         assert model.in_memory
@@ -43,7 +43,7 @@ class TestLoading:
 
     def test_ends_the_wait_of_everybody_in_order(self, model: Model) -> None:
         assert [model.want(ticket, CARD, 0.0) for ticket in (3, 1, 2)] == [[], [], []]
-        model.found(SIZE)
+        model.found(SIZE, SIZE)
         model.begin()
         assert model.loaded(SIZE, 1.0) == [Grant(3, CARD.id), Grant(1, CARD.id), Grant(2, CARD.id)]
         assert model.leases == {1, 2, 3}
@@ -51,7 +51,7 @@ class TestLoading:
     def test_goes_on_when_nobody_waits_any_more(self, model: Model) -> None:
         model.want(1, CARD, 0.0)
         assert model.release(1, 0.5) == []
-        model.found(SIZE)
+        model.found(SIZE, SIZE)
         model.begin()
         assert model.loaded(SIZE, 1.0) == []
         assert model.idle
@@ -117,7 +117,7 @@ class TestLeaving:
 
     def test_of_a_loading_model_comes_after_it_has_served_who_waits(self, model: Model) -> None:
         model.want(1, CARD, 0.0)
-        model.found(SIZE)
+        model.found(SIZE, SIZE)
         model.begin()
         assert model.leave() == []
         assert model.want(2, CARD, 0.5) == []
