@@ -14,8 +14,8 @@ def __getattr__(name: str) -> Any:
     # `app` is built when uvicorn asks for it, so that importing this module reads no configuration
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from rerank.cli.workers import refuse_several_workers
     from rerank.errors import SettingsError
+    from rerank.server.workers import refuse_several_workers
     from rerank.settings import pass_on_env_file, read_settings
 
     try:
@@ -23,8 +23,8 @@ def __getattr__(name: str) -> Any:
         settings = read_settings()
         refuse_several_workers()
         # importing torch takes seconds, which a wrong setting need not wait for
-        from rerank.cli.build import app_from_settings
-        from rerank.cli.hosting import UnderUvicorn
+        from rerank.server.build import app_from_settings
+        from rerank.server.hosting import UnderUvicorn
 
         # kept, because uvicorn asks twice
         app = globals()["app"] = UnderUvicorn(app_from_settings(settings), settings)
@@ -47,9 +47,9 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"rerank-server: {error}\n")
         return 2
-    from rerank.cli import serve
+    from rerank.cli.main import main as run
 
-    return serve.main()
+    return run()
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Commands: arguments and environment to settings, settings to a running house."""
+"""The commands: arguments and environment to settings, and what is done with them."""

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import uvicorn
 
-from rerank.cli.chunked import MAX_TRAILER_BYTES, Dechunker, MalformedChunks
-from rerank.cli.connections import Connections, HttpLimits, most_by_default
-from rerank.cli.heads import MAX_HEADERS
-from rerank.cli.protocol import guarded
+from rerank.server.chunked import MAX_TRAILER_BYTES, Dechunker, MalformedChunks
+from rerank.server.connections import Connections, HttpLimits, most_by_default
+from rerank.server.heads import MAX_HEADERS
+from rerank.server.protocol import guarded
 from rerank.telemetry.metrics import Metrics
 from tests.abuse.conftest import StartServer
 from tests.abuse.support import MEGABYTE, SECONDS, RawClient, measured

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from rerank.cli import build
+from rerank.server import build
 from rerank.settings import Settings, setting_names
 from tests.tiny_checkpoints import make_xlm_roberta
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from rerank.cli import build
+from rerank.server import build
 from rerank.settings import Settings, setting_names
 from tests.fake_hub import FakeHub
 from tests.service.conftest import access_log, open_house, serve

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rerank.cli import build, watch
 from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.server import build, watch
 from rerank.telemetry import loop_watch
 
 from .aftermath import assert_ready

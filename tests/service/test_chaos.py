@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rerank.cli.connections import Connections, HttpLimits
-from rerank.cli.protocol import guarded
+from rerank.server.connections import Connections, HttpLimits
+from rerank.server.protocol import guarded
 from rerank.telemetry.metrics import Metrics
 from tests.abuse.fuzz.strategies import BODY, FIELDS, HEADERS, JSON, PATHS
 from tests.conftest import FUZZED, RecordProperty

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rerank.cli import health
-from rerank.cli import serve as serve_command
+from rerank.cli import main as server_command
 from tests.process.server import ROOT, clean_environment
 
 from .conftest import Serve
@@ -63,7 +63,7 @@ def test_what_is_wrong_is_told(
     with House(tmp_path / "models") as house, LiveServer(house.app) as server:
         house.scheduler.stop(0)
         monkeypatch.setenv("PORT", str(server.port))
-        assert serve_command.main(["health"]) == 1
+        assert server_command.main(["health"]) == 1
     assert capsys.readouterr().out.startswith("503 ")
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from rerank.cli import main as server_command
 from rerank.cli import models
-from rerank.cli import serve as serve_command
 from rerank.settings import setting_names
 
 from .conftest import Serve
@@ -29,7 +29,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_prints_a_line_for_each_model(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     _, server = serve(sizes={MODEL.id: 1_200_000_000})
     server.post("/v1/rerank", {"query": "q", "documents": ["d"]})
-    assert serve_command.main(["models", "--url", f"http://127.0.0.1:{server.port}/"]) == 0
+    assert server_command.main(["models", "--url", f"http://127.0.0.1:{server.port}/"]) == 0
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
     assert lines["model"] == ["model", "state", "memory", "device", "precision", "runtime", "load", "last", "used"]
     assert lines[MODEL.id][1:9] == ["ready", "1.2", "GB", "cpu", "fp32", "none", "0.0", "s"]

@@ -238,7 +238,7 @@ class Spy:
             print({key: os.environ[key] for key in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if key in os.environ})
 
 sys.meta_path.insert(0, Spy())
-import rerank.cli.build
+import rerank.server.build
 """
 
 

@@ -24,9 +24,6 @@ from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command
 from rerank.catalog.downloads import Allowed, DownloadRules, Downloads
-from rerank.cli.gauges import gauges, observe_batches
-from rerank.cli.reload import on_hangup, reload_cards
-from rerank.cli.watch import watching
 from rerank.devices import (
     Device,
     choose_devices,
@@ -47,6 +44,9 @@ from rerank.scheduling.memory import Memory
 from rerank.scheduling.packing import CPU_BATCH, GPU_BATCH, BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.base import Placement
+from rerank.server.gauges import gauges, observe_batches
+from rerank.server.reload import on_hangup, reload_cards
+from rerank.server.watch import watching
 from rerank.settings import Settings, remarks_on_names
 from rerank.telemetry import configure_logging
 from rerank.telemetry.metrics import Metrics

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
-from rerank.cli.connections import Connections, HttpLimits
-from rerank.cli.heads import MAX_HEAD_BYTES
-from rerank.cli.protocol import guarded
+from rerank.server.connections import Connections, HttpLimits
+from rerank.server.heads import MAX_HEAD_BYTES
+from rerank.server.protocol import guarded
 from rerank.telemetry.metrics import Metrics
 
 WAIT = 10.0

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from rerank.cli.connections import Connections, HttpLimits
-from rerank.cli.protocol import GuardedProtocol, guarded
+from rerank.server.connections import Connections, HttpLimits
+from rerank.server.protocol import GuardedProtocol, guarded
 from rerank.settings import Settings
 from rerank.telemetry.metrics import Metrics
 

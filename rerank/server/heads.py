@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 
-from rerank.cli.chunked import Dechunker
+from rerank.server.chunked import Dechunker
 
 MAX_HEAD_BYTES = 65_536
 MAX_HEADERS = 256

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rerank.cli.workers import refuse_several_workers
 from rerank.errors import SettingsError
+from rerank.server.workers import refuse_several_workers
 from rerank.settings import WORKERS_NAMES, read_settings
 
 

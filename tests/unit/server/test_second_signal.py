@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from rerank.cli.serve import _Server
+from rerank.server.serve import _Server
 
 
 class LeftError(BaseException):

@@ -13,12 +13,12 @@ import pytest
 from rerank.backends.loader import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
-from rerank.cli.reload import logger as reload_logger
-from rerank.cli.reload import on_hangup, reload_cards
 from rerank.errors import SettingsError
 from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
+from rerank.server.reload import logger as reload_logger
+from rerank.server.reload import on_hangup, reload_cards
 from tests.fake_loader import FakeLoader, without_backend
 
 ROOT = Path(__file__).parents[3]
@@ -98,7 +98,7 @@ async def test_cards_without_the_default_model_change_nothing(
 
 HANG_UP = """
 import asyncio, os, signal, sys
-from rerank.cli.reload import on_hangup
+from rerank.server.reload import on_hangup
 
 async def run():
     called = asyncio.Event()

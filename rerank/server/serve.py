@@ -1,8 +1,7 @@
-"""`rerank-server`: run the server, or one of its commands."""
+"""The server as a process: started, told to stop, ended."""
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import signal
@@ -15,32 +14,25 @@ from types import FrameType
 import uvicorn
 
 from rerank.api.services import Services
-from rerank.cli.hosting import protocol_for
-from rerank.cli.terminal import escape_what_cannot_be_shown
-from rerank.cli.workers import refuse_several_workers
 from rerank.errors import SettingsError
+from rerank.server.hosting import protocol_for
+from rerank.server.workers import refuse_several_workers
 from rerank.settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
 
-_COMMANDS = ("verify", "models", "health", "key")
 _CLOSING_SECONDS = 5
 """For the last answers to leave and connections to close, once requests have ended or been told to go."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run until told to stop. Exit status: 0 stopped, 2 wrong settings, 3 the address cannot be listened on."""
-    escape_what_cannot_be_shown()
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] and given[0] in _COMMANDS:
-        # a command imports what it works with, which the server's own start need not wait for
-        return int(importlib.import_module(f"rerank.cli.{given[0]}").main(given[1:]))
     try:
-        settings = read_settings(given)
+        settings = read_settings(arguments)
         refuse_several_workers()
         _check_host(settings)
         # importing torch takes seconds, which `--help` and a wrong setting need not wait for
-        from rerank.cli.build import app_from_settings
+        from rerank.server.build import app_from_settings
 
         app = app_from_settings(settings)
     except SettingsError as error:

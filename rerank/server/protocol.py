@@ -11,9 +11,9 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from rerank.cli.chunked import Dechunker, MalformedChunks
-from rerank.cli.connections import Connections, HttpLimits
-from rerank.cli.heads import MAX_HEAD_BYTES, MAX_HEADERS, Refused, framing, is_plausible, without_upgrade
+from rerank.server.chunked import Dechunker, MalformedChunks
+from rerank.server.connections import Connections, HttpLimits
+from rerank.server.heads import MAX_HEAD_BYTES, MAX_HEADERS, Refused, framing, is_plausible, without_upgrade
 
 logger = logging.getLogger(__name__)
 

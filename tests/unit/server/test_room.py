@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from rerank.catalog.cards import ModelCard
-from rerank.cli.build import _Room
 from rerank.registry.registry import Registry
+from rerank.server.build import _Room
 from tests.fake_loader import FakeLoader, without_backend
 
 
