@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.workload import BatchedScore
 from rerank.core import Pair
-from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM
+from rerank.scorers.qwen3.prompt import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM
 
 
 @contextmanager

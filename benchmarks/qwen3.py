@@ -34,9 +34,9 @@ from benchmarks.workload import CAUSAL_SIZES, QUERY, Score, checkpoint, document
 from rerank.catalog.cards import ModelCard
 from rerank.core import Pair, Truncation
 from rerank.scheduling.packing import CPU_BATCH, BatchBudget
-from rerank.scorers import yes_no
 from rerank.scorers.base import finish
-from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer
+from rerank.scorers.qwen3 import scorer
+from rerank.scorers.qwen3.prompt import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer
 
 MAX_LENGTH = 8192
 
@@ -132,7 +132,7 @@ def engine(folder: Path, precision: str, options: argparse.Namespace) -> Abstrac
 @contextmanager
 def query_with_each_document(folder: Path, precision: str, options: argparse.Namespace) -> Iterator[Score]:
     """This engine, but that of the prefix it reads only the system text once."""
-    with mock.patch.object(yes_no, "_WORTH_SHARING", sys.maxsize), engine(folder, precision, options) as run:
+    with mock.patch.object(scorer, "_WORTH_SHARING", sys.maxsize), engine(folder, precision, options) as run:
         yield run
 
 

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from rerank.core import Pair
-from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM
+from rerank.scorers.qwen3.prompt import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM
 
 Score = Callable[[Sequence[Pair]], list[float]]
 """Logits of the pairs of one request."""

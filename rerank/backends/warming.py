@@ -34,7 +34,7 @@ def warm_up(scorer: Scorer) -> None:
 @cache
 def import_scorers() -> None:
     """Import the libraries that scorers work with, lest the first model be taken for larger by their size."""
-    for name in ("encoder", "yes_no", "bert_embedding", "load"):
+    for name in ("bert_cross_encoder.scorer", "qwen3.scorer", "bi_encoder.bert", "load"):
         importlib.import_module(f"rerank.scorers.{name}")
     # they stay for good; looking through them at each load and unload would stop every request for a fifth of a second
     gc.freeze()

@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from rerank.runtimes.base import Runtime
-from rerank.runtimes.packing import Segment, token_rows
+from rerank.runtimes.segments import Segment, token_rows
 
 KERNEL = "sdpa attention"
 """What attends in a rectangle, for people."""

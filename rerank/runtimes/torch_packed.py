@@ -11,7 +11,7 @@ import torch
 
 from rerank.devices import Device
 from rerank.runtimes.base import MakeNetwork
-from rerank.runtimes.packing import PackedBatch, Segment, Spans, pack_segments
+from rerank.runtimes.segments import PackedBatch, Segment, Spans, pack_segments
 
 # the flash kernels behind torch.nn.attention.varlen need it
 _LEAST_CAPABILITY = (8, 0)

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from rerank.runtimes.base import TokenIds
-from rerank.runtimes.packing import PackedBatch, Segment, Spans
 from rerank.runtimes.rectangle import Rectangle, rectangle_inputs
+from rerank.runtimes.segments import PackedBatch, Segment, Spans
 from rerank.runtimes.torch_packed import attend_spans
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]

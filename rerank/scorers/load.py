@@ -58,8 +58,8 @@ LoadFamily = Callable[[Checkpoint, ModelCard, Placement], Scorer]
 
 def _family_loader(checkpoint: Checkpoint, card: ModelCard, *, own_code: bool) -> LoadFamily:
     """A family of ours where one scores the checkpoint, else sentence-transformers, which can run its own code."""
-    from rerank.scorers.encoder import is_encoder_checkpoint
-    from rerank.scorers.yes_no import is_yes_no_checkpoint
+    from rerank.scorers.bert_cross_encoder.scorer import is_encoder_checkpoint
+    from rerank.scorers.qwen3.scorer import is_yes_no_checkpoint
 
     family = card.family or checkpoint.family
     if own_code:
@@ -76,7 +76,7 @@ def _family_loader(checkpoint: Checkpoint, card: ModelCard, *, own_code: bool) -
 
 
 def _load_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
-    from rerank.scorers.encoder import EncoderScorer, encoder_network, pair_segments
+    from rerank.scorers.bert_cross_encoder.scorer import EncoderScorer, encoder_network, pair_segments
 
     length = _fit(card, placement, checkpoint, _saved_length(checkpoint))
     example = pair_segments(checkpoint).example()
@@ -85,28 +85,28 @@ def _load_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement)
 
 
 def _load_yes_no(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
-    from rerank.scorers import yes_no
     from rerank.scorers.pretrained import read_json, tokenizer_length
-    from rerank.scorers.yes_no_prompt import PromptTokenizer
+    from rerank.scorers.qwen3 import scorer as qwen3
+    from rerank.scorers.qwen3.prompt import PromptTokenizer
 
     length = _fit(card, placement, checkpoint, tokenizer_length(checkpoint.folder))
     packed = runs_packed(placement.device)
     prompts = PromptTokenizer(
         checkpoint.folder, length, special_tokens_in_text=card.special_tokens_in_text, keeps_prefix=not packed
     )
-    make_network = partial(yes_no.yes_no_network, checkpoint)
-    vectors: yes_no.RectanglePrompts | yes_no.PackedPrompts
+    make_network = partial(qwen3.yes_no_network, checkpoint)
+    vectors: qwen3.RectanglePrompts | qwen3.PackedPrompts
     if packed:
-        vectors = yes_no.PackedPrompts(PackedRuntime(make_network, placement.device))
+        vectors = qwen3.PackedPrompts(PackedRuntime(make_network, placement.device))
     else:
-        runtime = _open_runtime(make_network, yes_no.yes_no_example(checkpoint), checkpoint, placement)
-        vectors = yes_no.RectanglePrompts(runtime, prompts.system, read_json(checkpoint.folder / "config.json"))
-    return yes_no.YesNoScorer(checkpoint, card, prompts, vectors)
+        runtime = _open_runtime(make_network, qwen3.yes_no_example(checkpoint), checkpoint, placement)
+        vectors = qwen3.RectanglePrompts(runtime, prompts.system, read_json(checkpoint.folder / "config.json"))
+    return qwen3.YesNoScorer(checkpoint, card, prompts, vectors)
 
 
 def _load_bi_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
-    from rerank.scorers.bert_embedding import BertSentences, bert_embedding
-    from rerank.scorers.bi_encoder import BiEncoderScorer
+    from rerank.scorers.bi_encoder.bert import BertSentences, bert_embedding
+    from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
     from rerank.scorers.pretrained import activation_bytes, read_config
 
     model = bert_embedding(checkpoint)
@@ -121,7 +121,7 @@ def _load_bi_encoder(checkpoint: Checkpoint, card: ModelCard, placement: Placeme
 def _load_sentence_transformer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     from sentence_transformers import SentenceTransformer
 
-    from rerank.scorers.bi_encoder import (
+    from rerank.scorers.bi_encoder.scorer import (
         BiEncoderScorer,
         PaddedSentence,
         PaddedSentences,
@@ -156,8 +156,8 @@ def _load_sentence_transformer(checkpoint: Checkpoint, card: ModelCard, placemen
 def _load_through_sentence_transformers(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     from sentence_transformers import CrossEncoder
 
-    from rerank.scorers.cross_encoder import cross_encoder_scorer
     from rerank.scorers.pretrained import activation_bytes, refuse_random_weights
+    from rerank.scorers.sentence_transformers.scorers import cross_encoder_scorer
 
     model = CrossEncoder(
         str(checkpoint.folder),

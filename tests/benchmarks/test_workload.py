@@ -14,7 +14,7 @@ from benchmarks.processes import NotAvailableError
 from benchmarks.workload import QUERY, body_parameters, checkpoint, documents
 from rerank.core import Pair, Truncation
 from rerank.scorers.base import finish
-from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, PromptTokenizer
+from rerank.scorers.qwen3.prompt import DEFAULT_INSTRUCTION, PromptTokenizer
 from tests.tiny_checkpoints import make_bert
 
 

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank.runtimes.packing import Segment, pack_segments
 from rerank.runtimes.rectangle import Rectangle, RectangleRuntime, rectangle_inputs
+from rerank.runtimes.segments import Segment, pack_segments
 from rerank.runtimes.torch_packed import attend_spans
 
 HEADS, SIZE = 2, 4

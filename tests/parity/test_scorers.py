@@ -23,7 +23,7 @@ from rerank.core import Activation, Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
-from rerank.scorers.bert_embedding import bert_embedding
+from rerank.scorers.bi_encoder.bert import bert_embedding
 from rerank.scorers.load import load_scorer
 from tests.tiny_checkpoints import (
     make_bert,

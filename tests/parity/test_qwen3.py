@@ -18,16 +18,15 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import InvalidRequest
-from rerank.runtimes.packing import Segment
 from rerank.runtimes.rectangle import rectangle_inputs
+from rerank.runtimes.segments import Segment
 from rerank.scheduling.job import Job
 from rerank.scheduling.packing import CPU_BATCH, pack
-from rerank.scorers import yes_no
 from rerank.scorers.base import Placement, score
 from rerank.scorers.load import load_scorer
 from rerank.scorers.pretrained import open_tokenizer
-from rerank.scorers.yes_no import YesNoScorer
-from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM, PromptTokenizer
+from rerank.scorers.qwen3.prompt import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM, PromptTokenizer
+from rerank.scorers.qwen3.scorer import YesNoScorer
 from tests.tiny_checkpoints import make_qwen2, make_qwen3
 
 QUERY = "which planet is red?"
@@ -110,7 +109,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         runs.append(len(inputs["input_ids"]))
         return inputs
 
-    monkeypatch.setattr(yes_no, "rectangle_inputs", noted)
+    monkeypatch.setattr("rerank.scorers.qwen3.scorer.rectangle_inputs", noted)
     return runs
 
 
@@ -140,7 +139,7 @@ def test_a_query_is_read_once_however_many_batches_its_documents_fill(
 
 def test_more_queries_than_prefixes_are_kept(folder: Path, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # two of them
-    monkeypatch.setattr(yes_no, "_KEPT_BYTES", 2 * 2 * 2 * 250 * 2 * 16 * 4)
+    monkeypatch.setattr("rerank.scorers.qwen3.scorer._KEPT_BYTES", 2 * 2 * 2 * 250 * 2 * 16 * 4)
     scorer = load(folder, runtime=runtime)
     pairs = [Pair(f"query {number}", document) for number in range(20) for document in ("a", "b")]
 

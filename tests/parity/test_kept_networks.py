@@ -166,7 +166,7 @@ def test_a_network_that_cannot_be_kept_still_runs(cache: Cache, caplog: pytest.L
 START = """
 import logging, sys
 from pathlib import Path
-from tests.models.test_kept_networks import Cache
+from tests.parity.test_kept_networks import Cache
 
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
 print(Cache(Path(sys.argv[1])).start())

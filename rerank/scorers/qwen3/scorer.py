@@ -20,8 +20,8 @@ from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Activation, Pair, Running, Truncation
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, running
-from rerank.runtimes.packing import Segment, to_device
 from rerank.runtimes.rectangle import KERNEL, rectangle_inputs
+from rerank.runtimes.segments import Segment, to_device
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.pretrained import (
@@ -33,10 +33,10 @@ from rerank.scorers.pretrained import (
     read_tensor,
     refuse_other_labels,
 )
-from rerank.scorers.qwen3_body import LastTokenVector
+from rerank.scorers.qwen3.body import LastTokenVector
+from rerank.scorers.qwen3.prompt import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer, asks_as_we_do
 from rerank.scorers.saved_modules import default_prompt
 from rerank.scorers.tokens import Vocabulary
-from rerank.scorers.yes_no_prompt import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer, asks_as_we_do
 
 # keys and values of prefixes of the latest requests; a token of the 0.6B model has 0.23 MB of them, of the 8B 0.29
 _KEPT_BYTES = 256 * 1024**2

@@ -14,8 +14,8 @@ from torch import nn
 from rerank.core import Activation, Pair, Running, Truncation
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, TokenIds, running
-from rerank.runtimes.packing import to_device
 from rerank.runtimes.padding import pad
+from rerank.runtimes.segments import to_device
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
 from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.devices import Device
-from rerank.runtimes.packing import Segment, Spans, pack_segments
+from rerank.runtimes.segments import Segment, Spans, pack_segments
 from rerank.runtimes.torch_packed import attend_spans, runs_packed
 
 HEADS, KEY_HEADS, SIZE = 4, 2, 8

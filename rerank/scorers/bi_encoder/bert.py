@@ -14,7 +14,7 @@ from rerank.runtimes.base import TokenIds
 from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.bert_body import MODEL_TYPES, BertSegments, FirstTokenVector, MeanVector
-from rerank.scorers.bi_encoder import SentenceReading
+from rerank.scorers.bi_encoder.scorer import SentenceReading
 from rerank.scorers.pretrained import load_network, open_tokenizer, read_json
 from rerank.scorers.saved_modules import saved_modules, saved_prompts
 from rerank.scorers.tokens import PairTokenizer

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from rerank.runtimes.packing import PackedBatch, Spans
 from rerank.runtimes.rectangle import Rectangle
+from rerank.runtimes.segments import PackedBatch, Spans
 from rerank.runtimes.torch_packed import attend_spans
 
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]

@@ -1,0 +1,1 @@
+"""Cross-encoders of the BERT kind: bge-reranker, ms-marco and their relatives."""

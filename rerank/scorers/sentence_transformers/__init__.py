@@ -1,0 +1,1 @@
+"""The fallback: whatever the CrossEncoder of sentence-transformers loads."""
