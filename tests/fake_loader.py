@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
-from rerank.backends.loader import FoundModel, LoadedModel
+from rerank.backends.base import Backend, FoundModel, LoadedModel, Local
 from rerank.catalog.cards import Family, ModelCard
-from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Activation, Pair, RawScore, T, TextTokenizer, Truncation
 
 DEVICE = "test"
 Load = Callable[[ModelCard], LoadedModel]
-NO_CHECKPOINT = Checkpoint(Path("nowhere"), "NoneForSequenceClassification", Family.CROSS_ENCODER, None, ())
 
 
 class NoBackend:
@@ -20,6 +17,8 @@ class NoBackend:
 
     max_length = 512
     activation = Activation.SIGMOID
+    gives_logits = True
+    takes_instruction = False
 
     async def score(
         self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
@@ -35,7 +34,12 @@ class NoBackend:
 
 def without_backend(card: ModelCard) -> LoadedModel:
     """The card's model as a loader gives it."""
-    return LoadedModel(card, NoBackend(), Family.CROSS_ENCODER, "test", "none", 0.0, "fp32", {DEVICE: 0})
+    return loaded(card, NoBackend())
+
+
+def loaded(card: ModelCard, backend: Backend, size: int = 0) -> LoadedModel:
+    """A model on the device of tests."""
+    return LoadedModel(card, backend, Local(Family.CROSS_ENCODER, "cpu", "none", "fp32", 0.0, {DEVICE: size}))
 
 
 class FakeLoader:
@@ -46,7 +50,7 @@ class FakeLoader:
         self._sizes = sizes or {}
 
     def find(self, card: ModelCard) -> FoundModel:
-        return FoundModel(card, NO_CHECKPOINT, {DEVICE: self._sizes.get(card.id, 0)})
+        return FoundModel(card, {DEVICE: self._sizes.get(card.id, 0)})
 
     def load(self, found: FoundModel) -> LoadedModel:
         return self._load(found.card)

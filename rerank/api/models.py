@@ -93,6 +93,8 @@ class ModelInfo(VllmModel):
     """Unix time at which work on it last began or ended; null as long as it is not in memory."""
     precision: str | None = None
     """Numbers it computes with: fp32, bf16, fp16 or int8; null as long as it is not in memory."""
+    takes_instruction: bool | None = None
+    """False if it leaves an instruction out; null as long as it is not in memory."""
     load_seconds: float | None = None
     """What loading it took; null as long as it is not in memory."""
     loading_since: int | None
@@ -156,11 +158,15 @@ def _info(services: Services, card: ModelCard, known: dict[str, Any]) -> ModelIn
     if loaded:
         known |= {
             "max_model_len": loaded.backend.max_length,
-            "family": loaded.family,
-            "device": loaded.device,
-            "runtime": loaded.runtime,
-            "precision": loaded.precision,
-            "load_seconds": round(loaded.load_seconds, 3),
+            "takes_instruction": loaded.backend.takes_instruction,
+        }
+    if loaded and loaded.local:
+        known |= {
+            "family": loaded.local.family,
+            "device": loaded.local.device,
+            "runtime": loaded.local.runtime,
+            "precision": loaded.local.precision,
+            "load_seconds": round(loaded.local.load_seconds, 3),
         }
     if row.size is not None:
         known |= {"bytes": sum(row.size.values())}

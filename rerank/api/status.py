@@ -113,7 +113,7 @@ async def root(request: Request, services: Running) -> Status:
         loaded_models=[model.card.id for model in loaded],
         supported_models=[card.id for card in cards if caller.may_use(card.id)],
         device=services.device,
-        runtimes={model.card.id: f"{model.runtime} on {model.device}" for model in loaded},
+        runtimes={model.card.id: f"{model.local.runtime} on {model.local.device}" for model in loaded if model.local},
         version=rerank.__version__,
     )
 

@@ -7,16 +7,16 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rerank.backends.local import Backend, LocalBackend
-from rerank.backends.sizes import estimate, too_large, weights_on
+from rerank.backends.base import FoundModel, LoadedModel, Local, too_large
+from rerank.backends.local import LocalBackend
+from rerank.backends.sizes import estimate, weights_on
 from rerank.backends.tokenisers import Tokenisers
 from rerank.backends.warming import import_scorers, warm_up
 from rerank.catalog import hub
-from rerank.catalog.cards import Family, ModelCard, Precision
+from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, parameters, read_checkpoint
 from rerank.catalog.downloads import DownloadRules, Downloads
@@ -29,35 +29,6 @@ from rerank.scorers.load import load_scorer
 from rerank.units import human_size
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model in memory."""
-
-    card: ModelCard
-    backend: Backend
-    family: Family
-    device: str
-    """Where it runs; names separated by commas where there are several."""
-    runtime: str
-    """What runs the network there: library, precision, kernel."""
-    load_seconds: float
-    """Reading the weights and warming up."""
-    precision: str
-    """Numbers it computes with: fp32, bf16, fp16 or int8; names separated by commas where devices differ."""
-    size: Mapping[str, int]
-    """Bytes it takes on each device, as measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundModel:
-    """A model whose whole weights are on disk."""
-
-    card: ModelCard
-    checkpoint: Checkpoint
-    size: Mapping[str, int]
-    """Bytes it will take on each device, about."""
 
 
 PlacementsIn = Callable[[Precision], Sequence[Placement]]
@@ -105,7 +76,7 @@ class LocalLoader:
             self._catalog.check_revision(card, folder)
             if card.sha256:
                 check_sha256(folder / WEIGHTS_FILE, card.sha256)
-            return FoundModel(card, checkpoint, self.estimate(card, checkpoint))
+            return FoundModel(card, self.estimate(card, checkpoint), checkpoint)
 
     def estimate(self, card: ModelCard, checkpoint: Checkpoint) -> dict[str, int]:
         """Bytes a model will take on each device, about. Raises ModelUnavailable."""
@@ -128,36 +99,29 @@ class LocalLoader:
             raise
 
     def _load(self, found: FoundModel) -> LoadedModel:
+        card, checkpoint = found.card, found.checkpoint
+        if checkpoint is None:
+            raise ValueError(f"{card.id} was found, but not on this machine")
         import_scorers()
-        placements = self._placements_of(found.card)
+        placements = self._placements_of(card)
         devices = [placement.device for placement in placements]
         before = {device.name: memory_in_use(device.name) for device in devices}
         started = time.monotonic()
-        with self._explained(found.card):
-            replicas = [self._replica(found.card, found.checkpoint, placement) for placement in placements]
+        with self._explained(card):
+            replicas = [self._replica(card, checkpoint, placement) for placement in placements]
             for scorer in replicas:
                 warm_up(scorer)
-        seconds = time.monotonic() - started
-        runtime = ", ".join(dict.fromkeys(scorer.runtime for scorer in replicas))
-        model = LoadedModel(
-            card=found.card,
-            backend=LocalBackend(replicas, self._scheduler, self._tokenisers),
-            family=found.card.family or found.checkpoint.family,
+        local = Local(
+            family=card.family or checkpoint.family,
             device=", ".join(device.name for device in devices),
-            runtime=runtime,
-            load_seconds=seconds,
+            runtime=", ".join(dict.fromkeys(scorer.runtime for scorer in replicas)),
             precision=", ".join(dict.fromkeys(scorer.precision for scorer in replicas)),
-            size=_measure(found.checkpoint, devices, before),
+            load_seconds=time.monotonic() - started,
+            size=_measure(checkpoint, devices, before),
         )
-        logger.info(
-            "%s is ready after %.1f s: %s, %d tokens a pair, %s",
-            found.card.id,
-            seconds,
-            runtime,
-            model.backend.max_length,
-            human_size(sum(model.size.values())),
-        )
-        return model
+        backend = LocalBackend(replicas, self._scheduler, self._tokenisers)
+        _log_ready(card, backend, local)
+        return LoadedModel(card, backend, local)
 
     def _placements_of(self, card: ModelCard) -> Sequence[Placement]:
         if card.precision is None or self._placements_in is None:
@@ -236,6 +200,17 @@ class LocalLoader:
         if card.repo is None:
             return "Mend the folder; the next request tries again."
         return f"Mend the folder, or fetch it anew: python download_model.py {card.id} --force"
+
+
+def _log_ready(card: ModelCard, backend: LocalBackend, local: Local) -> None:
+    logger.info(
+        "%s is ready after %.1f s: %s, at most %d tokens per pair, %s",
+        card.id,
+        local.load_seconds,
+        local.runtime,
+        backend.max_length,
+        human_size(sum(local.size.values())),
+    )
 
 
 def _let_go(error: BaseException) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from rerank.backends.tokenisers import Tokenisers
-from rerank.core import Activation, Pair, RawScore, TextTokenizer, Truncation
+from rerank.core import Pair, RawScore, TextTokenizer, Truncation
 from rerank.devices import release_memory
 from rerank.errors import ModelUnavailable, PairTooLarge
 from rerank.scheduling.job import Job
@@ -18,39 +18,10 @@ from rerank.telemetry import note_stage, timed
 T = TypeVar("T")
 
 
-class Backend(Protocol):
-    """One model that can score, wherever it runs."""
-
-    @property
-    def max_length(self) -> int:
-        """Tokens of the longest pair."""
-        ...
-
-    @property
-    def activation(self) -> Activation:
-        """How raw logits become relevance."""
-        ...
-
-    async def score(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
-    ) -> list[RawScore]:
-        """A raw score for each pair, in order. Cancelling takes the pairs still waiting out of the line.
-
-        Callers share the device equally, however many requests each has.
-        """
-        ...
-
-    async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:
-        """What ``use`` makes of the model's tokenizer, off the event loop."""
-        ...
-
-    def close(self) -> None:
-        """Give the model's memory back. Blocks; to be called once, when no work runs any more."""
-        ...
-
-
 class LocalBackend:
-    """A model on this machine, fed through the line of its devices."""
+    """A model on this machine, fed through the queue of its devices."""
+
+    gives_logits = True
 
     def __init__(self, replicas: Sequence[Scorer], scheduler: Scheduler, tokenisers: Tokenisers) -> None:
         """``replicas`` are the same model once on each device, in the scheduler's order of devices."""
@@ -58,6 +29,7 @@ class LocalBackend:
         # the same whatever the device
         self.max_length = replicas[0].max_length
         self.activation = replicas[0].activation
+        self.takes_instruction = replicas[0].takes_instruction
         self._scheduler = scheduler
         self._tokenisers = tokenisers
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rerank.devices import Device
-from rerank.errors import ModelTooLarge
-from rerank.units import human_size
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 _BESIDE = 80_000_000
@@ -21,15 +19,6 @@ def estimate(values: int, devices: Iterable[Device]) -> dict[str, int]:
     once.
     """
     return {device.name: _BESIDE + weights_on(values, device) + _laid_out(values, device) for device in devices}
-
-
-def too_large(model_id: str, needed: int, device: str, available: int, beside: Sequence[str] = ()) -> ModelTooLarge:
-    """The error for a model that can never come in: what it needs, and what there is beside the models that stay."""
-    stay = f" beside {', '.join(beside)}, which stay in memory" if beside else ""
-    return ModelTooLarge(
-        f"{model_id} needs {human_size(needed)} on {device}; the budget for models there has "
-        f"{human_size(max(0, available))}{stay} (RERANK_MEMORY_BUDGET)."
-    )
 
 
 def _laid_out(values: int, device: Device) -> int:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from rerank.access.rate_limits import RateLimits
-from rerank.backends.loader import LoadedModel
+from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.catalog.downloads import fetching_for
@@ -19,6 +19,7 @@ from rerank.core import Caller, ScoringRequest, ScoringResult, TokenizerRequest,
 from rerank.errors import (
     DeadlineExceeded,
     Forbidden,
+    InvalidRequest,
     ModelNotFound,
     NothingToScore,
     StillLoading,
@@ -130,7 +131,7 @@ class Gateway:
         asked = time.perf_counter()
         try:
             async with (
-                asyncio.timeout(self._seconds(within)),
+                asyncio.timeout(self._seconds(within)) as deadline,
                 self.registry.lease(card, self.limits.load_timeout) as model,
             ):
                 note_stage("model", asked)
@@ -139,10 +140,14 @@ class Gateway:
                 place.done()
                 return result
         except TimeoutError:
+            if not deadline.expired():
+                raise  # the model's own
             loading = model is None and self.registry.status(card).state is not State.READY
             raise self._out_of_time(card, within, loading=loading) from None
 
     async def _score_with(self, model: LoadedModel, request: ScoringRequest, reason: str) -> ScoringResult:
+        if not request.activated and not model.backend.gives_logits:
+            raise InvalidRequest(f"{model.card.id} gives relevance only, no raw logits.", param="use_activation")
         raw = await self._cache.score(model.backend, model.card.id, request)
         logits = tuple(score.logit for score in raw)
         activation = model.backend.activation

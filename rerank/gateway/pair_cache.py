@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from cachetools import LRUCache
 
-from rerank.backends.local import Backend
+from rerank.backends.base import Backend
 from rerank.core import RawScore, ScoringRequest
 from rerank.errors import PairTooLarge
 

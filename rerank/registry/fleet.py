@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rerank.backends.sizes import too_large
+from rerank.backends.base import too_large
 from rerank.catalog.cards import ModelCard
 from rerank.errors import ServerStopping
 from rerank.registry.events import (

@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, Self, cast
+from typing import Self, cast
 
-from rerank.backends.loader import FoundModel, LoadedModel
+from rerank.backends.base import FoundModel, LoadedModel, Loader
 from rerank.catalog.cards import ModelCard
 from rerank.errors import OutOfOrder, RerankError, ServerStopping, StillLoading
 from rerank.registry.events import (
@@ -46,18 +46,6 @@ logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 5
 """When to ask again for a model that is being loaded."""
-
-
-class Loader(Protocol):
-    """Brings models into memory. Both methods block, and are called on threads of their own."""
-
-    def find(self, card: ModelCard) -> FoundModel:
-        """Look for the weights, or fetch them. Called for several models at once."""
-        ...
-
-    def load(self, found: FoundModel) -> LoadedModel:
-        """Bring the weights into memory, ready to score. Of models that take memory, called for one at a time."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

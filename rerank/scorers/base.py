@@ -33,6 +33,8 @@ class Placement:
 class ReadsInParts:
     """A scorer that reads texts in parts, and so also all at once."""
 
+    takes_instruction = False
+
     def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[Any]:
         """See ``Scorer.encode``."""
         return finish(self.reading(pairs, truncation, instruction))
@@ -71,6 +73,11 @@ class Scorer(Protocol):
     @property
     def activation(self) -> Activation:
         """How this model's raw logits become relevance."""
+        ...
+
+    @property
+    def takes_instruction(self) -> bool:
+        """False for a model that leaves an instruction out."""
         ...
 
     @property

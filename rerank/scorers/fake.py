@@ -82,6 +82,7 @@ class WordOverlapScorer:
     """Logit = 4 x (share of the query's words that the document holds) - 2. One word is one token."""
 
     activation = Activation.SIGMOID
+    takes_instruction = False
     runtime = "none"
     precision = "fp32"
     padded = True

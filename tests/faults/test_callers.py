@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from rerank.backends.loader import LoadedModel
+from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.scheduling.packing import BatchBudget
 from tests.service.conftest import OpenHouse, Serve

@@ -12,7 +12,7 @@ import pytest
 import torch
 from httpx2 import Response
 
-from rerank.backends.loader import LoadedModel
+from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.devices import Device
 from rerank.errors import WeightsBroken

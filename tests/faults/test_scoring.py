@@ -9,7 +9,7 @@ from concurrent.futures import Future
 import pytest
 from httpx2 import Response
 
-from rerank.backends.loader import LoadedModel
+from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.core import Finished, Running
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer

@@ -25,10 +25,10 @@ from rerank.access.keyring import Keyring, collect_keys
 from rerank.api.app import build_app
 from rerank.api.dialects.table import MainDialect
 from rerank.api.services import Services
-from rerank.backends.loader import LoadedModel
+from rerank.backends.base import LoadedModel
 from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
-from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.core import Caller, Finished, Pair, Running, Truncation
 from rerank.gateway.admission import Admission, Work
@@ -42,7 +42,7 @@ from rerank.scorers.base import Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 from rerank.telemetry.spans import Tracing
 from tests.clock import Clock
-from tests.fake_loader import DEVICE, FakeLoader
+from tests.fake_loader import DEVICE, FakeLoader, loaded
 
 PATIENCE = 30.0
 MODEL = ModelCard(id="acme/words", aliases=("the-words",))
@@ -207,16 +207,8 @@ class House:
             )
 
     def loaded(self, card: ModelCard, scorer: Scorer | None = None) -> LoadedModel:
-        return LoadedModel(
-            card,
-            LocalBackend([scorer or self.scorer], self.scheduler, self._tokenisers),
-            Family.CROSS_ENCODER,
-            "cpu",
-            runtime="none",
-            load_seconds=0.0,
-            precision="fp32",
-            size={DEVICE: self._sizes.get(card.id, 0)},
-        )
+        backend = LocalBackend([scorer or self.scorer], self.scheduler, self._tokenisers)
+        return loaded(card, backend, self._sizes.get(card.id, 0))
 
     def __enter__(self) -> House:
         self._open_parts.enter_context(self.client)

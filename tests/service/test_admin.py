@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rerank.backends.loader import LoadedModel
+from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 
 from .conftest import OpenHouse

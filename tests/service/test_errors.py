@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from rerank.backends.loader import LoadedModel
+from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.core import ScoringRequest, ScoringResult
 from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing

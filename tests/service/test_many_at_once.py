@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from rerank.backends.loader import LoadedModel
+from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.scheduling.packing import BatchBudget
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rerank.backends.loader import LoadedModel
+from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.errors import WeightsBroken
 

@@ -75,6 +75,7 @@ OUR_KEYS = [
         "bytes_measured",
         "last_used",
         "precision",
+        "takes_instruction",
     ),
     *("load_seconds", "loading_since", "pinned", "download"),
 ]

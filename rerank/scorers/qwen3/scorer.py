@@ -178,6 +178,8 @@ def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:
 class YesNoScorer(ReadsInParts):
     """A Qwen3 whose last hidden state is compared with the two words only; the vocabulary is never multiplied."""
 
+    takes_instruction = True
+
     def __init__(
         self,
         checkpoint: Checkpoint,

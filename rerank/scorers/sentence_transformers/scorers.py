@@ -115,6 +115,7 @@ class PromptedPairScorer(ReadsInParts):
     """
 
     padded = True
+    takes_instruction = True
 
     def __init__(
         self, model: CrossEncoder, max_length: int, bytes_per_token: int, precision: str, activation: Activation

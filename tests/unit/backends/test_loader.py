@@ -12,7 +12,8 @@ import pytest
 from huggingface_hub import constants
 
 from rerank.backends import loader as loader_module
-from rerank.backends.loader import LoadedModel, LocalLoader
+from rerank.backends.base import LoadedModel
+from rerank.backends.loader import LocalLoader
 from rerank.backends.tokenisers import Tokenisers
 from rerank.backends.warming import LENGTHS
 from rerank.catalog.cards import Family, ModelCard
@@ -140,9 +141,11 @@ class TestLoading:
     def test_a_model_on_disk_is_not_fetched(self, load: Load, models: Path, scorers: Scorers, hub: Hub) -> None:
         folder = write_checkpoint(models / "mine")
         model = load(MINE)
-        assert (model.card, model.family, model.device) == (MINE, Family.CROSS_ENCODER, "cpu")
+        assert model.card == MINE
+        assert model.local
+        assert (model.local.family, model.local.device) == (Family.CROSS_ENCODER, "cpu")
         assert model.backend.max_length == 512
-        assert model.load_seconds >= 0
+        assert model.local.load_seconds >= 0
         assert hub.asked == []
         ((checkpoint, *others),) = scorers.asked
         assert checkpoint.folder == folder
@@ -163,8 +166,9 @@ class TestLoading:
         ]
         monkeypatch.setattr(loader_module, "memory_in_use", lambda _: 0)
         loader = LocalLoader(Catalog(models), placements, scheduler, tokenisers)
-        model = loader.load(loader.find(MINE))
-        assert (model.device, model.runtime, model.precision) == ("cuda:0, cuda:2", "none", "fp32")
+        local = loader.load(loader.find(MINE)).local
+        assert local
+        assert (local.device, local.runtime, local.precision) == ("cuda:0, cuda:2", "none", "fp32")
         assert [asked[2] for asked in scorers.asked] == placements
 
     def test_the_card_decides_the_precision_before_the_settings(
@@ -182,7 +186,9 @@ class TestLoading:
 
     def test_the_card_decides_the_family_before_the_checkpoint(self, load: Load, models: Path) -> None:
         write_checkpoint(models / "mine")
-        assert load(ModelCard(id="mine", family=Family.BI_ENCODER)).family is Family.BI_ENCODER
+        local = load(ModelCard(id="mine", family=Family.BI_ENCODER)).local
+        assert local
+        assert local.family is Family.BI_ENCODER
 
     def test_the_expected_hash_passes(self, load: Load, models: Path) -> None:
         weights = write_checkpoint(models / "mine") / "model.safetensors"

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from rerank.backends.loader import FoundModel, LoadedModel
-from rerank.catalog.cards import Family, ModelCard
+from rerank.backends.base import FoundModel, LoadedModel
+from rerank.catalog.cards import ModelCard
 from rerank.errors import (
     FetchFailure,
     ModelTooLarge,
@@ -26,7 +26,7 @@ from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry
 from rerank.registry.registry import logger as registry_logger
 from rerank.telemetry import request_id_var
-from tests.fake_loader import DEVICE, NO_CHECKPOINT, NoBackend
+from tests.fake_loader import DEVICE, NoBackend, loaded
 
 WAIT = 10.0
 SOON = 0.02
@@ -55,7 +55,7 @@ class Loader:
         self._sizes = sizes or {}
 
     def find(self, card: ModelCard) -> FoundModel:
-        return FoundModel(card, NO_CHECKPOINT, {DEVICE: self._sizes.get(card.id, 0)})
+        return FoundModel(card, {DEVICE: self._sizes.get(card.id, 0)})
 
     def load(self, found: FoundModel) -> LoadedModel:
         card = found.card
@@ -66,16 +66,7 @@ class Loader:
             raise TimeoutError("nobody released the load")
         if self.errors:
             raise self.errors.pop(0)
-        return LoadedModel(
-            card,
-            Backend(lambda: self.closed.append(card.id)),
-            Family.CROSS_ENCODER,
-            "test",
-            "none",
-            0.0,
-            "fp32",
-            found.size,
-        )
+        return loaded(card, Backend(lambda: self.closed.append(card.id)), self._sizes.get(card.id, 0))
 
 
 @pytest.fixture

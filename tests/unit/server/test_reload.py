@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rerank.backends.loader import LoadedModel
+from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.errors import SettingsError

@@ -1,0 +1,119 @@
+"""The contract between a model and those above it: what can score, what was found, what is in memory. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.checkpoint import Checkpoint
+from rerank.core import Activation, Pair, RawScore, TextTokenizer, Truncation
+from rerank.errors import ModelTooLarge
+from rerank.units import human_size
+
+T = TypeVar("T")
+
+
+class Backend(Protocol):
+    """One model that can score, wherever it runs."""
+
+    @property
+    def max_length(self) -> int:
+        """Maximum tokens per pair."""
+        ...
+
+    @property
+    def activation(self) -> Activation:
+        """How raw scores become relevance."""
+        ...
+
+    @property
+    def gives_logits(self) -> bool:
+        """False for a model whose raw scores are relevance already."""
+        ...
+
+    @property
+    def takes_instruction(self) -> bool:
+        """False for a model that leaves an instruction out."""
+        ...
+
+    async def score(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
+    ) -> list[RawScore]:
+        """A raw score for each pair, in order. Cancelling drops the pairs that still wait.
+
+        Callers share the device equally, however many requests each has.
+        """
+        ...
+
+    async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:
+        """The result of ``use`` on the model's tokenizer, off the event loop."""
+        ...
+
+    def close(self) -> None:
+        """Free the model's memory. Blocks; to be called once, when no work runs any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model that can be loaded: its weights are on disk, if it has any."""
+
+    card: ModelCard
+    size: Mapping[str, int]
+    """Estimated bytes on each device; empty for a model that runs elsewhere."""
+    checkpoint: Checkpoint | None = None
+    """The weights; None for a model that runs elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What only a model on this machine has."""
+
+    family: Family
+    device: str
+    """Where it runs; names separated by commas where there are several."""
+    runtime: str
+    """For people: library, precision, kernel."""
+    precision: str
+    """fp32, bf16, fp16 or int8; names separated by commas where devices differ."""
+    load_seconds: float
+    """Seconds to read the weights and warm up."""
+    size: Mapping[str, int]
+    """Measured bytes on each device."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is ready to score."""
+
+    card: ModelCard
+    backend: Backend
+    local: Local | None = None
+
+    @property
+    def size(self) -> Mapping[str, int]:
+        """Bytes on each device of this machine."""
+        return self.local.size if self.local else {}
+
+
+class Loader(Protocol):
+    """Brings models into memory. Both methods block, and are called on threads of their own."""
+
+    def find(self, card: ModelCard) -> FoundModel:
+        """Look for the weights, or fetch them. Called for several models at once."""
+        ...
+
+    def load(self, found: FoundModel) -> LoadedModel:
+        """Bring the weights into memory, ready to score. Of models that take memory, called for one at a time."""
+        ...
+
+
+def too_large(model_id: str, needed: int, device: str, available: int, pinned: Sequence[str] = ()) -> ModelTooLarge:
+    """The error for a model that can never fit: what it needs, and what the pinned models leave."""
+    stay = f" beside {', '.join(pinned)}, which stay in memory" if pinned else ""
+    return ModelTooLarge(
+        f"{model_id} needs {human_size(needed)} on {device}; the budget for models there has "
+        f"{human_size(max(0, available))}{stay} (RERANK_MEMORY_BUDGET)."
+    )
