@@ -28,7 +28,7 @@ def ours(model: Path, precision: str) -> Contestant:
             "MODEL_DEVICE": "cpu",
             "MODEL_PRECISION": precision,
             # every request's documents wait at once
-            "RERANK_MAX_WAITING_DOCUMENTS": "1000000",
+            "RERANK_MAX_INFLIGHT_DOCUMENTS": "1000000",
         },
     )
 

@@ -40,7 +40,7 @@ def build_app(
     *,
     keyring: Keyring,
     max_body_bytes: int,
-    max_queue_bytes: int | None = None,
+    max_inflight_bytes: int | None = None,
     main_dialect: MainDialect = MainDialect.VLLM,
     metrics: Metrics | None = None,
     open_paths: Collection[str] = (),
@@ -84,7 +84,7 @@ def build_app(
     add_error_handlers(app)
     _describe(app, keyring)
     # the last one added is the first to see a request
-    app.add_middleware(LimitBody, max_bytes=max_body_bytes, max_held=max_queue_bytes, patience=receive_timeout)
+    app.add_middleware(LimitBody, max_bytes=max_body_bytes, max_held=max_inflight_bytes, patience=receive_timeout)
     app.add_middleware(
         RequireKey,
         keyring=keyring,

@@ -166,7 +166,7 @@ class _Pot:
         if self._by_caller[caller] * len(self._by_caller) > self._most:
             raise Overloaded(
                 f"The server is busy: it holds {self._held} bytes of requests, at most {self._most} may be "
-                "(MAX_QUEUE_BYTES). Try again shortly.",
+                "(MAX_INFLIGHT_BYTES). Try again shortly.",
                 retry_after=1.0,
             )
 

@@ -113,7 +113,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
                     catalog,
                     registry,
                     Admission(
-                        Work(settings.max_waiting_documents, settings.max_queue_tokens, settings.max_queue_bytes)
+                        Work(settings.max_inflight_documents, settings.max_inflight_tokens, settings.max_inflight_bytes)
                     ),
                     default,
                     Limits(settings.max_documents, settings.timeout, settings.load_timeout),
@@ -142,7 +142,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
         open_services,
         keyring=keyring,
         max_body_bytes=settings.max_body_bytes,
-        max_queue_bytes=settings.max_queue_bytes,
+        max_inflight_bytes=settings.max_inflight_bytes,
         metrics=metrics,
         open_paths=("/metrics",) if settings.open_metrics else (),
         pages=settings.pages,
@@ -150,7 +150,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
         receive_timeout=settings.receive_timeout,
         cors_origins=settings.allowed_origins,
         allowed_hosts=settings.host_names,
-        main_dialect=MainDialect.STRICT_VLLM if settings.strict_vllm else MainDialect(settings.dialect),
+        main_dialect=MainDialect(settings.dialect),
         tracing=tracing,
     )
 

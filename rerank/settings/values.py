@@ -109,11 +109,13 @@ def _log_format(value: Any) -> Any:
     return value
 
 
+AnyCase = BeforeValidator(_lower)
+"""For words: in any case, with spaces around them."""
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Amount = Annotated[str, AfterValidator(_amount)]
 Memory = Annotated[str, AfterValidator(_memory)]
 Precision = Annotated[Literal["auto", "fp32", "bf16", "fp16", "int8"], BeforeValidator(precision_name)]
-Devices = Annotated[str, BeforeValidator(_lower), AfterValidator(_devices)]
+Devices = Annotated[str, AnyCase, AfterValidator(_devices)]
 Host = Annotated[str, AfterValidator(_host)]
 HubAddress = Annotated[str, AfterValidator(_hub_address)]
 UserPath = Annotated[Path, AfterValidator(expand_home)]

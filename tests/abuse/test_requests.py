@@ -323,9 +323,9 @@ class TestPace:
 
 
 def test_one_key_leaves_room_for_the_bodies_of_others(tmp_path: Path) -> None:
-    """One key holds all of MAX_QUEUE_BYTES with requests that wait; another one's body is still taken."""
+    """One key holds all of MAX_INFLIGHT_BYTES with requests that wait; another one's body is still taken."""
     scorer = GatedScorer()
-    with House(tmp_path, scorer, keys=(KEY, OTHER_KEY), max_queue_bytes=10_000) as house:
+    with House(tmp_path, scorer, keys=(KEY, OTHER_KEY), max_inflight_bytes=10_000) as house:
         large = BODY | {"documents": ["x" * 4000]}
 
         def post(key: str, body: Any = BODY) -> Any:

@@ -54,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         (folder / "models.toml").write_text(f'[[model]]\nid = "{BUSY}"\nrepo = "{BUSY}"\n')
         settings = {
             "RERANK_API_KEY": KEY,
-            "RERANK_MAX_WAITING_DOCUMENTS": "10",
+            "RERANK_MAX_INFLIGHT_DOCUMENTS": "10",
             "HF_ENDPOINT": hub.url,
             "RERANK_TIMEOUT": str(PATIENCE),
         }

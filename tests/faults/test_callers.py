@@ -62,7 +62,7 @@ def test_others_in_the_batch_of_a_client_that_leaves_are_served(serve: Serve, ac
 
 def test_room_is_given_back_when_a_client_leaves(serve: Serve, access_log: AccessLog) -> None:
     scorer = GatedScorer()
-    house, server = serve(scorer, max_waiting_documents=3)
+    house, server = serve(scorer, max_inflight_documents=3)
     with server.connect() as connection:
         connection.sendall(request_bytes({"query": "q", "documents": ["a"] * 3}))
         assert scorer.reached.wait(PATIENCE)

@@ -142,13 +142,13 @@ class House:
         cards: tuple[ModelCard, ...] = (MODEL, OTHER_MODEL),
         max_body_bytes: int = 32 * 1024 * 1024,
         max_documents: int = 5000,
-        max_waiting_documents: int = 20000,
+        max_inflight_documents: int = 20000,
         timeout: float = PATIENCE,
         load_timeout: float | None = None,
         budget: int | None = None,
         sizes: Mapping[str, int] | None = None,
-        max_queue_tokens: int = 10_000_000,
-        max_queue_bytes: int | None = None,
+        max_inflight_tokens: int = 10_000_000,
+        max_inflight_bytes: int | None = None,
         admin_keys: Sequence[str] = (),
         named_keys: Mapping[str, Caller] | None = None,
         log_texts: bool = False,
@@ -169,7 +169,7 @@ class House:
         self._callers = ThreadPoolExecutor(32)
         self._load = load or self.loaded
         self._catalog = Catalog(models_dir, cards)
-        self._admission = Admission(Work(max_waiting_documents, max_queue_tokens))
+        self._admission = Admission(Work(max_inflight_documents, max_inflight_tokens))
         self._limits = Limits(max_documents, timeout, load_timeout)
         self._budget = {} if budget is None else {DEVICE: budget}
         self._sizes = sizes or {}
@@ -178,7 +178,7 @@ class House:
         self.app = build_app(
             self._open,
             keyring=Keyring(collect_keys(keys, admin_keys, named_keys)),
-            max_queue_bytes=max_queue_bytes,
+            max_inflight_bytes=max_inflight_bytes,
             max_body_bytes=max_body_bytes,
             main_dialect=main_dialect,
             open_paths=open_paths,

@@ -199,7 +199,7 @@ class TestTei:
 
     def test_says_429_where_there_is_no_room(self, open_house: OpenHouse) -> None:
         scorer = GatedScorer()
-        house = open_house(scorer, max_waiting_documents=4)
+        house = open_house(scorer, max_inflight_documents=4)
         running = house.rerank_meanwhile()
         house.scheduler.wait_for_jobs(1)
         response = house.post("/rerank", TEXTS)

@@ -90,7 +90,7 @@ def test_chunks_within_the_limit_are_read(serve: Serve) -> None:
 
 def test_429_when_too_much_is_in_work(open_house: OpenHouse) -> None:
     scorer = GatedScorer()
-    house = open_house(scorer, max_waiting_documents=4)
+    house = open_house(scorer, max_inflight_documents=4)
     first = house.rerank_meanwhile(documents=["a", "b", "c"])
     house.scheduler.wait_for_jobs(1)
     response = house.rerank(documents=["d", "e"])
@@ -103,7 +103,7 @@ def test_429_when_too_much_is_in_work(open_house: OpenHouse) -> None:
 
 
 def test_a_request_alone_is_never_too_much(open_house: OpenHouse) -> None:
-    assert open_house(max_waiting_documents=1).rerank().status_code == 200
+    assert open_house(max_inflight_documents=1).rerank().status_code == 200
 
 
 def test_500_when_nobody_expected_it_and_nothing_leaks(

@@ -153,7 +153,7 @@ def test_a_flood_of_one_key_is_no_drought_for_another(open_house: OpenHouse) -> 
 def test_a_house_full_of_one_key_lets_another_in(open_house: OpenHouse) -> None:
     scorer = GatedScorer()
     callers = named(flood=Caller("flood"), trickle=Caller("trickle"))
-    house = open_house(scorer, named_keys=callers, max_waiting_documents=6)
+    house = open_house(scorer, named_keys=callers, max_inflight_documents=6)
     waiting = [
         house.meanwhile(ask, house, "FLOOD"),
         house.meanwhile(ask, house, "FLOOD"),
@@ -168,7 +168,7 @@ def test_a_house_full_of_one_key_lets_another_in(open_house: OpenHouse) -> None:
 
 def test_bodies_of_all_requests_together_are_limited(open_house: OpenHouse) -> None:
     scorer = GatedScorer()
-    house = open_house(scorer, max_queue_bytes=1024)
+    house = open_house(scorer, max_inflight_bytes=1024)
     first = house.rerank_meanwhile(documents=["x" * 900])
     house.scheduler.wait_for_jobs(1)
     refused = house.rerank(documents=["y" * 900])
@@ -182,7 +182,7 @@ def test_bodies_of_all_requests_together_are_limited(open_house: OpenHouse) -> N
 
 def test_tokens_of_all_requests_together_are_limited(open_house: OpenHouse) -> None:
     scorer = GatedScorer()
-    house = open_house(scorer, max_queue_tokens=100)
+    house = open_house(scorer, max_inflight_tokens=100)
     first = house.rerank_meanwhile(documents=["x" * 300])
     house.scheduler.wait_for_jobs(1)
     assert "tokens are in work, at most 100" in error_message(

@@ -37,9 +37,26 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     "max_seq_length": (("RERANK_MAX_SEQ_LENGTH", "MAX_SEQ_LENGTH"), "256", 256),
     "max_documents": (("RERANK_MAX_DOCUMENTS", "MAX_DOCUMENTS"), "9", 9),
     "max_body_bytes": (("RERANK_MAX_BODY_BYTES", "MAX_BODY_BYTES"), "2048", 2048),
-    "max_waiting_documents": (("RERANK_MAX_WAITING_DOCUMENTS", "MAX_WAITING_DOCUMENTS"), "11", 11),
-    "max_queue_tokens": (("RERANK_MAX_QUEUE_TOKENS", "MAX_QUEUE_TOKENS"), "12", 12),
-    "max_queue_bytes": (("RERANK_MAX_QUEUE_BYTES", "MAX_QUEUE_BYTES"), "4096", 4096),
+    "max_inflight_documents": (
+        (
+            "RERANK_MAX_INFLIGHT_DOCUMENTS",
+            "MAX_INFLIGHT_DOCUMENTS",
+            "RERANK_MAX_WAITING_DOCUMENTS",
+            "MAX_WAITING_DOCUMENTS",
+        ),
+        "11",
+        11,
+    ),
+    "max_inflight_tokens": (
+        ("RERANK_MAX_INFLIGHT_TOKENS", "MAX_INFLIGHT_TOKENS", "RERANK_MAX_QUEUE_TOKENS", "MAX_QUEUE_TOKENS"),
+        "12",
+        12,
+    ),
+    "max_inflight_bytes": (
+        ("RERANK_MAX_INFLIGHT_BYTES", "MAX_INFLIGHT_BYTES", "RERANK_MAX_QUEUE_BYTES", "MAX_QUEUE_BYTES"),
+        "4096",
+        4096,
+    ),
     "cached_pairs": (("RERANK_CACHED_PAIRS",), "1000", 1000),
     "timeout": (("RERANK_TIMEOUT", "TIMEOUT"), "1.5", 1.5),
     "drain_timeout": (("RERANK_DRAIN_TIMEOUT", "DRAIN_TIMEOUT"), "3.5", 3.5),
@@ -51,7 +68,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     ),
     "keep_alive": (("RERANK_MODEL_KEEP_ALIVE", "MODEL_KEEP_ALIVE", "RERANK_KEEP_ALIVE"), "10m", 600.0),
     "http_keep_alive": (("RERANK_HTTP_KEEP_ALIVE", "HTTP_KEEP_ALIVE", "KEEP_ALIVE"), "12", 12),
-    "dialect": (("RERANK_DIALECT",), " SGLang ", "sglang"),
+    "dialect": (("RERANK_DIALECT",), " Strict-vLLM ", "strict-vllm"),
     "strict_vllm": (("RERANK_STRICT_VLLM",), "1", True),
     "receive_timeout": (("RERANK_RECEIVE_TIMEOUT", "RECEIVE_TIMEOUT"), "2.5", 2.5),
     "send_timeout": (("RERANK_SEND_TIMEOUT", "SEND_TIMEOUT"), "7.5", 7.5),
@@ -70,8 +87,8 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
 }
 DEFAULTS: dict[str, object] = {
     "keys_file": Path("keys.toml"),
-    "max_queue_tokens": 10_000_000,
-    "max_queue_bytes": 512 * 1024**2,
+    "max_inflight_tokens": 10_000_000,
+    "max_inflight_bytes": 512 * 1024**2,
     "log_texts": False,
     "cached_pairs": 0,
     "runtime": "auto",
@@ -90,7 +107,7 @@ DEFAULTS: dict[str, object] = {
     "max_seq_length": None,
     "max_documents": 5000,
     "max_body_bytes": 32 * 1024 * 1024,
-    "max_waiting_documents": 20000,
+    "max_inflight_documents": 20000,
     "timeout": 300.0,
     "drain_timeout": 25.0,
     "load_timeout": 600.0,
@@ -98,7 +115,7 @@ DEFAULTS: dict[str, object] = {
     "keep_alive": 0.0,
     "http_keep_alive": 75,
     "dialect": "vllm",
-    "strict_vllm": False,
+    "strict_vllm": None,
     "receive_timeout": 30.0,
     "send_timeout": 60.0,
     "max_connections": None,
@@ -117,7 +134,8 @@ EVERY_NAME = [(field, name) for field, (names, _, _) in SETTINGS.items() for nam
 
 
 def seen(settings: Settings, field: str) -> object:
-    value = getattr(settings, field)
+    # getattr would warn of a former name
+    value = settings.__dict__[field]
     return value.get_secret_value() if field.endswith("_key") and value else value
 
 
@@ -207,7 +225,7 @@ class TestMistakes:
             ("MAX_SEQ_LENGTH", "7", "RERANK_MAX_SEQ_LENGTH / MAX_SEQ_LENGTH"),
             ("MAX_DOCUMENTS", "0", "RERANK_MAX_DOCUMENTS / MAX_DOCUMENTS"),
             ("MAX_BODY_BYTES", "1023", "RERANK_MAX_BODY_BYTES / MAX_BODY_BYTES"),
-            ("MAX_WAITING_DOCUMENTS", "0", "RERANK_MAX_WAITING_DOCUMENTS / MAX_WAITING_DOCUMENTS"),
+            ("MAX_WAITING_DOCUMENTS", "0", " / ".join(SETTINGS["max_inflight_documents"][0])),
             ("TIMEOUT", "0", "RERANK_TIMEOUT / TIMEOUT"),
             ("TIMEOUT", "nan", "RERANK_TIMEOUT / TIMEOUT"),
             ("LOAD_TIMEOUT", "0", "RERANK_LOAD_TIMEOUT / LOAD_TIMEOUT"),
@@ -231,13 +249,19 @@ class TestMistakes:
         assert str(mistake.value).startswith(f"{told_as}: ")
         assert str(mistake.value).endswith(f"(got {value!r})")
 
-    def test_contradictions_are_told_and_keys_are_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("RERANK_STRICT_VLLM", "1")
-        monkeypatch.setenv("RERANK_DIALECT", "sglang")
+    @pytest.mark.parametrize(("strict", "dialect"), [("1", "sglang"), ("no", "strict-vllm")])
+    def test_two_dialects_at_once_are_refused_and_keys_are_not_told(
+        self, strict: str, dialect: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RERANK_STRICT_VLLM", strict)
+        monkeypatch.setenv("RERANK_DIALECT", dialect)
         monkeypatch.setenv("RERANK_API_KEY", "a-secret-key")
         with pytest.raises(SettingsError) as mistake:
             read_settings([])
-        assert str(mistake.value) == "RERANK_STRICT_VLLM and RERANK_DIALECT=sglang contradict each other"
+        said = "true" if strict == "1" else "false"
+        assert str(mistake.value) == (
+            f"RERANK_DIALECT: it contradicts RERANK_STRICT_VLLM={said}; leave that one out (got {dialect!r})"
+        )
 
     @pytest.mark.parametrize(
         ("name", "value", "allowed"),
@@ -286,6 +310,19 @@ class TestMistakes:
         refuse_with(monkeypatch, UnreadableSetting("error parsing value for field"))
         with pytest.raises(SettingsError, match="error parsing value"):
             read_settings([])
+
+
+class TestStrictVllm:
+    @pytest.mark.parametrize(
+        ("strict", "dialect", "meant"),
+        [("1", "", "strict-vllm"), ("true", "vllm", "strict-vllm"), ("0", "", "vllm"), ("0", "sglang", "sglang")],
+    )
+    def test_its_former_setting_says_the_dialect(
+        self, strict: str, dialect: str, meant: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("RERANK_STRICT_VLLM", strict)
+        monkeypatch.setenv("RERANK_DIALECT", dialect)
+        assert read_settings([]).dialect == meant
 
 
 class TestUnknownNames:
