@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -139,16 +138,6 @@ class TokenizerResult(Generic[T]):
     model: str
     max_length: int
     """Tokens of the longest pair the model reads."""
-
-
-class Activation(StrEnum):
-    """How a model's raw logit becomes the relevance callers see."""
-
-    SIGMOID = "sigmoid"
-    IDENTITY = "identity"
-    """The checkpoint asks for raw logits, as the ms-marco family does."""
-    COSINE = "cosine"
-    """A cosine in -1..1, shifted and halved into 0..1."""
 
 
 class Running(Protocol):

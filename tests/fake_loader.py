@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from rerank.activations import SIGMOID
 from rerank.backends.base import Backend, FoundModel, LoadedModel, Local
-from rerank.catalog.cards import Family, ModelCard
-from rerank.core import Activation, Pair, RawScore, T, TextTokenizer, Truncation
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.families import CROSS_ENCODER
+from rerank.core import Pair, RawScore, T, TextTokenizer, Truncation
 
 DEVICE = "test"
 Load = Callable[[ModelCard], LoadedModel]
@@ -16,7 +18,7 @@ class NoBackend:
     """A model that is there, and never asked to score."""
 
     max_length = 512
-    activation = Activation.SIGMOID
+    activation = SIGMOID
     gives_logits = True
     takes_instruction = False
 
@@ -39,7 +41,7 @@ def without_backend(card: ModelCard) -> LoadedModel:
 
 def loaded(card: ModelCard, backend: Backend, size: int = 0) -> LoadedModel:
     """A model on the device of tests."""
-    return LoadedModel(card, backend, Local(Family.CROSS_ENCODER, "cpu", "none", "fp32", 0.0, {DEVICE: size}))
+    return LoadedModel(card, backend, Local(CROSS_ENCODER, "cpu", "none", "fp32", 0.0, {DEVICE: size}))
 
 
 class FakeLoader:

@@ -11,7 +11,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.services import Running, Services, caller_of
-from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.errors import WeightsBroken
 from rerank.registry.lifecycle import State
@@ -77,7 +77,7 @@ class ModelInfo(VllmModel):
     loaded: bool
     local: bool
     """True if the weights are on disk."""
-    family: Family | None
+    family: str | None
     """How it scores; null as long as nothing on disk says."""
     device: str | None = None
     """Where it runs, names separated by commas; null as long as it is not in memory."""

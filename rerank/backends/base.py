@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from rerank.catalog.cards import Family, ModelCard
+from rerank.activations import Activation
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Activation, Pair, RawScore, TextTokenizer, Truncation
+from rerank.core import Pair, RawScore, TextTokenizer, Truncation
 from rerank.errors import ModelTooLarge
 from rerank.units import human_size
 
@@ -71,7 +72,7 @@ class FoundModel:
 class Local:
     """What only a model on this machine has."""
 
-    family: Family
+    family: str
     device: str
     """Where it runs; names separated by commas where there are several."""
     runtime: str

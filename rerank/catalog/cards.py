@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from rerank.core import Activation
+from rerank.activations import Activation
+from rerank.catalog.families import BI_ENCODER
 from rerank.errors import SettingsError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -15,15 +15,6 @@ Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 EMBEDDED_MODEL_ID = "sentence-transformers/all-MiniLM-L6-v2"
 LARGE_MODEL_ID = "BAAI/bge-reranker-large"
 MULTILINGUAL_MODEL_ID = "BAAI/bge-reranker-v2-m3"
-
-
-class Family(StrEnum):
-    """How a checkpoint turns a pair into a score."""
-
-    CROSS_ENCODER = "cross-encoder"
-    """Query and document are read together; a head gives one logit, or a language model is asked yes or no."""
-    BI_ENCODER = "bi-encoder"
-    """Query and document are embedded apart; the score is their cosine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +30,8 @@ class ModelCard:
     """Branch, tag or commit of the repository; None means its default branch."""
     path: Path | None = None
     """Folder of the weights; None means ``<models_dir>/<basename>``, then the Hub."""
-    family: Family | None = None
-    """None lets the checkpoint's ``config.json`` decide."""
+    family: str | None = None
+    """Name in ``FAMILIES``; None lets the checkpoint's ``config.json`` decide."""
     max_length: int | None = None
     """Tokens of a pair; None means what the checkpoint supports."""
     instruction: str | None = None
@@ -81,7 +72,7 @@ _LOADED_BY = {field.name for field in fields(ModelCard)} - {
 
 EMBEDDED = ModelCard(
     id=EMBEDDED_MODEL_ID,
-    family=Family.BI_ENCODER,
+    family=BI_ENCODER,
     max_length=256,
     # of the published model; the package that carries the files is not its publisher
     sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",

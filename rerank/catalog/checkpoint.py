@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from rerank.catalog.cards import Family
+from rerank.catalog.families import family_by_head, family_by_modules
 from rerank.catalog.proportions import refuse_other_proportions
 from rerank.errors import WeightsBroken
 from rerank.text_file import BYTE_ORDER_MARK, UnfitFile, parse_json, read_json
@@ -40,7 +40,8 @@ class Checkpoint:
 
     folder: Path
     architecture: str
-    family: Family
+    family: str
+    """Name in ``FAMILIES``."""
     max_positions: int | None
     """Usable tokens by ``config.json``; None if it does not say."""
     weight_files: tuple[Path, ...]
@@ -117,24 +118,23 @@ def check_sha256(file: Path, expected: str) -> None:
         raise _broken(file, f"has sha256 {actual}, expected {expected}")
 
 
-def _family(folder: Path, architecture: str) -> Family:
-    """Decided by what is in the folder: a head that scores pairs, or the pooling of an embedding model."""
-    if architecture.endswith(("ForSequenceClassification", "ForCausalLM")):
-        return Family.CROSS_ENCODER
-    modules = folder / "modules.json"
-    if modules.is_file():
-        listed = _parse_json(modules)
-        if not isinstance(listed, list):
-            raise _broken(modules, "is not a JSON list")
-        kinds = {str(module.get("type", "")).rsplit(".", 1)[-1] for module in listed if isinstance(module, dict)}
-        if "Pooling" in kinds:
-            return Family.BI_ENCODER
-        if "LogitScore" in kinds or "Dense" in kinds:
-            return Family.CROSS_ENCODER
-    raise WeightsBroken(
-        f"{_shown(folder / 'config.json')} names the architecture {architecture}, which has no head that scores pairs "
-        "and no pooling for embeddings: it is not a reranker"
-    )
+def _family(folder: Path, architecture: str) -> str:
+    """The family that the folder shows: by a head that scores pairs, or by the modules of sentence-transformers."""
+    family = family_by_head(architecture) or family_by_modules(_module_kinds(folder / "modules.json"))
+    if family is None:
+        raise WeightsBroken(
+            f"{_shown(folder / 'config.json')} names the architecture {architecture}, which has no head that scores "
+            "pairs and no pooling for embeddings: it is not a reranker"
+        )
+    return family
+
+
+def _module_kinds(file: Path) -> set[str]:
+    """Class names of the modules that sentence-transformers saved; empty if there is no such file."""
+    listed = _parse_json(file) if file.is_file() else []
+    if not isinstance(listed, list):
+        raise _broken(file, "is not a JSON list")
+    return {str(module.get("type", "")).rsplit(".", 1)[-1] for module in listed if isinstance(module, dict)}
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:

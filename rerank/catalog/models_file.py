@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
@@ -20,9 +21,10 @@ from pydantic import (
     model_validator,
 )
 
-from rerank.catalog.cards import Family, ModelCard, Precision
+from rerank.activations import CHOOSABLE
+from rerank.catalog.cards import ModelCard, Precision
+from rerank.catalog.families import FAMILIES
 from rerank.catalog.names import is_plain
-from rerank.core import Activation
 from rerank.toml_file import read_toml
 from rerank.units import expand_home, parse_seconds, precision_name
 
@@ -37,6 +39,17 @@ def _plain(name: str) -> str:
 
 _ModelName = Annotated[_Name, AfterValidator(_plain)]
 _Flag = Annotated[bool, Field(strict=True)]
+
+
+def _one_of(names: Iterable[str]) -> AfterValidator:
+    known = tuple(names)
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"it has to be one of {', '.join(known)}")
+        return name
+
+    return AfterValidator(check)
 
 
 def _seconds(value: object) -> float:
@@ -58,10 +71,10 @@ class CardInFile(BaseModel):
     repo: _Name | None = None
     revision: _Name | None = None
     path: Annotated[Path, AfterValidator(expand_home)] | None = None
-    family: Family | None = None
+    family: Annotated[str, _one_of(FAMILIES)] | None = None
     max_length: int | None = Field(default=None, ge=8, le=1_000_000)
     instruction: _Name | None = None
-    activation: Literal["sigmoid", "identity"] | None = None
+    activation: Annotated[str, _one_of(CHOOSABLE)] | None = None
     precision: Annotated[Precision, BeforeValidator(precision_name)] | None = None
     special_tokens_in_text: _Flag = False
     sha256: str | None = None
@@ -118,7 +131,7 @@ def _card(entry: CardInFile, folder: Path) -> ModelCard:
         family=entry.family,
         max_length=entry.max_length,
         instruction=entry.instruction,
-        activation=Activation(entry.activation) if entry.activation else None,
+        activation=CHOOSABLE[entry.activation] if entry.activation else None,
         precision=entry.precision,
         special_tokens_in_text=entry.special_tokens_in_text,
         sha256=entry.sha256,

@@ -28,7 +28,6 @@ from rerank.errors import (
 from rerank.gateway.admission import Admission, Place, Work
 from rerank.gateway.estimate import estimated_tokens, held_bytes
 from rerank.gateway.pair_cache import PairCache
-from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
 from rerank.telemetry import note_stage
@@ -153,7 +152,7 @@ class Gateway:
         activation = model.backend.activation
         return ScoringResult(
             logits=logits,
-            scores=tuple(relevance(logit, activation) for logit in logits) if request.activated else logits,
+            scores=tuple(activation(logit) for logit in logits) if request.activated else logits,
             tokens=sum(score.tokens for score in raw),
             model=model.card.id,
             model_reason=reason,

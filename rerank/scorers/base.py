@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from rerank.core import Activation, Pair, Running, TextTokenizer, Truncation
+from rerank.activations import Activation
+from rerank.core import Pair, Running, TextTokenizer, Truncation
 from rerank.devices import Device
 from rerank.errors import InvalidRequest
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rerank.core import Activation, Finished, Pair, Running, TextTokens, Truncation
+from rerank.activations import SIGMOID
+from rerank.core import Finished, Pair, Running, TextTokens, Truncation
 from rerank.errors import InvalidRequest
 from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
 
@@ -81,7 +82,7 @@ class Words:
 class WordOverlapScorer:
     """Logit = 4 x (share of the query's words that the document holds) - 2. One word is one token."""
 
-    activation = Activation.SIGMOID
+    activation = SIGMOID
     takes_instruction = False
     runtime = "none"
     precision = "fp32"

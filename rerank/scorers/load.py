@@ -8,8 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.families import BI_ENCODER
 from rerank.catalog.own_code import runs_own_code
 from rerank.core import Pair, Truncation
 from rerank.devices import is_out_of_memory
@@ -63,9 +64,9 @@ def _family_loader(checkpoint: Checkpoint, card: ModelCard, *, own_code: bool) -
 
     family = card.family or checkpoint.family
     if own_code:
-        bi_encoder = family is Family.BI_ENCODER
+        bi_encoder = family is BI_ENCODER
         return _load_sentence_transformer if bi_encoder else _load_through_sentence_transformers
-    if family is Family.BI_ENCODER:
+    if family is BI_ENCODER:
         return _load_bi_encoder
     if is_encoder_checkpoint(checkpoint.folder):
         return _load_encoder

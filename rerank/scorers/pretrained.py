@@ -11,8 +11,8 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
+from rerank.activations import CHOOSABLE, Activation
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Activation
 from rerank.errors import WeightsBroken
 from rerank.scorers.tokenizer_settings import is_overridden
 
@@ -73,9 +73,10 @@ def checkpoint_activation(folder: Path) -> Activation:
 
 def activation_named(name: str) -> Activation:
     """The activation of a torch module's class name. Raises WeightsBroken for one that is not known."""
-    if name not in ("Sigmoid", "Identity"):
+    activation = CHOOSABLE.get(name.lower())
+    if activation is None:
         raise WeightsBroken(f"the checkpoint asks for the activation {name}; Sigmoid and Identity are supported")
-    return Activation(name.lower())
+    return activation
 
 
 def refuse_other_labels(labels: int) -> None:

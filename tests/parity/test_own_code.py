@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from rerank.activations import IDENTITY, SIGMOID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
-from rerank.core import Activation, Pair, Truncation
+from rerank.core import Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import ModelUnavailable, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
@@ -88,12 +89,12 @@ def test_trusted_code_runs_and_is_logged(
 @pytest.mark.parametrize("make", [make_xlm_roberta, make_modernbert, make_qwen3, make_embedding_model])
 def test_the_cards_activation_replaces_the_checkpoints(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     folder = make(tmp_path / "tiny")
-    assert load(folder, ModelCard(id="tiny")).activation is not Activation.IDENTITY
-    assert load(folder, ModelCard(id="tiny", activation=Activation.IDENTITY)).activation is Activation.IDENTITY
+    assert load(folder, ModelCard(id="tiny")).activation is not IDENTITY
+    assert load(folder, ModelCard(id="tiny", activation=IDENTITY)).activation is IDENTITY
 
 
 def test_a_card_helps_where_the_checkpoints_activation_is_unknown(tmp_path: Path) -> None:
     folder = make_bert(tmp_path / "tiny", activation="torch.nn.modules.activation.Tanh")
     with pytest.raises(WeightsBroken, match="Tanh"):
         load(folder, ModelCard(id="tiny"))
-    assert load(folder, ModelCard(id="tiny", activation=Activation.SIGMOID)).activation is Activation.SIGMOID
+    assert load(folder, ModelCard(id="tiny", activation=SIGMOID)).activation is SIGMOID

@@ -16,10 +16,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
+from rerank.activations import COSINE, IDENTITY, SIGMOID
 from rerank.catalog.cards import EMBEDDED, ModelCard
 from rerank.catalog.catalog import embedded_folder
 from rerank.catalog.checkpoint import read_checkpoint
-from rerank.core import Activation, Pair, Truncation
+from rerank.core import Pair, Truncation
 from rerank.devices import choose_device
 from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
@@ -166,8 +167,8 @@ def test_the_checkpoints_own_activation_is_reported(tmp_path: Path) -> None:
     identity = make_bert(tmp_path / "identity", activation="torch.nn.modules.linear.Identity")
     other = make_bert(tmp_path / "other", activation="torch.nn.modules.activation.Tanh")
 
-    assert load(sigmoid).activation is Activation.SIGMOID
-    assert load(identity).activation is Activation.IDENTITY
+    assert load(sigmoid).activation is SIGMOID
+    assert load(identity).activation is IDENTITY
     with pytest.raises(WeightsBroken, match="Tanh"):
         load(other)
 
@@ -301,7 +302,7 @@ def test_an_embedding_model_scores_by_cosine(
     scorer = load(folder, runtime=runtime)
 
     assert (bert_embedding(read_checkpoint(folder)) is not None) == by_ours
-    assert scorer.activation is Activation.COSINE
+    assert scorer.activation is COSINE
     assert logits(scorer, pairs_of()) == pytest.approx(cosines(folder, pairs_of()), abs=1e-5)
     assert logits(scorer, pairs_of()[2:3]) == pytest.approx(cosines(folder, pairs_of()[2:3]), abs=1e-5)
     empty = [Pair(query, "a branch of AI") for query in EMPTY]

@@ -14,7 +14,7 @@ from rerank.api.dialects.vllm.strict import EITHER, StrictError
 from rerank.api.errors import ErrorBody
 from rerank.api.models import model_info
 from rerank.api.services import Running, Services, caller_of
-from rerank.catalog.cards import Family
+from rerank.catalog.families import CROSS_ENCODER, FAMILIES
 from rerank.errors import InvalidRequest
 
 TASKS = {
@@ -49,9 +49,9 @@ async def refusal(body: UnsupportedBody, task: str, request: Request, services: 
     name = body.model_name
     card = await run_in_threadpool(gateway.find, name, caller) if name else gateway.default_for(caller).card
     info = await model_info(services, card)
-    kind = "an embedding model that reranks here" if info.family is Family.BI_ENCODER else "a reranker"
+    noun = FAMILIES[info.family or CROSS_ENCODER].noun
     return InvalidRequest(
-        f"Unsupported task: {(body.task or task)!r}. `{card.id}` is {kind}: send a query and documents to "
+        f"Unsupported task: {(body.task or task)!r}. `{card.id}` is {noun}: send a query and documents to "
         "/v1/rerank, or pairs of texts to /v1/score.",
         param="model",
     )

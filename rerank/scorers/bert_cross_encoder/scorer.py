@@ -15,8 +15,9 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
+from rerank.activations import Activation
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Activation, Pair, Running, Truncation
+from rerank.core import Pair, Running, Truncation
 from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime

@@ -11,7 +11,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from rerank.core import Activation, Pair, Running, Truncation
+from rerank.activations import COSINE, Activation
+from rerank.core import Pair, Running, Truncation
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, TokenIds, running
 from rerank.runtimes.padding import pad
@@ -126,7 +127,7 @@ class BiEncoderScorer(ReadsInParts):
         activation: Activation | None = None,
     ) -> None:
         self.max_length = max_length
-        self.activation = activation or Activation.COSINE
+        self.activation = activation or COSINE
         self.runtime = vectors.description
         self.precision = vectors.precision
         self.padded = vectors.padded

@@ -15,9 +15,10 @@ import numpy
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from rerank.activations import SIGMOID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Activation, Pair, Running, Truncation
+from rerank.core import Pair, Running, Truncation
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, running
 from rerank.runtimes.rectangle import KERNEL, rectangle_inputs
@@ -189,7 +190,7 @@ class YesNoScorer(ReadsInParts):
     ) -> None:
         self._instruction = card.instruction or default_prompt(checkpoint.folder) or DEFAULT_INSTRUCTION
         self.max_length = prompts.max_length
-        self.activation = card.activation or Activation.SIGMOID
+        self.activation = card.activation or SIGMOID
         self.runtime = f"{vectors.description}, shared prefix"
         self.precision = vectors.runtime.precision
         self.padded = vectors.padded

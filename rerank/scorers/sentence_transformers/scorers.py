@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from sentence_transformers import CrossEncoder
 
-from rerank.core import Activation, Finished, Pair, Running, Truncation
+from rerank.activations import Activation
+from rerank.core import Finished, Pair, Running, Truncation
 from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, pair_limit, too_long

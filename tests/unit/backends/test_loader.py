@@ -16,10 +16,11 @@ from rerank.backends.base import LoadedModel
 from rerank.backends.loader import LocalLoader
 from rerank.backends.tokenisers import Tokenisers
 from rerank.backends.warming import LENGTHS
-from rerank.catalog.cards import Family, ModelCard
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint, parameters
 from rerank.catalog.downloads import Downloads, Progress
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.repository import Repository
 from rerank.devices import Device
@@ -143,7 +144,7 @@ class TestLoading:
         model = load(MINE)
         assert model.card == MINE
         assert model.local
-        assert (model.local.family, model.local.device) == (Family.CROSS_ENCODER, "cpu")
+        assert (model.local.family, model.local.device) == (CROSS_ENCODER, "cpu")
         assert model.backend.max_length == 512
         assert model.local.load_seconds >= 0
         assert hub.asked == []
@@ -186,9 +187,9 @@ class TestLoading:
 
     def test_the_card_decides_the_family_before_the_checkpoint(self, load: Load, models: Path) -> None:
         write_checkpoint(models / "mine")
-        local = load(ModelCard(id="mine", family=Family.BI_ENCODER)).local
+        local = load(ModelCard(id="mine", family=BI_ENCODER)).local
         assert local
-        assert local.family is Family.BI_ENCODER
+        assert local.family is BI_ENCODER
 
     def test_the_expected_hash_passes(self, load: Load, models: Path) -> None:
         weights = write_checkpoint(models / "mine") / "model.safetensors"

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from rerank.activations import SIGMOID
 from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
-from rerank.core import Activation, Pair, RawScore, Running, Truncation
+from rerank.core import Pair, RawScore, Running, Truncation
 from rerank.errors import InvalidRequest, ModelUnavailable, PairTooLarge, ServerStopping
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.packing import BatchBudget
@@ -113,7 +114,7 @@ class TestScores:
 
     def test_length_and_activation_are_the_scorers(self, backend: LocalBackend) -> None:
         assert backend.max_length == 64
-        assert backend.activation is Activation.SIGMOID
+        assert backend.activation is SIGMOID
 
 
 class TestFailures:

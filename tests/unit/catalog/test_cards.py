@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, Family, ModelCard, merge_cards
+from rerank.activations import IDENTITY
+from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, ModelCard, merge_cards
+from rerank.catalog.families import BI_ENCODER
 from rerank.catalog.models_file import read_models_file
-from rerank.core import Activation
 from rerank.errors import SettingsError
 
 Write = Callable[[str], Path]
@@ -58,10 +59,10 @@ class TestModelsFile:
                 aliases=("big", "large-one"),
                 repo="mirror/large",
                 revision="v2",
-                family=Family.BI_ENCODER,
+                family=BI_ENCODER,
                 max_length=1024,
                 instruction="find it",
-                activation=Activation.IDENTITY,
+                activation=IDENTITY,
                 precision="bf16",
                 special_tokens_in_text=True,
                 sha256="ab" * 32,
@@ -220,9 +221,9 @@ class TestLoadsLike:
             {"revision": "v2"},
             {"precision": "fp32"},
             {"max_length": 64},
-            {"family": Family.BI_ENCODER},
+            {"family": BI_ENCODER},
             {"instruction": "x"},
-            {"activation": Activation.IDENTITY},
+            {"activation": IDENTITY},
             {"sha256": "0" * 64},
             {"trust_remote_code": True},
             {"special_tokens_in_text": True},

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from safetensors.numpy import save_file
 
-from rerank.catalog.cards import Family
 from rerank.catalog.checkpoint import check_sha256, is_started, read_checkpoint, usable_positions
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
 from rerank.errors import WeightsBroken
 
 from .folders import BERT_ENCODER, XLM_R, cut_short, write_checkpoint, write_json, write_modules, write_weights
@@ -47,7 +47,7 @@ class TestWhole:
         checkpoint = read_checkpoint(folder)
         assert checkpoint.folder == folder
         assert checkpoint.architecture == "XLMRobertaForSequenceClassification"
-        assert checkpoint.family is Family.CROSS_ENCODER
+        assert checkpoint.family is CROSS_ENCODER
         assert checkpoint.max_positions == 512
         assert checkpoint.weight_files == (folder / "model.safetensors",)
         assert checkpoint.weight_bytes == (folder / "model.safetensors").stat().st_size
@@ -148,19 +148,19 @@ class TestFamily:
     )
     def test_a_head_that_scores_makes_a_cross_encoder(self, folder: Path, architecture: str) -> None:
         write_json(folder / "config.json", {**XLM_R, "architectures": [architecture]})
-        assert read_checkpoint(folder).family is Family.CROSS_ENCODER
+        assert read_checkpoint(folder).family is CROSS_ENCODER
 
     @pytest.mark.parametrize(
         ("modules", "family"),
         [
-            (("Transformer", "Pooling", "Normalize"), Family.BI_ENCODER),
-            (("Transformer", "Pooling", "Dense"), Family.BI_ENCODER),
-            (("Transformer", "LogitScore"), Family.CROSS_ENCODER),
-            (("Transformer", "Dense"), Family.CROSS_ENCODER),
+            (("Transformer", "Pooling", "Normalize"), BI_ENCODER),
+            (("Transformer", "Pooling", "Dense"), BI_ENCODER),
+            (("Transformer", "LogitScore"), CROSS_ENCODER),
+            (("Transformer", "Dense"), CROSS_ENCODER),
         ],
     )
     def test_modules_decide_where_the_architecture_has_no_head(
-        self, tmp_path: Path, modules: tuple[str, ...], family: Family
+        self, tmp_path: Path, modules: tuple[str, ...], family: str
     ) -> None:
         folder = write_checkpoint(tmp_path / "encoder", BERT_ENCODER)
         write_modules(folder, *modules)
@@ -168,7 +168,7 @@ class TestFamily:
 
     def test_a_head_decides_before_the_modules(self, folder: Path) -> None:
         write_modules(folder, "Transformer", "Pooling")
-        assert read_checkpoint(folder).family is Family.CROSS_ENCODER
+        assert read_checkpoint(folder).family is CROSS_ENCODER
 
     @pytest.mark.parametrize("modules", [None, ("Transformer",), ()])
     def test_what_neither_scores_nor_pools_is_no_reranker(
@@ -189,7 +189,7 @@ class TestFamily:
     def test_strange_entries_among_the_modules_are_passed_over(self, tmp_path: Path) -> None:
         folder = write_checkpoint(tmp_path / "encoder", BERT_ENCODER)
         write_json(folder / "modules.json", ["Pooling", {}, {"type": "sentence_transformers.models.Pooling"}])
-        assert read_checkpoint(folder).family is Family.BI_ENCODER
+        assert read_checkpoint(folder).family is BI_ENCODER
 
 
 class TestPositions:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from rerank.activations import COSINE, SIGMOID, Activation
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import EMBEDDED, ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
-from rerank.core import Activation, Pair, RawScore, ScoringRequest, Truncation
+from rerank.core import Pair, RawScore, ScoringRequest, Truncation
 from rerank.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -23,7 +24,6 @@ from rerank.errors import (
 )
 from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
-from rerank.gateway.ranking import relevance
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry
 from tests.fake_loader import FakeLoader, NoBackend, loaded
@@ -37,7 +37,7 @@ BASE = ModelCard(id="maker/base")
 class Backend(NoBackend):
     """Scores a pair by the length of its document; on demand it raises, or never ends."""
 
-    activation: Activation = Activation.SIGMOID
+    activation: Activation = SIGMOID
     gives_logits: bool = True
     max_length: int = 512
     error: Exception | None = None
@@ -125,11 +125,11 @@ class TestScores:
     async def test_come_in_request_order_with_logits_and_tokens(self, house: House) -> None:
         result = await house.gateway().score(ask("abc", "a", "ab"))
         assert result.logits == (3.0, 1.0, 2.0)
-        assert result.scores == tuple(relevance(logit, Activation.SIGMOID) for logit in result.logits)
+        assert result.scores == tuple(SIGMOID(logit) for logit in result.logits)
         assert result.tokens == 13 + 11 + 12
 
     async def test_follow_the_activation_of_the_model(self, house: House) -> None:
-        house.backend.activation = Activation.COSINE
+        house.backend.activation = COSINE
         result = await house.gateway().score(ask("a", ""))
         assert result.scores == (1.0, 0.5)
 

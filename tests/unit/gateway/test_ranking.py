@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank.core import Activation, ScoredDocument
-from rerank.gateway.ranking import rank, relevance
+from rerank.activations import SIGMOID
+from rerank.core import ScoredDocument
+from rerank.gateway.ranking import rank
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 LOGITS = st.lists(st.one_of(FINITE, st.integers(-3, 3).map(float)), max_size=50)
@@ -16,52 +16,6 @@ LOGITS = st.lists(st.one_of(FINITE, st.integers(-3, 3).map(float)), max_size=50)
 
 def indices(ranked: list[ScoredDocument]) -> list[int]:
     return [document.index for document in ranked]
-
-
-class TestSigmoid:
-    @pytest.mark.parametrize(("logit", "expected"), [(0.0, 0.5), (math.log(3), 0.75), (-math.log(3), 0.25)])
-    def test_is_the_logistic_function(self, logit: float, expected: float) -> None:
-        assert relevance(logit, Activation.SIGMOID) == pytest.approx(expected, rel=1e-15)
-
-    @pytest.mark.parametrize(("logit", "expected"), [(1e4, 1.0), (-1e4, 0.0), (1.7e308, 1.0), (-1.7e308, 0.0)])
-    def test_huge_logits_do_not_overflow(self, logit: float, expected: float) -> None:
-        assert relevance(logit, Activation.SIGMOID) == expected
-
-    def test_keeps_apart_high_scores_that_single_precision_would_tie(self) -> None:
-        scores = [relevance(18 + step / 8, Activation.SIGMOID) for step in range(65)]
-        assert len(set(scores)) == 65
-        assert max(scores) < 1.0
-
-    @given(FINITE)
-    def test_is_symmetric(self, logit: float) -> None:
-        both = relevance(logit, Activation.SIGMOID) + relevance(-logit, Activation.SIGMOID)
-        assert both == pytest.approx(1.0, abs=1e-15)
-
-
-class TestOtherActivations:
-    @pytest.mark.parametrize(("cosine", "expected"), [(-1.0, 0.0), (0.0, 0.5), (1.0, 1.0), (0.5, 0.75)])
-    def test_a_cosine_is_shifted_and_halved(self, cosine: float, expected: float) -> None:
-        assert relevance(cosine, Activation.COSINE) == expected
-
-    @pytest.mark.parametrize(("cosine", "expected"), [(1.0000002, 1.0), (-1.0000002, 0.0)])
-    def test_a_cosine_that_rounding_pushed_out_stays_in_range(self, cosine: float, expected: float) -> None:
-        assert relevance(cosine, Activation.COSINE) == expected
-
-    @given(FINITE)
-    def test_identity_gives_the_logit(self, logit: float) -> None:
-        assert relevance(logit, Activation.IDENTITY) == logit
-
-
-@pytest.mark.parametrize("activation", [Activation.SIGMOID, Activation.COSINE])
-class TestRelevanceLaws:
-    @given(logit=FINITE)
-    def test_lies_between_0_and_1(self, activation: Activation, logit: float) -> None:
-        assert 0.0 <= relevance(logit, activation) <= 1.0
-
-    @given(one=FINITE, other=FINITE)
-    def test_never_falls_as_the_logit_rises(self, activation: Activation, one: float, other: float) -> None:
-        low, high = sorted((one, other))
-        assert relevance(low, activation) <= relevance(high, activation)
 
 
 class TestRank:
@@ -74,7 +28,7 @@ class TestRank:
 
     def test_goes_by_logit_where_scores_tie(self) -> None:
         logits = [800.0, 900.0]
-        scores = [relevance(logit, Activation.SIGMOID) for logit in logits]
+        scores = [SIGMOID(logit) for logit in logits]
         assert scores == [1.0, 1.0]
         assert indices(rank(logits, scores, None)) == [1, 0]
 
@@ -102,5 +56,5 @@ class TestRank:
 
     @given(LOGITS)
     def test_every_document_keeps_its_own_score(self, logits: list[float]) -> None:
-        scores = [relevance(logit, Activation.SIGMOID) for logit in logits]
+        scores = [SIGMOID(logit) for logit in logits]
         assert all(document.relevance_score == scores[document.index] for document in rank(logits, scores, None))

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rerank.core import Activation, Pair, Truncation
+from rerank.activations import SIGMOID
+from rerank.core import Pair, Truncation
 from rerank.errors import InvalidRequest
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 
@@ -70,4 +71,4 @@ class TestScoring:
         assert scorer.batches == [3, 1]
 
     def test_relevance_is_its_sigmoid(self, scorer: WordOverlapScorer) -> None:
-        assert scorer.activation is Activation.SIGMOID
+        assert scorer.activation is SIGMOID

@@ -1,0 +1,44 @@
+"""Activations: from a model's raw logit to the relevance that clients see. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """One way from a raw logit to relevance. Called with a logit, in double precision so that high scores differ."""
+
+    name: str
+    """As in models.toml, and in lower case what torch calls it."""
+    function: Callable[[float], float]
+
+    def __call__(self, logit: float) -> float:
+        return self.function(logit)
+
+
+def _sigmoid(logit: float) -> float:
+    # two branches, because exp of a large positive number overflows
+    if logit >= 0:
+        return 1 / (1 + math.exp(-logit))
+    grown = math.exp(logit)
+    return grown / (1 + grown)
+
+
+def _identity(logit: float) -> float:
+    return logit
+
+
+def _halve(cosine: float) -> float:
+    """-1..1 shifted and halved into 0..1."""
+    return min(max((1 + cosine) / 2, 0.0), 1.0)
+
+
+SIGMOID = Activation("sigmoid", _sigmoid)
+IDENTITY = Activation("identity", _identity)
+COSINE = Activation("cosine", _halve)
+"""For embedding models: a cosine is no logit."""
+CHOOSABLE = {activation.name: activation for activation in (SIGMOID, IDENTITY)}
+"""What checkpoints and cards may ask for, by name."""
