@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.workload import QUERY, SIZES, checkpoint, documents
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
-from rerank.core import Pair, Truncation
+from rerank.core import Pair
 from rerank.devices import choose_device
 from rerank.scheduling.job import HasTokens
 from rerank.scheduling.packing import CPU_BATCH, BatchBudget
@@ -66,7 +66,7 @@ def main() -> None:
     scorer = load_scorer(read_checkpoint(folder), ModelCard(id=folder.name), placement)
     scheduler = Scheduler(Lane(arguments.device, BatchBudget(arguments.batch, arguments.batch_tokens)))
     short, long = (
-        scorer.encode([Pair(QUERY, document) for document in documents(count, seed=count)], Truncation(), None)
+        scorer.encode([Pair(QUERY, document) for document in documents(count, seed=count)])
         for count in (arguments.short, arguments.long)
     )
     seconds(scheduler, scorer, short)

@@ -31,7 +31,7 @@ from benchmarks.scheduled import scheduled
 from benchmarks.workload import CAUSAL_SIZES, QUERY, SIZES, BatchedScore, Score, checkpoint, documents, documents_of
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
-from rerank.core import Pair, Truncation
+from rerank.core import Pair
 from rerank.devices import Device, choose_device
 from rerank.scheduling.packing import GPU_BATCH, BatchBudget
 from rerank.scorers import load
@@ -99,7 +99,7 @@ def measure_workload(
 def measure_ours(folder: Path, pairs: list[Pair], device: Device, options: argparse.Namespace) -> tuple[int, Measured]:
     """Tokens of all pairs, and this engine."""
     scorer = packed_scorer(folder, device)
-    tokens = sum(encoded.tokens for encoded in scorer.encode(pairs, Truncation(), None))
+    tokens = sum(encoded.tokens for encoded in scorer.encode(pairs))
     with scheduled(scorer, BatchBudget(GPU_BATCH.pairs, options.batch_tokens), device.name) as run:
         return tokens, timed(run, pairs, device, options.repeat)
 
@@ -164,7 +164,7 @@ def difference(folder: Path, device: Device) -> float:
     found: list[list[float]] = []
     for open_scorer, where in ((packed_scorer, device), (scorer_on, replace(device, precision="fp32"))):
         scorer = open_scorer(folder, where)
-        found.append(score(scorer, scorer.encode(pairs, Truncation(), None)))
+        found.append(score(scorer, scorer.encode(pairs)))
         del scorer
         free(device)
     packed, exact = found

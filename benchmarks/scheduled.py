@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from benchmarks.workload import Score
-from rerank.core import Pair, Truncation
+from rerank.core import Pair
 from rerank.devices import free_memory, is_out_of_memory, release_memory
 from rerank.scheduling.memory import Memory
 from rerank.scheduling.packing import CPU_BATCH, BatchBudget
@@ -22,7 +22,7 @@ def scheduled(scorer: Scorer, budget: BatchBudget = CPU_BATCH, device: str = "cp
     scheduler = Scheduler(Lane("benchmark", budget, memory))
 
     def score(pairs: Sequence[Pair]) -> list[float]:
-        return scheduler.submit((scorer,), scorer.encode(pairs, Truncation(), None)).future.result()
+        return scheduler.submit((scorer,), scorer.encode(pairs)).future.result()
 
     try:
         yield score

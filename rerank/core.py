@@ -83,6 +83,18 @@ class Truncation:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoringOptions:
+    """Everything but the texts and the model that a pair's raw score depends on: the cache hashes every field."""
+
+    truncation: Truncation = Truncation()
+    instruction: str | None = None
+    """What to look for; None leaves the model's own instruction."""
+
+
+DEFAULT_OPTIONS = ScoringOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Whoever uses the server with one key, and what that key allows."""
 
@@ -107,8 +119,7 @@ class ScoringRequest:
     pairs: tuple[Pair, ...]
     model: str | None = None
     """The name the caller gave; None asks for the default model."""
-    instruction: str | None = None
-    truncation: Truncation = Truncation()
+    options: ScoringOptions = DEFAULT_OPTIONS
     activated: bool = True
     """False asks for raw logits instead of relevance in 0..1."""
     within: float | None = None

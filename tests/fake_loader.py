@@ -8,7 +8,7 @@ from rerank.activations import SIGMOID
 from rerank.backends.base import Backend, FoundModel, LoadedModel, Local
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.families import CROSS_ENCODER
-from rerank.core import Pair, RawScore, T, TextTokenizer, Truncation
+from rerank.core import Pair, RawScore, ScoringOptions, T, TextTokenizer
 
 DEVICE = "test"
 Load = Callable[[ModelCard], LoadedModel]
@@ -22,9 +22,7 @@ class NoBackend:
     gives_logits = True
     takes_instruction = False
 
-    async def score(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
-    ) -> list[RawScore]:
+    async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
         raise NotImplementedError
 
     async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:

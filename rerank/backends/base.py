@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from rerank.activations import Activation
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Pair, RawScore, TextTokenizer, Truncation
+from rerank.core import Pair, RawScore, ScoringOptions, TextTokenizer
 from rerank.errors import ModelTooLarge
 from rerank.units import human_size
 
@@ -39,9 +39,7 @@ class Backend(Protocol):
         """False for a model that leaves an instruction out."""
         ...
 
-    async def score(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
-    ) -> list[RawScore]:
+    async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
         """A raw score for each pair, in order. Cancelling drops the pairs that still wait.
 
         Callers share the device equally, however many requests each has.

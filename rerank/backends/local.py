@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from rerank.backends.tokenisers import Tokenisers
-from rerank.core import Pair, RawScore, TextTokenizer, Truncation
+from rerank.core import Pair, RawScore, ScoringOptions, TextTokenizer
 from rerank.devices import release_memory
 from rerank.errors import ModelUnavailable, PairTooLarge
 from rerank.scheduling.job import Job
@@ -33,9 +33,7 @@ class LocalBackend:
         self._scheduler = scheduler
         self._tokenisers = tokenisers
 
-    async def score(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
-    ) -> list[RawScore]:
+    async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
         """See ``Backend.score``."""
         replicas = self._replicas
         if not replicas:
@@ -43,7 +41,7 @@ class LocalBackend:
         characters = sum([len(pair.document) for pair in pairs])
         with timed("tokenise"):
             distinct, places = await self._tokenisers.run(
-                _distinct(replicas[0].reading(pairs, truncation, instruction)), characters, caller
+                _distinct(replicas[0].reading(pairs, options)), characters, caller
             )
         job = self._scheduler.submit(replicas, distinct, caller)
         try:

@@ -8,7 +8,7 @@ import logging
 import time
 from functools import cache
 
-from rerank.core import Pair, Truncation
+from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.errors import InvalidRequest
 from rerank.scorers.base import Scorer, score
 
@@ -23,7 +23,7 @@ def warm_up(scorer: Scorer) -> None:
     started = time.monotonic()
     for length in sorted({min(length, scorer.max_length) for length in LENGTHS}):
         try:
-            batch = scorer.encode([Pair("warm", "up " * length)], Truncation(max_tokens=length), None)
+            batch = scorer.encode([Pair("warm", "up " * length)], ScoringOptions(Truncation(max_tokens=length)))
         except InvalidRequest:
             # the model's own prompt is longer than that
             continue

@@ -11,7 +11,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.golden import GOLDEN, GoldenPair, known_scores
-from rerank.core import Pair, Truncation
+from rerank.core import Pair
 from rerank.devices import choose_device
 from rerank.errors import RerankError, SettingsError
 from rerank.scorers.base import Placement, Scorer, score
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
 def compare(scorer: Scorer, goldens: Sequence[GoldenPair]) -> list[Comparison]:
     """Score the pairs in one batch; a scorer of less than fp32 is given more room."""
     pairs = [Pair(golden.query, golden.document) for golden in goldens]
-    logits = score(scorer, scorer.encode(pairs, Truncation(), None))
+    logits = score(scorer, scorer.encode(pairs))
     return [
         Comparison(golden, logit, golden.tolerance if scorer.precision == "fp32" else golden.half_tolerance)
         for golden, logit in zip(goldens, logits, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import count
 from weakref import WeakKeyDictionary
 
@@ -35,7 +36,7 @@ class PairCache:
     async def score(self, backend: Backend, model: str, request: ScoringRequest) -> list[RawScore]:
         """A raw score for each pair, in order; the backend computes those that are not here."""
         # where nothing may be cut, the backend looks at every text to say which one is too long
-        if not self._scores.maxsize or not request.truncation.allowed:
+        if not self._scores.maxsize or not request.options.truncation.allowed:
             return await _compute(backend, request, range(len(request.pairs)))
         load = self._load_of.setdefault(backend, next(self._loads))
         # on a thread: hashing lets the event loop go on, and there may be 32 MB of it
@@ -53,17 +54,17 @@ async def _compute(backend: Backend, request: ScoringRequest, places: Sequence[i
     """Scores of the pairs at these places of the request."""
     pairs = [request.pairs[place] for place in places]
     try:
-        return await backend.score(pairs, request.truncation, request.instruction, caller=request.caller.name)
+        return await backend.score(pairs, request.options, caller=request.caller.name)
     except PairTooLarge as error:
         raise PairTooLarge(places[error.index], error.tokens) from error
 
 
 def _digests(request: ScoringRequest) -> Iterator[bytes]:
-    """What each pair's score depends on, beside the model."""
-    how = hashlib.blake2b(repr((request.instruction, request.truncation)).encode(), digest_size=_DIGEST_BYTES)
+    """What each pair's score depends on, besides the model."""
+    options = hashlib.blake2b(repr(asdict(request.options)).encode(), digest_size=_DIGEST_BYTES)
     queries = {query: _digest(query) for query in {pair.query for pair in request.pairs}}
     for pair in request.pairs:
-        digest = how.copy()
+        digest = options.copy()
         digest.update(queries[pair.query] + _digest(pair.document))
         yield digest.digest()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from rerank.activations import Activation
-from rerank.core import Pair, Running, TextTokenizer, Truncation
+from rerank.core import DEFAULT_OPTIONS, Pair, Running, ScoringOptions, TextTokenizer, Truncation
 from rerank.devices import Device
 from rerank.errors import InvalidRequest
 
@@ -36,12 +36,12 @@ class ReadsInParts:
 
     takes_instruction = False
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[Any]:
+    def encode(self, pairs: Sequence[Pair], options: ScoringOptions = DEFAULT_OPTIONS) -> list[Any]:
         """See ``Scorer.encode``."""
-        return finish(self.reading(pairs, truncation, instruction))
+        return finish(self.reading(pairs, options))
 
     @abstractmethod
-    def reading(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> Reading[list[Any]]:
+    def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[Any]]:
         """See ``Scorer.reading``."""
 
 
@@ -91,7 +91,7 @@ class Scorer(Protocol):
         """What its products multiply: fp32, bf16, fp16 or int8."""
         ...
 
-    def reading(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> Reading[list[Any]]:
+    def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[Any]]:
         """Tokens of each pair, in order: a list of this scorer's own ``Encoded``. No more is read than is kept.
 
         Raises InvalidRequest naming the document that does not fit where cutting is not allowed, or a query that
@@ -99,7 +99,7 @@ class Scorer(Protocol):
         """
         ...
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[Any]:
+    def encode(self, pairs: Sequence[Pair], options: ScoringOptions = DEFAULT_OPTIONS) -> list[Any]:
         """See ``reading``; all at once."""
         ...
 

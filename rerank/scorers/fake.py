@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rerank.activations import SIGMOID
-from rerank.core import Finished, Pair, Running, TextTokens, Truncation
+from rerank.core import DEFAULT_OPTIONS, Finished, Pair, Running, ScoringOptions, TextTokens
 from rerank.errors import InvalidRequest
 from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
 
@@ -95,9 +95,9 @@ class WordOverlapScorer:
         self.batches: list[int] = []
         """Size of every batch scored so far."""
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[EncodedWords]:
+    def encode(self, pairs: Sequence[Pair], options: ScoringOptions = DEFAULT_OPTIONS) -> list[EncodedWords]:
         """See ``Scorer.encode``."""
-        del instruction
+        truncation = options.truncation
         limit = pair_limit(truncation, self.max_length)
         encoded = []
         for index, pair in enumerate(pairs):
@@ -110,11 +110,9 @@ class WordOverlapScorer:
             encoded.append(EncodedWords(query, document[truncation.kept(len(document), room)]))
         return encoded
 
-    def reading(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
-    ) -> Reading[list[EncodedWords]]:
+    def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedWords]]:
         """See ``Scorer.reading``. In one part."""
-        encoded = self.encode(pairs, truncation, instruction)
+        encoded = self.encode(pairs, options)
         yield sum(len(pair.document) for pair in pairs)
         return encoded
 

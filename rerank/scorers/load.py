@@ -12,7 +12,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.families import BI_ENCODER
 from rerank.catalog.own_code import runs_own_code
-from rerank.core import Pair, Truncation
+from rerank.core import Pair
 from rerank.devices import is_out_of_memory
 from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
 from rerank.runtimes.base import MakeNetwork, Runtime, Tensors
@@ -225,7 +225,7 @@ def _check_scores(scorer: Scorer) -> None:
     # several pairs of one query may take a path of their own, and so may a short one's padding beside a long one
     pairs = [Pair("warm", "up"), Pair("warm", "up and running " * 50)]
     try:
-        encoded = scorer.encode(pairs, Truncation(), None)
+        encoded = scorer.encode(pairs)
     except InvalidRequest as error:
         raise ModelUnavailable(
             f"A pair may have {scorer.max_length} tokens, which leaves this model no room for a document: raise "

@@ -14,7 +14,7 @@ from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
-from rerank.core import Pair, Truncation
+from rerank.core import DEFAULT_OPTIONS, Pair, ScoringOptions, Truncation
 from rerank.devices import Device
 from rerank.errors import InvalidRequest
 from rerank.scheduling.packing import BatchBudget
@@ -48,13 +48,13 @@ def scorer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_a_long_document_costs_what_is_read_of_it(scorer: Scorer, atom: str, side: str) -> None:
     pair = Pair("panda", atom * (LONG // len(atom)))
     truncation = Truncation(side="left" if side == "left" else "right")
-    assert sum(scorer.reading([pair], truncation, None)) < 200_000
+    assert sum(scorer.reading([pair], ScoringOptions(truncation))) < 200_000
 
 
 def test_a_long_query_is_refused_without_being_read(scorer: Scorer) -> None:
     begun = time.monotonic()
     with pytest.raises(InvalidRequest, match="at least"):
-        scorer.encode([Pair("panda " * (LONG // 6), "a bear")] * 5000, Truncation(), None)
+        scorer.encode([Pair("panda " * (LONG // 6), "a bear")] * 5000)
     assert time.monotonic() - begun < PATIENCE
 
 
@@ -62,7 +62,7 @@ def test_a_long_instruction_is_refused_or_left_out(scorer: Scorer) -> None:
     begun = time.monotonic()
     pairs = [Pair(f"panda {number}", "a bear") for number in range(100)]
     with suppress(InvalidRequest):
-        scorer.encode(pairs, Truncation(), "find " * (LONG // 5))
+        scorer.encode(pairs, ScoringOptions(instruction="find " * (LONG // 5)))
     assert time.monotonic() - begun < PATIENCE
 
 
@@ -70,7 +70,7 @@ def test_a_long_document_that_may_not_be_cut_is_refused_without_being_read(score
     pairs = [Pair("panda", "a bear"), Pair("panda", "the panda " * (LONG // 10))]
     begun = time.monotonic()
     with pytest.raises(InvalidRequest, match=r"documents\.1 with the query has at least"):
-        scorer.encode(pairs, Truncation(allowed=False), None)
+        scorer.encode(pairs, ScoringOptions(Truncation(allowed=False)))
     assert time.monotonic() - begun < PATIENCE
 
 
@@ -91,14 +91,14 @@ def backend(bert: Scorer, tmp_path: Path) -> Iterator[LocalBackend]:
 
 async def test_a_short_request_is_answered_while_a_word_without_an_end_is_read(backend: LocalBackend) -> None:
     endless = [Pair("panda", "a" * LONG)] * 3
-    flood = asyncio.ensure_future(backend.score(endless, Truncation(), None, caller="flood"))
+    flood = asyncio.ensure_future(backend.score(endless, DEFAULT_OPTIONS, caller="flood"))
     await asyncio.sleep(0)
-    (score,) = await backend.score([Pair("panda", "a bear")], Truncation(), None, caller="other")
+    (score,) = await backend.score([Pair("panda", "a bear")], DEFAULT_OPTIONS, caller="other")
     assert score.tokens > 0
     assert not flood.done()
     flood.cancel()
     await asyncio.gather(flood, return_exceptions=True)
     # and nobody reads on: the only thread is free
     begun = time.monotonic()
-    await backend.score([Pair("panda", "a bear")], Truncation(), None, caller="flood")
+    await backend.score([Pair("panda", "a bear")], DEFAULT_OPTIONS, caller="flood")
     assert time.monotonic() - begun < PATIENCE

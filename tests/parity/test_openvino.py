@@ -11,7 +11,7 @@ import pytest
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
-from rerank.core import Pair, Truncation
+from rerank.core import Pair
 from rerank.devices import choose_device
 from rerank.errors import SettingsError
 from rerank.runtimes import openvino_cpu
@@ -28,7 +28,7 @@ def load(folder: Path, precision: str = "fp32", runtime: str = "auto") -> Scorer
 
 
 def logits(scorer: Scorer) -> list[float]:
-    return score(scorer, scorer.encode(PAIRS, Truncation(), None))
+    return score(scorer, scorer.encode(PAIRS))
 
 
 @pytest.fixture

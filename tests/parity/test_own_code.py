@@ -11,7 +11,7 @@ import pytest
 from rerank.activations import IDENTITY, SIGMOID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
-from rerank.core import Pair, Truncation
+from rerank.core import Pair
 from rerank.devices import choose_device
 from rerank.errors import ModelUnavailable, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
@@ -82,7 +82,7 @@ def test_trusted_code_runs_and_is_logged(
 
     assert witness.exists()
     assert "maker/own runs Python code of its own" in caplog.text
-    scores = [score(scorer, scorer.encode(PAIRS, Truncation(), None)) for scorer in (own, plain)]
+    scores = [score(scorer, scorer.encode(PAIRS)) for scorer in (own, plain)]
     assert scores[0] == pytest.approx(scores[1], abs=1e-5)
 
 

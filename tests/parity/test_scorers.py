@@ -20,7 +20,7 @@ from rerank.activations import COSINE, IDENTITY, SIGMOID
 from rerank.catalog.cards import EMBEDDED, ModelCard
 from rerank.catalog.catalog import embedded_folder
 from rerank.catalog.checkpoint import read_checkpoint
-from rerank.core import Pair, Truncation
+from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.devices import choose_device
 from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
@@ -57,7 +57,7 @@ def load(folder: Path, max_length: int | None = None, card: ModelCard | None = N
 def logits(
     scorer: Scorer, pairs: Sequence[Pair], truncation: Truncation | None = None, instruction: str | None = None
 ) -> list[float]:
-    return score(scorer, scorer.encode(pairs, truncation or Truncation(), instruction))
+    return score(scorer, scorer.encode(pairs, ScoringOptions(truncation or Truncation(), instruction)))
 
 
 def reference(folder: Path, pairs: Sequence[Pair], **options: Any) -> list[float]:
@@ -122,14 +122,14 @@ def test_the_documents_tail_is_cut_and_the_query_kept(tmp_path: Path) -> None:
     long, cut = Pair(QUERY, words(100)), Pair(QUERY, words(40 - 4 - 4))
 
     assert scorer.max_length == 40
-    assert scorer.encode([long], Truncation(), None) == scorer.encode([cut], Truncation(), None)
+    assert scorer.encode([long]) == scorer.encode([cut])
 
 
 def test_a_query_that_fills_the_pair_is_refused_by_name(tmp_path: Path) -> None:
     scorer = load(make_xlm_roberta(tmp_path / "reranker", positions=42))
 
     with pytest.raises(InvalidRequest, match="leaves no room") as caught:
-        scorer.encode([Pair("word " * 40, "word")], Truncation(), None)
+        scorer.encode([Pair("word " * 40, "word")])
     assert caught.value.param == "query"
 
 
@@ -137,16 +137,16 @@ def test_a_pair_too_long_is_refused_where_cutting_is_forbidden(tmp_path: Path) -
     scorer = load(make_xlm_roberta(tmp_path / "reranker", positions=42))
 
     with pytest.raises(InvalidRequest, match=r"documents\.1 .* 106 input tokens"):
-        scorer.encode([Pair("word", "word"), Pair("word word", words(100))], Truncation(allowed=False), None)
+        scorer.encode([Pair("word", "word"), Pair("word word", words(100))], ScoringOptions(Truncation(allowed=False)))
 
 
 def test_limits_of_the_request_shorten_the_pair(tmp_path: Path) -> None:
     scorer = load(make_xlm_roberta(tmp_path / "reranker", positions=42))
     pair = [Pair("word", "word " * 100)]
 
-    assert scorer.encode(pair, Truncation(max_tokens=20), None)[0].tokens == 20
-    assert scorer.encode(pair, Truncation(max_tokens=-1), None)[0].tokens == 40
-    assert scorer.encode(pair, Truncation(max_tokens_per_document=3), None)[0].tokens == 4 + 1 + 3
+    assert scorer.encode(pair, ScoringOptions(Truncation(max_tokens=20)))[0].tokens == 20
+    assert scorer.encode(pair, ScoringOptions(Truncation(max_tokens=-1)))[0].tokens == 40
+    assert scorer.encode(pair, ScoringOptions(Truncation(max_tokens_per_document=3)))[0].tokens == 4 + 1 + 3
 
 
 def test_max_length_of_card_and_setting_stay_within_the_positions(tmp_path: Path) -> None:
@@ -268,10 +268,10 @@ def test_weights_that_do_not_fit_the_configuration_are_refused(tmp_path: Path) -
 def test_many_threads_may_encode_at_once(tmp_path: Path) -> None:
     scorer = load(make_xlm_roberta(tmp_path / "reranker"))
     limits = [Truncation(max_tokens=limit) for limit in range(20, 60)]
-    expected = [scorer.encode(pairs_of(), limit, None) for limit in limits]
+    expected = [scorer.encode(pairs_of(), ScoringOptions(limit)) for limit in limits]
 
     with ThreadPoolExecutor(16) as threads:
-        found = list(threads.map(lambda limit: scorer.encode(pairs_of(), limit, None), limits * 10))
+        found = list(threads.map(lambda limit: scorer.encode(pairs_of(), ScoringOptions(limit)), limits * 10))
 
     assert found == expected * 10
 
@@ -381,23 +381,26 @@ def test_embedding_models_refuse_and_cut_by_document(tmp_path: Path) -> None:
     scorer = load(make_embedding_model(tmp_path / "embeddings"))
 
     with pytest.raises(InvalidRequest, match=r"documents\.1"):
-        scorer.encode([Pair("a", "a"), Pair("a", "word " * 500)], Truncation(allowed=False), None)
-    cut = scorer.encode([Pair("a", "word " * 500)], Truncation(max_tokens_per_document=5), None)
+        scorer.encode([Pair("a", "a"), Pair("a", "word " * 500)], ScoringOptions(Truncation(allowed=False)))
+    cut = scorer.encode([Pair("a", "word " * 500)], ScoringOptions(Truncation(max_tokens_per_document=5)))
     assert cut[0].tokens == 3 + 5 + 2
 
 
 def test_a_prompt_counts_towards_the_length_of_a_pair(tmp_path: Path) -> None:
     scorer = load(make_qwen2(tmp_path / "reranker"))
-    ((_, prompt),) = [(pair.query, pair.tokens - 2) for pair in scorer.encode([Pair("a", "b")], Truncation(), None)]
+    ((_, prompt),) = [(pair.query, pair.tokens - 2) for pair in scorer.encode([Pair("a", "b")])]
     room = scorer.max_length - prompt - 1
     fitting, cut, longer = (Pair("a", "b" * count) for count in (room, room + 1, room + 50))
 
-    assert scorer.encode([fitting], Truncation(allowed=False), None)[0].tokens == scorer.max_length
+    assert scorer.encode([fitting], ScoringOptions(Truncation(allowed=False)))[0].tokens == scorer.max_length
     with pytest.raises(InvalidRequest, match=r"documents\.0"):
-        scorer.encode([cut], Truncation(allowed=False), None)
-    assert scorer.encode([longer], Truncation(), None) == scorer.encode([fitting], Truncation(), None)
+        scorer.encode([cut], ScoringOptions(Truncation(allowed=False)))
+    assert scorer.encode([longer]) == scorer.encode([fitting])
     assert logits(scorer, [fitting]) == pytest.approx(reference(tmp_path / "reranker", [fitting]), abs=1e-4)
-    short, long = (scorer.encode([Pair("a", "b")], Truncation(), words)[0].tokens for words in ("bears", "wild bears"))
+    short, long = (
+        scorer.encode([Pair("a", "b")], ScoringOptions(instruction=words))[0].tokens
+        for words in ("bears", "wild bears")
+    )
     assert long - short == len("wild ")
 
 
@@ -413,8 +416,8 @@ def test_a_length_that_leaves_no_room_is_told_apart_from_a_broken_checkpoint(
 def test_a_document_limit_beyond_every_integer_is_no_limit(tmp_path: Path) -> None:
     scorer = load(make_xlm_roberta(tmp_path / "reranker"))
 
-    assert scorer.encode(pairs_of(), Truncation(max_tokens_per_document=2**64), None) == scorer.encode(
-        pairs_of(), Truncation(), None
+    assert scorer.encode(pairs_of(), ScoringOptions(Truncation(max_tokens_per_document=2**64))) == scorer.encode(
+        pairs_of()
     )
 
 
@@ -422,7 +425,7 @@ def test_embedding_models_keep_the_query_whole(tmp_path: Path) -> None:
     scorer = load(make_embedding_model(tmp_path / "embeddings"))
 
     with pytest.raises(InvalidRequest, match="leaves no room") as caught:
-        scorer.encode([Pair(words(500), "a")], Truncation(), None)
+        scorer.encode([Pair(words(500), "a")])
     assert caught.value.param == "query"
 
 
@@ -431,6 +434,6 @@ def test_a_document_cut_on_request_is_not_refused_for_its_length(tmp_path: Path,
     scorer = load(make(tmp_path / "reranker"))
     short = Truncation(max_tokens_per_document=5, allowed=False)
 
-    assert scorer.encode([Pair("a", words(800))], short, None)
+    assert scorer.encode([Pair("a", words(800))], ScoringOptions(short))
     with pytest.raises(InvalidRequest, match=r"documents\.0"):
-        scorer.encode([Pair("a", words(800))], Truncation(allowed=False), None)
+        scorer.encode([Pair("a", words(800))], ScoringOptions(Truncation(allowed=False)))

@@ -11,7 +11,7 @@ import pytest
 from sentence_transformers import CrossEncoder
 from transformers import AutoTokenizer
 
-from rerank.core import Pair, Truncation
+from rerank.core import Pair
 from rerank.errors import WeightsBroken
 from rerank.scorers.base import score
 from rerank.scorers.pretrained import open_tokenizer
@@ -104,7 +104,7 @@ def test_a_model_that_keeps_capitals_scores_as_cross_encoder_does(tmp_path: Path
     assert abs(expected - lowered).max() > 1e-3
 
     scorer = load(tmp_path)
-    logits = score(scorer, scorer.encode([Pair(*pair) for pair in pairs], Truncation(), None))
+    logits = score(scorer, scorer.encode([Pair(*pair) for pair in pairs]))
     assert [1 / (1 + 2.718281828459045**-logit) for logit in logits] == pytest.approx(list(expected), abs=1e-5)
 
 

@@ -30,7 +30,7 @@ from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
-from rerank.core import Caller, Finished, Pair, Running, Truncation
+from rerank.core import DEFAULT_OPTIONS, Caller, Finished, Pair, Running, ScoringOptions
 from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.readiness import Readiness
@@ -89,9 +89,9 @@ class GatedScorer(WordOverlapScorer):
         """The documents of each batch scored so far."""
         self._at = at
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[EncodedWords]:
+    def encode(self, pairs: Sequence[Pair], options: ScoringOptions = DEFAULT_OPTIONS) -> list[EncodedWords]:
         self._wait("encode")
-        return super().encode(pairs, truncation, instruction)
+        return super().encode(pairs, options)
 
     def start(self, batch: Sequence[EncodedWords]) -> Running:
         self._wait("score")

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 
 from rerank.api.dialects.table import MainDialect
+from rerank.core import DEFAULT_OPTIONS, ScoringOptions
 
 from .conftest import OpenHouse
 from .house import (
@@ -140,9 +141,9 @@ class TestObject:
         heard: list[str | None] = []
 
         class Listening(FixedScorer):
-            def encode(self, pairs: Any, truncation: Any, instruction: str | None) -> Any:
-                heard.append(instruction)
-                return super().encode(pairs, truncation, instruction)
+            def encode(self, pairs: Any, options: ScoringOptions = DEFAULT_OPTIONS) -> Any:
+                heard.append(options.instruction)
+                return super().encode(pairs, options)
 
         given = {"instruction": "Find it"} if name == "chat_template_kwargs" else "Find it"
         house = open_house(Listening(1.0))

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from rerank.api.bodies import bounds_var, check_length
-from rerank.core import Pair, ScoringRequest, Truncation
+from rerank.core import Pair, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import InvalidRequest
 
 
@@ -179,9 +179,11 @@ class ScoringBody(ModelBody):
         return ScoringRequest(
             pairs=tuple(pairs),
             model=self.model_name,
-            instruction=self.instruction or None,
-            truncation=Truncation(
-                self.truncate_prompt_tokens, self.max_tokens_per_doc or None, self.truncate, self.truncation_side
+            options=ScoringOptions(
+                Truncation(
+                    self.truncate_prompt_tokens, self.max_tokens_per_doc or None, self.truncate, self.truncation_side
+                ),
+                self.instruction or None,
             ),
             activated=self.use_activation and not self.raw_scores,
         )

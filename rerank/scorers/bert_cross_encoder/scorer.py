@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification
 
 from rerank.activations import Activation
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Pair, Running, Truncation
+from rerank.core import Pair, Running, ScoringOptions
 from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
@@ -121,12 +121,9 @@ class EncoderScorer(ReadsInParts):
         self._tokenizer = PairTokenizer(open_tokenizer(checkpoint.folder))
         self.tokenizer = Vocabulary(lambda: self._tokenizer.tokenizer)
 
-    def reading(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
-    ) -> Reading[list[TokenIds]]:
+    def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[TokenIds]]:
         """See ``Scorer.reading``. These models know no instruction, so it is left out."""
-        del instruction
-        return self._tokenizer.pairs(pairs, truncation, self.max_length)
+        return self._tokenizer.pairs(pairs, options.truncation, self.max_length)
 
     def start(self, batch: Sequence[TokenIds]) -> Running:
         """See ``Scorer.start``."""

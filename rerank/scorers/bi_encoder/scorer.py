@@ -12,7 +12,7 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from rerank.activations import COSINE, Activation
-from rerank.core import Pair, Running, Truncation
+from rerank.core import Pair, Running, ScoringOptions
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, TokenIds, running
 from rerank.runtimes.padding import pad
@@ -137,11 +137,9 @@ class BiEncoderScorer(ReadsInParts):
         self._tokenizer = reading.tokenizer
         self.tokenizer = Vocabulary(lambda: reading.tokenizer.tokenizer)
 
-    def reading(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
-    ) -> Reading[list[EncodedApart]]:
+    def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedApart]]:
         """See ``Scorer.reading``. The model's own prompts are put in front; an instruction is not known to it."""
-        del instruction
+        truncation = options.truncation
         limit = pair_limit(truncation, self.max_length)
         asked = list(dict.fromkeys(pair.query for pair in pairs))
         read = yield from self._tokenizer.queries(self._put("query", asked), limit, self.max_length)

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from rerank.activations import SIGMOID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Pair, Running, Truncation
+from rerank.core import Pair, Running, ScoringOptions
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, running
 from rerank.runtimes.rectangle import KERNEL, rectangle_inputs
@@ -201,9 +201,9 @@ class YesNoScorer(ReadsInParts):
         self._vectors = vectors
         self._direction = yes_minus_no(checkpoint).to(vectors.runtime.device)
 
-    def reading(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> Reading[list[Prompt]]:
+    def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[Prompt]]:
         """See ``Scorer.reading``."""
-        return self._prompts.reading(pairs, truncation, instruction or self._instruction)
+        return self._prompts.reading(pairs, options.truncation, options.instruction or self._instruction)
 
     @torch.inference_mode()
     def start(self, batch: Sequence[Prompt]) -> Running:

@@ -10,7 +10,7 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from rerank.activations import Activation
-from rerank.core import Finished, Pair, Running, Truncation
+from rerank.core import Finished, Pair, Running, ScoringOptions
 from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, pair_limit, too_long
@@ -72,12 +72,9 @@ class PlainPairScorer(ReadsInParts):
         self._tokenizer = PairTokenizer(private_copy(model.tokenizer))
         self.tokenizer = Vocabulary(lambda: self._tokenizer.tokenizer)
 
-    def reading(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
-    ) -> Reading[list[TokenIds]]:
+    def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[TokenIds]]:
         """See ``Scorer.reading``. These models know no instruction, so it is left out."""
-        del instruction
-        return self._tokenizer.pairs(pairs, truncation, self.max_length)
+        return self._tokenizer.pairs(pairs, options.truncation, self.max_length)
 
     @torch.inference_mode()
     def start(self, batch: Sequence[TokenIds]) -> Running:
@@ -135,12 +132,11 @@ class PromptedPairScorer(ReadsInParts):
         self._around = self._shortest(None) - 2 * self._count("a")
         self._around_instructed = self._shortest("a") - 3 * self._count("a")
 
-    def reading(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None
-    ) -> Reading[list[PromptedPair]]:
+    def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[PromptedPair]]:
         """See ``Scorer.reading``. A document is cut where its first and last allowed tokens end."""
+        truncation = options.truncation
         limit = pair_limit(truncation, self.max_length)
-        asked = instruction or self._instruction
+        asked = options.instruction or self._instruction
         prompt = self._around
         if asked is not None:
             prompt = self._around_instructed + (yield from self._query_tokens(asked, 0, limit))
@@ -156,7 +152,7 @@ class PromptedPairScorer(ReadsInParts):
             if len(document.ids) > room:
                 raise too_long(index, limit - room + document.tokens, limit, whole=document.whole)
             kept = pair.document[document.span]
-            encoded.append(PromptedPair(pair.query, kept, instruction, limit - room + len(document.ids)))
+            encoded.append(PromptedPair(pair.query, kept, options.instruction, limit - room + len(document.ids)))
         return encoded
 
     def _query_tokens(self, text: str, before: int, limit: int) -> Reading[int]:

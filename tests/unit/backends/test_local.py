@@ -10,7 +10,7 @@ import pytest
 from rerank.activations import SIGMOID
 from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
-from rerank.core import Pair, RawScore, Running, Truncation
+from rerank.core import DEFAULT_OPTIONS, Pair, RawScore, Running, ScoringOptions, Truncation
 from rerank.errors import InvalidRequest, ModelUnavailable, PairTooLarge, ServerStopping
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.packing import BatchBudget
@@ -18,7 +18,6 @@ from rerank.scheduling.scheduler import Lane, Scheduler
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 
 WAIT = 10.0
-PLAIN = Truncation()
 
 
 class NoticingScheduler(Scheduler):
@@ -89,7 +88,7 @@ def asked(query: str, *documents: str) -> list[Pair]:
 class TestScores:
     async def test_keep_request_order_and_count_tokens(self, backend: LocalBackend) -> None:
         pairs = asked("red fox", "red fox", "red hen in a pen", "blue", "", "fox red fox")
-        assert await backend.score(pairs, PLAIN, None) == [
+        assert await backend.score(pairs, DEFAULT_OPTIONS) == [
             RawScore(2.0, 7),
             RawScore(0.0, 10),
             RawScore(-2.0, 6),
@@ -100,17 +99,17 @@ class TestScores:
     async def test_of_many_requests_at_once_do_not_mix(self, backend: LocalBackend, scorer: WordOverlapScorer) -> None:
         words = [f"word{number}" for number in range(50)]
         requests = [asked(word, *words) for word in words]
-        results = await asyncio.gather(*(backend.score(request, PLAIN, None) for request in requests))
+        results = await asyncio.gather(*(backend.score(request, DEFAULT_OPTIONS) for request in requests))
         for number, result in enumerate(results):
             assert [score.logit for score in result] == [2.0 if place == number else -2.0 for place in range(50)]
         assert sum(scorer.batches) == 2500
 
     async def test_tokens_are_those_that_were_read_after_cutting(self, backend: LocalBackend) -> None:
-        (score,) = await backend.score(asked("q", "a b c d e f"), Truncation(max_tokens=6), None)
+        (score,) = await backend.score(asked("q", "a b c d e f"), ScoringOptions(Truncation(max_tokens=6)))
         assert score.tokens == 6
 
     async def test_of_nothing_are_nothing(self, backend: LocalBackend) -> None:
-        assert await backend.score([], PLAIN, None) == []
+        assert await backend.score([], DEFAULT_OPTIONS) == []
 
     def test_length_and_activation_are_the_scorers(self, backend: LocalBackend) -> None:
         assert backend.max_length == 64
@@ -122,13 +121,13 @@ class TestFailures:
         self, backend: LocalBackend, scorer: WordOverlapScorer
     ) -> None:
         with pytest.raises(InvalidRequest, match=r"documents\.1"):
-            await backend.score(asked("q", "a", "b " * 100), Truncation(allowed=False), None)
+            await backend.score(asked("q", "a", "b " * 100), ScoringOptions(Truncation(allowed=False)))
         assert scorer.batches == []
 
     async def test_a_stopped_scheduler_takes_nothing(self, backend: LocalBackend, scheduler: NoticingScheduler) -> None:
         scheduler.stop(WAIT)
         with pytest.raises(ServerStopping):
-            await backend.score(asked("q", "a"), PLAIN, None)
+            await backend.score(asked("q", "a"), DEFAULT_OPTIONS)
 
 
 class TestCancelling:
@@ -136,9 +135,9 @@ class TestCancelling:
         self, blocked: BlockedScorer, scheduler: NoticingScheduler, tokenisers: Tokenisers
     ) -> None:
         backend = LocalBackend([blocked], scheduler, tokenisers)
-        running = asyncio.create_task(backend.score(asked("a", "a"), PLAIN, None))
+        running = asyncio.create_task(backend.score(asked("a", "a"), DEFAULT_OPTIONS))
         await scheduler.next_job()
-        leaving = asyncio.create_task(backend.score(asked("a", *["a"] * 100), PLAIN, None))
+        leaving = asyncio.create_task(backend.score(asked("a", *["a"] * 100), DEFAULT_OPTIONS))
         job = await scheduler.next_job()
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -147,7 +146,7 @@ class TestCancelling:
 
         blocked.release.set()
         assert await running == [RawScore(2.0, 5)]
-        assert await backend.score(asked("a", "b"), PLAIN, None) == [RawScore(-2.0, 5)]
+        assert await backend.score(asked("a", "b"), DEFAULT_OPTIONS) == [RawScore(-2.0, 5)]
         assert sum(blocked.batches) < 100
 
 
@@ -164,7 +163,7 @@ async def test_a_pair_too_large_is_named_by_its_document(scheduler: NoticingSche
     backend = LocalBackend([NarrowScorer()], scheduler, tokenisers)
 
     with pytest.raises(PairTooLarge, match=r"documents\.3 with the query \(9 tokens\)") as caught:
-        await backend.score(asked("a", "a", "a", "b", "one two three four five"), PLAIN, None)
+        await backend.score(asked("a", "a", "a", "b", "one two three four five"), DEFAULT_OPTIONS)
     assert caught.value.param == "documents.3"
 
 
@@ -173,7 +172,7 @@ class TestClosing:
         scorer = WordOverlapScorer()
         watched = weakref.ref(scorer)
         backend = LocalBackend([scorer], scheduler, tokenisers)
-        await backend.score(asked("q", "a"), PLAIN, None)
+        await backend.score(asked("q", "a"), DEFAULT_OPTIONS)
         await scheduler.next_job()
         del scorer
         # the device's thread may still be about to let go of the batch
@@ -185,4 +184,4 @@ class TestClosing:
     async def test_ends_its_use(self, backend: LocalBackend) -> None:
         backend.close()
         with pytest.raises(ModelUnavailable, match="has been unloaded"):
-            await backend.score(asked("q", "a"), PLAIN, None)
+            await backend.score(asked("q", "a"), DEFAULT_OPTIONS)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from rerank.backends.warming import import_scorers, warm_up
-from rerank.core import Pair, Running, Truncation
+from rerank.core import DEFAULT_OPTIONS, Pair, Running, ScoringOptions
 from rerank.errors import InvalidRequest
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 
@@ -20,10 +20,10 @@ class NotingScorer(WordOverlapScorer):
         self.lengths: list[int] = []
         self._prompt = prompt
 
-    def encode(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None) -> list[EncodedWords]:
-        if (truncation.max_tokens or 0) < self._prompt:
+    def encode(self, pairs: Sequence[Pair], options: ScoringOptions = DEFAULT_OPTIONS) -> list[EncodedWords]:
+        if (options.truncation.max_tokens or 0) < self._prompt:
             raise InvalidRequest("no room")
-        return super().encode(pairs, truncation, instruction)
+        return super().encode(pairs, options)
 
     def start(self, batch: Sequence[EncodedWords]) -> Running:
         self.lengths += [pair.tokens for pair in batch]

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from rerank.activations import COSINE, SIGMOID, Activation
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import EMBEDDED, ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
-from rerank.core import Pair, RawScore, ScoringRequest, Truncation
+from rerank.core import Pair, RawScore, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -44,12 +45,10 @@ class Backend(NoBackend):
     hangs: bool = False
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: bool = False
-    asked: list[tuple[Truncation, str | None]] = field(default_factory=list)
+    asked: list[ScoringOptions] = field(default_factory=list)
 
-    async def score(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
-    ) -> list[RawScore]:
-        self.asked.append((truncation, instruction))
+    async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
+        self.asked.append(options)
         self.entered.set()
         if self.error:
             raise self.error
@@ -100,8 +99,8 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     house.may_load.set()
 
 
-def ask(*documents: str, query: str = "a query", model: str | None = None, activated: bool = True) -> ScoringRequest:
-    return ScoringRequest(tuple(Pair(query, document) for document in documents), model=model, activated=activated)
+def ask(*documents: str, query: str = "a query", **rest: Any) -> ScoringRequest:
+    return ScoringRequest(tuple(Pair(query, document) for document in documents), **rest)
 
 
 class TestChoice:
@@ -144,9 +143,9 @@ class TestScores:
             await house.gateway().score(ask("abc", activated=False))
 
     async def test_truncation_and_instruction_reach_the_backend(self, house: House) -> None:
-        request = ScoringRequest((Pair("q", "d"),), instruction="rank", truncation=Truncation(max_tokens=7))
-        await house.gateway().score(request)
-        assert house.backend.asked == [(Truncation(max_tokens=7), "rank")]
+        options = ScoringOptions(Truncation(max_tokens=7), "rank")
+        await house.gateway().score(ask("d", options=options))
+        assert house.backend.asked == [options]
 
 
 class TestRefusals:

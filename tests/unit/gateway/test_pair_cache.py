@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import field, make_dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank.core import Pair, RawScore, ScoringRequest, Truncation
+from rerank.core import Pair, RawScore, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import PairTooLarge
 from rerank.gateway.pair_cache import PairCache
 from tests.fake_loader import NoBackend
@@ -18,9 +19,7 @@ class Backend(NoBackend):
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
 
-    async def score(
-        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str | None, *, caller: str = ""
-    ) -> list[RawScore]:
+    async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
         self.asked.append([pair.document for pair in pairs])
         for place, pair in enumerate(pairs):
             if pair.document == "huge":
@@ -55,15 +54,24 @@ async def test_what_was_asked_before_is_not_computed_again() -> None:
         ask("a", query="Q"),
         ask("A"),
         ask("", query="qa"),
-        ask("a", instruction="other"),
-        ask("a", truncation=Truncation(max_tokens=5)),
-        ask("a", truncation=Truncation(side="left")),
+        ask("a", options=ScoringOptions(instruction="other")),
+        ask("a", options=ScoringOptions(Truncation(max_tokens=5))),
+        ask("a", options=ScoringOptions(Truncation(side="left"))),
     ],
 )
 async def test_whatever_a_score_depends_on_makes_another_pair(other: ScoringRequest) -> None:
     cache, backend = PairCache(10), Backend()
     await logits(cache, backend, ask("a"))
     await logits(cache, backend, other)
+    assert len(backend.asked) == 2
+
+
+async def test_a_new_option_is_part_of_the_cache_key() -> None:
+    fields = [("style", str, field(default="plain", repr=False, compare=False))]
+    wider = make_dataclass("WiderOptions", fields, bases=(ScoringOptions,), frozen=True)
+    cache, backend = PairCache(10), Backend()
+    for style in ("plain", "fancy", "plain"):
+        await logits(cache, backend, ask("a", options=wider(style=style)))
     assert len(backend.asked) == 2
 
 
@@ -91,7 +99,7 @@ async def test_without_room_nothing_is_kept() -> None:
 async def test_where_nothing_may_be_cut_the_backend_sees_every_text() -> None:
     cache, backend = PairCache(10), Backend()
     for _ in range(2):
-        await logits(cache, backend, ask("a", truncation=Truncation(allowed=False)))
+        await logits(cache, backend, ask("a", options=ScoringOptions(Truncation(allowed=False))))
     assert backend.asked == [["a"], ["a"]]
 
 

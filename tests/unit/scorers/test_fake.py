@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from rerank.activations import SIGMOID
-from rerank.core import Pair, Truncation
+from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.errors import InvalidRequest
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 
@@ -16,7 +16,7 @@ def scorer() -> WordOverlapScorer:
 def encode(
     scorer: WordOverlapScorer, *pairs: tuple[str, str], truncation: Truncation | None = None
 ) -> list[EncodedWords]:
-    return scorer.encode([Pair(*pair) for pair in pairs], truncation or Truncation(), None)
+    return scorer.encode([Pair(*pair) for pair in pairs], ScoringOptions(truncation or Truncation()))
 
 
 class TestEncoding:

@@ -27,7 +27,7 @@ from rerank.api.dialects.vllm.bodies import RERANK_EXAMPLE, SCORE_EXAMPLE, pairs
 from rerank.api.errors import ERROR_RESPONSES, ErrorBody, ErrorDetail, Problem
 from rerank.api.models import VllmModelList, list_models
 from rerank.api.services import Running
-from rerank.core import Pair, ScoringRequest, Truncation
+from rerank.core import Pair, ScoringOptions, ScoringRequest, Truncation
 
 
 def _listed(value: Any) -> Any:
@@ -57,11 +57,13 @@ class StrictBody(BaseModel):
         return ScoringRequest(
             pairs=tuple(pairs),
             model=self.model or None,
-            instruction=self.instruction or None,
-            truncation=Truncation(
-                self.truncate_prompt_tokens,
-                self.max_tokens_per_doc or None,
-                allowed=self.truncate_prompt_tokens is not None,
+            options=ScoringOptions(
+                Truncation(
+                    self.truncate_prompt_tokens,
+                    self.max_tokens_per_doc or None,
+                    allowed=self.truncate_prompt_tokens is not None,
+                ),
+                self.instruction or None,
             ),
             activated=self.use_activation is not False,
         )
