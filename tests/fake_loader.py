@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from rerank.activations import SIGMOID
 from rerank.backends.base import Backend, FoundModel, LoadedModel, Local
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.families import CROSS_ENCODER
 from rerank.core import Pair, RawScore, ScoringOptions, T, TextTokenizer
 
@@ -51,6 +52,9 @@ class FakeLoader:
 
     def find(self, card: ModelCard) -> FoundModel:
         return FoundModel(card, {DEVICE: self._sizes.get(card.id, 0)})
+
+    def estimate(self, card: ModelCard, checkpoint: Checkpoint) -> Mapping[str, int]:
+        return {}
 
     def load(self, found: FoundModel) -> LoadedModel:
         return self._load(found.card)

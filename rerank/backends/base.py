@@ -104,6 +104,10 @@ class Loader(Protocol):
         """Look for the weights, or fetch them. Called for several models at once."""
         ...
 
+    def estimate(self, card: ModelCard, checkpoint: Checkpoint) -> Mapping[str, int]:
+        """Estimated bytes on each device of a model on disk. Raises ModelUnavailable."""
+        ...
+
     def load(self, found: FoundModel) -> LoadedModel:
         """Bring the weights into memory, ready to score. Of models that take memory, called for one at a time."""
         ...

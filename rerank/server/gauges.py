@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from rerank.engine import ObserveBatch
 from rerank.gateway.gateway import Gateway
 from rerank.scheduling.batch import BatchSize
 from rerank.scheduling.scheduler import Scheduler
@@ -31,14 +30,12 @@ def gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
     )
 
 
-def observe_batches(device: str, metrics: Metrics) -> Callable[[BatchSize], None]:
-    """Counts the batches of a device."""
-    pairs, tokens = metrics.batch_pairs.labels(device), metrics.batch_tokens.labels(device)
-    padding = metrics.padding.labels(device)
+def observe_batches(metrics: Metrics) -> ObserveBatch:
+    """Counts the batches of each device."""
 
-    def observe(size: BatchSize) -> None:
-        pairs.observe(size.pairs)
-        tokens.observe(size.tokens)
-        padding.inc(size.computed - size.tokens)
+    def observe(device: str, size: BatchSize) -> None:
+        metrics.batch_pairs.labels(device).observe(size.pairs)
+        metrics.batch_tokens.labels(device).observe(size.tokens)
+        metrics.padding.labels(device).inc(size.computed - size.tokens)
 
     return observe

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from rerank import engine
 from rerank.scheduling.scheduler import Lane, Scheduler
-from rerank.server import build, watch
 from rerank.telemetry import loop_watch
 
 from .aftermath import assert_ready
@@ -91,8 +91,8 @@ def test_the_event_loop_looks_after_the_devices(
             super().look()
             looked.set()
 
-    monkeypatch.setattr(build, "Scheduler", Watched)
-    monkeypatch.setattr(watch, "_INTERVAL", 0.01)
+    monkeypatch.setattr(engine, "Scheduler", Watched)
+    monkeypatch.setattr(engine, "_WATCH_SECONDS", 0.01)
     open_server(timeout=timeout)
     assert looked.wait(PATIENCE)
     assert patiences == [patience]

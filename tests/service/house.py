@@ -31,10 +31,10 @@ from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.core import DEFAULT_OPTIONS, Caller, Finished, Pair, Running, ScoringOptions
+from rerank.engine import Engine
 from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.readiness import Readiness
-from rerank.registry.registry import Registry
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.packing import BatchBudget
 from rerank.scheduling.scheduler import Lane, Scheduler
@@ -195,14 +195,15 @@ class House:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Services]:
         default = DefaultModel(self._catalog.resolve(MODEL.id), "the test says so")
-        async with Registry(FakeLoader(self._load, self._sizes), self._budget) as registry:
-            self.gateway = Gateway(self._catalog, registry, self._admission, default, self._limits)
+        loader = FakeLoader(self._load, self._sizes)
+        async with Engine(self._catalog, self.scheduler, loader, self._tokenisers, budget=self._budget) as engine:
+            self.gateway = Gateway(self._catalog, engine.registry, self._admission, default, self._limits)
             yield Services(
                 self.gateway,
                 Readiness(self.gateway, self._preloaded),
                 "cpu",
                 started=1_700_000_000,
-                trouble=lambda: self.scheduler.trouble or registry.trouble,
+                trouble=lambda: engine.trouble,
                 log_texts=self._log_texts,
             )
 
@@ -223,8 +224,6 @@ class House:
         if isinstance(self.scorer, GatedScorer):
             self.scorer.gate.set()
         self._callers.shutdown()
-        self.scheduler.stop(PATIENCE)
-        self._tokenisers.close()
 
     def rerank(self, **fields: Any) -> Response:
         return self.post("/v1/rerank", {"query": QUERY, "documents": DOCUMENTS} | fields)

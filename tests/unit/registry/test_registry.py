@@ -11,6 +11,7 @@ import pytest
 
 from rerank.backends.base import FoundModel, LoadedModel
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import Checkpoint
 from rerank.errors import (
     FetchFailure,
     ModelTooLarge,
@@ -56,6 +57,9 @@ class Loader:
 
     def find(self, card: ModelCard) -> FoundModel:
         return FoundModel(card, {DEVICE: self._sizes.get(card.id, 0)})
+
+    def estimate(self, card: ModelCard, checkpoint: Checkpoint) -> Mapping[str, int]:
+        raise NotImplementedError
 
     def load(self, found: FoundModel) -> LoadedModel:
         card = found.card

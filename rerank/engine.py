@@ -1,0 +1,232 @@
+"""The running engine: devices, the scheduler that feeds them, and the models in memory. No HTTP, no limits, no keys.
+
+It is the Python API, too: ``from rerank import Engine``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Self
+
+from rerank import cgroups
+from rerank.backends.base import Loader
+from rerank.backends.loader import LocalLoader
+from rerank.backends.tokenisers import Tokenisers
+from rerank.catalog.catalog import Catalog
+from rerank.catalog.downloads import Allowed, DownloadRules, Downloads
+from rerank.core import DEFAULT_OPTIONS, Pair, ScoredDocument, ScoringOptions
+from rerank.devices import (
+    Device,
+    choose_devices,
+    free_memory,
+    is_lost,
+    is_out_of_memory,
+    release_memory,
+    use_cores,
+)
+from rerank.errors import RerankError
+from rerank.gateway.ranking import rank, relevance
+from rerank.registry.registry import Registry
+from rerank.scheduling.batch import BatchSize
+from rerank.scheduling.memory import Memory
+from rerank.scheduling.packing import CPU_BATCH, GPU_BATCH, BatchBudget
+from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.scorers.base import Placement
+from rerank.settings import Settings, read_settings
+from rerank.units import human_size, parse_memory
+
+logger = logging.getLogger(__name__)
+
+ObserveBatch = Callable[[str, BatchSize], None]
+"""Called with a device's name before each batch there, on the device's thread."""
+ObserveModel = Callable[[str, str], None]
+"""Called with a model's id and what became of it: loaded, failed or unloaded."""
+
+_STOP_SECONDS = 10
+_ROOM_SECONDS = 10
+_WATCH_SECONDS = 1.0
+_MINIMUM_PATIENCE = 60
+"""Seconds that a batch may take, however short TIMEOUT is: that one does not make a slow device a stuck one."""
+
+
+class Room:
+    """Frees memory for a batch that ran out of it: idle models are unloaded. Called on the devices' threads."""
+
+    def __init__(self) -> None:
+        self._registry: Registry | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def of(self, registry: Registry) -> None:
+        """Unload this registry's models, on the loop that runs now."""
+        self._registry, self._loop = registry, asyncio.get_running_loop()
+
+    def make(self) -> None:
+        """Free what can be freed, and wait for it."""
+        if self._registry and self._loop:
+            leaving = asyncio.run_coroutine_threadsafe(self._registry.unload_idle(), self._loop)
+            try:
+                leaving.result(_ROOM_SECONDS)
+            except (RerankError, TimeoutError) as error:
+                logger.warning("could not free memory for a batch: %s", error or "unloading models takes long")
+        release_memory()
+
+
+class Engine:
+    """Models that are loaded when they are asked for, and score. Works inside ``async with``, once."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        scheduler: Scheduler,
+        loader: Loader,
+        tokenisers: Tokenisers,
+        *,
+        budget: Mapping[str, int] | None = None,
+        keep_alive: float = 0,
+        observe_model: ObserveModel = lambda *_: None,
+        downloads: Downloads | None = None,
+        room: Room | None = None,
+    ) -> None:
+        """``budget``: bytes for models on each device. ``keep_alive``: seconds an idle model stays; 0 is for ever.
+
+        Most callers want ``open`` instead.
+        """
+        self.catalog = catalog
+        self.scheduler = scheduler
+        self.loader = loader
+        self.downloads = downloads or Downloads()
+        """How far the models are that are being fetched."""
+        self.registry = Registry(loader, budget, keep_alive=keep_alive, observe=observe_model)
+        self._tokenisers = tokenisers
+        self._room = room or Room()
+        self._exits = AsyncExitStack()
+
+    @classmethod
+    def open(
+        cls,
+        settings: Settings | None = None,
+        catalog: Catalog | None = None,
+        *,
+        observe_batch: ObserveBatch = lambda *_: None,
+        observe_model: ObserveModel = lambda *_: None,
+    ) -> Self:
+        """An engine as the server's settings describe it; by default those of the environment and `.env`.
+
+        Raises SettingsError.
+        """
+        settings = settings or read_settings()
+        catalog = catalog or Catalog.open(settings.models_dir, settings.models_file)
+        use_cores()
+        placements = _placements(settings)
+        devices = [placement.device for placement in placements]
+        budget, room, downloads = _budget(devices, settings), Room(), Downloads()
+        tokenisers = Tokenisers(cgroups.cores())
+        scheduler = Scheduler(
+            *(_lane(device, settings, room, observe_batch) for device in devices),
+            patience=max(settings.timeout, _MINIMUM_PATIENCE),
+        )
+        loader = LocalLoader(
+            catalog,
+            placements,
+            scheduler,
+            tokenisers,
+            endpoint=settings.hf_endpoint,
+            placements_in=partial(_placements, settings),
+            downloads=downloads,
+            budget=budget,
+            rules=download_rules(settings),
+        )
+        return cls(
+            catalog,
+            scheduler,
+            loader,
+            tokenisers,
+            budget=budget,
+            keep_alive=settings.keep_alive,
+            observe_model=observe_model,
+            downloads=downloads,
+            room=room,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Start to load and score."""
+        self._exits.push_async_callback(asyncio.to_thread, self._stop_threads)
+        await self._exits.enter_async_context(self.registry)
+        self._room.of(self.registry)
+        watch = asyncio.create_task(_watch(self.scheduler), name="watch-devices")
+        self._exits.callback(watch.cancel)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Refuse what waits, finish the running batches, end the threads."""
+        await self._exits.aclose()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be scored any more; None while something can."""
+        return self.scheduler.trouble or self.registry.trouble
+
+    def stop(self) -> None:
+        """Fail at once what waits to be scored."""
+        self.scheduler.stop(0)
+
+    async def rank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        model: str,
+        options: ScoringOptions = DEFAULT_OPTIONS,
+        top_n: int | None = None,
+    ) -> list[ScoredDocument]:
+        """The documents by falling relevance: all, or the ``top_n`` best.
+
+        ``model`` is any name the server would know; its weights are fetched if they are not on disk. Raises a
+        RerankError.
+        """
+        pairs = [Pair(query, document) for document in documents]
+        async with self.registry.lease(self.catalog.resolve(model)) as loaded:
+            raw = await loaded.backend.score(pairs, options)
+        logits = [score.logit for score in raw]
+        return rank(logits, [relevance(logit, loaded.backend.activation) for logit in logits], top_n)
+
+    def _stop_threads(self) -> None:
+        self.scheduler.stop(_STOP_SECONDS)
+        self._tokenisers.close()
+
+
+def _placements(settings: Settings, precision: str | None = None) -> list[Placement]:
+    """How a model runs on each device, in this precision or the settings' one. Raises SettingsError."""
+    devices = choose_devices(settings.device, precision or settings.precision, settings.runtime)
+    return [Placement(device, settings.models_dir / ".openvino", settings.max_seq_length) for device in devices]
+
+
+def download_rules(settings: Settings) -> DownloadRules:
+    """Which models may be fetched, and how much of the disk stays free."""
+    return DownloadRules(Allowed(settings.downloads), settings.min_free_bytes)
+
+
+def _budget(devices: Sequence[Device], settings: Settings) -> dict[str, int]:
+    """Bytes that models may take on each device."""
+    budget = {device.name: parse_memory(settings.memory_budget, free_memory(device.name)) for device in devices}
+    for name, size in budget.items():
+        logger.info("models may take %s on %s", human_size(size), name)
+    return budget
+
+
+def _lane(device: Device, settings: Settings, room: Room, observe: ObserveBatch) -> Lane:
+    default = CPU_BATCH if device.is_cpu else GPU_BATCH
+    budget = BatchBudget(settings.batch_size or default.pairs, settings.batch_tokens or default.tokens)
+    memory = Memory(partial(free_memory, device.name), is_out_of_memory, room.make)
+    return Lane(device.name, budget, memory, partial(observe, device.name), partial(is_lost, device.name))
+
+
+async def _watch(scheduler: Scheduler) -> None:
+    """Notice devices that are stuck."""
+    while True:
+        await asyncio.sleep(_WATCH_SECONDS)
+        scheduler.look()

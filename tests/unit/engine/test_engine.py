@@ -1,0 +1,66 @@
+"""Ranking in a script, without HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sentence_transformers import CrossEncoder
+
+import rerank
+from rerank import Engine
+from rerank.errors import ModelNotFound, ServerStopping
+from rerank.settings import Settings
+from tests.tiny_checkpoints import make_xlm_roberta
+
+QUERY = "what is machine learning?"
+DOCUMENTS = ["Machine learning is a branch of AI", "the giant panda", "learning", "machine learning " * 200]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    make_xlm_roberta(folder / "tiny")
+    return folder
+
+
+def open_engine(models: Path) -> Engine:
+    choices: dict[str, Any] = {
+        "rerank_models_dir": models,
+        "rerank_models_file": models / "none.toml",
+        "rerank_model_device": "cpu",
+        "rerank_model_precision": "fp32",
+        "rerank_model_runtime": "torch",
+    }
+    return Engine.open(Settings(_env_file=None, **choices))
+
+
+async def test_ranks_as_sentence_transformers_does(models: Path) -> None:
+    async with open_engine(models) as engine:
+        ranked = await engine.rank(QUERY, DOCUMENTS, model="tiny")
+        best = await engine.rank(QUERY, DOCUMENTS, model="tiny", top_n=1)
+    reference = CrossEncoder(str(models / "tiny"), device="cpu").predict([(QUERY, text) for text in DOCUMENTS])
+    assert [document.index for document in ranked] == sorted(range(4), key=lambda index: -reference[index])
+    assert [document.relevance_score for document in ranked] == pytest.approx(sorted(reference, reverse=True), abs=1e-5)
+    assert best == ranked[:1]
+
+
+async def test_an_unknown_model_is_named_with_what_is_near(models: Path) -> None:
+    async with open_engine(models) as engine:
+        with pytest.raises(ModelNotFound, match="tinny"):
+            await engine.rank(QUERY, DOCUMENTS, model="tinny")
+
+
+async def test_an_engine_that_was_closed_scores_no_more(models: Path) -> None:
+    async with open_engine(models) as engine:
+        trouble = engine.trouble
+    assert (trouble, bool(engine.trouble)) == (None, True)
+    with pytest.raises(ServerStopping):
+        await engine.rank(QUERY, DOCUMENTS, model="tiny")
+
+
+def test_the_package_has_the_engine_and_nothing_unheard_of() -> None:
+    assert rerank.Engine is Engine
+    with pytest.raises(AttributeError, match="Motor"):
+        _ = rerank.Motor
