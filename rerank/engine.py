@@ -29,7 +29,7 @@ from rerank.devices import (
     use_cores,
 )
 from rerank.errors import RerankError
-from rerank.gateway.ranking import rank, relevance
+from rerank.gateway.ranking import rank
 from rerank.registry.registry import Registry
 from rerank.scheduling.batch import BatchSize
 from rerank.scheduling.memory import Memory
@@ -192,7 +192,7 @@ class Engine:
         async with self.registry.lease(self.catalog.resolve(model)) as loaded:
             raw = await loaded.backend.score(pairs, options)
         logits = [score.logit for score in raw]
-        return rank(logits, [relevance(logit, loaded.backend.activation) for logit in logits], top_n)
+        return rank(logits, [loaded.backend.activation(logit) for logit in logits], top_n)
 
     def _stop_threads(self) -> None:
         self.scheduler.stop(_STOP_SECONDS)
