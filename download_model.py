@@ -1,24 +1,14 @@
-"""Download rerank models: `python download_model.py --help`."""
+"""Download rerank models: `python download_model.py --help`. The same as `rerank pull`."""
 
 from __future__ import annotations
-
-import sys
 
 
 def main() -> int:
     """Run the download command; the exit status."""
     try:
-        from rerank.errors import SettingsError
-        from rerank.settings import pass_on_env_file
+        from rerank.cli.main import download_main
 
-        try:
-            pass_on_env_file()
-        except SettingsError as error:
-            sys.stderr.write(f"rerank-download: {error}\n")
-            return 2
-        from rerank.cli import download
-
-        return download.main()
+        return download_main()
     except KeyboardInterrupt:
         return 130
 

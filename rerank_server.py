@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 _STARTUP_FAILURE = 3
-"""uvicorn's own status for it: of a worker that ends otherwise it starts another, and another."""
+"""uvicorn's own status for it; it restarts workers that exit with another."""
 
 
 def __getattr__(name: str) -> Any:
@@ -29,27 +29,19 @@ def __getattr__(name: str) -> Any:
         # kept, because uvicorn asks twice
         app = globals()["app"] = UnderUvicorn(app_from_settings(settings), settings)
     except SettingsError as error:
-        sys.stderr.write(f"rerank-server: {error}\n")
+        sys.stderr.write(f"rerank: {error}\n")
         raise SystemExit(_STARTUP_FAILURE) from error
     return app
 
 
 def main() -> int:
-    """Run the server, or one of its commands; the exit status."""
+    """Run the server, or one of the commands; the exit status."""
     # nothing is there yet that had to be ended in order, and an import that Ctrl-C interrupts shows a traceback
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from rerank.errors import SettingsError
-    from rerank.settings import pass_on_env_file
+    from rerank.cli.main import server_main
 
-    try:
-        pass_on_env_file()
-    except SettingsError as error:
-        sys.stderr.write(f"rerank-server: {error}\n")
-        return 2
-    from rerank.cli.main import main as run
-
-    return run()
+    return server_main()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ _Name = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
 _Hash = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$", to_lower=True)]
 _Limit = Annotated[int, Field(ge=1)]
 _OWNER_ONLY = 0o600
-_NEW_KEY = "rerank-server key new NAME"
+_NEW_KEY = "rerank key new NAME"
 
 
 class KeyInFile(BaseModel):

@@ -1,4 +1,4 @@
-"""Scores that real models are known to give: what `rerank-server verify` compares a machine with."""
+"""Scores that real models are known to give: what `rerank verify` compares a machine with."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The commands: arguments and environment to settings, and what is done with them."""
+"""The commands, one module each."""

@@ -1,34 +1,43 @@
-"""`rerank-server verify MODEL`: does this machine give the scores that the model is known to give?"""
+"""`rerank verify MODEL`: the model's scores on this machine next to known scores."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+import typer
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.golden import GOLDEN, GoldenPair, known_scores
+from rerank.cli.terminal import CommandFailed, verbatim
 from rerank.core import Pair
 from rerank.devices import choose_device
-from rerank.errors import RerankError, SettingsError
+from rerank.errors import RerankError
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 from rerank.settings import Settings, read_settings
 from rerank.telemetry import configure_logging
 
 _NEWLINE = "\n  "
-_EPILOG = f"""\
+_EPILOG = f"""
+examples:
+  rerank verify BAAI/bge-reranker-base
+  MODEL_PRECISION=fp32 rerank verify bge-reranker-v2-m3
+
 models with known scores:
   {_NEWLINE.join(GOLDEN)}
 
-The model runs as the server would run it: MODEL_DEVICE, MODEL_PRECISION and MODEL_RUNTIME apply.
-
-exit status: 0 every score is within its tolerance, 1 one is not, 2 wrong usage or a model without known scores,
-3 the model cannot be loaded
+exit status:
+  0  every score is within its tolerance
+  1  a score is not
+  2  wrong usage, or a model without known scores
+  3  the model cannot be loaded
 """
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +54,26 @@ class Comparison:
         return abs(self.logit - self.golden.logit) <= self.tolerance
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Compare and print a table; the exit status is told in ``--help``."""
-    parser = argparse.ArgumentParser(
-        prog="rerank-server verify",
-        description="Score pairs with known results on this machine, and compare.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("model", metavar="MODEL", help="its name, as a request gives it")
-    name = parser.parse_args(arguments).model
+@app.command(epilog=verbatim(_EPILOG))
+def verify(
+    model: Annotated[str, typer.Argument(help="Name of the model, as in a request.")],
+) -> None:
+    """Compare a model's scores on this machine with known scores.
+
+    The model runs as the server would run it: MODEL_DEVICE, MODEL_PRECISION and MODEL_RUNTIME apply.
+    """
+    settings = read_settings()
+    configure_logging("warning", settings.log_format)
+    catalog = Catalog.open(settings.models_dir, settings.models_file)
+    card = catalog.operator_choice(model)
+    goldens = known_scores(card.id)
+    if not goldens:
+        raise CommandFailed(f"no scores are known of {card.id}", 2)
     try:
-        settings = read_settings()
-        configure_logging("warning", settings.log_format)
-        catalog = Catalog.open(settings.models_dir, settings.models_file)
-        card = catalog.operator_choice(name)
-        goldens = known_scores(card.id)
-        if not goldens:
-            parser.error(f"no scores are known of {card.id}")
-        return _report(_load(catalog, card, settings), card, goldens)
-    except SettingsError as error:
-        print(f"rerank-server verify: {error}", file=sys.stderr)
-        return 2
+        status = _report(_load(catalog, card, settings), card, goldens)
     except RerankError as error:
-        print(f"rerank-server verify: {error.message}", file=sys.stderr)
-        return 3
+        raise CommandFailed(error.message, 3) from error
+    raise typer.Exit(status)
 
 
 def compare(scorer: Scorer, goldens: Sequence[GoldenPair]) -> list[Comparison]:

@@ -6,9 +6,7 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
-from collections.abc import Sequence
 from types import FrameType
 
 import uvicorn
@@ -17,7 +15,7 @@ from rerank.api.services import Services
 from rerank.errors import SettingsError
 from rerank.server.hosting import protocol_for
 from rerank.server.workers import refuse_several_workers
-from rerank.settings import Settings, read_settings
+from rerank.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -25,19 +23,14 @@ _CLOSING_SECONDS = 5
 """For the last answers to leave and connections to close, once requests have ended or been told to go."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run until told to stop. Exit status: 0 stopped, 2 wrong settings, 3 the address cannot be listened on."""
-    try:
-        settings = read_settings(arguments)
-        refuse_several_workers()
-        _check_host(settings)
-        # importing torch takes seconds, which `--help` and a wrong setting need not wait for
-        from rerank.server.build import app_from_settings
+def main(settings: Settings) -> int:
+    """Run until told to stop. Exit status: 0 stopped, 3 the address cannot be listened on. Raises SettingsError."""
+    refuse_several_workers()
+    _check_host(settings)
+    # importing torch takes seconds, which a wrong setting need not wait for
+    from rerank.server.build import app_from_settings
 
-        app = app_from_settings(settings)
-    except SettingsError as error:
-        print(f"rerank-server: {error}", file=sys.stderr)
-        return 2
+    app = app_from_settings(settings)
     guarded = app.state.keyring.guarded
     host = settings.listen_host(guarded=guarded)
     server = _Server(

@@ -1,11 +1,12 @@
 """Every setting of the server: read once, frozen, checked."""
 
-from rerank.settings.fields import Settings, setting_names
+from rerank.settings.fields import GROUPS, Settings, setting_names
 from rerank.settings.reading import WORKERS_NAMES, pass_on_env_file, read_env_file, read_settings, remarks_on_names
 from rerank.settings.sources import ENV_FILE
 
 __all__ = [
     "ENV_FILE",
+    "GROUPS",
     "WORKERS_NAMES",
     "Settings",
     "pass_on_env_file",

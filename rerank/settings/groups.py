@@ -151,7 +151,8 @@ class DeviceSettings(SourcedSettings):
         "RERANK_MODEL_PRECISION MODEL_PRECISION",
         "auto",
         "auto, fp32, bf16, fp16 or int8. auto is bf16 if the device has it (on a CPU: avx512_bf16 or AMX, in "
-        "OpenVINO), otherwise fp16 on a GPU and fp32 on a CPU. int8 runs only in OpenVINO on a CPU, and is the least exact.",
+        "OpenVINO), otherwise fp16 on a GPU and fp32 on a CPU. int8 runs only in OpenVINO on a CPU, and is the least "
+        "exact.",
     )
     runtime: Annotated[Literal["auto", "openvino", "torch"], AnyCase] = _setting(
         "RERANK_MODEL_RUNTIME MODEL_RUNTIME",

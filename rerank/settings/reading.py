@@ -1,19 +1,17 @@
-"""Settings from the environment, `.env` and the command line, read once; what is unknown or wrong is named."""
+"""Settings from the command line, the environment and `.env`; errors name the setting that is unknown or wrong."""
 
 from __future__ import annotations
 
 import difflib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
-from pydantic import (
-    ValidationError,
-)
+from pydantic import ValidationError
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from rerank.errors import SettingsError
@@ -22,7 +20,7 @@ from rerank.settings.service_links import without_service_links
 from rerank.settings.sources import ENV_ENCODING, ENV_FILE
 
 WORKERS_NAMES = ("RERANK_WORKERS", "WORKERS", "WEB_CONCURRENCY")
-"""How a number of processes is asked for elsewhere; no settings, but 1 may stand there."""
+"""Other servers' settings for the number of processes; 1 is accepted."""
 _WITHOUT_EFFECT = ("WORKER_CLASS", "WORKER_CONNECTIONS")
 """Gunicorn's, for processes that this server does not have."""
 # the first is read by rerank_client.py, which may run in the same shell
@@ -30,14 +28,14 @@ _NOT_OURS = {"RERANK_BASE_URL", *WORKERS_NAMES}
 _KEEP_ALIVES = {"KEEP_ALIVE", "RERANK_KEEP_ALIVE"}
 
 
-def read_settings(arguments: Sequence[str] | None = None) -> Settings:
-    """Settings from the environment and `.env`, and from command line ``arguments`` if given.
+def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from the environment and `.env`; those ``given`` by the first of their names override them.
 
     Raises SettingsError naming the setting that is unknown or wrong.
     """
     from_file = read_env_file()
     try:
-        settings = Settings(_cli_parse_args=list(arguments) if arguments is not None else None)
+        settings = Settings(**(given or {}))
     except ValidationError as error:
         raise SettingsError("; ".join(_explain(dict(problem)) for problem in error.errors())) from error
     except UnreadableSetting as error:
@@ -105,7 +103,7 @@ def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
         if upper.startswith("RERANK_") and upper not in known | _NOT_OURS:
             near = difflib.get_close_matches(upper, known, n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
-            raise SettingsError(f"{name} is not a setting.{hint} `python rerank_server.py --help` lists them all.")
+            raise SettingsError(f"{name} is not a setting.{hint} `rerank serve --help` lists them all.")
 
 
 def _explain(problem: dict[str, Any]) -> str:

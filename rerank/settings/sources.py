@@ -1,4 +1,4 @@
-"""Where settings come from: the command line, else the environment, else `.env`."""
+"""Sources of settings: the environment, then `.env`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,6 @@ class SourcedSettings(BaseSettings):
         extra="ignore",
         # an empty line in .env, as `RERANK_API_KEY=`, means the default
         env_ignore_empty=True,
-        cli_kebab_case=True,
-        cli_hide_none_type=True,
-        cli_avoid_json=True,
-        cli_prog_name="rerank-server",
     )
 
     @classmethod
@@ -36,7 +32,7 @@ class SourcedSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The usual sources; what Kubernetes puts into the environment for its services is no setting."""
+        """The ordinary sources, without what Kubernetes puts into the environment for its services."""
         if isinstance(env_settings, EnvSettingsSource):
             env_settings.env_vars = without_service_links(env_settings.env_vars)
         return super().settings_customise_sources(

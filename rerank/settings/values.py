@@ -89,9 +89,7 @@ def _check_key(key: str) -> None:
     if not key.isprintable():
         raise ValueError("a key holds a character that cannot be printed")
     if len(key) < MIN_KEY_LENGTH:
-        raise ValueError(
-            f"a key has fewer than {MIN_KEY_LENGTH} characters; `rerank-server key new NAME` makes a good one"
-        )
+        raise ValueError(f"a key has fewer than {MIN_KEY_LENGTH} characters; `rerank key new NAME` makes a good one")
 
 
 def _log_format(value: Any) -> Any:

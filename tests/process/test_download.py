@@ -19,7 +19,7 @@ from rerank.catalog import transfer
 from rerank.catalog.cards import BUILT_IN
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.staging import staging_folder
-from rerank.cli.download import main
+from rerank.cli.main import main
 from tests.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
 from tests.process.server import wait_for_bytes
 
@@ -76,10 +76,7 @@ class Command:
         self._capsys.readouterr()
         for stream in (sys.stdin, sys.stdout):
             self._monkeypatch.setattr(stream, "isatty", lambda: self.on_terminal, raising=False)
-        try:
-            status = main(arguments)
-        except SystemExit as end:
-            status = int(end.code or 0)
+        status = main(["pull", *arguments])
         printed = self._capsys.readouterr()
         return Outcome(status, printed.out, printed.err)
 
@@ -135,7 +132,7 @@ class TestFetching:
     def test_the_embedded_model(self, command: Command, hub: FakeHub) -> None:
         outcome = command("all-MiniLM-L6-v2")
         assert outcome.status == 0
-        assert "comes with the server" in outcome.out
+        assert "bundled with the server" in outcome.out
         assert not hub.requests
 
     def test_only_needed_files(self, command: Command, hub: FakeHub, models: Path) -> None:
@@ -228,7 +225,7 @@ class TestFailures:
         repository.status = status
         outcome = command(NAME)
         assert outcome.status == exit_status
-        assert "rerank-download: " in outcome.err
+        assert "rerank: " in outcome.err
         assert outcome.out == ""
         assert visible(models) == []
 
@@ -410,7 +407,7 @@ class TestProcess:
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert err.endswith("rerank-download: interrupted; run the same command again to resume\n")
+        assert err.endswith("rerank: interrupted; run the same command again to resume\n")
         assert "Traceback" not in err
         assert visible(models) == []
 
@@ -438,6 +435,6 @@ class TestProcess:
         assert len(hub.requests_of(f"|{WEIGHTS}")) == 1
 
     def test_heavy_libraries_stay_out(self) -> None:
-        loaded = "import sys, rerank.cli.download; print(sorted({'torch', 'transformers', 'rich'} & set(sys.modules)))"
+        loaded = "import sys, rerank.cli.pull; print(sorted({'torch', 'transformers', 'rich'} & set(sys.modules)))"
         run = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
         assert run.stdout == "[]\n"

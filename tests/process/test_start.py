@@ -38,7 +38,7 @@ def test_several_processes_are_refused_and_the_way_that_works_is_told(
     server.wait()
 
     log = "".join(server.log)
-    assert f"rerank-server: {said}" in log
+    assert f"rerank: {said}" in log
     assert "set MODEL_DEVICE (cuda, or cuda:0,cuda:1)" in log
     assert "behind a load balancer" in log
     assert "Traceback" not in log
@@ -99,7 +99,7 @@ def test_nohup_keeps_the_server_running_where_its_terminal_is_closed(tmp_path: P
 def test_a_host_that_is_no_address_is_refused_by_name(tmp_path: Path, host: str, said: str) -> None:
     server = ServerProcess(tmp_path, {"HOST": host}, [SERVER, "--port", "0"])
     assert server.wait() == 2
-    assert f"rerank-server: {said}" in "".join(server.log)
+    assert f"rerank: {said}" in "".join(server.log)
     assert "Traceback" not in "".join(server.log)
 
 
@@ -108,7 +108,7 @@ def test_a_dot_env_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, command=[SERVER, "--port", "0"])
     assert server.wait() == 2
     assert server.log == [
-        "rerank-server: .env is a folder. Docker makes one where a file to be mounted does not exist: remove it, and "
+        "rerank: .env is a folder. Docker makes one where a file to be mounted does not exist: remove it, and "
         "write the file if you need one.\n"
     ]
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rerank.cli import health
-from rerank.cli import main as server_command
+from rerank.cli.main import main
 from tests.process.server import ROOT, clean_environment
 
 from .conftest import Serve
@@ -63,18 +62,18 @@ def test_what_is_wrong_is_told(
     with House(tmp_path / "models") as house, LiveServer(house.app) as server:
         house.scheduler.stop(0)
         monkeypatch.setenv("PORT", str(server.port))
-        assert server_command.main(["health"]) == 1
+        assert main(["health"]) == 1
     assert capsys.readouterr().out.startswith("503 ")
 
 
 def test_no_server_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         monkeypatch.setenv("PORT", str(closed.getsockname()[1]))
-    assert health.main([]) == 3
+    assert main(["health"]) == 3
     assert "no server answers on port" in capsys.readouterr().err
 
 
 def test_a_wrong_setting_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PORT", "http")
-    assert health.main([]) == 2
+    assert main(["health"]) == 2
     assert "PORT" in capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_several_processes_are_refused_with_what_works_instead(
 def test_one_is_fine(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     refuse_several_workers()
-    assert read_settings([]).port == 8000
+    assert read_settings().port == 8000
 
 
 def test_dot_env_is_looked_at_too(tmp_path: Path) -> None:

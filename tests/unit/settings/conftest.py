@@ -1,14 +1,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
+from typer.main import get_command
 
-from rerank.settings import setting_names
+from rerank.cli import serve
+from rerank.settings import Settings, setting_names
 
 WriteDotEnv = Callable[[str], None]
+
+
+def from_command_line(arguments: Sequence[str]) -> Settings:
+    """The settings with which `rerank serve` would start the server."""
+    started: list[Settings] = []
+    server = SimpleNamespace(main=started.append)
+    with patch.dict(sys.modules, {"rerank.server.serve": server}):
+        get_command(serve.app).main(list(arguments), standalone_mode=False)
+    return started[0]
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from rerank.errors import SettingsError
 from rerank.settings import pass_on_env_file, read_settings, remarks_on_names, setting_names
 from rerank.settings.service_links import without_service_links
 
-from .conftest import WriteDotEnv
+from .conftest import WriteDotEnv, from_command_line
 
 SERVICE_RERANK = {
     "RERANK_SERVICE_HOST": "10.0.0.1",
@@ -33,7 +33,7 @@ class TestServiceLinks:
         for name, value in links.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("PORT", "9001")
-        assert read_settings([]).port == 9001
+        assert read_settings().port == 9001
 
     @pytest.mark.parametrize("name", [*SERVICE_RERANK, *SERVICE_GATEWAY])
     def test_are_passed_over_one_by_one(self, name: str) -> None:
@@ -45,7 +45,7 @@ class TestServiceLinks:
     def test_do_not_hide_the_port_of_dot_env(self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv) -> None:
         monkeypatch.setenv("RERANK_PORT", SERVICE_RERANK["RERANK_PORT"])
         dot_env("RERANK_PORT=9002\n")
-        assert read_settings([]).port == 9002
+        assert read_settings().port == 9002
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -59,12 +59,12 @@ class TestServiceLinks:
     def test_are_no_excuse_for_a_mistake(self, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
         with pytest.raises(SettingsError, match=f"^{name} is not a setting"):
-            read_settings([])
+            read_settings()
 
     def test_are_no_excuse_for_a_wrong_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_PORT", "eight thousand")
         with pytest.raises(SettingsError, match=r"^RERANK_PORT / PORT: "):
-            read_settings([])
+            read_settings()
 
 
 class TestHost:
@@ -74,7 +74,7 @@ class TestHost:
     )
     def test_goes_without_brackets(self, given: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOST", given)
-        assert read_settings([]).host == host
+        assert read_settings().host == host
 
     @pytest.mark.parametrize(
         "value", ["0.0.0.0:8000", "http://0.0.0.0", "http://0.0.0.0:8000", "[::]:8000", "0.0.0.0/0", "one two", "[]"]
@@ -82,7 +82,7 @@ class TestHost:
     def test_that_is_more_than_an_address_is_refused(self, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOST", value)
         with pytest.raises(SettingsError, match=r"^RERANK_HOST / HOST: it has to be an IP address"):
-            read_settings([])
+            read_settings()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ class TestHost:
 )
 def test_precisions_have_the_names_of_torch_too(given: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL_PRECISION", given)
-    assert read_settings([]).precision == precision
+    assert read_settings().precision == precision
 
 
 class TestLogFormat:
@@ -100,7 +100,7 @@ class TestLogFormat:
     )
     def test_may_be_a_format_string_of_logging(self, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LOG_FORMAT", given)
-        assert read_settings([]).log_format == given
+        assert read_settings().log_format == given
 
     @pytest.mark.parametrize(
         ("given", "reason"),
@@ -116,7 +116,7 @@ class TestLogFormat:
     def test_that_logging_cannot_use_is_refused(self, given: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LOG_FORMAT", given)
         with pytest.raises(SettingsError) as mistake:
-            read_settings([])
+            read_settings()
         assert str(mistake.value).startswith("RERANK_LOG_FORMAT / LOG_FORMAT: it can be text, json, or a format string")
         assert reason in str(mistake.value).lower()
 
@@ -124,9 +124,9 @@ class TestLogFormat:
 class TestModelNameOrPath:
     def test_is_the_default_model_unless_the_own_name_says_another(self, dot_env: WriteDotEnv) -> None:
         dot_env("MODEL_NAME_OR_PATH=./models/Qwen3-Reranker-4B\n")
-        assert read_settings([]).default_model == "./models/Qwen3-Reranker-4B"
+        assert read_settings().default_model == "./models/Qwen3-Reranker-4B"
         dot_env("MODEL_NAME_OR_PATH=./models/Qwen3-Reranker-4B\nRERANK_DEFAULT_MODEL=org/name\n")
-        assert read_settings([]).default_model == "org/name"
+        assert read_settings().default_model == "org/name"
 
 
 class TestKeepAlive:
@@ -143,7 +143,7 @@ class TestKeepAlive:
         self, name: str, connections: int, models: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv(name, "5")
-        settings = read_settings([])
+        settings = read_settings()
         assert (settings.http_keep_alive, settings.keep_alive) == (connections, models)
 
     @pytest.mark.parametrize("name", ["KEEP_ALIVE", "RERANK_KEEP_ALIVE"])
@@ -215,7 +215,7 @@ class TestKeysThatNoClientCouldSend:
     ) -> None:
         monkeypatch.setenv(setting, value)
         with pytest.raises(SettingsError) as mistake:
-            read_settings([])
+            read_settings()
         assert setting in str(mistake.value).split(": ")[0]
         assert reason in str(mistake.value)
         assert "sk-secr" not in str(mistake.value)
@@ -223,7 +223,7 @@ class TestKeysThatNoClientCouldSend:
     @pytest.mark.parametrize("value", ["bearer-token-of-mine", "Bearerish-key", "键键键键键键键键"])
     def test_are_not_those_that_only_look_alike(self, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_API_KEY", value)
-        assert read_settings([]).api_keys == (value,)
+        assert read_settings().api_keys == (value,)
 
 
 class TestHome:
@@ -239,21 +239,21 @@ class TestHome:
         elif source == "dot_env":
             dot_env(f"{name}=~/here\n")
         arguments = [f"--{name.lower().replace('_', '-')}=~/here"] if source == "command line" else []
-        assert getattr(read_settings(arguments), field) == tmp_path / "here"
+        assert getattr(from_command_line(arguments), field) == tmp_path / "here"
 
     def test_of_nobody_is_refused_by_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_MODELS_DIR", "~no-such-user/models")
         with pytest.raises(SettingsError, match=r"^RERANK_MODELS_DIR: there is no home folder for ~no-such-user"):
-            read_settings([])
+            read_settings()
 
 
 class TestDotEnv:
     def test_that_is_a_folder_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / ".env").mkdir()
         with pytest.raises(SettingsError, match=r"^\.env is a folder\. Docker makes one"):
-            read_settings([])
+            read_settings()
 
     def test_may_begin_with_a_byte_order_mark(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfRERANK_API_KEY=a-secret-key\r\nPORT=9001\r\n")
-        settings = read_settings([])
+        settings = read_settings()
         assert (settings.api_keys, settings.port) == (("a-secret-key",), 9001)

@@ -12,7 +12,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 from rerank.errors import SettingsError
 from rerank.settings import Settings, read_settings, setting_names
 
-from .conftest import WriteDotEnv
+from .conftest import WriteDotEnv, from_command_line
 
 # field: its environment names, a value as text, the same as the server sees it
 SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
@@ -152,7 +152,7 @@ class TestNames:
 
     @pytest.mark.parametrize("field", SETTINGS)
     def test_a_setting_left_alone_has_its_default(self, field: str) -> None:
-        assert seen(read_settings([]), field) == DEFAULTS[field]
+        assert seen(read_settings(), field) == DEFAULTS[field]
 
     @pytest.mark.parametrize(("field", "name"), EVERY_NAME)
     def test_a_setting_comes_from_the_environment(self, field: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ class TestNames:
     @pytest.mark.parametrize(("field", "name"), EVERY_NAME)
     def test_and_from_the_command_line(self, field: str, name: str) -> None:
         _, text, value = SETTINGS[field]
-        assert seen(read_settings([f"--{name.lower().replace('_', '-')}", text]), field) == value
+        assert seen(from_command_line([f"--{name.lower().replace('_', '-')}", text]), field) == value
 
     @pytest.mark.parametrize(("field", "name"), EVERY_NAME)
     def test_an_empty_value_means_the_default(
@@ -177,31 +177,31 @@ class TestNames:
     ) -> None:
         dot_env(f"{name}=\n")
         monkeypatch.setenv(name, "")
-        assert seen(read_settings([]), field) == DEFAULTS[field]
+        assert seen(read_settings(), field) == DEFAULTS[field]
 
 
 class TestPrecedence:
     def test_goes_from_the_command_line_over_the_environment_and_dot_env_to_the_default(
         self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
     ) -> None:
-        assert read_settings([]).port == 8000
+        assert read_settings().port == 8000
         dot_env("PORT=9001\n")
-        assert read_settings([]).port == 9001
+        assert read_settings().port == 9001
         dot_env("PORT=9001\nRERANK_PORT=9002\n")
-        assert read_settings([]).port == 9002
+        assert read_settings().port == 9002
         monkeypatch.setenv("PORT", "9003")
-        assert read_settings([]).port == 9003
+        assert read_settings().port == 9003
         monkeypatch.setenv("RERANK_PORT", "9004")
-        assert read_settings([]).port == 9004
-        assert read_settings(["--port", "9005"]).port == 9005
-        assert read_settings(["--rerank-port", "9006"]).port == 9006
+        assert read_settings().port == 9004
+        assert from_command_line(["--port", "9005"]).port == 9005
+        assert from_command_line(["--rerank-port", "9006"]).port == 9006
 
     def test_an_empty_name_does_not_hide_the_next_source(
         self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
     ) -> None:
         dot_env("RERANK_PORT=9001\n")
         monkeypatch.setenv("RERANK_PORT", "")
-        assert read_settings([]).port == 9001
+        assert read_settings().port == 9001
 
     def test_the_command_line_is_left_alone_unless_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "argv", ["pytest", "--port", "9001"])
@@ -245,7 +245,7 @@ class TestMistakes:
     ) -> None:
         monkeypatch.setenv(name, value)
         with pytest.raises(SettingsError) as mistake:
-            read_settings([])
+            read_settings()
         assert str(mistake.value).startswith(f"{told_as}: ")
         assert str(mistake.value).endswith(f"(got {value!r})")
 
@@ -257,7 +257,7 @@ class TestMistakes:
         monkeypatch.setenv("RERANK_DIALECT", dialect)
         monkeypatch.setenv("RERANK_API_KEY", "a-secret-key")
         with pytest.raises(SettingsError) as mistake:
-            read_settings([])
+            read_settings()
         said = "true" if strict == "1" else "false"
         assert str(mistake.value) == (
             f"RERANK_DIALECT: it contradicts RERANK_STRICT_VLLM={said}; leave that one out (got {dialect!r})"
@@ -275,7 +275,7 @@ class TestMistakes:
     ) -> None:
         monkeypatch.setenv(name, value)
         with pytest.raises(SettingsError) as mistake:
-            read_settings([])
+            read_settings()
         assert allowed in str(mistake.value)
         assert "pattern" not in str(mistake.value)
         assert "Value error" not in str(mistake.value)
@@ -284,32 +284,32 @@ class TestMistakes:
         monkeypatch.setenv("PORT", "http")
         monkeypatch.setenv("TIMEOUT", "soon")
         with pytest.raises(SettingsError, match=r"PORT: .*; RERANK_TIMEOUT / TIMEOUT: "):
-            read_settings([])
+            read_settings()
 
     def test_a_wrong_value_on_the_command_line_is_told_too(self) -> None:
         with pytest.raises(SettingsError, match=r"^RERANK_BATCH_SIZE / BATCH_SIZE: .*got '0'"):
-            read_settings(["--batch-size", "0"])
+            from_command_line(["--batch-size", "0"])
 
     @pytest.mark.parametrize("name", ["RERANK_API_KEY", "ACCESS_TOKEN"])
     def test_a_key_is_never_told(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "s3cret")
         monkeypatch.setenv("PORT", "http")
         with pytest.raises(SettingsError) as mistake:
-            read_settings([])
+            read_settings()
         assert "s3cret" not in str(mistake.value)
 
     def test_a_key_that_is_itself_wrong_is_not_told_either(self, monkeypatch: pytest.MonkeyPatch) -> None:
         problem = InitErrorDetails(type="string_type", loc=("rerank_api_key",), input="s3cret")
         refuse_with(monkeypatch, ValidationError.from_exception_data("Settings", [problem]))
         with pytest.raises(SettingsError) as mistake:
-            read_settings([])
+            read_settings()
         assert str(mistake.value).startswith("RERANK_API_KEY / ACCESS_TOKEN: ")
         assert "s3cret" not in str(mistake.value)
 
     def test_a_source_that_cannot_be_read_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         refuse_with(monkeypatch, UnreadableSetting("error parsing value for field"))
         with pytest.raises(SettingsError, match="error parsing value"):
-            read_settings([])
+            read_settings()
 
 
 class TestStrictVllm:
@@ -322,7 +322,7 @@ class TestStrictVllm:
     ) -> None:
         monkeypatch.setenv("RERANK_STRICT_VLLM", strict)
         monkeypatch.setenv("RERANK_DIALECT", dialect)
-        assert read_settings([]).dialect == meant
+        assert read_settings().dialect == meant
 
 
 class TestUnknownNames:
@@ -337,36 +337,30 @@ class TestUnknownNames:
     def test_stop_the_start_with_what_was_meant(self, name: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "s3cret")
         with pytest.raises(SettingsError) as mistake:
-            read_settings([])
+            read_settings()
         assert str(mistake.value).startswith(f"{name} is not a setting. Did you mean {meant}? ")
         assert "s3cret" not in str(mistake.value)
 
     def test_that_resemble_nothing_stop_it_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_QQQQQQQQQQQQQQQQQQQQ", "1")
-        with pytest.raises(SettingsError, match=r"is not a setting\. `python rerank_server\.py --help`"):
-            read_settings([])
+        with pytest.raises(SettingsError, match=r"is not a setting\. `rerank serve --help`"):
+            read_settings()
 
     def test_stop_it_from_dot_env(self, dot_env: WriteDotEnv) -> None:
         dot_env("RERANK_TIMEOUTS=5\n")
         with pytest.raises(SettingsError, match="Did you mean RERANK_TIMEOUT"):
-            read_settings([])
+            read_settings()
 
     def test_the_clients_own_name_is_none_of_our_business(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_BASE_URL", "http://localhost:8000")
-        assert read_settings([]).port == 8000
+        assert read_settings().port == 8000
 
     def test_names_without_the_prefix_belong_to_others(
         self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
     ) -> None:
         monkeypatch.setenv("KEEP_ALIVES", "5")
         dot_env("OTHER_PROGRAM=1\n")
-        assert read_settings([]).http_keep_alive == 75
-
-    def test_on_the_command_line_they_end_the_program(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(SystemExit) as ended:
-            read_settings(["--prot", "80"])
-        assert ended.value.code == 2
-        assert "--prot" in capsys.readouterr().err
+        assert read_settings().http_keep_alive == 75
 
 
 class TestKeys:
@@ -379,11 +373,11 @@ class TestKeys:
     ) -> None:
         if text is not None:
             monkeypatch.setenv("RERANK_API_KEY", text)
-        assert read_settings([]).api_keys == keys
+        assert read_settings().api_keys == keys
 
     def test_do_not_show_when_settings_are_printed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ACCESS_TOKEN", "s3cret-key")
-        settings = read_settings([])
+        settings = read_settings()
         assert settings.api_keys == ("s3cret-key",)
         assert "s3cret" not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
 
@@ -402,17 +396,17 @@ class TestListenHost:
     def test_is_open_to_others_only_with_a_key_or_by_will(
         self, arguments: list[str], guarded: bool, address: str
     ) -> None:
-        assert read_settings(arguments).listen_host(guarded=guarded) == address
+        assert from_command_line(arguments).listen_host(guarded=guarded) == address
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:1", "cuda:0,cuda:2", "cuda:0, CUDA:12"])
 def test_devices_are_one_or_several_gpus(device: str) -> None:
-    assert read_settings(["--model-device", device]).device == device.lower()
+    assert from_command_line(["--model-device", device]).device == device.lower()
 
 
 def test_preloaded_models_are_separated_by_commas() -> None:
-    assert read_settings([]).preloaded_models == ()
-    assert read_settings(["--rerank-preload", "bge-reranker-base, org/name,"]).preloaded_models == (
+    assert read_settings().preloaded_models == ()
+    assert from_command_line(["--rerank-preload", "bge-reranker-base, org/name,"]).preloaded_models == (
         "bge-reranker-base",
         "org/name",
     )
@@ -420,7 +414,7 @@ def test_preloaded_models_are_separated_by_commas() -> None:
 
 def test_settings_cannot_be_changed_later() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        read_settings([]).port = 1  # type: ignore[misc]
+        read_settings().port = 1  # type: ignore[misc]
 
 
 def test_nothing_is_read_at_import(dot_env: WriteDotEnv, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -430,20 +424,6 @@ def test_nothing_is_read_at_import(dot_env: WriteDotEnv, monkeypatch: pytest.Mon
     program = f"import sys; sys.path.insert(0, {str(root)!r}); import rerank.settings, rerank_server"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_help_mentions_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        read_settings(["--help"])
-    assert ended.value.code == 0
-    # a line may be broken after any hyphen
-    told = "".join(capsys.readouterr().out.split())
-    for names in setting_names().values():
-        for name in names:
-            assert f"--{name.lower().replace('_', '-')}" in told
-    for info in Settings.model_fields.values():
-        assert info.description
-        assert "".join(info.description.split()) in told
 
 
 class TestDotEnvThatCannotBeRead:

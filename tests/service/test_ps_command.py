@@ -1,4 +1,4 @@
-"""`rerank-server models` asks a real server."""
+"""`rerank ps` asks a real server."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rerank.cli import main as server_command
-from rerank.cli import models
+from rerank.cli import ps
+from rerank.cli.main import main
+from rerank.cli.terminal import CommandFailed
 from rerank.settings import setting_names
 
 from .conftest import Serve
@@ -29,7 +30,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_prints_a_line_for_each_model(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     _, server = serve(sizes={MODEL.id: 1_200_000_000})
     server.post("/v1/rerank", {"query": "q", "documents": ["d"]})
-    assert server_command.main(["models", "--url", f"http://127.0.0.1:{server.port}/"]) == 0
+    assert main(["ps", "--url", f"http://127.0.0.1:{server.port}/"]) == 0
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
     assert lines["model"] == ["model", "state", "memory", "device", "precision", "runtime", "load", "last", "used"]
     assert lines[MODEL.id][1:9] == ["ready", "1.2", "GB", "cpu", "fp32", "none", "0.0", "s"]
@@ -40,21 +41,21 @@ def test_prints_a_line_for_each_model(serve: Serve, capsys: pytest.CaptureFixtur
 def test_brings_the_key_of_the_environment(serve: Serve, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     _, server = serve(keys=("a-secret-key",), admin_keys=("a-secret-key",))
     monkeypatch.setenv("PORT", str(server.port))
-    assert models.main([]) == 1
+    assert main(["ps"]) == 1
     monkeypatch.setenv(name, "a-secret-key,another-key")
-    assert models.main([]) == 0
+    assert main(["ps"]) == 0
 
 
 def test_tells_that_a_key_is_missing(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     _, server = serve(keys=("a-secret-key",))
-    assert models.main(["--url", f"http://127.0.0.1:{server.port}"]) == 1
+    assert main(["ps", "--url", f"http://127.0.0.1:{server.port}"]) == 1
     assert "answers 401: Unauthorized: send the API key" in capsys.readouterr().err
 
 
 def test_tells_that_no_server_answers(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    assert models.main(["--url", f"http://127.0.0.1:{port}"]) == 3
+    assert main(["ps", "--url", f"http://127.0.0.1:{port}"]) == 3
     assert f"no server answers at http://127.0.0.1:{port}" in capsys.readouterr().err
 
 
@@ -65,7 +66,7 @@ def test_asks_no_proxy(serve: Serve, monkeypatch: pytest.MonkeyPatch, name: str)
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("PORT", str(server.port))
-    assert models.main([]) == 0
+    assert main(["ps"]) == 0
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "localhost"])
@@ -74,12 +75,12 @@ def test_asks_where_the_server_listens(serve: Serve, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("HOST", host)
     monkeypatch.setenv("RERANK_PORT", str(server.port))
     monkeypatch.setenv("PORT", "9")
-    assert models.main([]) == 0
+    assert main(["ps"]) == 0
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://127.0.0.1", "http://"])
 def test_tells_a_wrong_address(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert models.main(["--url", url]) == 2
+    assert main(["ps", "--url", url]) == 2
     assert "http://host:8000" in capsys.readouterr().err
 
 
@@ -88,7 +89,7 @@ def test_shows_names_as_they_are_and_escapes_what_a_terminal_would_obey() -> Non
     facts: dict[str, Any] = dict.fromkeys(("bytes", "device", "precision", "runtime", "load_seconds", "last_used"))
     card = facts | {"id": name, "state": "absent", "pinned": False}
     shown = io.StringIO()
-    Console(file=shown, width=200).print(models.table([card], 0.0))
+    Console(file=shown, width=200).print(ps.table([card], 0.0))
     assert r"[red]\u001b[31m机器" in shown.getvalue()
 
 
@@ -96,13 +97,13 @@ def test_shows_names_as_they_are_and_escapes_what_a_terminal_would_obey() -> Non
     "card", [{"id": "x", "state": "ready"}, {"id": "x", "state": "ready", "pinned": 1, "bytes": {}}]
 )
 def test_tells_cards_of_another_kind(card: dict[str, Any]) -> None:
-    with pytest.raises(models.NoAnswer, match="cards"):
-        models.table([card], 0.0)
+    with pytest.raises(CommandFailed, match="another version"):
+        ps.table([card], 0.0)
 
 
 def test_tells_a_wrong_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PORT", "http")
-    assert models.main([]) == 2
+    assert main(["ps"]) == 2
     assert "PORT" in capsys.readouterr().err
 
 
@@ -122,5 +123,5 @@ def test_moments_are_told_by_their_distance(seconds: float, shown: str) -> None:
         "load_seconds": None,
         "last_used": 1_000_000 - seconds,
     }
-    cells = [str(next(iter(column.cells))) for column in models.table([card], 1_000_000.0).columns]
+    cells = [str(next(iter(column.cells))) for column in ps.table([card], 1_000_000.0).columns]
     assert cells == ["x", "ready (pinned)", "about 5 B", "-", "-", "-", "-", f"{shown} ago"]

@@ -1,0 +1,152 @@
+"""`rerank`: its commands, their help, and what they import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rerank
+from rerank.cli import main as module
+from rerank.cli.main import COMMANDS, download_main, main, server_main
+
+ROOT = Path(__file__).parents[3]
+HELPED = [[], *([command] for command in COMMANDS), ["key", "new"]]
+
+
+def test_every_command_is_a_module() -> None:
+    modules = {path.stem for path in (ROOT / "rerank" / "cli").glob("*.py")}
+    assert modules - {"__init__", "main", "terminal"} == set(COMMANDS)
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    listed = {line.split()[0]: line for line in lines if line.startswith("  ") and line.split()}
+    assert all(listed[command].endswith(summary) for command, summary in COMMANDS.items())
+
+
+@pytest.mark.parametrize("command", HELPED, ids=lambda command: " ".join(command) or "rerank")
+def test_every_help_shows_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"Usage: {' '.join(['rerank', *command])} ")
+    examples = shown.split("examples:\n")[1].split("\n\n")[0].splitlines()
+    assert all(f"rerank {command[0] if command else ''}" in line for line in examples)
+    assert len(examples) >= 2
+
+
+@pytest.mark.parametrize("command", [command for command in HELPED if command], ids=" ".join)
+def test_the_help_of_every_command_documents_its_exit_status(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*command, "--help"])
+    assert "exit status:\n    0  " in capsys.readouterr().out
+
+
+def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{rerank.__version__}\n"
+
+
+def test_an_unknown_command_is_refused_with_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pul"]) == 2
+    assert "No such command 'pul'. Did you mean 'pull'" in capsys.readouterr().err
+
+
+def test_wrong_settings_end_every_command_with_their_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORT", "http")
+    assert [main([command]) for command in ("serve", "pull", "models", "ps", "health")] == [2] * 5
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 5
+    assert all(line.startswith("rerank: RERANK_PORT / PORT: ") for line in errors)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ([], ["serve"]),
+        (["--port", "0"], ["serve", "--port", "0"]),
+        (["--help"], ["serve", "--help"]),
+        (["serve", "--port", "0"], ["serve", "--port", "0"]),
+        (["models", "--url", "http://a:1"], ["ps", "--url", "http://a:1"]),
+        (["verify", "name"], ["verify", "name"]),
+        (["key", "new", "chat"], ["key", "new", "chat"]),
+    ],
+    ids=lambda arguments: " ".join(arguments) or "nothing",
+)
+def test_the_servers_own_entry_starts_the_server_unless_a_command_is_named(
+    given: list[str], meant: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: list[list[str]] = []
+    monkeypatch.setattr(module, "main", run.append)
+    monkeypatch.setattr(sys, "argv", ["rerank-server", *given])
+    server_main()
+    assert run == [meant]
+
+
+def test_the_downloaders_own_entry_pulls(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["rerank-download", "--list"])
+    assert download_main() == 0
+    assert "BAAI/bge-reranker-v2-m3" in capsys.readouterr().out
+
+
+def test_models_lists_the_known_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["name", "size", "languages", "on", "disk"]
+    assert any(row.startswith("BAAI/bge-reranker-base ") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        ([], ["pydantic", "pydantic_settings", "rich", "fastapi", "torch"]),
+        (["serve", "--help"], ["uvicorn", "rich", "fastapi", "torch"]),
+        (["models"], ["uvicorn", "fastapi", "torch", "transformers"]),
+        (["health"], ["rich", "requests", "huggingface_hub", "fastapi", "torch"]),
+    ],
+    ids=lambda value: " ".join(value) or "help",
+)
+def test_light_commands_import_nothing_heavy(arguments: list[str], heavy: list[str], tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom rerank.cli.main import main\n"
+        f"main({arguments or ['--help']})\nprint(sorted(set({heavy}) & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "PORT": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.splitlines()[-1:] == ["[]"], run.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("rerank p", {"pull", "ps"}), ("rerank key n", {"new"}), ("rerank serve --max-inf", 3), ("rerank pull --f", 1)],
+    ids=["command", "subcommand", "setting", "option"],
+)
+def test_the_shell_completes_commands_and_options(typed: str, offered: set[str] | int, tmp_path: Path) -> None:
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "PATH": "",
+        "_RERANK_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    run = subprocess.run(
+        [sys.executable, "-c", "from rerank.cli.main import main; main()"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    words = set(run.stdout.split())
+    assert words == offered if isinstance(offered, set) else len(words) == offered, run
+    assert all(word.startswith(typed.split()[-1]) for word in words)
