@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, download_command
-from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.golden import GOLDEN, GoldenPair, known_scores
 from rerank.cli.terminal import CommandFailed, verbatim
-from rerank.core import Pair
-from rerank.devices import choose_device
+from rerank.core import DEFAULT_OPTIONS, Pair
+from rerank.engine import Engine
 from rerank.errors import RerankError
-from rerank.scorers.base import Placement, Scorer, score
-from rerank.scorers.load import load_scorer
 from rerank.settings import Settings, read_settings
 from rerank.telemetry import configure_logging
 
@@ -70,34 +69,31 @@ def verify(
     if not goldens:
         raise CommandFailed(f"no scores are known of {card.id}", 2)
     try:
-        status = _report(_load(catalog, card, settings), card, goldens)
+        status = asyncio.run(_verify(settings, catalog, card, goldens))
     except RerankError as error:
         raise CommandFailed(error.message, 3) from error
     raise typer.Exit(status)
 
 
-def compare(scorer: Scorer, goldens: Sequence[GoldenPair]) -> list[Comparison]:
-    """Score the pairs in one batch; a scorer of less than fp32 is given more room."""
-    pairs = [Pair(golden.query, golden.document) for golden in goldens]
-    logits = score(scorer, scorer.encode(pairs))
+async def _verify(settings: Settings, catalog: Catalog, card: ModelCard, goldens: Sequence[GoldenPair]) -> int:
+    if catalog.folder(card) is None:
+        raise RerankError(f"{card.id} is not on disk; fetch it first: {download_command(card.id)}")
+    async with Engine.open(settings, catalog) as engine, engine.registry.lease(card) as model:
+        return _report(model, await compare(model, goldens))
+
+
+async def compare(model: LoadedModel, goldens: Sequence[GoldenPair]) -> list[Comparison]:
+    """Score the pairs in one request; precisions below fp32 have a larger tolerance."""
+    scores = await model.backend.score([Pair(golden.query, golden.document) for golden in goldens], DEFAULT_OPTIONS)
+    exact = model.local is not None and model.local.precision == "fp32"
     return [
-        Comparison(golden, logit, golden.tolerance if scorer.precision == "fp32" else golden.half_tolerance)
-        for golden, logit in zip(goldens, logits, strict=True)
+        Comparison(golden, score.logit, golden.tolerance if exact else golden.half_tolerance)
+        for golden, score in zip(goldens, scores, strict=True)
     ]
 
 
-def _load(catalog: Catalog, card: ModelCard, settings: Settings) -> Scorer:
-    folder = catalog.folder(card)
-    if folder is None:
-        raise RerankError(f"{card.id} is not on disk; fetch it first: {download_command(card.id)}")
-    device = choose_device(settings.device, card.precision or settings.precision, settings.runtime)
-    placement = Placement(device, settings.models_dir / ".openvino", settings.max_seq_length)
-    return load_scorer(read_checkpoint(folder), card, placement)
-
-
-def _report(scorer: Scorer, card: ModelCard, goldens: Sequence[GoldenPair]) -> int:
-    compared = compare(scorer, goldens)
-    print(f"{card.id}: {scorer.runtime}")
+def _report(model: LoadedModel, compared: Sequence[Comparison]) -> int:
+    print(f"{model.card.id}: {model.local.runtime if model.local else 'on another machine'}")
     print(f"{'known':>10}  {'here':>10}  {'off by':>9}  {'allowed':>8}  pair")
     for row in compared:
         off = abs(row.logit - row.golden.logit)
