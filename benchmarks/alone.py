@@ -1,22 +1,24 @@
-"""This engine without the server: scorer and scheduler, as MODEL_PRECISION would set them on a CPU."""
+"""This engine without the server, set as the server would be on a CPU."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any
+
+from anyio.from_thread import start_blocking_portal
+from pydantic import ValidationError
 
 from benchmarks.processes import NotAvailableError
-from benchmarks.scheduled import scheduled
 from benchmarks.workload import Score
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.checkpoint import read_checkpoint
-from rerank.devices import choose_device
+from rerank.catalog.catalog import Catalog
+from rerank.core import DEFAULT_OPTIONS, Pair
+from rerank.engine import Engine
 from rerank.errors import RerankError, SettingsError
 from rerank.scheduling.packing import CPU_BATCH, BatchBudget
-from rerank.scorers.base import Placement
-from rerank.scorers.load import load_scorer
 from rerank.settings import Settings
 
 
@@ -24,18 +26,42 @@ from rerank.settings import Settings
 def engine_alone(
     folder: Path,
     precision: str,
-    cache: Path,
+    models_dir: Path,
     card: ModelCard | None = None,
     budget: BatchBudget = CPU_BATCH,
     runtime: str = "auto",
 ) -> Iterator[Score]:
-    """A checkpoint in this engine; ``cache`` keeps what is converted. Raises NotAvailableError."""
-    if precision not in get_args(Settings.model_fields["precision"].annotation):
-        raise NotAvailableError("MODEL_PRECISION does not take it")
-    try:
-        placement = Placement(choose_device("cpu", precision, runtime), cache)
-        scorer = load_scorer(read_checkpoint(folder), card or ModelCard(id=folder.name), placement)
-    except (RerankError, SettingsError) as error:
-        raise NotAvailableError(str(error)) from error
-    with scheduled(scorer, budget) as score:
+    """A checkpoint in this engine; ``models_dir`` keeps what is converted. Raises NotAvailableError."""
+    card = replace(card or ModelCard(id=folder.name), path=folder)
+    choices: dict[str, Any] = {
+        "rerank_models_dir": models_dir,
+        "rerank_model_device": "cpu",
+        "rerank_model_precision": precision,
+        "rerank_model_runtime": runtime,
+        "rerank_batch_size": budget.pairs,
+        "rerank_batch_tokens": budget.tokens,
+    }
+    with ExitStack() as stack:
+        try:
+            engine = Engine.open(Settings(_env_file=None, **choices), Catalog(models_dir, (card,)))
+            score = stack.enter_context(running(engine, card))
+        except ValidationError as error:
+            raise NotAvailableError("MODEL_PRECISION does not take it") from error
+        except (RerankError, SettingsError) as error:
+            raise NotAvailableError(str(error)) from error
+        yield score
+
+
+@contextmanager
+def running(engine: Engine, card: ModelCard) -> Iterator[Score]:
+    """The logits of one request after another, from any thread."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(engine),
+        portal.wrap_async_context_manager(engine.registry.lease(card)) as model,
+    ):
+
+        def score(pairs: Sequence[Pair]) -> list[float]:
+            return [raw.logit for raw in portal.call(model.backend.score, pairs, DEFAULT_OPTIONS)]
+
         yield score

@@ -84,8 +84,8 @@ def measure(arguments: argparse.Namespace, folder: Path, pairs: list[Pair]) -> I
         for batch in arguments.batch:
             title = f"ours {runtime} {precision}, batches of {batch}"
             if wanted in title:
-                cache, budget = arguments.folder / ".openvino", BatchBudget(batch, 16384)
-                with engine_alone(folder, precision, cache, budget=budget, runtime=runtime) as run:
+                budget = BatchBudget(batch, 16384)
+                with engine_alone(folder, precision, arguments.folder, budget=budget, runtime=runtime) as run:
                     yield title, median_seconds(run, pairs, arguments.repeat)
 
 

@@ -59,7 +59,7 @@ def run(name: str, folder: Path, pairs: Sequence[Pair]) -> tuple[list[float], fl
     kind, _, precision = name.rpartition("-")
     if kind == "onnx":
         return _onnx(folder, precision, pairs)
-    with engine_alone(folder, precision, folder.parent / ".openvino") as score:
+    with engine_alone(folder, precision, folder.parent) as score:
         score(pairs)
         started = time.perf_counter()
         return score(pairs), time.perf_counter() - started

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             compare("without a model", words_server(), "acme/words", engine, pairs, options.requests, logs)
     if options.only != "words":
         model = checkpoint("minilm", options.folder)
-        with engine_alone(model, options.precision, options.folder / ".openvino") as engine:
+        with engine_alone(model, options.precision, options.folder) as engine:
             server = ours(model, options.precision)
             compare(f"minilm {options.precision}", server, model.name, engine, pairs, options.requests, logs)
 

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for precision in options.precisions:
         started = time.perf_counter()
         try:
-            with engine_alone(folder, precision, options.folder / ".openvino", card) as score:
+            with engine_alone(folder, precision, options.folder, card) as score:
                 scores = rerank(judged, score)
         except NotAvailableError as error:
             print(f"{precision:<8} not available: {error}")

@@ -126,7 +126,7 @@ def engine(folder: Path, precision: str, options: argparse.Namespace) -> Abstrac
     """This engine."""
     card = ModelCard(id=folder.name, max_length=MAX_LENGTH)
     budget = BatchBudget(options.batch, CPU_BATCH.tokens)
-    return engine_alone(folder, precision, folder.parent / ".openvino", card, budget)
+    return engine_alone(folder, precision, folder.parent, card, budget)
 
 
 @contextmanager
