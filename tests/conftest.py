@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
 from hypothesis import settings
+
+# two workers and their servers share the cores; threads that spin for a tiny network slow all of them down
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # a busy machine is no failure
 settings.register_profile("untimed", deadline=None)

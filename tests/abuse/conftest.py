@@ -23,15 +23,13 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def start_server(tmp_path: Path, tiny_models: Path) -> Iterator[StartServer]:
-    """Starts a real server with the settings given, which answers with ``MODEL``; it is stopped after the test."""
+@pytest.fixture(scope="module")
+def start_server(tmp_path_factory: pytest.TempPathFactory, tiny_models: Path) -> Iterator[StartServer]:
+    """Starts a real server with the settings given, which answers with ``MODEL``; it is stopped after the module."""
     with ExitStack() as running:
 
         def start(**settings: str) -> ServerProcess:
-            folder = tmp_path / str(len(list(tmp_path.iterdir())))
-            folder.mkdir()
             given = {"RERANK_MODELS_DIR": str(tiny_models), "RERANK_DEFAULT_MODEL": MODEL} | settings
-            return running.enter_context(ServerProcess(folder, given))
+            return running.enter_context(ServerProcess(tmp_path_factory.mktemp("server"), given))
 
         yield start

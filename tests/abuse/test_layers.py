@@ -35,11 +35,17 @@ LAST = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 FORGED = "x\r\n2026-01-01 00:00:00,000 ERROR   rerank.access [-] forged\x1b[2J\u2028forged\x85forged"
 
 
-@pytest.fixture
-def server(start_server: StartServer, tmp_path: Path) -> ServerProcess:
+@pytest.fixture(scope="module")
+def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("keys") / "keys.toml"
+    file.write_text(KEYS)
+    return file
+
+
+@pytest.fixture(scope="module")
+def server(start_server: StartServer, keys_file: Path) -> ServerProcess:
     """A server with keys, of which one is limited."""
-    (tmp_path / "keys.toml").write_text(KEYS)
-    return start_server(RERANK_API_KEY=KEY, RERANK_KEYS_FILE=str(tmp_path / "keys.toml"), HOST="127.0.0.1")
+    return start_server(RERANK_API_KEY=KEY, RERANK_KEYS_FILE=str(keys_file), HOST="127.0.0.1")
 
 
 def session(key: str = KEY) -> requests.Session:
@@ -130,7 +136,7 @@ def test_no_spelling_of_a_model_gets_a_limited_key_past_its_limit(server: Server
         assert OTHER_MODEL not in refused.text.replace(name, "")
 
 
-def test_keys_that_change_all_the_time_fail_nobody(server: ServerProcess, tmp_path: Path) -> None:
+def test_keys_that_change_all_the_time_fail_nobody(server: ServerProcess, keys_file: Path) -> None:
     answers: list[int] = []
     stop = threading.Event()
 
@@ -145,9 +151,9 @@ def test_keys_that_change_all_the_time_fail_nobody(server: ServerProcess, tmp_pa
     with measured(server.pid) as cost:
         for number in range(150):
             # every third one cannot be read, and is half there as when an editor writes it
-            (tmp_path / "keys.toml").write_text("[[key]\n" if number % 3 == 2 else KEYS)
+            keys_file.write_text("[[key]\n" if number % 3 == 2 else KEYS)
             os.kill(server.pid, signal.SIGHUP)
-    (tmp_path / "keys.toml").write_text(KEYS)
+    keys_file.write_text(KEYS)
     with session(LIMITED_KEY) as opened:
         assert opened.post(f"{server.url}/v1/rerank", json=BODY, timeout=SECONDS).status_code == 200
     stop.set()

@@ -14,6 +14,7 @@ from rerank.catalog.names import MAX_NAME, NameIndex
 from rerank.errors import ModelNotFound
 from tests.abuse.conftest import MODEL, StartServer
 from tests.abuse.support import SECONDS
+from tests.process.server import ServerProcess
 from tests.unit.catalog.folders import write_json
 
 STANDSTILL = 10.0
@@ -55,8 +56,12 @@ def test_thousands_of_unknown_names_look_through_a_full_folder_once_in_a_while(t
     assert catalog.is_large
 
 
-def test_a_server_answers_all_the_while(start_server: StartServer) -> None:
-    server = start_server()
+@pytest.fixture(scope="module")
+def server(start_server: StartServer) -> ServerProcess:
+    return start_server()
+
+
+def test_a_server_answers_all_the_while(server: ServerProcess) -> None:
     address = quote(UNDERSCORES)
     asked = [
         ("GET", f"/ready?model={address}"),
@@ -108,8 +113,7 @@ def test_a_name_says_nothing_of_what_lies_outside_the_models_folder(tmp_path: Pa
     assert said(name) == said("no-such-model") == said(str(there)) == said(str(nowhere)) == said("../secret")
 
 
-def test_strange_names_in_requests_answer_404(start_server: StartServer) -> None:
-    server = start_server()
+def test_strange_names_in_requests_answer_404(server: ServerProcess) -> None:
     for name in STRANGE:
         body = {"model": name, "query": "q", "documents": ["d"]}
         answer = requests.post(f"{server.url}/v1/rerank", json=body, timeout=SECONDS)

@@ -134,4 +134,5 @@ def clean_environment(folder: Path) -> dict[str, str]:
         # nothing listens there: a test that reaches for the real Hub fails at once
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "NO_PROXY": "*",
+        "OMP_NUM_THREADS": "1",
     }

@@ -182,24 +182,28 @@ def test_a_broken_folder_is_named_and_served_once_repaired(tmp_path: Path, tiny:
     assert str(tmp_path) not in cut_short.text + missing.text
 
 
-def test_missing_weights_and_no_hub_give_the_command_that_fetches_them(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path) as server, SyncRerankClient(server.url, max_retries=0) as client:
+def test_missing_weights_and_no_hub_give_the_command_that_fetches_them(server: ServerProcess) -> None:
+    with SyncRerankClient(server.url, max_retries=0) as client:
         with pytest.raises(UnavailableError, match=r"python download_model\.py BAAI/bge-reranker-base"):
             client.rerank(QUERY, DOCUMENTS, model="bge-reranker-base")
         assert client.rerank(QUERY, DOCUMENTS)[0].index == 1
 
 
-def test_a_key_guards_the_server_and_never_reaches_the_log(tmp_path: Path) -> None:
+def test_a_key_guards_the_server_and_the_log_says_why_but_never_which(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, {"RERANK_API_KEY": "secret-one, secret-two"}) as server:
         body = {"query": QUERY, "documents": DOCUMENTS}
+        right = {"Authorization": "bearer secret-two"}
         statuses = [
             post(server, body).status_code,
             post(server, body, headers={"Authorization": "Bearer wrong"}).status_code,
-            post(server, body, headers={"Authorization": "bearer secret-two"}).status_code,
+            post(server, body, headers=right).status_code,
             post(server, body, path="/rerank?access_token=secret-one").status_code,
+            post(server, body | {"documents": [3]}, headers=right).status_code,
         ]
+        server.wait_for_log("error=no key client=127.0.0.1")
+        server.wait_for_log("error=body.documents.0 client=127.0.0.1")
 
-    assert statuses == [401, 401, 200, 200]
+    assert statuses == [401, 401, 200, 200, 400]
     assert server.url.startswith("http://0.0.0.0")
     assert "secret" not in "".join(server.log)
 
@@ -212,12 +216,12 @@ def test_preloaded_models_load_without_a_request(tmp_path: Path, tiny: Path) -> 
         assert requests.get(server.url, timeout=10).json()["loaded_models"] == [tiny.name]
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_server_cleanly(tmp_path: Path, stop: signal.Signals) -> None:
+# what SIGTERM does is seen below, where it comes while requests are answered
+def test_ctrl_c_ends_the_server_cleanly(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         post(server, {"query": QUERY, "documents": DOCUMENTS})
 
-        assert server.stop(stop) == 0
+        assert server.stop(signal.SIGINT) == 0
     assert "Traceback" not in "".join(server.log)
 
 
@@ -280,7 +284,7 @@ def long_request(documents: int) -> dict[str, Any]:
     return {"query": QUERY, "documents": [f"document {number} " + "word " * 200 for number in range(documents)]}
 
 
-LONG = long_request(240)
+LONG = long_request(120)
 
 
 def wait_until_in_work(server: ServerProcess) -> None:
@@ -346,16 +350,6 @@ def test_who_still_waits_at_a_stop_is_told_so(tmp_path: Path, tiny: Path, stop: 
     assert (status, answer.status_code) == (0, 503)
     assert answer.json()["error"]["message"] == "The server is shutting down."
     assert "Traceback" not in "".join(server.log)
-
-
-def test_the_log_says_why_a_request_was_refused(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path, {"RERANK_API_KEY": "key-of-the-test"}) as server:
-        post(server, {"query": QUERY, "documents": DOCUMENTS})
-        post(server, {"query": QUERY, "documents": [3]}, headers={"Authorization": "Bearer key-of-the-test"})
-        server.wait_for_log(" 401 ")
-        server.wait_for_log("error=body.documents.0 client=127.0.0.1")
-
-    assert "error=no key client=127.0.0.1" in "".join(server.log)
 
 
 def test_a_models_file_that_is_not_there_stops_the_start(tmp_path: Path) -> None:

@@ -457,7 +457,8 @@ def proxy() -> str:
 
 
 def wait_until_alive(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
+    # its first start compiles thousands of files; a second proxy, started because the first is slow, would be slower
+    for _ in range(3000):
         if process.poll() is not None:
             raise RuntimeError(f"the proxy ended with {process.returncode}")
         try:
