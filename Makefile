@@ -3,7 +3,6 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BANDIT := $(BIN)/bandit --quiet --recursive rerank rerank_server.py rerank_client.py download_model.py
 PEERS  := sentence-transformers onnx infinity vllm
 SDKS   := cohere5 cohere7
@@ -93,13 +92,13 @@ bench-peers: $(PEERS:%=.venv-peers/%/.installed)
 clean:
 	rm -rf $(VENV) .venv-peers .venv-sdks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 
-$(VENV)/.runtime: requirements.txt
+$(VENV)/.runtime: requirements.txt pyproject.toml tools/install.py
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another: make serve PYTHON=python3.12")'
-	@echo "installing into $(VENV), once; this takes a few minutes"
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) -r requirements.txt
+	@echo "installing into $(VENV), once; this takes a minute"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python tools/install.py $(VENV) requirements.txt
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
-	$(PIP) -r requirements-dev.txt
+	@$(BIN)/python tools/install.py $(VENV) requirements-dev.txt
 	@touch $@
