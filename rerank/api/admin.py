@@ -14,7 +14,7 @@ from rerank.api.bodies import JsonRoute
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.models import MODEL_IN_PATH, ModelInfo, model_info
 from rerank.api.origins import hostname, is_loopback
-from rerank.api.services import Running, caller_of
+from rerank.api.services import ServicesDep, caller_of
 from rerank.errors import Forbidden, Unauthorized
 
 
@@ -69,7 +69,7 @@ router = APIRouter(
 
 
 @router.post(f"/v1/models/{MODEL_IN_PATH}/load", summary="Load a model", responses={503: ERROR_RESPONSES[503]})
-async def load(model: str, request: Request, services: Running) -> ModelInfo:
+async def load(model: str, request: Request, services: ServicesDep) -> ModelInfo:
     """Answers once it is in memory and warm, or with 503 after LOAD_TIMEOUT; the load goes on then."""
     card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
     async with services.registry.lease(card, services.gateway.limits.load_timeout):
@@ -78,7 +78,7 @@ async def load(model: str, request: Request, services: Running) -> ModelInfo:
 
 
 @router.post(f"/v1/models/{MODEL_IN_PATH}/unload", summary="Unload a model")
-async def unload(model: str, request: Request, services: Running) -> ModelInfo:
+async def unload(model: str, request: Request, services: ServicesDep) -> ModelInfo:
     """Answers once its running work is done and it is out of memory; or after TIMEOUT, still draining. Pins do not keep
     it."""
     card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
@@ -90,7 +90,7 @@ async def unload(model: str, request: Request, services: Running) -> ModelInfo:
 
 @router.post(f"/v1/models/{MODEL_IN_PATH}/pin", summary="Keep a model in memory, or no longer")
 async def pin(
-    model: str, request: Request, services: Running, body: PinBody = _PIN, pinned: bool | None = None
+    model: str, request: Request, services: ServicesDep, body: PinBody = _PIN, pinned: bool | None = None
 ) -> ModelInfo:
     """A pinned model is unloaded neither for another nor for being idle. Pinning loads nothing, a restart forgets."""
     card = await run_in_threadpool(services.gateway.find, model, caller_of(request))

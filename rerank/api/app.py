@@ -15,7 +15,7 @@ import rerank
 from rerank.access.keyring import Keyring
 from rerank.api import admin, models, status
 from rerank.api.auth import RequireKey
-from rerank.api.dialects.table import MainDialect, routers, shapes
+from rerank.api.dialects.main import MainDialect, dialects, error_renderers
 from rerank.api.errors import add_error_handlers
 from rerank.api.middleware import HeadAsGet, RequestContext, is_quiet
 from rerank.api.origins import Cors, OpenServer, Origins
@@ -78,8 +78,9 @@ def build_app(
     app.state.keyring = keyring
     app.state.max_body_bytes = max_body_bytes
     health = status.health_router(bare=main_dialect is MainDialect.STRICT_VLLM)
-    dialects = routers(main_dialect, tokenizer_info=tokenizer_info)
-    for router in (*dialects, admin.router, models.router, status.router, health):
+    spoken = dialects(main_dialect, tokenizer_info=tokenizer_info)
+    routers = [router for dialect in spoken for router in dialect.routers]
+    for router in (*routers, admin.router, models.router, status.router, health):
         app.include_router(router)
     add_error_handlers(app)
     _describe(app, keyring)
@@ -95,7 +96,7 @@ def build_app(
         # outside of the guard: a browser asks without the key whether it may send it
         app.add_middleware(Cors, origins=cors_origins)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestContext, shape_at=shapes(main_dialect), metrics=metrics, tracing=tracing)
+    app.add_middleware(RequestContext, renderer_at=error_renderers(spoken), metrics=metrics, tracing=tracing)
     # outside of what is logged and timed
     app.add_middleware(ReadRest, max_bytes=max_body_bytes, patience=receive_timeout)
     return app

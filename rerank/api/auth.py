@@ -7,18 +7,16 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rerank.access.keyring import Keyring
-from rerank.api.dialects import xinference
-from rerank.api.errors import error_response, shape_of
+from rerank.api.dialects.table import DIALECTS
+from rerank.api.errors import error_renderer, error_response
 from rerank.api.origins import OpenServer
 from rerank.api.paths import path_of
 from rerank.core import Caller
 from rerank.errors import RerankError, Unauthorized
 
 _STATUS_PATHS = ("/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json")
-_ASKED_BEFORE = ("/info", "/tei/info", "/tei/health", "/meta", "/.well-known/ready", "/.well-known/live")
-PUBLIC_PATHS = frozenset({*_STATUS_PATHS, *_ASKED_BEFORE, xinference.AUTH_PATH})
-"""What load balancers, status pages and readers of the documentation may see without a key; and what clients of TEI,
-Weaviate and Xinference ask before they send one."""
+PUBLIC_PATHS = frozenset(_STATUS_PATHS).union(*(dialect.public_paths for dialect in DIALECTS))
+"""What load balancers, status pages, readers of the documentation and clients that send no key yet may see."""
 _MISSING = "Unauthorized: send the API key as `Authorization: Bearer <key>`."
 _WRONG = "Unauthorized: the API key is wrong."
 _SEVERAL = "Unauthorized: send one Authorization header, not several that differ."
@@ -51,7 +49,7 @@ class RequireKey:
             state["caller"] = self._caller(scope)
         except RerankError as error:
             state["facts"] = {"error": type(error).__name__} | state.get("facts", {})
-            await error_response(error, shape_of(scope))(scope, receive, send)
+            await error_response(error, error_renderer(scope))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -1,6 +1,6 @@
 """The one place that knows HTTP statuses, and the error body that most clients find something in.
 
-A dialect whose clients need another body says so by a ``Shape`` of its own.
+A dialect whose clients need another body has an ``ErrorRenderer`` of its own.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ STATUSES: dict[type[RerankError], tuple[int, str]] = {
 }
 """Status and type of each error class; a class not listed takes its parent's."""
 
-FORM_TAG = " form"
-"""How names of forms end that a body may have; no field's name does."""
+TAG_SUFFIX = " body"
+"""End of the tags by which pydantic tells bodies at one address apart; no field's name ends so."""
 _SHOWN_PROBLEMS = 5
 _SHOWN_INPUT = 60
 
@@ -105,7 +105,7 @@ class Problem:
     """What went wrong with a request, before a dialect puts it into a body."""
 
     status: int
-    kind: str
+    type: str
     """As vLLM calls it."""
     message: str
     param: str | None = None
@@ -114,19 +114,19 @@ class Problem:
     """None where the body does not even have the form it should have."""
 
 
-Shape = Callable[[Problem], tuple[int, dict[str, Any]]]
-"""How a dialect says what went wrong: a status and a body."""
+ErrorRenderer = Callable[[Problem], tuple[int, dict[str, Any]]]
+"""A dialect's status and body for a problem."""
 
 
-def common_shape(problem: Problem) -> tuple[int, dict[str, Any]]:
+def common_error(problem: Problem) -> tuple[int, dict[str, Any]]:
     """A body in which the clients of vLLM, OpenAI, Cohere, Jina, Voyage and Xinference all find the message."""
-    error = ErrorDetail(message=problem.message, type=problem.kind, param=problem.param, code=problem.status)
+    error = ErrorDetail(message=problem.message, type=problem.type, param=problem.param, code=problem.status)
     return problem.status, ErrorBody(error=error, message=problem.message, detail=problem.message).model_dump()
 
 
-def error_response(error: RerankError, shape: Shape) -> JSONResponse:
+def error_response(error: RerankError, render: ErrorRenderer) -> JSONResponse:
     """The answer for an error of ours. A fault of the server names the request's id, to find it in the log by."""
-    status, kind = _status(error)
+    status, error_type = _status(error)
     message = f"{error.message} (request id {request_id_var.get()})" if status == 500 else error.message
     headers = {}
     if error.retry_after is not None:
@@ -138,24 +138,24 @@ def error_response(error: RerankError, shape: Shape) -> JSONResponse:
         headers["Accept-Encoding"] = ACCEPTED
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    shown, body = shape(Problem(status, kind, message, error.param, error))
+    shown, body = render(Problem(status, error_type, message, error.param, error))
     return JSONResponse(body, shown, headers)
 
 
-def internal_error_response(shape: Shape) -> JSONResponse:
+def internal_error_response(render: ErrorRenderer) -> JSONResponse:
     """The answer for an error nobody expected: no detail leaves the house."""
-    return error_response(ScoringFailed("Internal server error."), shape)
+    return error_response(ScoringFailed("Internal server error."), render)
 
 
-def shape_of(scope: Scope) -> Shape:
-    """How errors of a request are to be said, as noted when it came in or when its body was recognised."""
-    shape: Shape = scope.get("state", {}).get("error_shape", common_shape)
-    return shape
+def error_renderer(scope: Scope) -> ErrorRenderer:
+    """The renderer of a request's errors, as set when it arrived or when its body was recognised."""
+    render: ErrorRenderer = scope.get("state", {}).get("error_renderer", common_error)
+    return render
 
 
-def use_shape(scope: Scope, shape: Shape) -> None:
-    """Have errors of a request be said so."""
-    scope.setdefault("state", {})["error_shape"] = shape
+def use_error_renderer(scope: Scope, render: ErrorRenderer) -> None:
+    """Render a request's errors so."""
+    scope.setdefault("state", {})["error_renderer"] = render
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -166,13 +166,13 @@ def add_error_handlers(app: FastAPI) -> None:
             raise error
         # the message stays out of the log: it may quote what the caller sent
         _note(request, type(error).__name__)
-        return error_response(error, shape_of(request.scope))
+        return error_response(error, error_renderer(request.scope))
 
     async def on_invalid_body(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RequestValidationError):
             raise error
         _note(request, ".".join(str(part) for part in _without_tag(error.errors()[0]["loc"])))
-        return _invalid_body(error.errors(), shape_of(request.scope))
+        return _invalid_body(error.errors(), error_renderer(request.scope))
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
@@ -185,7 +185,7 @@ def add_error_handlers(app: FastAPI) -> None:
         if not isinstance(refused, InvalidRequest):
             refused = InvalidRequest("The body could not be read as JSON.")
         _note(request, type(refused).__name__)
-        return error_response(refused, shape_of(request.scope))
+        return error_response(refused, error_renderer(request.scope))
 
     app.add_exception_handler(RerankError, on_rerank_error)
     app.add_exception_handler(RequestValidationError, on_invalid_body)
@@ -198,13 +198,13 @@ def _note(request: Request, error: str) -> None:
 
 
 def _status(error: RerankError) -> tuple[int, str]:
-    for kind in type(error).__mro__:
-        if kind in STATUSES:
-            return STATUSES[kind]
+    for error_class in type(error).__mro__:
+        if error_class in STATUSES:
+            return STATUSES[error_class]
     return STATUSES[ScoringFailed]
 
 
-def _invalid_body(problems: Sequence[dict[str, Any]], shape: Shape) -> JSONResponse:
+def _invalid_body(problems: Sequence[dict[str, Any]], render: ErrorRenderer) -> JSONResponse:
     """400, as vLLM says it: its clients read a 422 as a list of another form."""
     problems = [problem | {"loc": _without_tag(problem["loc"])} for problem in problems]
     shown = [_explain(problem) for problem in problems[:_SHOWN_PROBLEMS]]
@@ -212,13 +212,13 @@ def _invalid_body(problems: Sequence[dict[str, Any]], shape: Shape) -> JSONRespo
         shown.append(f"and {len(problems) - len(shown)} more")
     count = f"{len(problems)} validation error{'s' if len(problems) > 1 else ''}"
     location = ".".join(str(part) for part in problems[0]["loc"])
-    status, body = shape(Problem(400, "Bad Request", f"{count}: {'; '.join(shown)}", location))
+    status, body = render(Problem(400, "Bad Request", f"{count}: {'; '.join(shown)}", location))
     return JSONResponse(body, status)
 
 
 def _without_tag(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The place of a problem in the body as it was sent, without names of forms the body was taken for."""
-    return tuple(part for part in location if not str(part).endswith(FORM_TAG))
+    """The place of a problem in the body as it was sent, without pydantic's tags."""
+    return tuple(part for part in location if not str(part).endswith(TAG_SUFFIX))
 
 
 def _explain(problem: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rerank.api.errors import Shape, error_response, internal_error_response, shape_of, use_shape
+from rerank.api.errors import ErrorRenderer, error_renderer, error_response, internal_error_response, use_error_renderer
 from rerank.api.paths import path_of, settle_path
 from rerank.errors import AddressTooLong
 from rerank.telemetry import request_id_var, seconds_in_stages, stages_var
@@ -43,11 +43,15 @@ class RequestContext:
     """Gives each request an id, logs one line for it, and turns what nobody caught into a 500."""
 
     def __init__(
-        self, app: ASGIApp, shape_at: Callable[[str], Shape], metrics: Metrics, tracing: Tracing | None = None
+        self,
+        app: ASGIApp,
+        renderer_at: Callable[[str], ErrorRenderer],
+        metrics: Metrics,
+        tracing: Tracing | None = None,
     ) -> None:
-        """``shape_at``: how errors are said to who asked for a path."""
+        """``renderer_at``: the renderer of errors at a path."""
         self._app = app
-        self._shape_at = shape_at
+        self._renderer_at = renderer_at
         self._metrics = metrics
         self._tracing = tracing
 
@@ -57,7 +61,7 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         settle_path(scope)
-        use_shape(scope, self._shape_at(path_of(scope)))
+        use_error_renderer(scope, self._renderer_at(path_of(scope)))
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
         tokens = request_id_var.set(request_id), stages_var.set([])
@@ -95,7 +99,7 @@ class RequestContext:
             logger.exception("unexpected error")
             if status:
                 raise
-            await internal_error_response(shape_of(scope))(scope, receive, send_with_id)
+            await internal_error_response(error_renderer(scope))(scope, receive, send_with_id)
         seconds = time.perf_counter() - started
         self._count(scope, status, seconds)
         _log(scope, status, seconds)
@@ -104,7 +108,7 @@ class RequestContext:
         if len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b"")) <= _MAX_TARGET_BYTES:
             return self._app
         error = AddressTooLong(f"The address is longer than {_MAX_TARGET_BYTES} bytes. Send the request in the body.")
-        return error_response(error, shape_of(scope))
+        return error_response(error, error_renderer(scope))
 
     def _describe(self, scope: Scope, request_id: str) -> None:
         if self._tracing:

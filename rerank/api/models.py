@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from rerank.api.errors import ERROR_RESPONSES
-from rerank.api.services import Running, Services, caller_of
+from rerank.api.services import Services, ServicesDep, caller_of
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.errors import WeightsBroken
@@ -127,7 +127,7 @@ router = APIRouter(tags=["models"], responses=_RESPONSES)
 
 @list_router.get("/v1/models", summary="All models the server knows")
 @list_router.get("/models", summary="The same, for clients whose base URL ends without /v1")
-async def list_models(request: Request, services: Running) -> ModelList:
+async def list_models(request: Request, services: ServicesDep) -> ModelList:
     """The default model first, then those in memory, then those on disk, then the rest; only what the key may use."""
     caller = caller_of(request)
     cards = [card for card in await run_in_threadpool(services.catalog.cards) if caller.may_use(card.id)]
@@ -139,7 +139,7 @@ async def list_models(request: Request, services: Running) -> ModelList:
 
 
 @router.get(f"/v1/models/{MODEL_IN_PATH}", summary="One model", responses=_OF_ONE)
-async def get_model(model: str, request: Request, services: Running) -> ModelInfo:
+async def get_model(model: str, request: Request, services: ServicesDep) -> ModelInfo:
     """A model by id or by any name it answers to; ids may hold slashes."""
     card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
     return await model_info(services, card)

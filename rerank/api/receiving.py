@@ -10,7 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rerank.api.encodings import Decoder, decoder_for
-from rerank.api.errors import error_response, shape_of
+from rerank.api.errors import error_renderer, error_response
 from rerank.core import Caller
 from rerank.errors import BodyTooLarge, BodyTooSlow, Overloaded, RerankError
 
@@ -41,14 +41,14 @@ class LimitBody:
         try:
             body = _Body(self, scope, receive, send)
         except RerankError as error:
-            await error_response(error, shape_of(scope))(scope, receive, send)
+            await error_response(error, error_renderer(scope))(scope, receive, send)
             return
         try:
             await self._app(scope, body.receive, body.send)
         finally:
             self.pot.give_back(body.caller, body.seen)
         if body.error and not body.answered:
-            await error_response(body.error, shape_of(scope))(scope, receive, send)
+            await error_response(body.error, error_renderer(scope))(scope, receive, send)
 
     def too_large(self) -> BodyTooLarge:
         """The error for a body beyond the limit."""

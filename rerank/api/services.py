@@ -94,7 +94,7 @@ async def _services(request: Request) -> Services:
     return services
 
 
-Running = Annotated[Services, Depends(_services)]
+ServicesDep = Annotated[Services, Depends(_services)]
 
 
 async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:

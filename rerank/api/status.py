@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 import rerank
 from rerank.api.errors import ERROR_RESPONSES
-from rerank.api.services import Running, Services, caller_of
+from rerank.api.services import Services, ServicesDep, caller_of
 from rerank.catalog.cards import ModelCard
 from rerank.core import Caller
 from rerank.registry.lifecycle import State
@@ -86,20 +86,20 @@ def health_router(*, bare: bool) -> APIRouter:
     return router
 
 
-async def _health(services: Running) -> Any:
+async def _health(services: ServicesDep) -> Any:
     """503 with the reason once nothing can be scored, so that a supervisor restarts the server."""
     trouble = services.trouble()
     return PlainTextResponse(trouble, 503) if trouble else Health()
 
 
-async def _bare_health(services: Running) -> Response:
+async def _bare_health(services: ServicesDep) -> Response:
     """503 with the reason once nothing can be scored, so that a supervisor restarts the server."""
     trouble = services.trouble()
     return PlainTextResponse(trouble, 503) if trouble else Response()
 
 
 @router.get("/", summary="The server at a glance")
-async def root(request: Request, services: Running) -> Status:
+async def root(request: Request, services: ServicesDep) -> Status:
     """Which model answers by default and why, what is in memory, what could be asked for: for everybody, but a key that
     is for some models sees only those."""
     caller = caller_of(request)
@@ -119,7 +119,7 @@ async def root(request: Request, services: Running) -> Status:
 
 
 @router.get("/ready", summary="200 once requests need not wait", responses=_READY)
-async def ready(request: Request, services: Running, response: Response, model: str | None = None) -> Readiness:
+async def ready(request: Request, services: ServicesDep, response: Response, model: str | None = None) -> Readiness:
     """Ready: the default model and those to be loaded at start have been in memory and warm, even if one left since.
     Where they have not, asking begins to load them.
 
@@ -175,6 +175,6 @@ async def version() -> Version:
 
 
 @router.get("/load", summary="Requests in work")
-async def load(services: Running) -> Load:
+async def load(services: ServicesDep) -> Load:
     """For load balancers that send to the least busy server."""
     return Load(server_load=services.gateway.admission.requests)

@@ -16,7 +16,7 @@ import rerank
 from rerank.access.keyring import Keyring, Keys, collect_keys
 from rerank.access.keys_file import read_keys_file
 from rerank.api.app import build_app
-from rerank.api.dialects.table import MainDialect
+from rerank.api.dialects.main import MainDialect
 from rerank.api.services import Services
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
 from rerank.catalog.catalog import Catalog, DefaultModel, download_command

@@ -13,7 +13,7 @@ import requests
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from rerank.api.bodies import JsonRoute
-from rerank.api.dialects.table import MainDialect
+from rerank.api.dialects.main import MainDialect
 from tests.process.server import ServerProcess
 from tests.service.house import House
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rerank.api.auth import PUBLIC_PATHS
-from rerank.api.dialects.table import MainDialect
+from rerank.api.dialects.main import MainDialect
 from rerank.api.origins import OpenServer, Origins
 from rerank.api.paths import path_of
 from rerank.api.receiving import LimitBody

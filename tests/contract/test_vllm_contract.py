@@ -60,7 +60,13 @@ def cards_say_more(exchange: Exchange) -> None:
             "runtime": "str",
         }
         card |= {"state": "str", "bytes": "int", "bytes_measured": "bool", "last_used": "int", "precision": "str"}
-        card |= {"load_seconds": "float", "loading_since": "null", "pinned": "bool", "download": "null"}
+        card |= {
+            "takes_instruction": "bool",
+            "load_seconds": "float",
+            "loading_since": "null",
+            "pinned": "bool",
+            "download": "null",
+        }
 
 
 def says_ok(exchange: Exchange) -> None:

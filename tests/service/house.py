@@ -23,7 +23,7 @@ from httpx2 import Response
 
 from rerank.access.keyring import Keyring, collect_keys
 from rerank.api.app import build_app
-from rerank.api.dialects.table import MainDialect
+from rerank.api.dialects.main import MainDialect
 from rerank.api.services import Services
 from rerank.backends.base import LoadedModel
 from rerank.backends.local import LocalBackend

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from rerank.api.dialects import dashscope, shared, tei, tei_tokens, unsupported
+from rerank.api.dialects import dashscope, shared, tei
+from rerank.api.dialects.vllm.unsupported import TASKS
 
 from .conftest import OpenHouse, Serve
 from .house import DOCUMENTS, QUERY, House, error_message
@@ -38,9 +39,9 @@ GUARDED = (
     ("GET", "/metrics"),
     ("GET", "/v1/models/acme/words"),
 )
-OTHER_ERRORS = {("POST", path) for path in (*tei.PATHS, *tei_tokens.PATHS, *dashscope.PATHS)}
+OTHER_ERRORS = {("POST", path) for path in tei.DIALECT.paths | dashscope.DIALECT.paths}
 """Guarded too, but said in another shape."""
-REFUSED = {("POST", path) for path in unsupported.TASKS}
+REFUSED = {("POST", path) for path in TASKS}
 """Guarded too, though no key helps."""
 PUBLIC = (
     *("/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json"),
@@ -247,4 +248,4 @@ def test_no_status_is_documented_that_is_never_sent(locked: TestClient) -> None:
     paths = locked.get("/openapi.json").json()["paths"]
     documented = {path for path, ways in paths.items() for way in ways.values() if "422" in way["responses"]}
 
-    assert documented == {*tei.PATHS, *tei_tokens.PATHS, *shared.PATHS, "/invocations"}
+    assert documented == {*tei.DIALECT.paths, *shared.PATHS, "/invocations"}

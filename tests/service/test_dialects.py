@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from rerank.api.dialects.table import MainDialect
+from rerank.api.dialects.main import MainDialect
 from rerank.core import DEFAULT_OPTIONS, ScoringOptions
 
 from .conftest import OpenHouse

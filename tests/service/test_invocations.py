@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from rerank.api.dialects.table import MainDialect
-from rerank.api.dialects.unsupported import TASKS
+from rerank.api.dialects.main import MainDialect
+from rerank.api.dialects.vllm.unsupported import TASKS
 
 from .conftest import OpenHouse
 from .house import DOCUMENTS, MODEL, QUERY, House, error_message

@@ -8,7 +8,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from rerank.api.dialects.table import MainDialect
+from rerank.api.dialects.main import MainDialect
 from tests.abuse.fuzz.documented import CHECKS, operations
 from tests.conftest import FUZZED, RecordProperty
 

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import rerank
-from rerank.api.dialects.table import MainDialect
+from rerank.api.dialects.main import MainDialect
 from rerank.catalog.cards import BUILT_IN
 
 from .conftest import OpenHouse

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rerank.access.keyring import key_hash
-from rerank.api.dialects.table import MainDialect
+from rerank.api.dialects.main import MainDialect
 from rerank.core import Caller, TextTokens
 from rerank.scorers.fake import WordOverlapScorer, Words
 

@@ -10,10 +10,11 @@ from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
 from rerank.api.bodies import JsonRoute
+from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.errors import Problem
-from rerank.api.services import Running
+from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
@@ -142,7 +143,7 @@ def _results(body: NativeBody, result: ScoringResult) -> list[Result]:
     return found
 
 
-def error(problem: Problem) -> tuple[int, dict[str, Any]]:
+def render_error(problem: Problem) -> tuple[int, dict[str, Any]]:
     """DashScope's codes, flat."""
     code = _CODES.get(problem.status, "InternalError")
     return problem.status, {"code": code, "message": problem.message, "request_id": request_id_var.get()}
@@ -165,7 +166,6 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 NATIVE_PATH = "/api/v1/services/rerank/text-rerank/text-rerank"
 COMPATIBLE_PATHS = ("/compatible-api/v1/reranks", "/compatible-mode/v1/reranks", "/v1/reranks", "/reranks")
-PATHS = (NATIVE_PATH, *COMPATIBLE_PATHS)
 
 router = APIRouter(
     route_class=JsonRoute, tags=["DashScope"], responses=_RESPONSES, dependencies=[Depends(require_json)]
@@ -178,12 +178,12 @@ router = APIRouter(
     response_model=NativeAnswer,
     responses=answers(DashScope=NATIVE_ANSWER_EXAMPLE),
 )
-async def rerank_native(body: NativeBody, request: Request, services: Running) -> Response:
+async def rerank_native(body: NativeBody, request: Request, services: ServicesDep) -> Response:
     """Results stand in `output`."""
     return json_answer(native_answer(body, await score(request, services, body.scoring_request())))
 
 
-async def rerank_compatible(body: CompatibleBody, request: Request, services: Running) -> Response:
+async def rerank_compatible(body: CompatibleBody, request: Request, services: ServicesDep) -> Response:
     """Results stand at the top."""
     return json_answer(compatible_answer(body, await score(request, services, body.scoring_request())))
 
@@ -195,3 +195,6 @@ for _path in COMPATIBLE_PATHS:
         response_model=CompatibleAnswer,
         responses=answers(DashScope=COMPATIBLE_ANSWER_EXAMPLE),
     )(rerank_compatible)
+
+
+DIALECT = Dialect("DashScope", (router,), render_error)

@@ -10,9 +10,10 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
-from rerank.api.services import Running
+from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
@@ -94,6 +95,9 @@ router = dialect_router("Infinity", Infinity=ANSWER_EXAMPLE)
 
 
 @router.post("/infinity/rerank", summary="Order documents as Infinity does", response_model=InfinityAnswer)
-async def rerank(body: InfinityBody, request: Request, services: Running) -> Response:
+async def rerank(body: InfinityBody, request: Request, services: ServicesDep) -> Response:
     """Documents come back as strings."""
     return json_answer(answer(body, await score(request, services, body.scoring_request())))
+
+
+DIALECT = Dialect("Infinity", (router,))

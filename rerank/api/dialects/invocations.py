@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Discriminator, Tag
 
 from rerank.api.bodies import JsonRoute
+from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.scoring import answers, require_json
-from rerank.api.dialects.shared import ANSWER_EXAMPLES, ERRORS, SharedAnswer, SharedBody, SharedRoute, rerank
-from rerank.api.dialects.unsupported import UnsupportedBody, refusal
+from rerank.api.dialects.shared import ANSWER, ANSWER_EXAMPLES, ERRORS, AnyBody, SharedRoute, rerank
 from rerank.api.dialects.vllm import score, strict
 from rerank.api.dialects.vllm.answers import (
     PLAIN_RERANK_EXAMPLE,
@@ -21,11 +21,11 @@ from rerank.api.dialects.vllm.answers import (
     ScoreAnswer,
 )
 from rerank.api.dialects.vllm.bodies import ScoreBody
-from rerank.api.errors import FORM_TAG
-from rerank.api.services import Running
+from rerank.api.dialects.vllm.unsupported import UnsupportedBody, refusal
+from rerank.api.errors import TAG_SUFFIX
+from rerank.api.services import ServicesDep
 
-PATH = "/invocations"
-_RERANK, _SCORE, _EMBED, _GENERATE = (f"{name}{FORM_TAG}" for name in ("rerank", "score", "embed", "generate"))
+_RERANK, _SCORE, _EMBED, _GENERATE = (f"{name}{TAG_SUFFIX}" for name in ("rerank", "score", "embed", "generate"))
 _TASKS = {
     _SCORE: ("text_1", "data_1", "queries"),
     _RERANK: ("query",),
@@ -42,7 +42,7 @@ def task_of(body: Any) -> str:
 
 
 InvocationBody = Annotated[
-    Annotated[SharedBody, Tag(_RERANK)]
+    Annotated[AnyBody, Tag(_RERANK)]
     | Annotated[ScoreBody, Tag(_SCORE)]
     | Annotated[UnsupportedBody, Tag(_EMBED)]
     | Annotated[UnsupportedBody, Tag(_GENERATE)],
@@ -62,7 +62,7 @@ class StrictInvocationRoute(JsonRoute):
 
     def recognise(self, request: Request, body: Any) -> None:
         """See ``JsonRoute.recognise``."""
-        request.state.task = task_of(body).removesuffix(FORM_TAG)
+        request.state.task = task_of(body).removesuffix(TAG_SUFFIX)
 
 
 class InvocationRoute(SharedRoute):
@@ -70,12 +70,12 @@ class InvocationRoute(SharedRoute):
 
     def recognise(self, request: Request, body: Any) -> None:
         """See ``JsonRoute.recognise``."""
-        request.state.task = task_of(body).removesuffix(FORM_TAG)
+        request.state.task = task_of(body).removesuffix(TAG_SUFFIX)
         if request.state.task == "rerank":
             super().recognise(request, body)
 
 
-async def invoke(body: InvocationBody, request: Request, services: Running) -> Response:
+async def invoke(body: InvocationBody, request: Request, services: ServicesDep) -> Response:
     """A rerank body is answered as at `/rerank`, a score body as at `/score`."""
     match body:
         case ScoreBody():
@@ -86,7 +86,7 @@ async def invoke(body: InvocationBody, request: Request, services: Running) -> R
             return await rerank(body, request, services)
 
 
-async def invoke_strictly(body: StrictInvocationBody, request: Request, services: Running) -> Response:
+async def invoke_strictly(body: StrictInvocationBody, request: Request, services: ServicesDep) -> Response:
     """A rerank body is answered as at `/rerank`, a score body as at `/score`."""
     match body:
         case strict.StrictRerankBody():
@@ -102,9 +102,9 @@ _SUMMARY = "Rerank or score, where SageMaker looks for it"
 
 router = APIRouter(route_class=InvocationRoute, tags=["rerank"], responses=ERRORS, dependencies=_ASKED)
 router.post(
-    PATH,
+    "/invocations",
     summary=_SUMMARY,
-    response_model=SharedAnswer | ScoreAnswer,
+    response_model=ANSWER | ScoreAnswer,
     responses=answers(**ANSWER_EXAMPLES, score=SCORE_ANSWER_EXAMPLE),
 )(invoke)
 
@@ -112,8 +112,11 @@ strict_router = APIRouter(
     route_class=StrictInvocationRoute, tags=["vLLM, strictly"], responses=strict.RESPONSES, dependencies=_ASKED
 )
 strict_router.post(
-    PATH,
+    "/invocations",
     summary=_SUMMARY,
     response_model=PlainRerankAnswer | PlainScoreAnswer,
     responses=answers(rerank=PLAIN_RERANK_EXAMPLE, score=PLAIN_SCORE_EXAMPLE),
 )(invoke_strictly)
+
+DIALECT = Dialect("rerank", (router,))
+STRICT_DIALECT = Dialect("vLLM, strictly", (strict_router,), strict.render_error)

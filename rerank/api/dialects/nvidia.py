@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request, Response
@@ -9,10 +10,11 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.dialect import Dialect, SharedBody
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, MAX_WORD, ScoringBody, Text, Texts
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.models import MODEL_IN_PATH
-from rerank.api.services import Running
+from rerank.api.services import ServicesDep
 from rerank.core import Pair, ScoringRequest, ScoringResult
 from rerank.gateway.ranking import rank
 
@@ -89,7 +91,7 @@ router = dialect_router("NVIDIA", NVIDIA=ANSWER_EXAMPLE)
 
 
 @router.post("/v1/ranking", summary="Order passages as NVIDIA's NIM does", response_model=NvidiaAnswer)
-async def rerank(body: NvidiaBody, request: Request, services: Running) -> Response:
+async def rerank(body: NvidiaBody, request: Request, services: ServicesDep) -> Response:
     """Scores are raw logits, as NIM's are."""
     return json_answer(answer(body, await score(request, services, body.scoring_request())))
 
@@ -99,7 +101,14 @@ async def rerank(body: NvidiaBody, request: Request, services: Running) -> Respo
     summary="The same, with the model in the path",
     response_model=NvidiaAnswer,
 )
-async def rerank_at_model(model: str, body: NvidiaBody, request: Request, services: Running) -> Response:
+async def rerank_at_model(model: str, body: NvidiaBody, request: Request, services: ServicesDep) -> Response:
     """The path is only there to be found: the model is the body's, or the default one."""
     del model
     return await rerank(body, request, services)
+
+
+def _is_nvidia(body: Mapping[str, Any]) -> bool:
+    return "passages" in body and "documents" not in body
+
+
+DIALECT = Dialect("NVIDIA", (router,), shared=SharedBody(_is_nvidia, NvidiaBody, answer, NvidiaAnswer, ANSWER_EXAMPLE))

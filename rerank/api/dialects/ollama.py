@@ -7,9 +7,10 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
-from rerank.api.services import Running
+from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 
@@ -58,6 +59,9 @@ router = dialect_router("Ollama", Ollama=ANSWER_EXAMPLE)
 
 
 @router.post("/api/rerank", summary="Order documents, where Ollama's clients look for it", response_model=OllamaAnswer)
-async def rerank(body: OllamaBody, request: Request, services: Running) -> Response:
+async def rerank(body: OllamaBody, request: Request, services: ServicesDep) -> Response:
     """Results never hold documents."""
     return json_answer(answer(body, await score(request, services, body.scoring_request())))
+
+
+DIALECT = Dialect("Ollama", (router,))

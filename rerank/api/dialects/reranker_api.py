@@ -9,9 +9,10 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
-from rerank.api.services import Running
+from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
@@ -77,6 +78,9 @@ router = dialect_router("Reranker API", RerankerAPI=ANSWER_EXAMPLE)
 
 
 @router.post("/api/v1/rerank", summary="Order documents, with texts in the results", response_model=RerankerApiAnswer)
-async def rerank(body: RerankerApiBody, request: Request, services: Running) -> Response:
+async def rerank(body: RerankerApiBody, request: Request, services: ServicesDep) -> Response:
     """Each result has its text at the top level."""
     return json_answer(answer(body, await score(request, services, body.scoring_request())))
+
+
+DIALECT = Dialect("Reranker API", (router,))

@@ -48,8 +48,8 @@ def dialect_router(
 
 async def require_json(request: Request) -> None:
     """Refuse a body that does not say it is JSON, with words that help; an absent header passes for JSON."""
-    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
+    content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    if content_type != "application/json" and not content_type.endswith("+json"):
         raise InvalidRequest("Unsupported Media Type: send the body with the header Content-Type: application/json")
 
 

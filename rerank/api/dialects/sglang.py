@@ -9,9 +9,10 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
-from rerank.api.services import Running
+from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
@@ -60,13 +61,14 @@ def answer(body: SglangBody, result: ScoringResult) -> list[Result]:
     return results
 
 
-PATHS = ("/v1/rerank",)
-
 router = dialect_router("SGLang", SGLang=ANSWER_EXAMPLE)
 
 
-@router.post(PATHS[0], summary="Order documents as SGLang does", response_model=list[Result])
-@router.put(PATHS[0], summary="The same", response_model=list[Result])
-async def rerank(body: SglangBody, request: Request, services: Running) -> Response:
+@router.post("/v1/rerank", summary="Order documents as SGLang does", response_model=list[Result])
+@router.put("/v1/rerank", summary="The same", response_model=list[Result])
+async def rerank(body: SglangBody, request: Request, services: ServicesDep) -> Response:
     """An array comes back."""
     return json_answer(answer(body, await score(request, services, body.scoring_request())))
+
+
+DIALECT = Dialect("SGLang", (router,))

@@ -1,4 +1,4 @@
-"""The addresses that several dialects share: a request's body says which one it speaks, and is answered in it.
+"""The addresses that several dialects share: a request's body shows its dialect, and is answered in it.
 
 Documents called ``texts`` are TEI's way and ``passages`` NVIDIA's; ``property`` without a model is Weaviate's. All
 others are vLLM's, Jina's, Cohere's and those of the many that copied them, DashScope's nested bodies among them.
@@ -6,20 +6,21 @@ others are vLLM's, Jina's, Cohere's and those of the many that copied them, Dash
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection
-from typing import Annotated, Any
+from functools import reduce
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Discriminator, Tag
 
 from rerank.api.bodies import JsonRoute
-from rerank.api.dialects import nvidia, tei, weaviate
+from rerank.api.dialects import vllm
+from rerank.api.dialects.dialect import AsksForScores, Dialect, SharedBody
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
-from rerank.api.dialects.vllm.answers import RERANK_ANSWER_EXAMPLE, RerankAnswer, rerank_answer
-from rerank.api.dialects.vllm.bodies import RerankBody
-from rerank.api.errors import ERROR_RESPONSES, FORM_TAG, ErrorBody, Shape, common_shape, use_shape
-from rerank.api.services import Running
-from rerank.core import ScoringResult
+from rerank.api.dialects.table import DIALECTS
+from rerank.api.errors import ERROR_RESPONSES, TAG_SUFFIX, use_error_renderer
+from rerank.api.services import ServicesDep
 
 PATHS = {
     "/v1/rerank": "Order documents by their relevance to a query",
@@ -30,74 +31,54 @@ PATHS = {
     "/v1/v1/rerank": "The same, for Cohere's v1 clients with a base URL that ends in /v1",
     "/v1/v2/rerank": "The same, for Cohere's v2 clients with a base URL that ends in /v1",
 }
-_VLLM, _TEI, _NVIDIA, _WEAVIATE = (f"{name}{FORM_TAG}" for name in ("vLLM", "TEI", "NVIDIA", "Weaviate"))
-SharedError = ErrorBody | tei.TeiError | weaviate.WeaviateError
-_SHAPES: dict[str, Shape] = {_VLLM: common_shape, _TEI: tei.error, _NVIDIA: common_shape, _WEAVIATE: weaviate.error}
+_DIALECTS = {dialect.name: dialect for dialect in (vllm.DIALECT, *DIALECTS)}
+_SHARED: dict[str, SharedBody] = {name: dialect.shared for name, dialect in _DIALECTS.items() if dialect.shared}
 
 
-def form_of(body: Any) -> str:
-    """Which dialect a body speaks; what is no object passes for vLLM's, which says what is wrong with it."""
-    if isinstance(body, dict) and "input" not in body:
-        if "property" in body and not body.get("model"):
-            return _WEAVIATE
-        if "documents" not in body:
-            return _TEI if "texts" in body else _NVIDIA if "passages" in body else _VLLM
-    return _VLLM
+def dialect_of(body: Any) -> str:
+    """Name of a body's dialect; what is no flat object passes for vLLM's, which says what is wrong with it."""
+    flat = body if isinstance(body, dict) and "input" not in body else {}
+    return next((name for name, shared in _SHARED.items() if shared.recognises(flat)), vllm.DIALECT.name)
 
 
-SharedBody = Annotated[
-    Annotated[RerankBody, Tag(_VLLM)]
-    | Annotated[tei.TeiBody, Tag(_TEI)]
-    | Annotated[nvidia.NvidiaBody, Tag(_NVIDIA)]
-    | Annotated[weaviate.WeaviateBody, Tag(_WEAVIATE)],
-    Discriminator(form_of),
-]
-ERRORS: dict[int | str, dict[str, Any]] = {
-    **{status: response | {"model": SharedError} for status, response in ERROR_RESPONSES.items()},
-    **{status: tei.RESPONSES[status] for status in (422, 424)},
-}
-SharedAnswer = RerankAnswer | list[tei.Rank] | nvidia.NvidiaAnswer | weaviate.WeaviateAnswer
-ANSWER_EXAMPLES = {
-    "vLLM": RERANK_ANSWER_EXAMPLE,
-    "TEI": tei.ANSWER_EXAMPLE,
-    "NVIDIA": nvidia.ANSWER_EXAMPLE,
-    "Weaviate": weaviate.ANSWER_EXAMPLE,
-}
+ANSWER_EXAMPLES = {name: shared.example for name, shared in _SHARED.items()}
+ANSWER: Any = reduce(operator.or_, [shared.answer for shared in _SHARED.values()])
+_ERROR = reduce(operator.or_, dict.fromkeys(shared.error for shared in _SHARED.values()))
+ERRORS: dict[int | str, dict[str, Any]] = reduce(
+    operator.or_,
+    [dict(shared.own_errors) for shared in _SHARED.values()],
+    {status: response | {"model": _ERROR} for status, response in ERROR_RESPONSES.items()},
+)
+if TYPE_CHECKING:
+    AnyBody = AsksForScores
+else:
+    AnyBody = Annotated[
+        reduce(operator.or_, [Annotated[shared.body, Tag(name + TAG_SUFFIX)] for name, shared in _SHARED.items()]),
+        Discriminator(lambda body: dialect_of(body) + TAG_SUFFIX),
+    ]
 
 
 class SharedRoute(JsonRoute):
-    """A route that answers, and says errors, in the dialect of the body."""
+    """A route that answers, and renders errors, in the dialect of the body."""
 
     def recognise(self, request: Request, body: Any) -> None:
         """See ``JsonRoute.recognise``."""
-        form = form_of(body)
-        use_shape(request.scope, _SHAPES[form])
-        request.state.dialect = form.removesuffix(FORM_TAG)
+        name = dialect_of(body)
+        use_error_renderer(request.scope, _DIALECTS[name].render_error)
+        request.state.dialect = name
 
 
-async def rerank(body: SharedBody, request: Request, services: Running) -> Response:
+async def rerank(body: AnyBody, request: Request, services: ServicesDep) -> Response:
     """Score each document with the query and return the best first; equal ones keep their order.
 
-    The body says by its fields which dialect it speaks, and is answered in it.
+    The fields of the body show its dialect; the answer is in the same one.
     """
-    return json_answer(answer_of(body, await score(request, services, body.scoring_request())))
+    result = await score(request, services, body.scoring_request())
+    return json_answer(_SHARED[request.state.dialect].render(body, result))
 
 
-def answer_of(body: SharedBody, result: ScoringResult) -> SharedAnswer:
-    """The result in the dialect of the body."""
-    match body:
-        case tei.TeiBody():
-            return tei.answer(body, result)
-        case nvidia.NvidiaBody():
-            return nvidia.answer(body, result)
-        case weaviate.WeaviateBody():
-            return weaviate.answer(body, result)
-        case RerankBody():
-            return rerank_answer(body, result)
-
-
-def make_router(without: Collection[str] = ()) -> APIRouter:
-    """All shared addresses but those that another dialect has taken."""
+def dialect(without: Collection[str] = ()) -> Dialect:
+    """The shared addresses, without those that another dialect has taken."""
     router = APIRouter(
         route_class=SharedRoute,
         tags=["rerank"],
@@ -106,5 +87,5 @@ def make_router(without: Collection[str] = ()) -> APIRouter:
     )
     for path, summary in PATHS.items():
         if path not in without:
-            router.post(path, summary=summary, response_model=SharedAnswer)(rerank)
-    return router
+            router.post(path, summary=summary, response_model=ANSWER)(rerank)
+    return Dialect("rerank", (router,))

@@ -9,9 +9,10 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
-from rerank.api.services import Running
+from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
 from rerank.gateway.ranking import rank
 
@@ -77,6 +78,9 @@ router = dialect_router("Voyage", Voyage=ANSWER_EXAMPLE)
 
 
 @router.post("/voyage/v1/rerank", summary="Order documents as Voyage does", response_model=VoyageAnswer)
-async def rerank(body: VoyageBody, request: Request, services: Running) -> Response:
+async def rerank(body: VoyageBody, request: Request, services: ServicesDep) -> Response:
     """Results stand in `data`."""
     return json_answer(answer(body, await score(request, services, body.scoring_request())))
+
+
+DIALECT = Dialect("Voyage", (router,))

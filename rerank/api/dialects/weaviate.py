@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -10,9 +11,10 @@ from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
 import rerank
+from rerank.api.dialects.dialect import Dialect, SharedBody
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
 from rerank.api.errors import Problem
-from rerank.api.services import Running, caller_of
+from rerank.api.services import ServicesDep, caller_of
 from rerank.core import Pair, ScoringRequest, ScoringResult
 
 EXAMPLE: JsonDict = {
@@ -62,7 +64,7 @@ def answer(body: WeaviateBody, result: ScoringResult) -> WeaviateAnswer:
     return WeaviateAnswer(scores=[DocumentScore(document=document, score=score) for document, score in pairs])
 
 
-def error(problem: Problem) -> tuple[int, dict[str, Any]]:
+def render_error(problem: Problem) -> tuple[int, dict[str, Any]]:
     """One string."""
     return problem.status, {"error": problem.message}
 
@@ -85,12 +87,25 @@ router = APIRouter(tags=["Weaviate"])
 
 @router.get("/.well-known/ready", summary="200 while the server is alive", status_code=204, responses={503: {}})
 @router.get("/.well-known/live", summary="The same", status_code=204, responses={503: {}})
-async def ready(services: Running) -> Response:
+async def ready(services: ServicesDep) -> Response:
     """Weaviate waits for it when it starts."""
     return Response(status_code=503 if services.trouble() else 204)
 
 
 @router.get("/meta", summary="The default model, for Weaviate")
-async def meta(request: Request, services: Running) -> Meta:
+async def meta(request: Request, services: ServicesDep) -> Meta:
     """Weaviate shows it among its modules."""
     return Meta(model=services.gateway.default_for(caller_of(request)).card.id, version=rerank.__version__)
+
+
+def _is_weaviate(body: Mapping[str, Any]) -> bool:
+    return "property" in body and not body.get("model")
+
+
+DIALECT = Dialect(
+    "Weaviate",
+    (router,),
+    render_error,
+    public_paths=frozenset({"/meta", "/.well-known/ready", "/.well-known/live"}),
+    shared=SharedBody(_is_weaviate, WeaviateBody, answer, WeaviateAnswer, ANSWER_EXAMPLE, WeaviateError),
+)

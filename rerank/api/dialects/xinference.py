@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from rerank.api.dialects.dialect import Dialect
+
 
 class Auth(BaseModel):
     """Whether a key is needed."""
@@ -21,3 +23,6 @@ router = APIRouter(tags=["Xinference"])
 async def cluster_auth(request: Request) -> Auth:
     """Asked without a key: a client that hears no here never sends one."""
     return Auth(auth=request.app.state.keyring.guarded)
+
+
+DIALECT = Dialect("Xinference", (router,), public_paths=frozenset({AUTH_PATH}))

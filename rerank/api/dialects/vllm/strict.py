@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 
 from rerank.api.bodies import JsonRoute, check_length
+from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import Encodable, Instruction, Name
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.dialects.vllm.answers import (
@@ -26,7 +27,7 @@ from rerank.api.dialects.vllm.answers import (
 from rerank.api.dialects.vllm.bodies import RERANK_EXAMPLE, SCORE_EXAMPLE, pairs_of
 from rerank.api.errors import ERROR_RESPONSES, ErrorBody, ErrorDetail, Problem
 from rerank.api.models import VllmModelList, list_models
-from rerank.api.services import Running
+from rerank.api.services import ServicesDep
 from rerank.core import Pair, ScoringOptions, ScoringRequest, Truncation
 
 
@@ -113,18 +114,16 @@ class StrictUnauthorized(BaseModel):
     error: str
 
 
-def error(problem: Problem) -> tuple[int, dict[str, Any]]:
+def render_error(problem: Problem) -> tuple[int, dict[str, Any]]:
     """vLLM's error object alone; without a key, its one word."""
     if problem.status == 401:
         return 401, {"error": "Unauthorized"}
-    detail = ErrorDetail(message=problem.message, type=problem.kind, param=problem.param, code=problem.status)
+    detail = ErrorDetail(message=problem.message, type=problem.type, param=problem.param, code=problem.status)
     return problem.status, StrictError(error=detail).model_dump()
 
 
 RERANK_PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")
 SCORE_PATHS = ("/v1/score", "/score")
-MODELS_PATH = "/v1/models"
-PATHS = (*RERANK_PATHS, *SCORE_PATHS, MODELS_PATH)
 RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": StrictUnauthorized},
     **{status: {"model": StrictError} for status in (400, 403, 404, 408, 413, 429, 500, 503, 504)},
@@ -138,12 +137,12 @@ EITHER: dict[int | str, dict[str, Any]] = {
 router = APIRouter(route_class=JsonRoute, tags=["vLLM, strictly"], responses=RESPONSES)
 
 
-async def rerank(body: StrictRerankBody, request: Request, services: Running) -> Response:
+async def rerank(body: StrictRerankBody, request: Request, services: ServicesDep) -> Response:
     """Score each document with the query; the best first."""
     return json_answer(plain_rerank_answer(body, await score(request, services, body.scoring_request())))
 
 
-async def score_pairs(body: StrictScoreBody, request: Request, services: Running) -> Response:
+async def score_pairs(body: StrictScoreBody, request: Request, services: ServicesDep) -> Response:
     """Score one text with each of a list, or two lists item by item; the order stays."""
     return json_answer(plain_score_answer(await score(request, services, body.scoring_request())))
 
@@ -167,7 +166,10 @@ for _path in SCORE_PATHS:
     )(score_pairs)
 
 
-@router.get(MODELS_PATH, summary="All models the server knows", response_model=VllmModelList)
-async def models(request: Request, services: Running) -> Any:
+@router.get("/v1/models", summary="All models the server knows", response_model=VllmModelList)
+async def models(request: Request, services: ServicesDep) -> Any:
     """vLLM's cards, with nothing else on them."""
     return await list_models(request, services)
+
+
+DIALECT = Dialect("vLLM, strictly", (router,), render_error)

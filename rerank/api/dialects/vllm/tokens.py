@@ -9,10 +9,11 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 from pydantic.config import JsonDict
 
+from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import Encodable, ModelBody, Name, TokenId
-from rerank.api.dialects.scoring import MAX_TOKENS, dialect_router, json_answer, tokenizer_work, use_tokenizer
+from rerank.api.dialects.scoring import MAX_TOKENS, answers, dialect_router, json_answer, tokenizer_work, use_tokenizer
 from rerank.api.dialects.vllm.strict import EITHER
-from rerank.api.services import Running, caller_of
+from rerank.api.services import ServicesDep, caller_of
 from rerank.catalog.checkpoint import read_tokenizer_config
 from rerank.core import TextTokenizer
 from rerank.errors import ModelUnavailable
@@ -69,18 +70,19 @@ class TokenizerInfo(BaseModel):
     tokenizer_class: str
 
 
-PATHS = ("/tokenize", "/detokenize")
-
-tokenize_router = dialect_router("tokens", errors=EITHER, vLLM=TOKENIZE_ANSWER_EXAMPLE)
-detokenize_router = dialect_router("tokens", errors=EITHER, vLLM=DETOKENIZE_ANSWER_EXAMPLE)
+router = dialect_router("tokens", errors=EITHER)
 info_router = dialect_router(
     "tokens", errors=EITHER, vLLM={"tokenizer_class": "XLMRobertaTokenizer", "model_max_length": 512}
 )
-ROUTERS = (tokenize_router, detokenize_router)
 
 
-@tokenize_router.post(PATHS[0], summary="A text's tokens", response_model=TokenizeAnswer)
-async def tokenize(body: TokenizeBody, request: Request, services: Running) -> Response:
+@router.post(
+    "/tokenize",
+    summary="A text's tokens",
+    response_model=TokenizeAnswer,
+    responses=answers(vLLM=TOKENIZE_ANSWER_EXAMPLE),
+)
+async def tokenize(body: TokenizeBody, request: Request, services: ServicesDep) -> Response:
     """As the model's tokenizer reads a text that stands alone; a pair is laid out by the model's own rules."""
     result = await use_tokenizer(
         request,
@@ -100,8 +102,13 @@ def _columns(tokenizer: TextTokenizer, body: TokenizeBody) -> tuple[list[int], l
     return read.ids, read.pieces if body.return_token_strs else None
 
 
-@detokenize_router.post(PATHS[1], summary="The text that tokens stand for", response_model=DetokenizeAnswer)
-async def detokenize(body: DetokenizeBody, request: Request, services: Running) -> Response:
+@router.post(
+    "/detokenize",
+    summary="The text that tokens stand for",
+    response_model=DetokenizeAnswer,
+    responses=answers(vLLM=DETOKENIZE_ANSWER_EXAMPLE),
+)
+async def detokenize(body: DetokenizeBody, request: Request, services: ServicesDep) -> Response:
     """Special tokens are written out, as vLLM does."""
     result = await use_tokenizer(
         request,
@@ -114,7 +121,7 @@ async def detokenize(body: DetokenizeBody, request: Request, services: Running) 
 
 
 @info_router.get("/tokenizer_info", summary="How a model's tokenizer is set up", response_model=TokenizerInfo)
-async def tokenizer_info(request: Request, services: Running, model: Name | None = None) -> Response:
+async def tokenizer_info(request: Request, services: ServicesDep, model: Name | None = None) -> Response:
     """The default model's, or with `?model=NAME` another's. Only there with RERANK_ENABLE_TOKENIZER_INFO_ENDPOINT."""
     caller, gateway = caller_of(request), services.gateway
     card = gateway.default_for(caller).card if not model else await run_in_threadpool(gateway.find, model, caller)
@@ -123,3 +130,7 @@ async def tokenizer_info(request: Request, services: Running, model: Name | None
         raise ModelUnavailable(f"{card.id} is not on disk.")
     config = await run_in_threadpool(read_tokenizer_config, folder)
     return json_answer({"tokenizer_class": "PreTrainedTokenizerFast"} | config)
+
+
+DIALECT = Dialect("tokens", (router,))
+INFO_DIALECT = Dialect("tokens", (info_router,))

@@ -1,11 +1,8 @@
-"""The dialect of Hugging Face's text-embeddings-inference: ``texts`` in, an array out.
-
-It says of the server what its clients ask before their first request.
-"""
+"""Reranking as text-embeddings-inference does it: ``texts`` in, an array out; and what its clients ask before."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired
+from typing import NotRequired
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -16,11 +13,10 @@ import rerank
 from rerank.api.bodies import JsonRoute
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
-from rerank.api.errors import Problem
+from rerank.api.dialects.tei.errors import RESPONSES
 from rerank.api.models import model_info
-from rerank.api.services import Running, caller_of
+from rerank.api.services import ServicesDep, caller_of
 from rerank.core import Pair, ScoringRequest, ScoringResult
-from rerank.errors import NothingToScore
 from rerank.gateway.ranking import rank
 
 EXAMPLE: JsonDict = {
@@ -65,14 +61,6 @@ class Rank(TypedDict):
     text: NotRequired[str]
 
 
-class TeiError(BaseModel):
-    """What went wrong."""
-
-    error: str
-    error_type: Literal["Validation", "Empty", "Overloaded", "Backend", "Unhealthy", "Unauthorized", "NotFound"]
-    message: str
-
-
 class ModelType(BaseModel):
     """What the model is for; an object with one key."""
 
@@ -110,62 +98,24 @@ def answer(body: TeiBody, result: ScoringResult) -> list[Rank]:
     return ranks
 
 
-def error(problem: Problem) -> tuple[int, dict[str, Any]]:
-    """TEI's statuses: 422 for what is wrong with the request, 424 for what the model could not do."""
-    status, kind = _STATUSES.get(problem.status, (problem.status, "Backend"))
-    if isinstance(problem.error, NothingToScore) or problem.message.startswith(_UNREADABLE):
-        status, kind = 400, "Empty" if problem.error else "Validation"
-    return status, {"error": problem.message, "error_type": kind, "message": problem.message}
-
-
-_UNREADABLE = "1 validation error: the body is not valid JSON"
-_STATUSES = {
-    400: (422, "Validation"),
-    401: (401, "Unauthorized"),
-    403: (403, "Unauthorized"),
-    404: (404, "NotFound"),
-    408: (408, "Validation"),
-    413: (413, "Validation"),
-    429: (429, "Overloaded"),
-    500: (424, "Backend"),
-    503: (503, "Unhealthy"),
-}
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": TeiError, "description": meaning}
-    for status, meaning in {
-        400: "No texts, or no JSON",
-        401: "No key, or a wrong one",
-        403: "The key does not allow this",
-        404: "No such model",
-        408: "The body did not come in time",
-        413: "The body is too large",
-        422: "The request is wrong",
-        424: "The model could not score",
-        429: "Too much work; see `Retry-After`",
-        503: "The model is not available now",
-        504: "The request took longer than TIMEOUT",
-    }.items()
-}
-PATHS = ("/tei/rerank",)
-
 router = APIRouter(route_class=JsonRoute, tags=["TEI"])
 
 
 @router.post(
-    PATHS[0],
+    "/tei/rerank",
     summary="Order texts as text-embeddings-inference does",
     response_model=list[Rank],
     responses=RESPONSES | answers(TEI=ANSWER_EXAMPLE),
     dependencies=[Depends(require_json)],
 )
-async def rerank_texts(body: TeiBody, request: Request, services: Running) -> Response:
+async def rerank_texts(body: TeiBody, request: Request, services: ServicesDep) -> Response:
     """An array, whatever the documents are called. `/rerank` answers so too where the body has `texts`."""
     return json_answer(answer(body, await score(request, services, body.scoring_request())))
 
 
 @router.get("/info", summary="The default model, as TEI describes its own")
 @router.get("/tei/info", summary="The same, under TEI's prefix")
-async def info(request: Request, services: Running) -> Info:
+async def info(request: Request, services: ServicesDep) -> Info:
     """What is known of the default model before it is loaded, and more once it is."""
     known = await model_info(services, services.gateway.default_for(caller_of(request)).card)
     limits = services.gateway.limits
@@ -189,6 +139,6 @@ async def info(request: Request, services: Running) -> Info:
 
 
 @router.get("/tei/health", summary="200 while the server is alive", response_class=Response)
-async def health(services: Running) -> Response:
+async def health(services: ServicesDep) -> Response:
     """As `/health`, under TEI's prefix."""
     return Response(status_code=503 if services.trouble() else 200)

@@ -19,8 +19,8 @@ from rerank.api.dialects.scoring import (
     tokenizer_work,
     use_tokenizer,
 )
-from rerank.api.dialects.tei import RESPONSES
-from rerank.api.services import Running
+from rerank.api.dialects.tei.errors import RESPONSES
+from rerank.api.services import ServicesDep
 from rerank.core import TextTokenizer, TextTokens
 
 TOKENIZE_ANSWER_EXAMPLE = [
@@ -75,18 +75,16 @@ class SimpleToken(TypedDict):
     stop: int | None
 
 
-PATHS = ("/tei/tokenize", "/tei/decode")
-
 router = APIRouter(route_class=JsonRoute, tags=["TEI"], dependencies=[Depends(require_json)])
 
 
 @router.post(
-    PATHS[0],
+    "/tei/tokenize",
     summary="Texts' tokens, as text-embeddings-inference has them",
     response_model=list[list[SimpleToken]],
     responses=RESPONSES | answers(TEI=TOKENIZE_ANSWER_EXAMPLE),
 )
-async def tokenize(body: TokenizeBody, request: Request, services: Running) -> Response:
+async def tokenize(body: TokenizeBody, request: Request, services: ServicesDep) -> Response:
     """An array for each text, even for one alone."""
     work = tokenizer_work(body.inputs, "inputs")
     result = await use_tokenizer(request, services, body.model_name, work, lambda it: _tokens(it, body))
@@ -107,12 +105,12 @@ def _simple(read: TextTokens, text: str) -> list[SimpleToken]:
 
 
 @router.post(
-    PATHS[1],
+    "/tei/decode",
     summary="The texts that tokens stand for, as text-embeddings-inference has them",
     response_model=list[str],
     responses=RESPONSES | answers(TEI=["what is"]),
 )
-async def decode(body: DecodeBody, request: Request, services: Running) -> Response:
+async def decode(body: DecodeBody, request: Request, services: ServicesDep) -> Response:
     """An array of texts, even for one alone."""
     work = (len(body.ids), sum(map(len, body.ids)))
     result = await use_tokenizer(request, services, body.model_name, work, lambda it: _texts(it, body))

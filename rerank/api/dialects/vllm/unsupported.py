@@ -8,12 +8,13 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
+from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import MAX_WORD, ModelBody
 from rerank.api.dialects.scoring import dialect_router
 from rerank.api.dialects.vllm.strict import EITHER, StrictError
 from rerank.api.errors import ErrorBody
 from rerank.api.models import model_info
-from rerank.api.services import Running, Services, caller_of
+from rerank.api.services import Services, ServicesDep, caller_of
 from rerank.catalog.families import CROSS_ENCODER, FAMILIES
 from rerank.errors import InvalidRequest
 
@@ -36,7 +37,7 @@ class UnsupportedBody(ModelBody):
 
 
 def _refusing(task: str) -> Callable[..., Awaitable[None]]:
-    async def refuse(body: UnsupportedBody, request: Request, services: Running) -> None:
+    async def refuse(body: UnsupportedBody, request: Request, services: ServicesDep) -> None:
         """Always an error: it says what the model is for, and which addresses take that."""
         raise await refusal(body, task, request, services)
 
@@ -63,3 +64,5 @@ for _path, _task in TASKS.items():
     router.post(
         _path, summary="Refused, with the addresses to use", status_code=400, response_model=ErrorBody | StrictError
     )(_refusing(_task))
+
+DIALECT = Dialect("unsupported", (router,))
