@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.workload import BatchedScore
+from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Pair
-from rerank.scorers.qwen3.prompt import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM
 
 
 @contextmanager
@@ -22,13 +22,13 @@ def model_card(folder: Path, dtype: torch.dtype, max_length: int, device: str = 
     causal: Any = AutoModelForCausalLM
     model: Any = causal.from_pretrained(folder, dtype=dtype).to(device)
     yes, no = tokenizer.convert_tokens_to_ids("yes"), tokenizer.convert_tokens_to_ids("no")
-    prefix, suffix = (tokenizer.encode(text, add_special_tokens=False) for text in (SYSTEM, SUFFIX))
+    prefix, suffix = (
+        tokenizer.encode(text, add_special_tokens=False) for text in (QWEN3_RERANKER.system, QWEN3_RERANKER.suffix)
+    )
     room = max_length - len(prefix) - len(suffix)
 
     def inputs(some: Sequence[Pair]) -> Any:
-        texts = [
-            f"<Instruct>: {DEFAULT_INSTRUCTION}\n<Query>: {pair.query}\n<Document>: {pair.document}" for pair in some
-        ]
+        texts = [f"{QWEN3_RERANKER.ask(QWEN3_RERANKER.instruction, pair.query)} {pair.document}" for pair in some]
         middles = tokenizer(
             texts, padding=False, truncation="longest_first", return_attention_mask=False, max_length=room
         )["input_ids"]

@@ -32,11 +32,12 @@ from benchmarks.floor import DTYPES, floor_seconds, products_rate
 from benchmarks.model_card import model_card
 from benchmarks.workload import CAUSAL_SIZES, QUERY, Score, checkpoint, documents
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Pair, Truncation
 from rerank.scheduling.packing import CPU_BATCH, BatchBudget
 from rerank.scorers.base import finish
-from rerank.scorers.qwen3 import scorer
-from rerank.scorers.qwen3.prompt import DEFAULT_INSTRUCTION, Prompt, PromptTokenizer
+from rerank.scorers.qwen3 import vectors
+from rerank.scorers.qwen3.prompt import Prompt, PromptTokenizer
 
 MAX_LENGTH = 8192
 
@@ -58,8 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     folder = checkpoint(options.model, options.folder)
     pairs = [Pair(QUERY, text) for text in documents(options.documents)]
-    tokenizer = PromptTokenizer(folder, MAX_LENGTH)
-    tokens = count(finish(tokenizer.reading(pairs, Truncation(), DEFAULT_INSTRUCTION)), len(tokenizer.system))
+    tokenizer = PromptTokenizer(folder, QWEN3_RERANKER, MAX_LENGTH)
+    tokens = count(finish(tokenizer.reading(pairs, Truncation(), QWEN3_RERANKER.instruction)), len(tokenizer.system))
     print(
         f"{options.model}: {len(pairs)} pairs, {tokens.whole} tokens, {tokens.apart} with the system text read once, "
         f"{tokens.shared} with the prefix read once, {torch.get_num_threads()} threads"
@@ -132,7 +133,7 @@ def engine(folder: Path, precision: str, options: argparse.Namespace) -> Abstrac
 @contextmanager
 def query_with_each_document(folder: Path, precision: str, options: argparse.Namespace) -> Iterator[Score]:
     """This engine, but that of the prefix it reads only the system text once."""
-    with mock.patch.object(scorer, "_WORTH_SHARING", sys.maxsize), engine(folder, precision, options) as run:
+    with mock.patch.object(vectors, "_WORTH_SHARING", sys.maxsize), engine(folder, precision, options) as run:
         yield run
 
 

@@ -20,8 +20,8 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
+from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Pair
-from rerank.scorers.qwen3.prompt import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM
 
 Score = Callable[[Sequence[Pair]], list[float]]
 """Logits of the pairs of one request."""
@@ -228,7 +228,7 @@ def _prompt_tokenizer(positions: int) -> Any:
     number_word = r" ?w\d+"
     qwen = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     cut = pre_tokenizers.Split(Regex(f"{number_word}|{qwen}"), behavior="isolated")
-    prompt = f"{SYSTEM}<Instruct>: {DEFAULT_INSTRUCTION}\n<Query>: {QUERY}\n<Document>:{SUFFIX}"
+    prompt = f"{QWEN3_RERANKER.system}{QWEN3_RERANKER.ask(QWEN3_RERANKER.instruction, QUERY)}{QWEN3_RERANKER.suffix}"
     words = ["<unknown>", "yes", "no", '".', *(piece for piece, _ in cut.pre_tokenize_str(prompt)), "\n", "\n\n"]
     words += [f"{space}w{number}" for space in ("", " ") for number in range(1000)]
     vocabulary = {word: place for place, word in enumerate(dict.fromkeys(words))}

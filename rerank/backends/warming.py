@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import logging
 import time
 from functools import cache
@@ -11,6 +10,7 @@ from functools import cache
 from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.errors import InvalidRequest
 from rerank.scorers.base import Scorer, score
+from rerank.scorers.load import IMPLEMENTATIONS
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def warm_up(scorer: Scorer) -> None:
 @cache
 def import_scorers() -> None:
     """Import the libraries that scorers work with, lest the first model be taken for larger by their size."""
-    for name in ("bert_cross_encoder.scorer", "qwen3.scorer", "bi_encoder.bert", "load"):
-        importlib.import_module(f"rerank.scorers.{name}")
+    for row in IMPLEMENTATIONS:
+        row.module()
     # they stay for good; looking through them at each load and unload would stop every request for a fifth of a second
     gc.freeze()

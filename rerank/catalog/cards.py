@@ -8,6 +8,7 @@ from typing import Literal
 
 from rerank.activations import Activation
 from rerank.catalog.families import BI_ENCODER
+from rerank.catalog.prompts import PromptFormat
 from rerank.errors import SettingsError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -36,6 +37,8 @@ class ModelCard:
     """Tokens of a pair; None means what the checkpoint supports."""
     instruction: str | None = None
     """What to look for, where a request does not say; for models that take an instruction."""
+    prompt: PromptFormat | None = None
+    """How a causal reranker is asked; None lets the checkpoint decide."""
     activation: Activation | None = None
     """How logits become relevance; None means as the checkpoint says."""
     precision: Precision | None = None

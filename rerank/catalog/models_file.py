@@ -25,6 +25,7 @@ from rerank.activations import CHOOSABLE
 from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.families import FAMILIES
 from rerank.catalog.names import is_plain
+from rerank.catalog.prompts import PromptFormat
 from rerank.toml_file import read_toml
 from rerank.units import expand_home, parse_seconds, precision_name
 
@@ -74,6 +75,7 @@ class CardInFile(BaseModel):
     family: Annotated[str, _one_of(FAMILIES)] | None = None
     max_length: int | None = Field(default=None, ge=8, le=1_000_000)
     instruction: _Name | None = None
+    prompt: PromptFormat | None = None
     activation: Annotated[str, _one_of(CHOOSABLE)] | None = None
     precision: Annotated[Precision, BeforeValidator(precision_name)] | None = None
     special_tokens_in_text: _Flag = False
@@ -131,6 +133,7 @@ def _card(entry: CardInFile, folder: Path) -> ModelCard:
         family=entry.family,
         max_length=entry.max_length,
         instruction=entry.instruction,
+        prompt=entry.prompt,
         activation=CHOOSABLE[entry.activation] if entry.activation else None,
         precision=entry.precision,
         special_tokens_in_text=entry.special_tokens_in_text,

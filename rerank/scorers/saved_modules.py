@@ -10,7 +10,7 @@ from typing import Any
 
 from sentence_transformers.base.modules import Transformer
 
-from rerank.scorers.pretrained import read_json
+from rerank.scorers.pretrained import read_json, tokenizer_length
 
 _KNOWN_SETTINGS = {"max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name"}
 
@@ -58,6 +58,12 @@ def saved_modules(folder: Path) -> SavedModules | None:
         folders=tuple(str(module["path"]) for module in modules),
         settings=settings,
     )
+
+
+def saved_length(folder: Path) -> int | None:
+    """Maximum tokens saved with the modules, else with the tokenizer; None where neither has a limit."""
+    saved = saved_modules(folder)
+    return (saved and saved.max_tokens) or tokenizer_length(folder)
 
 
 def saved_prompts(folder: Path) -> dict[str, str]:

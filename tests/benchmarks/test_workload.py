@@ -12,9 +12,10 @@ from benchmarks import int8, qwen3
 from benchmarks.floor import floor_seconds
 from benchmarks.processes import NotAvailableError
 from benchmarks.workload import QUERY, body_parameters, checkpoint, documents
+from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Pair, Truncation
 from rerank.scorers.base import finish
-from rerank.scorers.qwen3.prompt import DEFAULT_INSTRUCTION, PromptTokenizer
+from rerank.scorers.qwen3.prompt import PromptTokenizer
 from tests.tiny_checkpoints import make_bert
 
 
@@ -38,9 +39,9 @@ def test_the_floor_is_two_operations_a_parameter_and_token(folder: Path) -> None
 
 def test_a_word_is_a_token_and_the_prompt_has_no_unknown_ones(folder: Path) -> None:
     texts = documents(3)
-    tokenizer = PromptTokenizer(folder, 1024)
+    tokenizer = PromptTokenizer(folder, QWEN3_RERANKER, 1024)
 
-    prompts = finish(tokenizer.reading([Pair(QUERY, text) for text in texts], Truncation(), DEFAULT_INSTRUCTION))
+    prompts = finish(tokenizer.reading([Pair(QUERY, text) for text in texts], Truncation(), QWEN3_RERANKER.instruction))
 
     assert [len(prompt.rest) - len(tokenizer.suffix) for prompt in prompts] == [len(text.split()) for text in texts]
     assert 0 not in prompts[0].prefix + prompts[0].rest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,14 @@ import torch
 from sentence_transformers import CrossEncoder
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
+from rerank.catalog.prompts import QWEN3_RERANKER, PromptFormat
 from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.devices import choose_device
-from rerank.errors import InvalidRequest
+from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
 from rerank.runtimes.rectangle import rectangle_inputs
 from rerank.runtimes.segments import Segment
 from rerank.scheduling.job import Job
@@ -25,25 +27,27 @@ from rerank.scheduling.packing import CPU_BATCH, pack
 from rerank.scorers.base import Placement, score
 from rerank.scorers.load import load_scorer
 from rerank.scorers.pretrained import open_tokenizer
-from rerank.scorers.qwen3.prompt import DEFAULT_INSTRUCTION, SUFFIX, SYSTEM, PromptTokenizer
-from rerank.scorers.qwen3.scorer import YesNoScorer
+from rerank.scorers.qwen3.prompt import PromptTokenizer
+from rerank.scorers.qwen3.scorer import Qwen3Scorer
 from tests.tiny_checkpoints import make_qwen2, make_qwen3
 
 QUERY = "which planet is red?"
 DOCUMENTS = ["Mars is red", "", "\nVenus", " é  two spaces", "机器学习 " * 40, "a"]
 
 
-def load(folder: Path, card: ModelCard | None = None, precision: str = "fp32", runtime: str = "torch") -> YesNoScorer:
+def load(folder: Path, card: ModelCard | None = None, precision: str = "fp32", runtime: str = "torch") -> Qwen3Scorer:
     placement = Placement(choose_device("cpu", precision, runtime), folder.parent / ".openvino")
     scorer = load_scorer(read_checkpoint(folder), card or ModelCard(id="reranker"), placement)
-    assert isinstance(scorer, YesNoScorer)
+    assert isinstance(scorer, Qwen3Scorer)
     return scorer
 
 
 def whole_prompt(tokenizer: Tokenizer, query: str, document: str, max_length: int = 512) -> list[int]:
     """The model card's assembly: the middle tokenised alone and cut on the right, then prefix and suffix around it."""
-    prefix, suffix = (tokenizer.encode(text, add_special_tokens=False).ids for text in (SYSTEM, SUFFIX))
-    middle = f"<Instruct>: {DEFAULT_INSTRUCTION}\n<Query>: {query}\n<Document>: {document}"
+    prefix, suffix = (
+        tokenizer.encode(text, add_special_tokens=False).ids for text in (QWEN3_RERANKER.system, QWEN3_RERANKER.suffix)
+    )
+    middle = f"<Instruct>: {QWEN3_RERANKER.instruction}\n<Query>: {query}\n<Document>: {document}"
     ids = tokenizer.encode(middle, add_special_tokens=False).ids[: max_length - len(prefix) - len(suffix)]
     return [*prefix, *ids, *suffix]
 
@@ -83,7 +87,7 @@ def test_scores_equal_the_model_cards_procedure(tmp_path: Path, tied: bool, runt
 
 
 def test_the_packed_batch_is_what_runs_where_it_can(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rerank.scorers.load.runs_packed", lambda _: True)
+    monkeypatch.setattr("rerank.scorers.networks.runs_packed", lambda _: True)
     scorer = load(folder)
 
     assert scorer.runtime == "torch fp32, packed, varlen attention, shared prefix"
@@ -107,7 +111,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         runs.append(len(inputs["input_ids"]))
         return inputs
 
-    monkeypatch.setattr("rerank.scorers.qwen3.scorer.rectangle_inputs", noted)
+    monkeypatch.setattr("rerank.scorers.qwen3.vectors.rectangle_inputs", noted)
     return runs
 
 
@@ -120,7 +124,7 @@ def test_a_query_is_read_once_however_many_batches_its_documents_fill(
     pairs = [Pair("word " * query_words, f"{number} " + "word " * document_words) for number in range(30)]
     prompts = scorer.encode(pairs)
     # the system text was read while loading
-    system = len(PromptTokenizer(folder, 4096).system)
+    system = len(PromptTokenizer(folder, QWEN3_RERANKER, 4096).system)
     read.clear()
 
     job = Job((scorer,), prompts)
@@ -137,7 +141,7 @@ def test_a_query_is_read_once_however_many_batches_its_documents_fill(
 
 def test_more_queries_than_prefixes_are_kept(folder: Path, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # two of them
-    monkeypatch.setattr("rerank.scorers.qwen3.scorer._KEPT_BYTES", 2 * 2 * 2 * 250 * 2 * 16 * 4)
+    monkeypatch.setattr("rerank.scorers.qwen3.vectors._KEPT_BYTES", 2 * 2 * 2 * 250 * 2 * 16 * 4)
     scorer = load(folder, runtime=runtime)
     pairs = [Pair(f"query {number}", document) for number in range(20) for document in ("a", "b")]
 
@@ -223,7 +227,7 @@ def test_another_causal_model_is_not_taken_for_this_family(tmp_path: Path) -> No
     folder = make_qwen2(tmp_path / "other")
     placement = Placement(choose_device("cpu", "fp32"), tmp_path)
 
-    assert not isinstance(load_scorer(read_checkpoint(folder), ModelCard(id="other"), placement), YesNoScorer)
+    assert not isinstance(load_scorer(read_checkpoint(folder), ModelCard(id="other"), placement), Qwen3Scorer)
 
 
 def predicted(folder: Path) -> list[float]:
@@ -249,7 +253,7 @@ def test_a_model_that_asks_otherwise_is_asked_its_own_way(folder: Path) -> None:
         read_checkpoint(folder), ModelCard(id="other"), Placement(choose_device("cpu", "fp32"), folder)
     )
 
-    assert not isinstance(scorer, YesNoScorer)
+    assert not isinstance(scorer, Qwen3Scorer)
     assert score(scorer, scorer.encode(pairs_of())) == pytest.approx(predicted(folder), abs=1e-4)
 
 
@@ -266,10 +270,61 @@ def test_a_template_for_chats_changes_nothing(folder: Path, template: str) -> No
     assert load(folder).encode(pairs_of())
 
 
+ANOTHER = PromptFormat(
+    system="<|im_start|>system\nA relevance {0, 1}.<|im_end|>\n<|im_start|>system\n",
+    request="query: {query}",
+    between="<|im_end|>\n<|im_start|>user\n",
+    suffix="<|im_end|>\n<|im_start|>assistant\n",
+    yes="1",
+    no="0",
+)
+
+
+@torch.inference_mode()
+def transformers_logits(folder: Path, pairs: Sequence[Pair], no: str) -> list[float]:
+    """Each prompt of ``ANOTHER`` as one text, through transformers alone."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    logits = []
+    for pair in pairs:
+        text = (
+            "<|im_start|>system\nA relevance {0, 1}.<|im_end|>\n"
+            f"<|im_start|>system\nquery: {pair.query}<|im_end|>\n"
+            f"<|im_start|>user\n{pair.document}<|im_end|>\n<|im_start|>assistant\n"
+        )
+        last = model(**tokenizer(text, add_special_tokens=False, return_tensors="pt")).logits[0, -1]
+        minus = last[tokenizer.get_vocab()[no]] if no else 0.0
+        logits.append(float(last[tokenizer.get_vocab()["1"]] - minus))
+    return logits
+
+
+@pytest.mark.parametrize("no", ["0", ""], ids=["difference", "one-word"])
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_another_prompt_with_other_words_is_a_card(tmp_path: Path, runtime: str, tied: bool, no: str) -> None:
+    folder = make_qwen3(tmp_path / "reranker", tied=tied)
+    pairs = [Pair(query, document) for query in (QUERY, "") for document in ("Mars is red", "机器学习 " * 9, "a")]
+    scorer = load(folder, ModelCard(id="another", prompt=replace(ANOTHER, no=no)), runtime=runtime)
+
+    scores = score(scorer, scorer.encode(pairs))
+
+    assert scores == pytest.approx(transformers_logits(folder, pairs, no), abs=1e-4)
+    assert not scorer.takes_instruction
+
+
+def test_a_card_with_a_prompt_is_refused_for_a_body_that_cannot_be_asked(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"the prompt in its card .* Qwen2ForCausalLM"):
+        load(make_qwen2(tmp_path / "other"), ModelCard(id="another", prompt=ANOTHER))
+
+
+def test_a_word_that_the_tokenizer_does_not_know_is_named(folder: Path) -> None:
+    with pytest.raises(WeightsBroken, match="does not know the word perhaps"):
+        load(folder, ModelCard(id="another", prompt=replace(ANOTHER, yes="perhaps")))
+
+
 @pytest.mark.skipif("QWEN3_RERANKER" not in os.environ, reason="QWEN3_RERANKER names no folder with the real tokenizer")
 def test_the_real_tokenizer_gives_the_published_ids() -> None:
     folder = Path(os.environ["QWEN3_RERANKER"])
-    prompts = PromptTokenizer(folder, 8192)
+    prompts = PromptTokenizer(folder, QWEN3_RERANKER, 8192)
 
     assert [open_tokenizer(folder).token_to_id(word) for word in ("yes", "no")] == [9693, 2152]
     # fmt: off

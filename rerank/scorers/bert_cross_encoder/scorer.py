@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,29 +32,14 @@ from rerank.scorers.pretrained import (
     read_tensor,
     refuse_other_labels,
 )
-from rerank.scorers.saved_modules import default_prompt, saved_modules
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
 
-# model type -> names of the head's two layers; between them stands a tanh
-_HEADS = {
+HEADS = {
     "xlm-roberta": ("classifier.dense", "classifier.out_proj"),
     "roberta": ("classifier.dense", "classifier.out_proj"),
     "bert": ("bert.pooler.dense", "classifier"),
 }
-
-
-def is_encoder_checkpoint(folder: Path) -> bool:
-    """True if this family scores the checkpoint: a known body with a classification head, and no prompt of its own."""
-    config = read_json(folder / "config.json")
-    architecture = str((config.get("architectures") or [""])[0])
-    saved = saved_modules(folder)
-    return (
-        config.get("model_type") in _HEADS
-        and architecture.endswith("ForSequenceClassification")
-        and (folder / "tokenizer.json").is_file()
-        and (saved is None or (len(saved.kinds) == 1 and saved.is_plain("sequence-classification")))
-        and default_prompt(folder) is None
-    )
+"""By model type: names of the head's two layers, with a tanh between them."""
 
 
 def encoder_network(checkpoint: Checkpoint, dtype: torch.dtype) -> FirstTokenVector:
@@ -85,7 +69,7 @@ class Head:
 
 def read_head(checkpoint: Checkpoint, device: str) -> Head:
     """The head's weights, straight from the file: a head that is not there cannot be random."""
-    names = _HEADS[read_json(checkpoint.folder / "config.json")["model_type"]]
+    names = HEADS[read_json(checkpoint.folder / "config.json")["model_type"]]
     dense, out = (_linear(checkpoint, name, device) for name in names)
     refuse_other_labels(out.out_features)
     return Head(dense, out)

@@ -8,17 +8,13 @@ from typing import Protocol
 
 import numpy
 import torch
-from sentence_transformers import SentenceTransformer
-from torch import nn
 
 from rerank.activations import COSINE, Activation
 from rerank.core import Pair, Running, ScoringOptions
-from rerank.errors import WeightsBroken
-from rerank.runtimes.base import Runtime, TokenIds, running
-from rerank.runtimes.padding import pad
+from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.segments import to_device
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
-from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy
+from rerank.scorers.tokens import PairTokenizer, Vocabulary
 
 
 class SentenceVectors(Protocol):
@@ -44,57 +40,6 @@ class SentenceReading:
     tokenizer: PairTokenizer
     prompts: Mapping[str, str | None]
     """By role, ``query`` or ``document``: what is put in front."""
-
-
-class PaddedSentence(nn.Module):
-    """An embedding model of sentence-transformers' down to one vector a text."""
-
-    def __init__(self, model: SentenceTransformer) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor]:
-        """Vectors of shape (texts, dimensions), not normalised."""
-        features = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if token_type_ids is not None:
-            features["token_type_ids"] = token_type_ids
-        return (self.model(features)["sentence_embedding"],)
-
-
-def embedding_inputs(model: SentenceTransformer) -> tuple[str, ...]:
-    """Names of the inputs the model's tokenizer gives."""
-    names = ("input_ids", "attention_mask")
-    return (*names, "token_type_ids") if "token_type_ids" in model.tokenizer.model_input_names else names
-
-
-def sentence_reading(model: SentenceTransformer) -> SentenceReading:
-    """How the model reads texts. Raises WeightsBroken for one that does more with them than put a prompt in front."""
-    transformer, *others = model
-    if "message" in getattr(transformer, "modality_config", ()):
-        raise WeightsBroken("its texts go through a chat template, which is not supported for embedding models")
-    if any(model.prompts.values()) and not all(getattr(module, "include_prompt", True) for module in others):
-        raise WeightsBroken("its pooling leaves the prompt out, which is not supported")
-    return SentenceReading(PairTokenizer(private_copy(model.tokenizer)), dict(model.prompts))
-
-
-class PaddedSentences:
-    """Vectors of any embedding model, from padded batches."""
-
-    padded = True
-
-    def __init__(self, model: SentenceTransformer, runtime: Runtime) -> None:
-        self.device = runtime.device
-        self.precision = runtime.precision
-        self.description = f"{runtime.description}, padded"
-        self._runtime = runtime
-        self._pad_id = int(model.tokenizer.pad_token_id or 0)
-        self._segments = "token_type_ids" in embedding_inputs(model)
-
-    def __call__(self, sequences: Sequence[TokenIds]) -> torch.Tensor:
-        """See ``SentenceVectors``."""
-        return self._runtime(pad(sequences, self._pad_id, segments=self._segments))[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from rerank.activations import IDENTITY
 from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, ModelCard, merge_cards
 from rerank.catalog.families import BI_ENCODER
 from rerank.catalog.models_file import read_models_file
+from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.errors import SettingsError
 
 Write = Callable[[str], Path]
@@ -224,6 +225,7 @@ class TestLoadsLike:
             {"family": BI_ENCODER},
             {"instruction": "x"},
             {"activation": IDENTITY},
+            {"prompt": QWEN3_RERANKER},
             {"sha256": "0" * 64},
             {"trust_remote_code": True},
             {"special_tokens_in_text": True},

@@ -1,0 +1,69 @@
+"""Embedding models as rerankers: loaded onto a body of ours where one fits, else through sentence-transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sentence_transformers import SentenceTransformer
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.own_code import runs_own_code
+from rerank.errors import WeightsBroken
+from rerank.runtimes.padding import example_ids
+from rerank.scorers.base import Placement
+from rerank.scorers.bi_encoder.bert import BertEmbedding, BertSentences, bert_embedding
+from rerank.scorers.bi_encoder.saved import PaddedSentence, PaddedSentences, embedding_inputs, sentence_reading
+from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
+from rerank.scorers.networks import fit_length, open_body, open_runtime
+from rerank.scorers.pretrained import activation_bytes, read_config, refuse_random_weights
+from rerank.scorers.saved_modules import saved_length
+
+
+def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
+    """True for every embedding model."""
+    del checkpoint, card
+    return True
+
+
+def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:
+    """The embedding model on the device."""
+    model = None if runs_own_code(checkpoint.folder, card) else bert_embedding(checkpoint)
+    return _load_saved(checkpoint, card, placement) if model is None else _load_bert(model, card, placement)
+
+
+def _load_bert(model: BertEmbedding, card: ModelCard, placement: Placement) -> BiEncoderScorer:
+    checkpoint = model.checkpoint
+    length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
+    runtime = open_body(model.network, model.segments.example(), checkpoint, placement)
+    vectors = BertSentences(model.segments, runtime)
+    return BiEncoderScorer(model.reading, vectors, length, activation_bytes(read_config(checkpoint)), card.activation)
+
+
+def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:
+    model = _saved_model(checkpoint, card, placement)
+    length = fit_length(card, placement, checkpoint, model.max_seq_length)
+    reading = sentence_reading(model)
+    example = example_ids(embedding_inputs(model))
+    vectors = PaddedSentences(model, open_runtime(lambda _: PaddedSentence(model), example, checkpoint, placement))
+    bytes_per_token = activation_bytes(model.transformers_model.config)
+    return BiEncoderScorer(reading, vectors, length, bytes_per_token, card.activation)
+
+
+def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Any:
+    options: dict[str, Any] = {"use_safetensors": True}
+    if placement.device.openvino:
+        # OpenVINO's fused attention gives NaN where a token sees none, as padding does next to a sliding window
+        options["attn_implementation"] = "eager"
+    model = SentenceTransformer(
+        str(checkpoint.folder),
+        device="cpu",
+        trust_remote_code=card.trust_remote_code,
+        local_files_only=True,
+        model_kwargs=options,
+    ).float()
+    if model.transformers_model is None:
+        raise WeightsBroken("it holds no model of transformers, and no other is supported")
+    # many embedding models were published without the pooler, which they do not use
+    refuse_random_weights(model.transformers_model, checkpoint, unused="pooler.")
+    return model

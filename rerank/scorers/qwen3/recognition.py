@@ -1,0 +1,71 @@
+"""The prompt that a checkpoint's own template and words show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from rerank.catalog.prompts import RECOGNISED, PromptFormat
+from rerank.scorers.pretrained import open_tokenizer, read_json
+
+_QUERY, _DOCUMENT, _INSTRUCTION = "a query", "a document", "an instruction"
+
+
+def recognised_format(folder: Path) -> PromptFormat | None:
+    """The known prompt that the folder asks with. None if it asks with another, or scores other words.
+
+    A template that leaves query or document out is a chat's, and shows nothing.
+    """
+    shown = _shown_prompts(_template(folder))
+    for known in RECOGNISED:
+        asks = all(prompt == _whole(known, instruction) for instruction, prompt in shown.items())
+        if asks and _scores_words_of(folder, known):
+            return known
+    return None
+
+
+def _template(folder: Path) -> str | None:
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = read_json(folder / "tokenizer_config.json").get("chat_template")
+    return template if isinstance(template, str) else None
+
+
+def _shown_prompts(template: str | None) -> dict[str, str]:
+    """Prompts that the template makes of a pair, by instruction: without one, and with one.
+
+    sentence-transformers gives the template a message for each text, with the instruction as the system's.
+    """
+    shown: dict[str, str] = {}
+    pair = [{"role": "query", "content": _QUERY}, {"role": "document", "content": _DOCUMENT}]
+    for instruction in ("", _INSTRUCTION) if template else ():
+        said = [{"role": "system", "content": instruction}] if instruction else []
+        try:
+            # annotated as a string, which it is not
+            conversations: Any = render_jinja_template([[*said, *pair]], chat_template=template)[0]
+        except (TemplateError, TypeError):
+            # what only knows the roles of a chat may refuse others
+            break
+        (rendered,) = conversations
+        if _QUERY in rendered and _DOCUMENT in rendered:
+            shown[instruction] = rendered
+    return shown
+
+
+def _whole(known: PromptFormat, instruction: str) -> str:
+    asked = known.ask(instruction or known.instruction, _QUERY)
+    return f"{known.system}{asked}{known.between}{known.lead}{_DOCUMENT}{known.suffix}"
+
+
+def _scores_words_of(folder: Path, known: PromptFormat) -> bool:
+    """True if the words that the folder names are the prompt's, or it names none."""
+    words = read_json(folder / "1_LogitScore" / "config.json")
+    if not words:
+        return True
+    tokenizer = open_tokenizer(folder)
+    yes, no = (tokenizer.token_to_id(word) if word else None for word in (known.yes, known.no))
+    return (words.get("true_token_id"), words.get("false_token_id")) == (yes, no)

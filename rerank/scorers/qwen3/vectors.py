@@ -1,0 +1,138 @@
+"""Prompts to the vectors of their last tokens, with what prompts have in common computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy
+import torch
+
+from rerank.runtimes.base import Runtime
+from rerank.runtimes.rectangle import KERNEL, rectangle_inputs
+from rerank.runtimes.segments import Segment, to_device
+from rerank.runtimes.torch_packed import PackedRuntime
+from rerank.scorers.qwen3.prompt import Prompt
+
+# keys and values of prefixes of the latest requests; a token of the 0.6B model has 0.23 MB of them, of the 8B 0.29
+_KEPT_BYTES = 256 * 1024**2
+# below this many documents, running the prefix apart costs more than it saves
+_WORTH_SHARING = 2
+
+
+class RectanglePrompts:
+    """Prompts to fp32 vectors of shape (prompts, hidden): those of their last tokens.
+
+    Documents are sequences that go on from their prefix, whose keys and values are kept.
+    Those of the system text are computed once and built upon; a prefix that only one document needs is run together
+    with it, because apart it would save nothing.
+    """
+
+    padded = True
+
+    def __init__(self, runtime: Runtime, system: tuple[int, ...], config: dict[str, Any]) -> None:
+        self.runtime = runtime
+        self.description = f"{runtime.description}, {KERNEL}"
+        self._system_ids = system
+        self._nothing = past_of(config, tokens=0)
+        self._system: torch.Tensor | None = None
+        # the one used last comes last
+        self._prefixes: dict[tuple[int, ...], torch.Tensor] = {}
+
+    def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
+        vectors: list[torch.Tensor | None] = [None] * len(batch)
+        for prefix, places in _by_prefix(batch).items():
+            rests = [batch[place].rest for place in places]
+            sharers = max(batch[place].sharers for place in places)
+            if sharers < _WORTH_SHARING and prefix not in self._prefixes:
+                found, _ = self._run([self._own(prefix) + rest for rest in rests], self._of_system())
+            else:
+                found, _ = self._run(rests, self._of_prefix(prefix))
+            for place, vector in zip(places, found, strict=True):
+                vectors[place] = vector
+        return torch.stack([vector for vector in vectors if vector is not None])
+
+    def _run(
+        self, rows: Sequence[tuple[int, ...]], past: torch.Tensor, kept: int = 0
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vectors of rows that follow ``past``, and keys and values of the first row's first ``kept`` tokens."""
+        first = past.shape[2]
+        segments = [Segment(row, range(first, first + len(row)), read=len(row) - 1) for row in rows]
+        vectors, present = self.runtime(rectangle_inputs(segments) | {"past": past, "kept": torch.arange(kept)})
+        return vectors, present
+
+    def _own(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
+        """What a prefix adds to the system text."""
+        return prefix[len(self._system_ids) :]
+
+    def _of_system(self) -> torch.Tensor:
+        if self._system is None:
+            _, self._system = self._run([self._system_ids], self._nothing, kept=len(self._system_ids))
+        return self._system
+
+    def _of_prefix(self, prefix: tuple[int, ...]) -> torch.Tensor:
+        past = self._prefixes.pop(prefix, None)
+        if past is None:
+            own, system = self._own(prefix), self._of_system()
+            past = torch.cat([system, self._run([own], system, kept=len(own))[1]], dim=2) if own else system
+        self._prefixes[prefix] = past
+        # the one in use stays, however large: the next batch needs it again
+        while len(self._prefixes) > 1 and sum(kept.nbytes for kept in self._prefixes.values()) > _KEPT_BYTES:
+            del self._prefixes[next(iter(self._prefixes))]
+        return past
+
+
+class PackedPrompts:
+    """Prompts to fp32 vectors of shape (prompts, hidden): those of their last tokens.
+
+    Prefixes and documents stand in one row of tokens, each prefix once a batch, attended by all its documents.
+
+    Nothing is kept between batches: a batch holds so many documents that the prefix does not count.
+    """
+
+    padded = False
+
+    def __init__(self, runtime: PackedRuntime) -> None:
+        self.runtime = runtime
+        self.description = runtime.description
+
+    def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
+        segments: list[Segment] = []
+        order: list[int] = []
+        for prefix, places in _by_prefix(batch).items():
+            shared = len(places) >= _WORTH_SHARING
+            if shared:
+                segments.append(Segment(prefix, range(len(prefix))))
+            stem = len(segments) - 1
+            for place in places:
+                ids = batch[place].rest if shared else prefix + batch[place].rest
+                first = len(prefix) if shared else 0
+                positions = range(first, first + len(ids))
+                segments.append(Segment(ids, positions, read=len(ids) - 1, continues=stem if shared else None))
+                order.append(place)
+        vectors = self.runtime(segments)
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return vectors.index_select(0, to_device(numpy.array(back), self.runtime.device))
+
+
+def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:
+    """Places of the prompts of each prefix."""
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, prompt in enumerate(batch):
+        places.setdefault(prompt.prefix, []).append(place)
+    return places
+
+
+def example_inputs(config: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Inputs of ``LastTokenVector.forward`` to trace it with."""
+    return {
+        **rectangle_inputs([Segment((1,) * length, range(3, 3 + length), length - 1) for length in (7, 5)]),
+        "past": past_of(config, tokens=3),
+        "kept": torch.arange(2),
+    }
+
+
+def past_of(config: dict[str, Any], tokens: int) -> torch.Tensor:
+    """Keys and values of so many tokens, all zeros, shaped as ``LastTokenVector.forward`` wants them."""
+    size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    return torch.zeros(config["num_hidden_layers"], 2, tokens, config["num_key_value_heads"], size)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rerank.catalog.models_file import read_models_file
+from rerank.catalog.prompts import QWEN3_RERANKER, RECOGNISED, PromptFormat
+from rerank.errors import SettingsError
+
+TABLE = """
+[[model]]
+id = "maker/asks"
+
+[model.prompt]
+system = "<|im_start|>system\\n"
+request = "{query}"
+between = "<|im_end|>"
+suffix = "<|im_end|>"
+yes = "Yes"
+no = ""
+"""
+
+
+def read(folder: Path, text: str) -> PromptFormat | None:
+    (folder / "models.toml").write_text(text)
+    (card,) = read_models_file(folder / "models.toml")
+    return card.prompt
+
+
+def test_a_card_in_models_toml_may_say_how_its_model_is_asked(tmp_path: Path) -> None:
+    assert read(tmp_path, TABLE) == PromptFormat(
+        "<|im_start|>system\n", "{query}", "<|im_end|>", between="<|im_end|>", yes="Yes", no=""
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "where"),
+    [
+        ('request = "{query}"', 'request = "{question}"', "model.0.prompt: `request` has to hold {query}"),
+        ('request = "{query}"', 'request = "{query} {document}"', "model.0.prompt: `request` has to hold {query}"),
+        ('request = "{query}"', 'request = "{query"', "model.0.prompt: "),
+        ('suffix = "<|im_end|>"', 'suffix = ""', "model.0.prompt: `system` and `suffix` have to hold some text"),
+        ('yes = "Yes"', "yes = 1", "model.0.prompt.yes"),
+        ('yes = "Yes"', 'maybe = "Yes"', "model.0.prompt.maybe"),
+    ],
+    ids=["no-query", "unknown-name", "open-brace", "no-suffix", "no-text", "unknown-key"],
+)
+def test_a_prompt_with_a_mistake_names_it(tmp_path: Path, line: str, wrong: str, where: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        read(tmp_path, TABLE.replace(line, wrong))
+    assert where in str(refusal.value)
+
+
+def test_braces_of_a_query_are_left_as_they_are() -> None:
+    assert QWEN3_RERANKER.ask("{query}", "{0}").startswith("<Instruct>: {query}\n<Query>: {0}\n")
+
+
+def test_an_instruction_counts_only_where_the_prompt_has_a_place_for_it() -> None:
+    assert QWEN3_RERANKER.takes_instruction
+    assert not replace(QWEN3_RERANKER, request="{query}").takes_instruction
+
+
+def test_the_prompt_taken_without_evidence_is_that_of_qwen3_reranker() -> None:
+    assert RECOGNISED[0] is QWEN3_RERANKER
