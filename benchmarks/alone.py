@@ -18,7 +18,7 @@ from rerank.catalog.catalog import Catalog
 from rerank.core import DEFAULT_OPTIONS, Pair
 from rerank.engine import Engine
 from rerank.errors import RerankError, SettingsError
-from rerank.scheduling.packing import CPU_BATCH, BatchBudget
+from rerank.scheduling.batching import CPU_BATCH, BatchBudget
 from rerank.settings import Settings
 
 

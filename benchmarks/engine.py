@@ -21,7 +21,7 @@ from benchmarks.alone import engine_alone
 from benchmarks.floor import floor_seconds, products_rate
 from benchmarks.workload import QUERY, SIZES, Score, checkpoint, documents, token_count
 from rerank.core import Pair
-from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.batching import BatchBudget
 
 
 def median_seconds(run: Score, pairs: list[Pair], repeat: int) -> float:

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.alone import engine_alone
 from benchmarks.workload import QUERY, SIZES, Score, checkpoint, documents
 from rerank.core import Pair
-from rerank.scheduling.packing import CPU_BATCH, BatchBudget
+from rerank.scheduling.batching import CPU_BATCH, BatchBudget
 
 
 def seconds(score: Score, pairs: list[Pair]) -> float:

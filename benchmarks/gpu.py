@@ -33,7 +33,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair
 from rerank.devices import Device, choose_device
-from rerank.scheduling.packing import GPU_BATCH, BatchBudget
+from rerank.scheduling.batching import GPU_BATCH, BatchBudget
 from rerank.scorers import load
 from rerank.scorers.base import Placement, Scorer, score
 

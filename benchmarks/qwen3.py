@@ -34,7 +34,7 @@ from benchmarks.workload import CAUSAL_SIZES, QUERY, Score, checkpoint, document
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Pair, Truncation
-from rerank.scheduling.packing import CPU_BATCH, BatchBudget
+from rerank.scheduling.batching import CPU_BATCH, BatchBudget
 from rerank.scorers.base import finish
 from rerank.scorers.qwen3 import vectors
 from rerank.scorers.qwen3.prompt import Prompt, PromptTokenizer

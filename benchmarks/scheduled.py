@@ -9,9 +9,9 @@ from functools import partial
 from benchmarks.workload import Score
 from rerank.core import Pair
 from rerank.devices import free_memory, is_out_of_memory, release_memory
+from rerank.scheduling.batching import CPU_BATCH, BatchBudget
 from rerank.scheduling.memory import Memory
-from rerank.scheduling.packing import CPU_BATCH, BatchBudget
-from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Scorer
 
 
@@ -19,7 +19,7 @@ from rerank.scorers.base import Scorer
 def scheduled(scorer: Scorer, budget: BatchBudget = CPU_BATCH, device: str = "cpu") -> Iterator[Score]:
     """The logits of one request after another."""
     memory = Memory(partial(free_memory, device), is_out_of_memory, release_memory)
-    scheduler = Scheduler(Lane("benchmark", budget, memory))
+    scheduler = Scheduler(DeviceSpec("benchmark", budget, memory))
 
     def score(pairs: Sequence[Pair]) -> list[float]:
         return scheduler.submit((scorer,), scorer.encode(pairs)).future.result()

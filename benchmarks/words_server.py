@@ -7,7 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
-from rerank.scheduling.packing import CPU_BATCH
+from rerank.scheduling.batching import CPU_BATCH
 from tests.service.house import House
 
 if __name__ == "__main__":

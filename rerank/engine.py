@@ -32,9 +32,9 @@ from rerank.errors import RerankError
 from rerank.gateway.ranking import rank
 from rerank.registry.registry import Registry
 from rerank.scheduling.batch import BatchSize
+from rerank.scheduling.batching import CPU_BATCH, GPU_BATCH, BatchBudget
 from rerank.scheduling.memory import Memory
-from rerank.scheduling.packing import CPU_BATCH, GPU_BATCH, BatchBudget
-from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Placement
 from rerank.settings import Settings, read_settings
 from rerank.units import human_size, parse_memory
@@ -126,7 +126,7 @@ class Engine:
         budget, room, downloads = _budget(devices, settings), Room(), Downloads()
         tokenisers = Tokenisers(cgroups.cores())
         scheduler = Scheduler(
-            *(_lane(device, settings, room, observe_batch) for device in devices),
+            *(_device_spec(device, settings, room, observe_batch) for device in devices),
             patience=max(settings.timeout, _MINIMUM_PATIENCE),
         )
         loader = LocalLoader(
@@ -218,11 +218,11 @@ def _budget(devices: Sequence[Device], settings: Settings) -> dict[str, int]:
     return budget
 
 
-def _lane(device: Device, settings: Settings, room: Room, observe: ObserveBatch) -> Lane:
+def _device_spec(device: Device, settings: Settings, room: Room, observe: ObserveBatch) -> DeviceSpec:
     default = CPU_BATCH if device.is_cpu else GPU_BATCH
     budget = BatchBudget(settings.batch_size or default.pairs, settings.batch_tokens or default.tokens)
     memory = Memory(partial(free_memory, device.name), is_out_of_memory, room.make)
-    return Lane(device.name, budget, memory, partial(observe, device.name), partial(is_lost, device.name))
+    return DeviceSpec(device.name, budget, memory, partial(observe, device.name), partial(is_lost, device.name))
 
 
 async def _watch(scheduler: Scheduler) -> None:

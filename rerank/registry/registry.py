@@ -180,8 +180,8 @@ class Registry:
                     self._carry_out(decision)
                 self._set_timer()
         except Exception:
-            logger.exception("the owner of the models died")
-            self._died = "what owns the models died; only a restart helps"
+            logger.exception("the model registry crashed")
+            self._died = "the model registry crashed; restart the server"
         finally:
             for ticket in self._callers:
                 self._tell(ticket, self._refusal())

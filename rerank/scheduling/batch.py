@@ -1,4 +1,4 @@
-"""A batch on its way over a device: however it ends, each of its pairs is answered exactly once."""
+"""A batch on a device. However it ends, each of its pairs is resolved exactly once."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ from rerank.scheduling.memory import LearntLimits, Memory
 
 logger = logging.getLogger(__name__)
 
-THREAD_DIED = "The scoring thread died while it was at this request."
+THREAD_DIED = "The scoring thread died during this request."
 
 
 @dataclass(frozen=True, slots=True)
 class Scoring:
-    """How one device scores its batches."""
+    """Scoring on one device: start, retry in halves, fail."""
 
     device: int
-    """Which replica of a model is this device's."""
+    """Index of the device's replica of a model."""
     memory: Memory
     limits: LearntLimits
     check: Callable[[], None] = lambda: None
-    """Called after a batch failed for a reason nobody knows: the device itself may be what is broken."""
+    """Called after a batch failed for an unknown reason: the device itself may be lost."""
 
     def start(self, slots: Sequence[Slot]) -> Batch | None:
-        """Put pairs of one model on the device; None if they are answered already."""
+        """Put pairs of one model on the device; None if they are resolved already."""
         with self.failing(slots):
             scorer = slots[0].job.replicas[self.device]
             try:
                 batch = Batch(self, slots, scorer.start([slot.pair for slot in slots]))
                 if not batch.running.done:
                     return batch
-                _answer(slots, batch.running)
+                _resolve(slots, batch.running)
             except Exception as error:
                 self.retry(slots, error)
         return None
 
     def retry(self, slots: Sequence[Slot], error: Exception) -> None:
-        """Where the error is that memory ran out, make room and score in halves; else raise it again.
+        """If memory ran out, free some and score in halves; otherwise raise the error again.
 
-        A pair alone gets one more try; then its own request fails, and no other.
+        A single pair is retried once; then only its own request fails.
         """
         if not self.memory.is_exhausted(error):
             raise error
         scorer = slots[0].job.replicas[self.device]
         limit = self.limits.learn(scorer, batch_size(scorer, slots).computed)
-        logger.warning("a batch of %d pairs ran out of memory; from now on at most %d tokens", len(slots), limit)
+        logger.warning("a batch of %d pairs ran out of memory; maximum from now on: %d tokens", len(slots), limit)
         # the traceback holds the tensors that were too many
         error.__traceback__ = None
         self.memory.make_room()
@@ -63,7 +63,7 @@ class Scoring:
 
     @contextmanager
     def failing(self, slots: Sequence[Slot]) -> Iterator[None]:
-        """A failure in here fails the batch's own callers only."""
+        """Have a failure fail only the batch's own jobs."""
         try:
             yield
         except RerankError as error:
@@ -75,21 +75,21 @@ class Scoring:
             fail(slots, failure)
             self.check()
         except BaseException:
-            # the thread is about to die, and these jobs are no longer in line for anyone else to end
+            # the thread is about to die, and these jobs are in no queue any more
             fail(slots, ScoringFailed(THREAD_DIED))
             raise
 
     def _score(self, slots: Sequence[Slot]) -> None:
-        """Score and wait, in halves again if need be."""
+        """Score and wait, in halves again if necessary."""
         with self.failing(slots):
             try:
-                _answer(slots, slots[0].job.replicas[self.device].start([slot.pair for slot in slots]))
+                _resolve(slots, slots[0].job.replicas[self.device].start([slot.pair for slot in slots]))
             except Exception as error:
                 self.retry(slots, error)
 
     def _score_alone(self, slot: Slot) -> None:
         try:
-            _answer([slot], slot.job.replicas[self.device].start([slot.pair]))
+            _resolve([slot], slot.job.replicas[self.device].start([slot.pair]))
         except Exception as error:
             if not self.memory.is_exhausted(error):
                 raise
@@ -98,39 +98,39 @@ class Scoring:
 
 @dataclass(frozen=True, slots=True)
 class BatchSize:
-    """How large a batch is."""
+    """Size of a batch."""
 
     pairs: int
     tokens: int
     """Of its pairs."""
     computed: int
-    """Tokens at most as the device computes them, padding included."""
+    """Maximum tokens as the device computes them, padding included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Pairs that are on a device."""
+    """Pairs on a device."""
 
     scoring: Scoring
     slots: Sequence[Slot]
     running: Running
 
     def finish(self) -> None:
-        """Wait for the device, and answer."""
+        """Wait for the device, and resolve the pairs."""
         with self.scoring.failing(self.slots):
             try:
-                _answer(self.slots, self.running)
+                _resolve(self.slots, self.running)
             except Exception as error:
                 self.scoring.retry(self.slots, error)
 
 
 def fail(slots: Sequence[Slot], error: RerankError) -> None:
-    """End every job that has a pair among them."""
+    """Fail every job with a pair among the slots."""
     for job in {slot.job for slot in slots}:
         job.fail(error)
 
 
-def _answer(slots: Sequence[Slot], running: Running) -> None:
+def _resolve(slots: Sequence[Slot], running: Running) -> None:
     logits = running.result()
     _check(logits, len(slots))
     for slot, logit in zip(slots, logits, strict=True):
@@ -138,7 +138,7 @@ def _answer(slots: Sequence[Slot], running: Running) -> None:
 
 
 def batch_size(scorer: ScoresBatches, slots: Sequence[Slot]) -> BatchSize:
-    """How large a batch is for a model."""
+    """Size of a batch for a model."""
     lengths = [slot.pair.computed for slot in slots]
     return BatchSize(len(lengths), sum(lengths), max(lengths) * len(lengths) if scorer.padded else sum(lengths))
 

@@ -17,8 +17,8 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import DEFAULT_OPTIONS, Pair, ScoringOptions, Truncation
 from rerank.devices import Device
 from rerank.errors import InvalidRequest
-from rerank.scheduling.packing import BatchBudget
-from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.scheduling.batching import BatchBudget
+from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
 from tests import tiny_checkpoints
@@ -83,7 +83,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
 
 @pytest.fixture
 def backend(bert: Scorer, tmp_path: Path) -> Iterator[LocalBackend]:
-    scheduler = Scheduler(Lane("cpu", BatchBudget(pairs=8, tokens=2048)))
+    scheduler = Scheduler(DeviceSpec("cpu", BatchBudget(pairs=8, tokens=2048)))
     with Tokenisers(1) as tokenisers:
         yield LocalBackend([bert], scheduler, tokenisers)
     scheduler.stop(PATIENCE)

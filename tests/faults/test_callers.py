@@ -6,7 +6,7 @@ import threading
 
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
-from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.batching import BatchBudget
 from tests.service.conftest import OpenHouse, Serve
 from tests.service.house import PATIENCE, AccessLog, GatedScorer, request_bytes
 

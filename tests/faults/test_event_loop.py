@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rerank import engine
-from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.telemetry import loop_watch
 
 from .aftermath import assert_ready
@@ -83,9 +83,9 @@ def test_the_event_loop_looks_after_the_devices(
     patiences: list[float] = []
 
     class Watched(Scheduler):
-        def __init__(self, *lanes: Lane, patience: float) -> None:
+        def __init__(self, *devices: DeviceSpec, patience: float) -> None:
             patiences.append(patience)
-            super().__init__(*lanes, patience=patience)
+            super().__init__(*devices, patience=patience)
 
         def look(self) -> None:
             super().look()

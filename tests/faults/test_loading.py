@@ -88,7 +88,7 @@ def test_the_owner_of_the_models_dies(
         raise KeyError(SECRET)
 
     monkeypatch.setattr(Fleet, "handle", fail)
-    why = "what owns the models died; only a restart helps"
+    why = "the model registry crashed; restart the server"
     assert why in refused(house.rerank(model=OTHER_MODEL.id), 503)
     assert why in refused(waiting.result(PATIENCE), 503)
     assert_out_of_order(house, why)

@@ -22,8 +22,8 @@ from rerank.devices import choose_device
 from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
 from rerank.runtimes.rectangle import rectangle_inputs
 from rerank.runtimes.segments import Segment
+from rerank.scheduling.batching import CPU_BATCH, pack
 from rerank.scheduling.job import Job
-from rerank.scheduling.packing import CPU_BATCH, pack
 from rerank.scorers.base import Placement, score
 from rerank.scorers.load import load_scorer
 from rerank.scorers.pretrained import open_tokenizer

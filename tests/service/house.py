@@ -35,9 +35,9 @@ from rerank.engine import Engine
 from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.readiness import Readiness
+from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import HasTokens, Job, Replicas
-from rerank.scheduling.packing import BatchBudget
-from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 from rerank.telemetry.spans import Tracing
@@ -111,7 +111,7 @@ class WatchedScheduler(Scheduler):
         self._submitted = threading.Semaphore(0)
         self.clock = Clock()
         self.device_is_lost = False
-        super().__init__(Lane("test", budget, is_lost=lambda: self.device_is_lost), patience=60, clock=self.clock)
+        super().__init__(DeviceSpec("test", budget, is_lost=lambda: self.device_is_lost), patience=60, clock=self.clock)
 
     def pass_by(self, seconds: int) -> None:
         """Look after the device each second, as the server does."""

@@ -12,7 +12,7 @@ from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.core import ScoringRequest, ScoringResult
 from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
-from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.batching import BatchBudget
 
 from .conftest import OpenHouse, Serve
 from .house import PATIENCE, GatedScorer, House, error_message

@@ -9,7 +9,7 @@ import pytest
 
 from rerank.access.keyring import key_hash
 from rerank.core import Caller
-from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.batching import BatchBudget
 
 from .conftest import OpenHouse
 from .house import DOCUMENTS, MODEL, OTHER_MODEL, QUERY, GatedScorer, House, error_message

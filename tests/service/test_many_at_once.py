@@ -8,7 +8,7 @@ import pytest
 
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
-from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.batching import BatchBudget
 
 from .conftest import OpenHouse
 from .house import PATIENCE, GatedScorer, indices

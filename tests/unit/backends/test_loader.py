@@ -33,8 +33,8 @@ from rerank.errors import (
     WeightsBroken,
     WeightsMissing,
 )
-from rerank.scheduling.packing import BatchBudget
-from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.scheduling.batching import BatchBudget
+from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Placement
 from rerank.scorers.fake import WordOverlapScorer
 from tests.unit.catalog.folders import cut_short, write_checkpoint, write_json
@@ -121,7 +121,7 @@ def tokenisers() -> Iterator[Tokenisers]:
 
 @pytest.fixture
 def scheduler() -> Iterator[Scheduler]:
-    scheduler = Scheduler(Lane("test", BatchBudget(4, 1000)))
+    scheduler = Scheduler(DeviceSpec("test", BatchBudget(4, 1000)))
     yield scheduler
     scheduler.stop(WAIT)
 
@@ -412,9 +412,9 @@ class TestFailures:
     ) -> None:
         write_checkpoint(models / "mine")
         scorers.error = RuntimeError("CUDA error: device-side assert triggered")
-        scheduler = Scheduler(Lane("cuda:0", BatchBudget(4, 1000), is_lost=lambda: scorers.asked != []))
+        scheduler = Scheduler(DeviceSpec("cuda:0", BatchBudget(4, 1000), is_lost=lambda: scorers.asked != []))
         loader = LocalLoader(Catalog(models), [PLACEMENT], scheduler, tokenisers)
-        with pytest.raises(OutOfOrder, match="cuda:0 answers nothing but errors"):
+        with pytest.raises(OutOfOrder, match="every call to cuda:0 fails"):
             loader.load(loader.find(MINE))
         assert scheduler.trouble
         scheduler.stop(WAIT)

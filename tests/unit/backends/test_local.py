@@ -12,9 +12,9 @@ from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
 from rerank.core import DEFAULT_OPTIONS, Pair, RawScore, Running, ScoringOptions, Truncation
 from rerank.errors import InvalidRequest, ModelUnavailable, PairTooLarge, ServerStopping
+from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import HasTokens, Job, Replicas
-from rerank.scheduling.packing import BatchBudget
-from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 
 WAIT = 10.0
@@ -24,7 +24,7 @@ class NoticingScheduler(Scheduler):
     """Lets a test wait until a request is in line."""
 
     def __init__(self) -> None:
-        super().__init__(Lane("test", BatchBudget(pairs=4, tokens=1000)))
+        super().__init__(DeviceSpec("test", BatchBudget(pairs=4, tokens=1000)))
         self.submitted: asyncio.Queue[Job] = asyncio.Queue()
 
     def submit(self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "") -> Job:

@@ -416,7 +416,7 @@ class TestTheEnd:
             raise KeyError("a mistake")
 
         monkeypatch.setattr(Fleet, "handle", fail)
-        with pytest.raises(OutOfOrder, match="only a restart helps"):
+        with pytest.raises(OutOfOrder, match="restart the server"):
             await get(registry, OTHER)
         assert isinstance(await outcome(task), OutOfOrder)
         assert registry.trouble

@@ -9,14 +9,14 @@ import pytest
 
 from rerank.core import Running
 from rerank.errors import OutOfOrder, ScoringFailed, ServerStopping
+from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.health import Health
-from rerank.scheduling.packing import BatchBudget
-from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from tests.clock import Clock
 
 from .scorers import WAIT, Answering, Echo, Gate, answer, pieces
 
-STUCK = "one has been at one batch for more than 60 s"
+STUCK = "one is stuck: its batch has run for more than 60 s"
 
 
 def health(*names: str) -> Health:
@@ -123,10 +123,11 @@ class Pair:
     def __init__(self) -> None:
         self.clock = Clock()
         self.lost: set[str] = set()
-        lanes = [
-            Lane(name, BatchBudget(4, 1000), is_lost=partial(self.lost.__contains__, name)) for name in ("one", "two")
+        devices = [
+            DeviceSpec(name, BatchBudget(4, 1000), is_lost=partial(self.lost.__contains__, name))
+            for name in ("one", "two")
         ]
-        self.scheduler = Scheduler(*lanes, patience=60, clock=self.clock)
+        self.scheduler = Scheduler(*devices, patience=60, clock=self.clock)
 
     def pass_by(self, seconds: int) -> None:
         """Look each second."""
@@ -166,8 +167,8 @@ class TestDevices:
         with caplog.at_level(logging.WARNING):
             pair.pass_by(100)
         assert [record.getMessage() for record in caplog.records] == [
-            "one does not come back from a batch; it may never",
-            "two does not come back from a batch; it may never",
+            "one is stuck: its batch has run for more than 60 s",
+            "two is stuck: its batch has run for more than 60 s",
         ]
         assert isinstance(waiting.future.exception(WAIT), OutOfOrder)
         with pytest.raises(OutOfOrder, match=STUCK):
@@ -211,7 +212,7 @@ class TestDevices:
         assert isinstance(running.future.exception(WAIT), ScoringFailed)
         told = waiting.future.exception(WAIT)
         assert isinstance(told, OutOfOrder)
-        assert "one answers nothing but errors since something failed on it; only a restart helps" in told.message
+        assert "every call to one fails since an error on it; restart the server" in told.message
         with pytest.raises(OutOfOrder):
             pair.scheduler.submit((Echo(), Echo()), pieces(1))
 

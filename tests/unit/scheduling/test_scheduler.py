@@ -13,9 +13,9 @@ import pytest
 
 from rerank.core import Running
 from rerank.errors import InvalidRequest, OutOfOrder, PairTooLarge, RerankError, ScoringFailed, ServerStopping
+from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.memory import Memory
-from rerank.scheduling.packing import BatchBudget
-from rerank.scheduling.scheduler import Lane, Scheduler
+from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 
 from .scorers import WAIT, Answering, Echo, Gate, Kernels, Piece, answer, pieces
 
@@ -33,7 +33,7 @@ def gate() -> Iterator[Gate]:
 
 @pytest.fixture
 def scheduler(gate: Gate) -> Iterator[Scheduler]:
-    scheduler = Scheduler(Lane("test", BatchBudget(pairs=4, tokens=1000)))
+    scheduler = Scheduler(DeviceSpec("test", BatchBudget(pairs=4, tokens=1000)))
     yield scheduler
     gate.open()
     scheduler.stop(WAIT)
@@ -214,7 +214,7 @@ def test_a_dying_thread_fails_all_who_wait_and_takes_no_more_work(scheduler: Sch
     gate.open()
     assert all(isinstance(job.future.exception(WAIT), RerankError) for job in waiting)
     assert scheduler.trouble
-    with pytest.raises(OutOfOrder, match="the scoring thread of test died; only a restart helps"):
+    with pytest.raises(OutOfOrder, match="the scoring thread of test died; restart the server"):
         scheduler.submit((Echo(),), pieces(1))
 
 
@@ -331,7 +331,7 @@ class TestMemory:
         gate.bytes_per_token = 100
         gate.open()
         free = iter([600, 10_000, 0, 10**9])
-        scheduler = Scheduler(Lane("test", BatchBudget(pairs=4, tokens=1000), Memory(lambda: next(free))))
+        scheduler = Scheduler(DeviceSpec("test", BatchBudget(pairs=4, tokens=1000), Memory(lambda: next(free))))
         assert len(answer(scheduler.submit((gate,), pieces(12)).future)) == 12
         scheduler.stop(WAIT)
         assert gate.passes == [3, 4, 1, 4]
@@ -339,7 +339,7 @@ class TestMemory:
 
 @pytest.fixture
 def pair_of_devices() -> Iterator[Scheduler]:
-    scheduler = Scheduler(*(Lane(name, BatchBudget(pairs=4, tokens=1000)) for name in ("one", "two")))
+    scheduler = Scheduler(*(DeviceSpec(name, BatchBudget(pairs=4, tokens=1000)) for name in ("one", "two")))
     yield scheduler
     scheduler.stop(WAIT)
 
@@ -443,7 +443,7 @@ class TestRunningOutOfMemory:
     @pytest.fixture
     def tight(self, room_made: list[None]) -> Iterator[Scheduler]:
         memory = Memory(make_room=lambda: room_made.append(None))
-        scheduler = Scheduler(Lane("test", BatchBudget(pairs=16, tokens=1000), memory))
+        scheduler = Scheduler(DeviceSpec("test", BatchBudget(pairs=16, tokens=1000), memory))
         yield scheduler
         scheduler.stop(WAIT)
 
@@ -457,7 +457,7 @@ class TestRunningOutOfMemory:
         assert answer(job.future) == [float(place) for place in range(16)]
         assert scorer.given == [160, 80, 40, 20, 20, 40, 20, 20, 80, 40, 20, 20, 40, 20, 20]
         assert len(room_made) == 7
-        assert "16 pairs ran out of memory; from now on at most 80 tokens" in caplog.text
+        assert "16 pairs ran out of memory; maximum from now on: 80 tokens" in caplog.text
 
     def test_what_was_learnt_is_kept(self, tight: Scheduler, late: bool) -> None:
         scorer = Small(room=30, late=late)
@@ -497,7 +497,7 @@ class TestRunningOutOfMemory:
         def make_room() -> None:
             scorer.room = 500
 
-        scheduler = Scheduler(Lane("test", BatchBudget(pairs=4, tokens=1000), Memory(make_room=make_room)))
+        scheduler = Scheduler(DeviceSpec("test", BatchBudget(pairs=4, tokens=1000), Memory(make_room=make_room)))
         assert answer(scheduler.submit((scorer,), [Piece(400, 7.0)]).future) == [7.0]
         scheduler.stop(WAIT)
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import Job, Slot
-from rerank.scheduling.line import Line
-from rerank.scheduling.packing import BatchBudget
+from rerank.scheduling.job_queue import JobQueue
 
 from .scorers import Echo, job_of, pieces
 
@@ -23,8 +23,8 @@ BUDGETS = st.builds(BatchBudget, pairs=st.integers(1, 8), tokens=st.integers(0, 
 ROOMY = BatchBudget(pairs=32, tokens=16384)
 
 
-def line_of(*jobs: Job) -> Line:
-    line = Line()
+def line_of(*jobs: Job) -> JobQueue:
+    line = JobQueue()
     for job in jobs:
         line.add(job)
     return line
@@ -35,7 +35,7 @@ def crowd(lengths_of_jobs: Sequence[Sequence[int]], scorers: int = 1) -> list[Jo
     return [job_of(lengths, models[number % scorers]) for number, lengths in enumerate(lengths_of_jobs)]
 
 
-def batches(line: Line, budget: BatchBudget) -> list[list[Slot]]:
+def batches(line: JobQueue, budget: BatchBudget) -> list[list[Slot]]:
     taken = []
     while batch := line.next_batch(budget):
         taken.append(batch)
@@ -155,7 +155,7 @@ class TestFairness:
     ) -> None:
         """Time is counted in tokens; pairs go one by one, and a job arrives when the pair before is done."""
         model = Echo(padded=padded)
-        line, coming, now = Line(), deque(arrivals), 0
+        line, coming, now = JobQueue(), deque(arrivals), 0
         jobs: dict[Job, tuple[int, int]] = {}
         ended: dict[Job, int] = {}
         while coming or line.has_work:
@@ -260,7 +260,7 @@ class TestCallers:
     ) -> None:
         """However many requests the others cut their work into, the gap stays within a batch or two."""
         model = Echo()
-        line = Line()
+        line = JobQueue()
         for caller, pairs in small:
             line.add(Job((model,), pieces(pairs, tokens=10), caller))
         line.add(steady := Job((model,), pieces(1000, tokens=10), "steady"))
@@ -309,7 +309,7 @@ class TestLine:
         assert line.next_batch(ROOMY) == []
 
     def test_an_empty_line_gives_an_empty_batch(self) -> None:
-        assert Line().next_batch(ROOMY) == []
+        assert JobQueue().next_batch(ROOMY) == []
 
     def test_draining_hands_over_every_job_and_leaves_nothing(self) -> None:
         jobs = crowd([[1], [2, 3], [4]], scorers=2)
@@ -320,7 +320,7 @@ class TestLine:
 
 
 def test_a_model_nobody_waits_for_is_let_go_of() -> None:
-    line = Line()
+    line = JobQueue()
     for scorer in (Echo(), Echo()):
         line.add(Job((scorer,), pieces(3)))
     scored, left = (weakref.ref(job.replicas[0]) for job in line._jobs())

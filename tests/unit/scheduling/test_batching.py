@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank.scheduling.batching import BatchBudget, pack
 from rerank.scheduling.job import Job, Slot
-from rerank.scheduling.line import Line
-from rerank.scheduling.packing import BatchBudget, pack
+from rerank.scheduling.job_queue import JobQueue
 
 from .scorers import Echo, job_of
 
@@ -63,7 +63,7 @@ class TestPadded:
     def test_mixed_requests_waste_less_than_a_turn_for_each_would(self) -> None:
         random_lengths = random.Random(0)
         requests = [[random_lengths.randint(20, 370) for _ in range(10)] for _ in range(20)]
-        line = Line()
+        line = JobQueue()
         model = Echo()
         for request in requests:
             line.add(job_of(request, model))

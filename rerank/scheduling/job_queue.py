@@ -1,28 +1,27 @@
-"""The line of waiting jobs, and whose turn it is. Pure: no threads, no clock, no tensors."""
+"""The queue of waiting jobs, and their order. Pure: no threads, no clock, no tensors."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from rerank.scheduling.batching import BatchBudget, pack
 from rerank.scheduling.job import Job, Replicas, ScoresBatches, Slot
-from rerank.scheduling.packing import BatchBudget, pack
 from rerank.scheduling.sharing import EqualSharing
 
 
-class Line:
-    """A queue of jobs for each model; models take turns, batch by batch, and in a queue callers do."""
+class JobQueue:
+    """One queue of jobs per model. Models take turns batch by batch; within a queue, callers do."""
 
     def __init__(self) -> None:
         self._queues: defaultdict[Replicas, _Queue] = defaultdict(_Queue)
         self._served: dict[str, int] = {}
-        """Tokens that batches took of each caller, since when the line was last empty."""
+        """Tokens scored per caller since the queue was last empty."""
 
     def add(self, job: Job) -> None:
-        """Put a job in its model's queue.
+        """Add a job to its model's queue.
 
-        A caller that had nothing in line starts from what the least served of the others got: time in which it asked
-        for nothing is no credit.
+        A caller without waiting jobs starts at the count of the least served waiting caller: idle time earns no credit.
         """
         if not self.has_work:
             self._served.clear()
@@ -34,15 +33,15 @@ class Line:
 
     @property
     def has_work(self) -> bool:
-        """True if some pair waits."""
+        """True if a pair waits."""
         return any(job.waiting for job in self._jobs())
 
     def waiting_pairs(self) -> int:
-        """Pairs that no batch has taken."""
+        """Pairs not yet in a batch."""
         return sum(job.waiting for job in self._jobs())
 
     def untouched(self) -> Iterator[Job]:
-        """Jobs of which no batch has taken a pair."""
+        """Jobs without a pair in a batch yet."""
         return (job for job in self._jobs() if job.waiting and job.begun is None)
 
     def next_batch(
@@ -54,15 +53,15 @@ class Line:
     ) -> list[Slot]:
         """Take the next batch for a device: pairs of one model. Empty if nothing waits.
 
-        ``memory`` is how many bytes a batch may take there, None if that is of no account; ``learnt`` tells how many
-        tokens a model's batches may have since a larger one ran out of memory. Jobs that have ended (their
-        caller left, or a batch failed) are dropped here with all their pairs.
+        ``memory`` is the maximum bytes of a batch, None for no limit; ``learnt`` gives a model's maximum tokens per
+        batch since a larger one ran out of memory. Ended jobs (the client disconnected, or a batch failed) are dropped
+        with all their pairs.
         """
         self.drop_ended()
         if not self._queues:
             return []
         replicas = next(iter(self._queues))
-        # behind the others: they come first now
+        # to the back: the other models come first now
         queue = self._queues[replicas] = self._queues.pop(replicas)
         scorer = replicas[device]
         limit = budget if memory is None else budget.within(memory, scorer.bytes_per_token)
@@ -75,7 +74,7 @@ class Line:
         return batch
 
     def drop_ended(self) -> None:
-        """Let go of jobs that wait for nothing any more, and with them of their models."""
+        """Remove ended jobs, and with them their models."""
         for replicas, queue in list(self._queues.items()):
             queue.drop_ended()
             if not queue.jobs:
@@ -92,38 +91,38 @@ class Line:
 
 
 class _Queue:
-    """Jobs that wait for one model."""
+    """Waiting jobs of one model."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
         self._sharing: defaultdict[str, EqualSharing] = defaultdict(EqualSharing)
-        """Of each caller's jobs."""
+        """Per caller."""
 
     def add(self, job: Job) -> None:
-        """Put a job in."""
+        """Add a job."""
         job.turn = self._sharing[job.caller].enter(job.waiting_tokens)
         self.jobs.append(job)
 
     def by_turn(self, served: Mapping[str, int]) -> list[Job]:
         """Jobs in the order in which a batch is filled.
 
-        Those of the caller that was ``served`` the fewest tokens come first, so nobody gets more by asking more often.
-        Of a caller's jobs, the one comes first that equal sharing would end first: a short one never waits for a long
-        one to end, a long one not for all short ones that come after it, and of equal ones the first is done first.
+        The caller with the fewest ``served`` tokens comes first, so more requests do not mean a larger share. Within a
+        caller, jobs are ordered by when equal sharing would end them: a short job does not wait for a long one, a long
+        one not for every later short one, and equal ones keep their order.
         """
         return sorted(self.jobs, key=lambda job: (served.get(job.caller, 0), job.turn))
 
     def note(self, batch: Sequence[Slot]) -> None:
-        """A batch took these pairs; jobs of which nothing is left go."""
+        """Count a batch's pairs, and remove the jobs it finished taking."""
         for slot in batch:
             self._sharing[slot.job.caller].serve(slot.pair.computed)
         self.jobs = [job for job in self.jobs if not job.taken]
 
     def drop_ended(self) -> None:
-        """Let go of jobs that ended before all their pairs were taken."""
+        """Remove jobs that ended before all their pairs were taken."""
         staying = []
         for job in self.jobs:
-            # looked at once: a caller may leave at any moment
+            # read once: a client may disconnect at any moment
             if job.waiting:
                 staying.append(job)
             else:

@@ -1,4 +1,4 @@
-"""Which waiting pairs share a batch. Pure: no threads, no clock, no tensors."""
+"""Batch formation from waiting pairs. Pure: no threads, no clock, no tensors."""
 
 from __future__ import annotations
 
@@ -10,53 +10,52 @@ from rerank.scheduling.job import Job, Slot
 
 @dataclass(frozen=True, slots=True)
 class BatchBudget:
-    """The largest batch. A single pair is always a batch, however long."""
+    """Maximum size of a batch. A single pair always fits, however long."""
 
     pairs: int
     tokens: int
-    """As the device computes them: with padding where there is padding."""
+    """Tokens as the device computes them, padding included."""
 
     def within(self, memory: int, bytes_per_token: int) -> BatchBudget:
-        """The same, with no more tokens than so many bytes hold."""
+        """The same with at most the tokens that fit into so many bytes."""
         return self.at_most(memory // bytes_per_token) if bytes_per_token else self
 
     def at_most(self, tokens: int | None) -> BatchBudget:
-        """The same, with no more tokens than these; None is no limit."""
+        """The same with at most so many tokens; None is no limit."""
         return self if tokens is None else BatchBudget(self.pairs, min(self.tokens, tokens))
 
 
 CPU_BATCH = BatchBudget(pairs=8, tokens=2048)
 GPU_BATCH = BatchBudget(pairs=1024, tokens=32768)
-"""Batches where the operator does not say. A larger one would make who comes next wait longer."""
+"""Default batches. A larger one makes the next request wait longer."""
 
 
 def pack(jobs: Sequence[Job], budget: BatchBudget, *, padded: bool) -> list[Slot]:
     """Fill a batch with pairs of waiting jobs: the first job's longest pair, its others, then the next job's.
 
-    A job that fills a batch by itself stays out of the first one's: it gains nothing there, and the first would wait
-    for it.
+    A job that fills a batch alone stays out of the first one's: it gains nothing there, and delays the first.
     """
     return _alike(jobs, budget) if padded else _any_length(jobs, budget)
 
 
 def _alike(jobs: Sequence[Job], budget: BatchBudget) -> list[Slot]:
-    """Every pair costs as much as the longest, so only pairs of at least two thirds of its length join it."""
+    """With padding, every pair costs as much as the longest: only pairs of at least two thirds of its length join."""
     longest = max(jobs[0].longest, 1)
-    most = max(1, min(budget.pairs, budget.tokens // longest))
+    maximum = max(1, min(budget.pairs, budget.tokens // longest))
     batch: list[Slot] = []
     for job in jobs:
-        if batch and job.waiting >= most:
+        if batch and job.waiting >= maximum:
             continue
         start = job.first_within(longest)
         alike = job.first_within((2 * longest - 1) // 3) - start
-        batch += job.take(start, min(alike, most - len(batch)))
-        if len(batch) == most:
+        batch += job.take(start, min(alike, maximum - len(batch)))
+        if len(batch) == maximum:
             break
     return batch
 
 
 def _any_length(jobs: Sequence[Job], budget: BatchBudget) -> list[Slot]:
-    """Every pair costs its own tokens, so every length goes with every other."""
+    """Without padding, every pair costs its own tokens: any lengths fit together."""
     tokens = max(jobs[0].longest, budget.tokens)
     batch: list[Slot] = []
     for job in jobs:
