@@ -120,6 +120,8 @@ class ScoringRequest:
     model: str | None = None
     """The name the caller gave; None asks for the default model."""
     options: ScoringOptions = DEFAULT_OPTIONS
+    top_n: int = 0
+    """Number of documents to rank; 0 ranks all."""
     activated: bool = True
     """False asks for raw logits instead of relevance in 0..1."""
     within: float | None = None
@@ -186,12 +188,12 @@ class ScoredDocument:
 
 @dataclass(frozen=True, slots=True)
 class ScoringResult:
-    """Scores in request order, and who gave them."""
+    """The scores and the ranking of a request, and the model that gave them."""
 
-    logits: tuple[float, ...]
-    """Raw logits: what a ranking is sorted by."""
     scores: tuple[float, ...]
-    """What the caller sees: relevance, or the raw logits if it asked for them."""
+    """In request order: relevance, or raw logits if the request asks for them."""
+    ranked: tuple[ScoredDocument, ...]
+    """The first documents by falling logit, as many as the request wants."""
     tokens: int
     """Tokens read for all pairs together."""
     model: str

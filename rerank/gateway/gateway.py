@@ -28,6 +28,7 @@ from rerank.errors import (
 from rerank.gateway.admission import Admission, Place, Work
 from rerank.gateway.estimate import estimated_tokens, held_bytes
 from rerank.gateway.pair_cache import PairCache
+from rerank.gateway.ranking import rank
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
 from rerank.telemetry import note_stage
@@ -150,9 +151,10 @@ class Gateway:
         raw = await self._cache.score(model.backend, model.card.id, request)
         logits = tuple(score.logit for score in raw)
         activation = model.backend.activation
+        scores = tuple(activation(logit) for logit in logits) if request.activated else logits
         return ScoringResult(
-            logits=logits,
-            scores=tuple(activation(logit) for logit in logits) if request.activated else logits,
+            scores=scores,
+            ranked=tuple(rank(logits, scores, request.top_n)),
             tokens=sum(score.tokens for score in raw),
             model=model.card.id,
             model_reason=reason,

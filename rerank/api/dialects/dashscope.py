@@ -16,7 +16,6 @@ from rerank.api.dialects.scoring import answers, json_answer, require_json, scor
 from rerank.api.errors import Problem
 from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
-from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
 
 NATIVE_EXAMPLE: JsonDict = {
@@ -135,7 +134,7 @@ def compatible_answer(body: CompatibleBody, result: ScoringResult) -> Compatible
 
 def _results(body: NativeBody, result: ScoringResult) -> list[Result]:
     found = []
-    for scored in rank(result.logits, result.scores, body.top_n):
+    for scored in result.ranked:
         item = Result(index=scored.index, relevance_score=scored.relevance_score)
         if body.return_documents:
             item["document"] = Text(text=body.documents[scored.index])

@@ -174,7 +174,7 @@ class ScoringBody(ModelBody):
             return body | {"instruction": prompt["instruction"]}
         return body
 
-    def request_for(self, pairs: Sequence[Pair]) -> ScoringRequest:
+    def request_for(self, pairs: Sequence[Pair], top_n: int = 0) -> ScoringRequest:
         """These pairs, to be scored as the body says."""
         return ScoringRequest(
             pairs=tuple(pairs),
@@ -185,6 +185,7 @@ class ScoringBody(ModelBody):
                 ),
                 self.instruction or None,
             ),
+            top_n=top_n,
             activated=self.use_activation and not self.raw_scores,
         )
 
@@ -236,7 +237,7 @@ class DocumentsBody(ScoringBody):
 
     def scoring_request(self) -> ScoringRequest:
         """The query with each document."""
-        return self.request_for([Pair(self.query, document) for document in self.documents])
+        return self.request_for([Pair(self.query, document) for document in self.documents], self.top_n)
 
 
 def _joined(documents: Any, fields: Sequence[str]) -> Any:

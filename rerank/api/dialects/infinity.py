@@ -15,7 +15,6 @@ from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, Documen
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
-from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
 
 EXAMPLE: JsonDict = {
@@ -82,7 +81,7 @@ def answer(body: InfinityBody, result: ScoringResult) -> InfinityAnswer:
                 index=scored.index,
                 document=body.documents[scored.index] if body.return_documents else None,
             )
-            for scored in rank(result.logits, result.scores, body.top_n)
+            for scored in result.ranked
         ],
         model=result.model,
         usage=Usage(prompt_tokens=result.tokens, total_tokens=result.tokens),

@@ -16,7 +16,6 @@ from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.models import MODEL_IN_PATH
 from rerank.api.services import ServicesDep
 from rerank.core import Pair, ScoringRequest, ScoringResult
-from rerank.gateway.ranking import rank
 
 EXAMPLE: JsonDict = {
     "model": "sentence-transformers/all-MiniLM-L6-v2",
@@ -80,9 +79,8 @@ class NvidiaAnswer(TypedDict):
 def answer(body: NvidiaBody, result: ScoringResult) -> NvidiaAnswer:
     """The ranking of all passages."""
     del body
-    ranked = rank(result.logits, result.scores, 0)
     return NvidiaAnswer(
-        rankings=[Ranking(index=scored.index, logit=scored.relevance_score) for scored in ranked],
+        rankings=[Ranking(index=scored.index, logit=scored.relevance_score) for scored in result.ranked],
         usage=Usage(prompt_tokens=result.tokens, total_tokens=result.tokens),
     )
 

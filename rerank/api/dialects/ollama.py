@@ -12,7 +12,6 @@ from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, Documen
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
-from rerank.gateway.ranking import rank
 
 EXAMPLE: JsonDict = {
     "query": EXAMPLE_QUERY,
@@ -46,12 +45,11 @@ class OllamaAnswer(TypedDict):
     results: list[Result]
 
 
-def answer(body: OllamaBody, result: ScoringResult) -> OllamaAnswer:
+def answer(result: ScoringResult) -> OllamaAnswer:
     """The ranking."""
-    ranked = rank(result.logits, result.scores, body.top_n)
     return OllamaAnswer(
         model=result.model,
-        results=[Result(index=scored.index, relevance_score=scored.relevance_score) for scored in ranked],
+        results=[Result(index=scored.index, relevance_score=scored.relevance_score) for scored in result.ranked],
     )
 
 
@@ -61,7 +59,7 @@ router = dialect_router("Ollama", Ollama=ANSWER_EXAMPLE)
 @router.post("/api/rerank", summary="Order documents, where Ollama's clients look for it", response_model=OllamaAnswer)
 async def rerank(body: OllamaBody, request: Request, services: ServicesDep) -> Response:
     """Results never hold documents."""
-    return json_answer(answer(body, await score(request, services, body.scoring_request())))
+    return json_answer(answer(await score(request, services, body.scoring_request())))
 
 
 DIALECT = Dialect("Ollama", (router,))

@@ -14,7 +14,6 @@ from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, Documen
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
-from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
 
 EXAMPLE: JsonDict = {
@@ -64,7 +63,7 @@ class RerankerApiAnswer(TypedDict):
 def answer(body: RerankerApiBody, result: ScoringResult) -> RerankerApiAnswer:
     """The ranking; texts are left out where the request says so."""
     results = []
-    for scored in rank(result.logits, result.scores, body.top_n):
+    for scored in result.ranked:
         item = Result(index=scored.index, relevance_score=scored.relevance_score)
         if body.return_documents:
             item["text"] = body.documents[scored.index]

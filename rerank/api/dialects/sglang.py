@@ -14,7 +14,6 @@ from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, Documen
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
-from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
 
 EXAMPLE: JsonDict = {
@@ -53,7 +52,7 @@ class Result(TypedDict):
 def answer(body: SglangBody, result: ScoringResult) -> list[Result]:
     """The ranking, as an array."""
     results = []
-    for scored in rank(result.logits, result.scores, body.top_n):
+    for scored in result.ranked:
         found = Result(score=scored.relevance_score, index=scored.index, meta_info=MetaInfo(id=request_id_var.get()))
         if body.return_documents:
             found["document"] = body.documents[scored.index]

@@ -14,7 +14,6 @@ from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, Documen
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
-from rerank.gateway.ranking import rank
 
 EXAMPLE: JsonDict = {
     "query": EXAMPLE_QUERY,
@@ -66,7 +65,7 @@ class VoyageAnswer(TypedDict):
 def answer(body: VoyageBody, result: ScoringResult) -> VoyageAnswer:
     """The ranking."""
     data = []
-    for scored in rank(result.logits, result.scores, body.top_n):
+    for scored in result.ranked:
         item = Result(index=scored.index, relevance_score=scored.relevance_score)
         if body.return_documents:
             item["document"] = body.documents[scored.index]

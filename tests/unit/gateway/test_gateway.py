@@ -121,10 +121,9 @@ class TestChoice:
 
 
 class TestScores:
-    async def test_come_in_request_order_with_logits_and_tokens(self, house: House) -> None:
+    async def test_come_in_request_order_with_tokens(self, house: House) -> None:
         result = await house.gateway().score(ask("abc", "a", "ab"))
-        assert result.logits == (3.0, 1.0, 2.0)
-        assert result.scores == tuple(SIGMOID(logit) for logit in result.logits)
+        assert result.scores == tuple(SIGMOID(logit) for logit in (3.0, 1.0, 2.0))
         assert result.tokens == 13 + 11 + 12
 
     async def test_follow_the_activation_of_the_model(self, house: House) -> None:
@@ -134,7 +133,16 @@ class TestScores:
 
     async def test_are_raw_logits_for_a_caller_who_wants_them(self, house: House) -> None:
         result = await house.gateway().score(ask("abc", "a", activated=False))
-        assert result.scores == result.logits == (3.0, 1.0)
+        assert result.scores == (3.0, 1.0)
+
+    @pytest.mark.parametrize(("top_n", "places"), [(0, [0, 2, 1]), (2, [0, 2])])
+    async def test_the_ranking_has_as_many_documents_as_the_request_wants(
+        self, house: House, top_n: int, places: list[int]
+    ) -> None:
+        result = await house.gateway().score(ask("abc", "a", "ab", top_n=top_n))
+        assert [(scored.index, scored.relevance_score) for scored in result.ranked] == [
+            (place, result.scores[place]) for place in places
+        ]
 
     async def test_raw_logits_of_a_model_that_has_none_are_refused(self, house: House) -> None:
         house.backend.gives_logits = False
@@ -162,10 +170,10 @@ class TestRefusals:
 
     @pytest.mark.parametrize("query", ["", " \n\t", "\u3000"])
     async def test_a_blank_query_is_scored(self, house: House, query: str) -> None:
-        assert len((await house.gateway().score(ask("x", query=query))).logits) == 1
+        assert len((await house.gateway().score(ask("x", query=query))).scores) == 1
 
     async def test_an_empty_document_is_scored(self, house: House) -> None:
-        assert (await house.gateway().score(ask(""))).logits == (0.0,)
+        assert (await house.gateway().score(ask(""))).scores == (0.5,)
 
 
 class TestRoom:

@@ -17,7 +17,6 @@ from rerank.api.dialects.tei.errors import RESPONSES
 from rerank.api.models import model_info
 from rerank.api.services import ServicesDep, caller_of
 from rerank.core import Pair, ScoringRequest, ScoringResult
-from rerank.gateway.ranking import rank
 
 EXAMPLE: JsonDict = {
     "query": EXAMPLE_QUERY,
@@ -50,7 +49,7 @@ class TeiBody(ScoringBody):
 
     def scoring_request(self) -> ScoringRequest:
         """The query with each text."""
-        return self.request_for([Pair(self.query, text) for text in self.texts])
+        return self.request_for([Pair(self.query, text) for text in self.texts], self.top_n)
 
 
 class Rank(TypedDict):
@@ -90,7 +89,7 @@ class Info(BaseModel):
 def answer(body: TeiBody, result: ScoringResult) -> list[Rank]:
     """Texts by falling relevance."""
     ranks = []
-    for scored in rank(result.logits, result.scores, body.top_n):
+    for scored in result.ranked:
         found = Rank(index=scored.index, score=scored.relevance_score)
         if body.return_text:
             found["text"] = body.texts[scored.index]

@@ -10,7 +10,6 @@ from typing_extensions import TypedDict
 
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS
 from rerank.core import ScoringResult
-from rerank.gateway.ranking import rank
 from rerank.telemetry import request_id_var
 
 
@@ -20,11 +19,6 @@ class HasDocuments(Protocol):
     @property
     def documents(self) -> list[str]:
         """The texts, in order."""
-        ...
-
-    @property
-    def top_n(self) -> int:
-        """How many results; 0: all."""
         ...
 
     @property
@@ -188,10 +182,7 @@ def plain_rerank_answer(body: HasDocuments, result: ScoringResult) -> PlainReran
         id=_answer_id(),
         model=result.model,
         usage=Usage(prompt_tokens=result.tokens, total_tokens=result.tokens),
-        results=[
-            _ranked(body, scored.index, scored.relevance_score)
-            for scored in rank(result.logits, result.scores, body.top_n)
-        ],
+        results=[_ranked(body, scored.index, scored.relevance_score) for scored in result.ranked],
     )
 
 

@@ -53,7 +53,7 @@ class StrictBody(BaseModel):
     use_activation: bool | None = None
     instruction: Instruction | None = None
 
-    def request_for(self, pairs: Sequence[Pair]) -> ScoringRequest:
+    def request_for(self, pairs: Sequence[Pair], top_n: int = 0) -> ScoringRequest:
         """These pairs, to be scored as the body says."""
         return ScoringRequest(
             pairs=tuple(pairs),
@@ -66,6 +66,7 @@ class StrictBody(BaseModel):
                 ),
                 self.instruction or None,
             ),
+            top_n=top_n,
             activated=self.use_activation is not False,
         )
 
@@ -86,7 +87,7 @@ class StrictRerankBody(StrictBody):
 
     def scoring_request(self) -> ScoringRequest:
         """The query with each document."""
-        return self.request_for([Pair(self.query, document) for document in self.documents])
+        return self.request_for([Pair(self.query, document) for document in self.documents], self.top_n)
 
 
 class StrictScoreBody(StrictBody):
