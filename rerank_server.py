@@ -16,10 +16,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from rerank.errors import SettingsError
     from rerank.server.workers import refuse_several_workers
-    from rerank.settings import pass_on_env_file, read_settings
+    from rerank.settings import prepare_libraries, read_settings
 
     try:
-        pass_on_env_file()
+        prepare_libraries()
         settings = read_settings()
         refuse_several_workers()
         # importing torch takes seconds, which a wrong setting need not wait for

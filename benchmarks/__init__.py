@@ -1,4 +1,6 @@
 """Speed, side by side with peers, on checkpoints of full size with random weights."""
 
-# before torch, as in the server: it says how long OpenMP's threads wait for work
-import rerank.devices  # noqa: F401
+from rerank.openmp import shorten_spinning
+
+# the package is imported before torch, as in `python -m benchmarks.engine`
+shorten_spinning()

@@ -13,12 +13,6 @@ from functools import cache
 from typing import Any
 
 import psutil
-
-# OpenMP's threads, which torch wakes for a single product after each of OpenVINO's batches, would otherwise spin for
-# milliseconds on the cores that the next batch needs; OpenMP looks only once, when torch is imported
-if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
-    os.environ["GOMP_SPINCOUNT"] = "10000"
-
 import torch
 
 from rerank import cgroups

@@ -39,10 +39,10 @@ class _Deferred(TyperCommand):
     """A command whose module is imported when it is run, so that none waits for the imports of another."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
-        from rerank.settings import pass_on_env_file
+        from rerank.settings import prepare_libraries
 
         # libraries read the environment when they are imported
-        pass_on_env_file()
+        prepare_libraries()
         module = importlib.import_module(f"rerank.cli.{self.name}")
         return get_command(module.app).make_context(*args, **options)
 

@@ -1,7 +1,7 @@
 """Every setting of the server: read once, frozen, checked."""
 
 from rerank.settings.fields import GROUPS, Settings, setting_names
-from rerank.settings.reading import WORKERS_NAMES, pass_on_env_file, read_env_file, read_settings, remarks_on_names
+from rerank.settings.reading import WORKERS_NAMES, prepare_libraries, read_env_file, read_settings, remarks_on_names
 from rerank.settings.sources import ENV_FILE
 
 __all__ = [
@@ -9,7 +9,7 @@ __all__ = [
     "GROUPS",
     "WORKERS_NAMES",
     "Settings",
-    "pass_on_env_file",
+    "prepare_libraries",
     "read_env_file",
     "read_settings",
     "remarks_on_names",

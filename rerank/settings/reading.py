@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from rerank.errors import SettingsError
+from rerank.openmp import shorten_spinning
 from rerank.settings.fields import Settings, setting_names
 from rerank.settings.service_links import without_service_links
 from rerank.settings.sources import ENV_ENCODING, ENV_FILE
@@ -51,16 +52,17 @@ def read_env_file() -> dict[str, str | None]:
     return dotenv_values(ENV_FILE, encoding=ENV_ENCODING)
 
 
-def pass_on_env_file() -> None:
-    """Put what `.env` says to libraries, such as HF_TOKEN and TOKENIZERS_PARALLELISM, into the environment.
+def prepare_libraries() -> None:
+    """Set libraries' environment variables: those in `.env`, such as HF_TOKEN, and how long OpenMP's threads spin.
 
-    Most libraries look only once, when they are imported, so this comes before. What the environment says wins; an
-    empty value means the default, as for settings. Raises SettingsError.
+    To be called before the libraries are imported: most read the environment only then. The environment wins over
+    `.env`; an empty value means the default, as for settings. Raises SettingsError.
     """
     ours = {name for names in setting_names().values() for name in names} | set(_WITHOUT_EFFECT)
     for name, value in read_env_file().items():
         if value and name.upper() not in ours | _NOT_OURS:
             os.environ.setdefault(name, value)
+    shorten_spinning()
 
 
 def remarks_on_names() -> list[str]:

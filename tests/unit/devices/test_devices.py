@@ -6,6 +6,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -229,6 +230,7 @@ class TestLoss:
         assert not is_lost("cpu")
 
 
+ROOT = Path(__file__).parents[3]
 SPY = """
 import os, sys
 
@@ -238,7 +240,8 @@ class Spy:
             print({key: os.environ[key] for key in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if key in os.environ})
 
 sys.meta_path.insert(0, Spy())
-import rerank.server.build
+import rerank_server
+rerank_server.app
 """
 
 
@@ -251,12 +254,14 @@ import rerank.server.build
     ],
 )
 def test_how_long_threads_of_openmp_spin_is_said_before_torch_is_imported(
-    given: dict[str, str], seen: dict[str, str]
+    given: dict[str, str], seen: dict[str, str], tmp_path: Path
 ) -> None:
     environment = {
         name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
     }
+    # beside the project's files, but without its .env
+    environment |= given | {"PYTHONPATH": str(ROOT), "RERANK_MODEL_DEVICE": "cpu"}
     done = subprocess.run(
-        [sys.executable, "-c", SPY], env=environment | given, capture_output=True, text=True, check=True
+        [sys.executable, "-c", SPY], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[0] == str(seen)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rerank.errors import SettingsError
-from rerank.settings import pass_on_env_file, read_settings, remarks_on_names, setting_names
+from rerank.settings import prepare_libraries, read_settings, remarks_on_names, setting_names
 from rerank.settings.service_links import without_service_links
 
 from .conftest import WriteDotEnv, from_command_line
@@ -181,8 +181,9 @@ class TestPassingOn:
             "TOKENIZERS_PARALLELISM=false  # 中文\nPYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:128\n"
             "HF_TOKEN=of the file\nCUDA_VISIBLE_DEVICES=\nWORKER_CLASS=x\nPORT=9001\nWORKERS=1\n"
         )
+        os.environ["OMP_WAIT_POLICY"] = "passive"
         before = dict(os.environ)
-        pass_on_env_file()
+        prepare_libraries()
         added = {name: value for name, value in os.environ.items() if before.get(name) != value}
         assert added == {
             "TOKENIZERS_PARALLELISM": "false",
@@ -192,7 +193,7 @@ class TestPassingOn:
     def test_of_a_broken_file_says_what_is_wrong(self, dot_env: WriteDotEnv) -> None:
         dot_env('HF_TOKEN="open\n')
         with pytest.raises(SettingsError, match="line 1"):
-            pass_on_env_file()
+            prepare_libraries()
 
 
 class TestKeysThatNoClientCouldSend:
