@@ -34,8 +34,9 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair
 from rerank.devices import Device, choose_device
 from rerank.scheduling.batching import GPU_BATCH, BatchBudget
-from rerank.scorers import load
+from rerank.scorers import networks
 from rerank.scorers.base import Placement, Scorer, score
+from rerank.scorers.load import load_scorer
 
 MAX_LENGTH = 8192
 TOLERANCE = 5e-2
@@ -148,14 +149,14 @@ def packed_scorer(folder: Path, device: Device) -> Scorer:
     """The checkpoint on the device; on a CPU too in packed batches, which the server takes on a GPU only."""
     if not device.is_cpu:
         return scorer_on(folder, device)
-    with mock.patch.object(load, "runs_packed", return_value=True):
+    with mock.patch.object(networks, "runs_packed", return_value=True):
         return scorer_on(folder, device)
 
 
 def scorer_on(folder: Path, device: Device) -> Scorer:
     """The checkpoint as the server loads it."""
     card = ModelCard(id=folder.name, max_length=MAX_LENGTH)
-    return load.load_scorer(read_checkpoint(folder), card, Placement(device, folder.parent / ".openvino"))
+    return load_scorer(read_checkpoint(folder), card, Placement(device, folder.parent / ".openvino"))
 
 
 def difference(folder: Path, device: Device) -> float:
