@@ -1,0 +1,80 @@
+"""Names in the documents exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rerank.cli.main import COMMANDS
+from rerank.settings import setting_names
+
+ROOT = Path(__file__).parents[3]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+NAMED = sorted(set(re.findall(r"`((?:rerank|tests|docs)/[\w./]+|\.env\.example)(?::(\w+))?`", CONTRIBUTING)))
+READMES = ["README.md", "README.zh-CN.md"]
+DOCUMENTS = [
+    *READMES,
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize(("path", "name"), NAMED, ids=[":".join(filter(None, named)) for named in NAMED])
+def test_every_place_that_contributing_names_exists(path: str, name: str) -> None:
+    assert (ROOT / path).exists()
+    if name:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"^(?:class |def |async def )?{name}\b", text, re.MULTILINE)
+
+
+def test_contributing_explains_a_step_for_each_change_in_ten_lines_at_most() -> None:
+    titles = re.findall(r"^## (Add a .+)$", CONTRIBUTING, re.MULTILINE)
+    assert titles == [f"Add a {what}" for what in ("dialect", "model family", "setting", "metric", "command")]
+    for section in CONTRIBUTING.split("\n## ")[1:]:
+        assert 5 <= len(re.findall(r"^\d\. ", section, re.MULTILINE)) <= 10
+
+
+@pytest.mark.parametrize("document", sorted(DOCUMENTS))
+def test_links_to_files_lead_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#]+)", text):
+        assert (ROOT / document).parent.joinpath(target).exists(), target
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_readmes_list_every_command(readme: str) -> None:
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `rerank (\w+)", text, re.MULTILINE)) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("document", sorted({*DOCUMENTS} - {"CHANGELOG.md"}))
+def test_settings_in_documents_exist(document: str) -> None:
+    known = {name for names in setting_names().values() for name in names}
+    named = set(re.findall(r"`(RERANK_[A-Z_]+)", (ROOT / document).read_text(encoding="utf-8")))
+    # settings of rerank_client.py, and of LightRAG
+    assert named <= known | {"RERANK_", "RERANK_BASE_URL", "RERANK_BINDING", "RERANK_BINDING_HOST"}
+
+
+def test_the_architecture_lists_every_folder_and_module() -> None:
+    picture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
+    for path in (ROOT / "rerank").iterdir():
+        shown = f"{path.name}/" if path.is_dir() else path.name
+        assert shown in picture or path.name in ("__init__.py", "__pycache__", "py.typed"), shown
+    # families are folders of their own, commands are listed by `rerank --help`
+    told = (
+        "api",
+        "gateway",
+        "access",
+        "registry",
+        "backends",
+        "scheduling",
+        "scorers",
+        "runtimes",
+        "catalog",
+        "server",
+    )
+    for module in (module for folder in told for module in (ROOT / "rerank" / folder).glob("*.py")):
+        assert re.search(rf"\b{module.stem}\b", picture) or module.stem == "__init__", module
