@@ -51,7 +51,7 @@ _PATIENCE = TIMEOUT + 30
 """Seconds that a client waits, more than the server takes."""
 _SETTLING_SECONDS = 30
 _LEAST_SPREAD = 0.01
-_IDLE = ("rerank_requests_in_work", "rerank_documents_in_work", "rerank_waiting_pairs")
+_IDLE = ("rerank_requests_in_flight", "rerank_documents_in_flight", "rerank_waiting_pairs")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Self
@@ -31,20 +31,15 @@ from rerank.devices import (
 from rerank.errors import RerankError
 from rerank.gateway.ranking import rank
 from rerank.registry.registry import Registry
-from rerank.scheduling.batch import BatchSize
 from rerank.scheduling.batching import CPU_BATCH, GPU_BATCH, BatchBudget
 from rerank.scheduling.memory import Memory
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Placement
 from rerank.settings import Settings, read_settings
+from rerank.telemetry.events import Observe, ignore
 from rerank.units import human_size, parse_memory
 
 logger = logging.getLogger(__name__)
-
-ObserveBatch = Callable[[str, BatchSize], None]
-"""Called with a device's name before each batch there, on the device's thread."""
-ObserveModel = Callable[[str, str], None]
-"""Called with a model's id and what became of it: loaded, failed or unloaded."""
 
 _STOP_SECONDS = 10
 _ROOM_SECONDS = 10
@@ -87,7 +82,7 @@ class Engine:
         *,
         budget: Mapping[str, int] | None = None,
         keep_alive: float = 0,
-        observe_model: ObserveModel = lambda *_: None,
+        observe: Observe = ignore,
         downloads: Downloads | None = None,
         room: Room | None = None,
     ) -> None:
@@ -100,7 +95,7 @@ class Engine:
         self.loader = loader
         self.downloads = downloads or Downloads()
         """How far the models are that are being fetched."""
-        self.registry = Registry(loader, budget, keep_alive=keep_alive, observe=observe_model)
+        self.registry = Registry(loader, budget, keep_alive=keep_alive, observe=observe)
         self._tokenisers = tokenisers
         self._room = room or Room()
         self._exits = AsyncExitStack()
@@ -111,8 +106,7 @@ class Engine:
         settings: Settings | None = None,
         catalog: Catalog | None = None,
         *,
-        observe_batch: ObserveBatch = lambda *_: None,
-        observe_model: ObserveModel = lambda *_: None,
+        observe: Observe = ignore,
     ) -> Self:
         """An engine as the server's settings describe it; by default those of the environment and `.env`.
 
@@ -126,7 +120,7 @@ class Engine:
         budget, room, downloads = _budget(devices, settings), Room(), Downloads()
         tokenisers = Tokenisers(cgroups.cores())
         scheduler = Scheduler(
-            *(_device_spec(device, settings, room, observe_batch) for device in devices),
+            *(_device_spec(device, settings, room, observe) for device in devices),
             patience=max(settings.timeout, _MINIMUM_PATIENCE),
         )
         loader = LocalLoader(
@@ -147,7 +141,7 @@ class Engine:
             tokenisers,
             budget=budget,
             keep_alive=settings.keep_alive,
-            observe_model=observe_model,
+            observe=observe,
             downloads=downloads,
             room=room,
         )
@@ -218,11 +212,11 @@ def _budget(devices: Sequence[Device], settings: Settings) -> dict[str, int]:
     return budget
 
 
-def _device_spec(device: Device, settings: Settings, room: Room, observe: ObserveBatch) -> DeviceSpec:
+def _device_spec(device: Device, settings: Settings, room: Room, observe: Observe) -> DeviceSpec:
     default = CPU_BATCH if device.is_cpu else GPU_BATCH
     budget = BatchBudget(settings.batch_size or default.pairs, settings.batch_tokens or default.tokens)
     memory = Memory(partial(free_memory, device.name), is_out_of_memory, room.make)
-    return DeviceSpec(device.name, budget, memory, partial(observe, device.name), partial(is_lost, device.name))
+    return DeviceSpec(device.name, budget, memory, observe, partial(is_lost, device.name))
 
 
 async def _watch(scheduler: Scheduler) -> None:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rerank.access.keyring import Keyring
 from rerank.api.dialects.table import DIALECTS
-from rerank.api.errors import error_renderer, error_response
+from rerank.api.errors import error_renderer, error_response, record_of
 from rerank.api.origins import OpenServer
 from rerank.api.paths import path_of
 from rerank.core import Caller
@@ -44,13 +44,15 @@ class RequireKey:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        state = scope.setdefault("state", {})
+        record = record_of(scope)
         try:
-            state["caller"] = self._caller(scope)
+            caller = self._caller(scope)
         except RerankError as error:
-            state["facts"] = {"error": type(error).__name__} | state.get("facts", {})
+            record.error = record.error or type(error).__name__
             await error_response(error, error_renderer(scope))(scope, receive, send)
             return
+        scope["state"]["caller"] = caller
+        record.key = caller.name
         await self._app(scope, receive, send)
 
     def _caller(self, scope: Scope) -> Caller:
@@ -62,7 +64,7 @@ class RequireKey:
             if refusal := self._open_server.refusal(scope):
                 raise refusal
         elif not self._is_open(scope):
-            scope["state"]["facts"] = {"error": "wrong key" if key else "no key"}
+            record_of(scope).error = "wrong key" if key else "no key"
             raise Unauthorized(_WRONG if key else _MISSING)
         return Caller()
 

@@ -39,6 +39,7 @@ from rerank.errors import (
     UnknownEncoding,
 )
 from rerank.telemetry import request_id_var
+from rerank.telemetry.events import RequestRecord
 
 STATUSES: dict[type[RerankError], tuple[int, str]] = {
     BodyTooLarge: (413, "RequestTooLargeError"),
@@ -147,6 +148,12 @@ def internal_error_response(render: ErrorRenderer) -> JSONResponse:
     return error_response(ScoringFailed("Internal server error."), render)
 
 
+def record_of(scope: Scope) -> RequestRecord:
+    """The record of a request."""
+    record: RequestRecord = scope.setdefault("state", {}).setdefault("record", RequestRecord())
+    return record
+
+
 def error_renderer(scope: Scope) -> ErrorRenderer:
     """The renderer of a request's errors, as set when it arrived or when its body was recognised."""
     render: ErrorRenderer = scope.get("state", {}).get("error_renderer", common_error)
@@ -165,13 +172,13 @@ def add_error_handlers(app: FastAPI) -> None:
         if not isinstance(error, RerankError):
             raise error
         # the message stays out of the log: it may quote what the caller sent
-        _note(request, type(error).__name__)
+        record_of(request.scope).error = type(error).__name__
         return error_response(error, error_renderer(request.scope))
 
     async def on_invalid_body(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RequestValidationError):
             raise error
-        _note(request, ".".join(str(part) for part in _without_tag(error.errors()[0]["loc"])))
+        record_of(request.scope).error = ".".join(str(part) for part in _without_tag(error.errors()[0]["loc"]))
         return _invalid_body(error.errors(), error_renderer(request.scope))
 
     async def on_http_error(request: Request, error: Exception) -> Response:
@@ -184,17 +191,12 @@ def add_error_handlers(app: FastAPI) -> None:
         refused = error.__cause__
         if not isinstance(refused, InvalidRequest):
             refused = InvalidRequest("The body could not be read as JSON.")
-        _note(request, type(refused).__name__)
+        record_of(request.scope).error = type(refused).__name__
         return error_response(refused, error_renderer(request.scope))
 
     app.add_exception_handler(RerankError, on_rerank_error)
     app.add_exception_handler(RequestValidationError, on_invalid_body)
     app.add_exception_handler(HTTPException, on_http_error)
-
-
-def _note(request: Request, error: str) -> None:
-    """Have the request's log line say what was wrong."""
-    request.state.facts = getattr(request.state, "facts", {}) | {"error": error}
 
 
 def _status(error: RerankError) -> tuple[int, str]:

@@ -7,15 +7,23 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rerank.api.errors import ErrorRenderer, error_renderer, error_response, internal_error_response, use_error_renderer
+from rerank.api.errors import (
+    ErrorRenderer,
+    error_renderer,
+    error_response,
+    internal_error_response,
+    record_of,
+    use_error_renderer,
+)
 from rerank.api.paths import path_of, settle_path
 from rerank.errors import AddressTooLong
 from rerank.telemetry import request_id_var, seconds_in_stages, stages_var
+from rerank.telemetry.events import CLIENT_LEFT, RequestRecord
 from rerank.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -92,17 +100,17 @@ class RequestContext:
         try:
             await self._app_for(scope)(scope, receive, send_with_id)
         except ClientLeft:
-            status = 499
-            self._metrics.cancellations.inc()
+            status = CLIENT_LEFT
             self._describe(scope, request_id)
         except Exception:
             logger.exception("unexpected error")
             if status:
                 raise
             await internal_error_response(error_renderer(scope))(scope, receive, send_with_id)
-        seconds = time.perf_counter() - started
-        self._count(scope, status, seconds)
-        _log(scope, status, seconds)
+        record = record_of(scope)
+        record.status, record.seconds = status, time.perf_counter() - started
+        self._count(scope, record)
+        _log(scope, record)
 
     def _app_for(self, scope: Scope) -> ASGIApp:
         if len(scope.get("raw_path") or scope["path"]) + len(scope.get("query_string", b"")) <= _MAX_TARGET_BYTES:
@@ -112,40 +120,18 @@ class RequestContext:
 
     def _describe(self, scope: Scope, request_id: str) -> None:
         if self._tracing:
-            known = {"request_id": request_id, "dialect": _dialect(scope)} | _facts(scope)
+            known = {"request_id": request_id, "dialect": _dialect(scope)} | record_of(scope).facts(by_class=True)
             self._tracing.describe(known, stages_var.get() or ())
 
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        if is_quiet(scope):
-            return
-        facts, dialect = _facts(scope), _dialect(scope)
-        if key := facts.get("key"):
-            self._metrics.key_requests.labels(key, str(status)).inc()
-            self._metrics.key_tokens.labels(key).inc(facts.get("tokens", 0))
-        model = str(facts.get("model", ""))
-        self._metrics.requests.labels(dialect, model, str(status)).inc()
-        if model:
-            self._metrics.request_seconds.labels(dialect).observe(seconds)
-            self._metrics.documents.labels(model).inc(facts.get("documents", 0))
-            self._metrics.tokens.labels(model).inc(facts.get("tokens", 0))
-            for stage, spent in seconds_in_stages().items():
-                self._metrics.stage_seconds.labels(stage).observe(spent)
-        if error := facts.get("error"):
-            self._metrics.errors.labels(error).inc()
+    def _count(self, scope: Scope, record: RequestRecord) -> None:
+        if not is_quiet(scope):
+            record.dialect, record.stages = _dialect(scope), seconds_in_stages()
+            self._metrics.observe(record)
 
 
 def is_quiet(scope: Scope) -> bool:
     """True for what monitors ask all day, which leaves no line, no count and no span."""
     return path_of(scope) in _QUIET_PATHS
-
-
-def _facts(scope: Scope) -> dict[str, Any]:
-    """What is known of a request by now: model, documents, tokens, the class of its error."""
-    facts: dict[str, Any] = scope.get("state", {}).get("facts", {})
-    if str(facts.get("error", "")).startswith("body"):
-        # what names a field of the body would be as many errors as there are documents
-        return facts | {"error": "InvalidBody"}
-    return facts
 
 
 def _dialect(scope: Scope) -> str:
@@ -172,13 +158,14 @@ class HeadAsGet:
         await self._app({**scope, "method": "GET"}, receive, send_head)
 
 
-def _log(scope: Scope, status: int, seconds: float) -> None:
-    level = logging.DEBUG if is_quiet(scope) and status < 400 else logging.INFO
+def _log(scope: Scope, record: RequestRecord) -> None:
+    level = logging.DEBUG if is_quiet(scope) and record.status < 400 else logging.INFO
     # the query string stays out: it may hold a key
-    facts = "".join(f" {name}={value}" for name, value in scope.get("state", {}).get("facts", {}).items())
-    if status >= 400 and scope.get("client"):
+    facts = "".join(f" {name}={value}" for name, value in record.facts().items())
+    if record.status >= 400 and scope.get("client"):
         facts += f" client={scope['client'][0]}"
-    logger.log(level, "%s %s %d %.1f ms%s", scope["method"], _printable(path_of(scope)), status, seconds * 1000, facts)
+    took = record.seconds * 1000
+    logger.log(level, "%s %s %d %.1f ms%s", scope["method"], _printable(path_of(scope)), record.status, took, facts)
 
 
 def _printable(path: str) -> str:

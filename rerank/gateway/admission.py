@@ -52,7 +52,7 @@ class Admission:
         self._idle.set()
 
     @property
-    def in_work(self) -> Work:
+    def in_flight(self) -> Work:
         """What is in work now."""
         return self._work_room.taken
 
@@ -128,13 +128,13 @@ class Admission:
         if rate is None:
             return
         # requests share the device by turns, so a short one does not wait for the end of long ones
-        ahead = min(self.in_work.tokens, work.tokens * self.requests)
+        ahead = min(self.in_flight.tokens, work.tokens * self.requests)
         needed = (ahead + work.tokens) / rate
         if needed > within:
             raise Overloaded(
                 f"At the present rate {work.documents} documents would take {needed:.1f} s, but have {within:g} s. "
                 "Send fewer documents, or try again later.",
-                retry_after=self._seconds_for(self.in_work.tokens),
+                retry_after=self._seconds_for(self.in_flight.tokens),
             )
 
     def note_done(self, began: float, work: Work) -> None:

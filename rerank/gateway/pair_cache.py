@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import count
 from weakref import WeakKeyDictionary
@@ -14,10 +14,9 @@ from cachetools import LRUCache
 from rerank.backends.base import Backend
 from rerank.core import RawScore, ScoringRequest
 from rerank.errors import PairTooLarge
+from rerank.telemetry.events import CacheLookup, Observe, ignore
 
 _DIGEST_BYTES = 16
-Observe = Callable[[str, int, int], None]
-"""Told a model's id, how many of its pairs were found, and how many were not."""
 
 
 class PairCache:
@@ -26,7 +25,7 @@ class PairCache:
     Belongs to the event loop's thread.
     """
 
-    def __init__(self, pairs: int = 0, observe: Observe = lambda *_: None) -> None:
+    def __init__(self, pairs: int = 0, observe: Observe = ignore) -> None:
         """``pairs``: how many are kept; 0 keeps none."""
         self._scores: LRUCache[tuple[int, bytes], RawScore] = LRUCache(maxsize=pairs)
         self._observe = observe
@@ -43,7 +42,7 @@ class PairCache:
         keys = [(load, digest) for digest in await asyncio.to_thread(list, _digests(request))]
         known = [self._scores.get(key) for key in keys]
         missing = [place for place, score in enumerate(known) if score is None]
-        self._observe(model, len(keys) - len(missing), len(missing))
+        self._observe(CacheLookup(model, len(keys) - len(missing), len(missing)))
         computed = await _compute(backend, request, missing) if missing else []
         found = dict(zip(missing, computed, strict=True))
         self._scores.update({keys[place]: score for place, score in found.items()})

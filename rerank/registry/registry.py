@@ -7,7 +7,7 @@ import contextvars
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,6 +41,7 @@ from rerank.registry.events import (
 from rerank.registry.eviction import Size
 from rerank.registry.fleet import Fleet, Row
 from rerank.registry.threads import on_daemon_thread
+from rerank.telemetry.events import ModelChanged, Observe, ignore
 
 logger = logging.getLogger(__name__)
 
@@ -68,10 +69,9 @@ class Registry:
         budget: Size | None = None,
         *,
         keep_alive: float = 0,
-        observe: Callable[[str, str], None] = lambda *_: None,
+        observe: Observe = ignore,
     ) -> None:
-        """``budget`` and ``keep_alive``: see ``Fleet``. ``observe`` is told a model's id and what became of it: loaded,
-        failed or unloaded."""
+        """``budget`` and ``keep_alive``: see ``Fleet``."""
         self._loader = loader
         self._observe = observe
         self._fleet = Fleet(budget, keep_alive)
@@ -227,14 +227,14 @@ class Registry:
                 self._events.put_nowait(Found(card.id, outcome.size))
             case LoadedModel():
                 self._loaded[card.id] = outcome
-                self._observe(card.id, "loaded")
+                self._observe(ModelChanged(card.id, "loaded"))
                 self._events.put_nowait(Loaded(card.id, outcome.size))
             case None:
-                self._observe(card.id, "unloaded")
+                self._observe(ModelChanged(card.id, "unloaded"))
                 self._events.put_nowait(Unloaded(card.id))
             case error:
                 logger.warning("loading %s failed: %s", card.id, error.message)
-                self._observe(card.id, "failed")
+                self._observe(ModelChanged(card.id, "failed"))
                 self._events.put_nowait(Failed(card.id, error))
 
     def _set_timer(self) -> None:

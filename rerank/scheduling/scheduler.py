@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from rerank.errors import OutOfOrder, ScoringFailed, ServerStopping
-from rerank.scheduling.batch import THREAD_DIED, Batch, BatchSize, Scoring, batch_size, fail
+from rerank.scheduling.batch import THREAD_DIED, Batch, Scoring, batch_size, fail
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.health import Health
 from rerank.scheduling.job import HasTokens, Job, Replicas, Slot
 from rerank.scheduling.job_queue import JobQueue
 from rerank.scheduling.memory import LearntLimits, Memory
+from rerank.telemetry.events import BatchStarted, Observe, ignore
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ class DeviceSpec:
     name: str
     budget: BatchBudget
     memory: Memory = field(default_factory=Memory)
-    observe: Callable[[BatchSize], None] = lambda _: None
-    """Called with each batch before it is computed, on the device's thread."""
+    observe: Observe = ignore
+    """Takes an event per batch before it is computed, on the device's thread."""
     is_lost: Callable[[], bool] = lambda: False
     """Called after a failure on the device: True if every further call would fail, too."""
 
@@ -211,6 +212,10 @@ class _DeviceWorker:
                 fail(self._running.slots, ScoringFailed(THREAD_DIED))
             self._scheduler.leave(self._number, f"the scoring thread of {self._spec.name} died; {_RESTART}")
 
+    def _report(self, slots: Sequence[Slot]) -> None:
+        size = batch_size(slots[0].job.replicas[self._number], slots)
+        self._spec.observe(BatchStarted(self._spec.name, size.pairs, size.tokens, size.computed - size.tokens))
+
     def _step(self) -> bool:
         """Start the next batch, then finish the previous one; False when there is nothing left to do.
 
@@ -220,7 +225,7 @@ class _DeviceWorker:
         if not slots and not self._running:
             return False
         if slots:
-            self._spec.observe(batch_size(slots[0].job.replicas[self._number], slots))
+            self._report(slots)
         started = self._scoring.start(slots) if slots else None
         before, self._running = self._running, started
         if before:

@@ -28,7 +28,7 @@ from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.pair_cache import PairCache
 from rerank.gateway.readiness import Readiness
-from rerank.server.gauges import gauges, observe_batches
+from rerank.server.gauges import gauges
 from rerank.server.reload import on_hangup, reload_cards
 from rerank.settings import Settings, remarks_on_names
 from rerank.telemetry import configure_logging
@@ -59,15 +59,10 @@ def app_from_settings(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def open_services() -> AsyncIterator[Services]:
-        engine = Engine.open(
-            settings,
-            catalog,
-            observe_batch=observe_batches(metrics),
-            observe_model=lambda *told: metrics.models.labels(*told).inc(),
-        )
-        with watched_loop(metrics.loop_delay.observe):
+        engine = Engine.open(settings, catalog, observe=metrics.observe)
+        with watched_loop(metrics.observe):
             async with engine:
-                gateway = _gateway(settings, engine, default, PairCache(settings.cached_pairs, metrics.note_cache))
+                gateway = _gateway(settings, engine, default, PairCache(settings.cached_pairs, metrics.observe))
                 readiness = Readiness(gateway, preloaded)
                 metrics.add_gauges(*gauges(gateway, engine.scheduler))
                 with on_hangup(partial(_read_again, gateway, readiness, keyring, settings)):

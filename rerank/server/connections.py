@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
 
+from rerank.telemetry.events import ConnectionClosed
 from rerank.telemetry.metrics import Gauge, Metrics
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Connections:
     def __init__(self, most: int | None, metrics: Metrics, look_every: float = 1.0) -> None:
         """``most``: None is what the process's file descriptors allow."""
         self.most = most or most_by_default()
-        self._metrics = metrics
+        self._observe = metrics.observe
         self._look_every = look_every
         self._open: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
@@ -89,7 +90,7 @@ class Connections:
 
     def count(self, reason: str) -> None:
         """The server closed one."""
-        self._metrics.connections_closed.labels(reason).inc()
+        self._observe(ConnectionClosed(reason))
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()

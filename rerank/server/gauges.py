@@ -1,41 +1,44 @@
-"""What metrics read from the running house."""
+"""Gauges of a running server."""
 
 from __future__ import annotations
 
-from rerank.engine import ObserveBatch
+from rerank.gateway.admission import Work
 from rerank.gateway.gateway import Gateway
-from rerank.scheduling.batch import BatchSize
 from rerank.scheduling.scheduler import Scheduler
-from rerank.telemetry.metrics import Gauge, Metrics
+from rerank.telemetry.metrics import Gauge
 
 
 def gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
-    """What is in work and in memory at the moment."""
+    """Work in flight, waiting pairs, devices and models in memory."""
     admission = gateway.admission
 
     def model_bytes() -> dict[str, float]:
         return {model.card.id: sum(model.size.values()) for model in gateway.registry.loaded()}
 
+    def in_flight() -> Work:
+        return admission.in_flight
+
     def working() -> dict[str, float]:
         return dict(scheduler.working())
 
     return (
-        Gauge("rerank_waiting_pairs", "Pairs in line that no batch has taken.", lambda: scheduler.waiting_pairs),
-        Gauge("rerank_longest_wait_seconds", "How long the request at the head waits.", lambda: scheduler.longest_wait),
-        Gauge("rerank_documents_in_work", "Documents of requests in work.", lambda: admission.in_work.documents),
-        Gauge("rerank_tokens_in_work", "Tokens of the same, as estimated.", lambda: admission.in_work.tokens),
-        Gauge("rerank_requests_in_work", "Requests in work.", lambda: admission.requests),
-        Gauge("rerank_device_working", "1 while a device scores, 0 once it hangs or is lost.", working, label="device"),
-        Gauge("rerank_model_bytes", "Memory of each model that is loaded.", model_bytes, label="model"),
+        Gauge("rerank_waiting_pairs", "Pairs waiting for a batch.", lambda: scheduler.waiting_pairs),
+        Gauge(
+            "rerank_longest_wait_seconds",
+            "Waiting time of the oldest request.",
+            lambda: scheduler.longest_wait,
+        ),
+        Gauge(
+            "rerank_documents_in_flight",
+            "Documents of requests being processed.",
+            lambda: in_flight().documents,
+        ),
+        Gauge(
+            "rerank_tokens_in_flight",
+            "Estimated tokens of requests being processed.",
+            lambda: in_flight().tokens,
+        ),
+        Gauge("rerank_requests_in_flight", "Requests being processed.", lambda: admission.requests),
+        Gauge("rerank_device_up", "1 while the device scores, 0 once it is stuck or lost.", working, label="device"),
+        Gauge("rerank_model_bytes", "Memory of each loaded model.", model_bytes, label="model"),
     )
-
-
-def observe_batches(metrics: Metrics) -> ObserveBatch:
-    """Counts the batches of each device."""
-
-    def observe(device: str, size: BatchSize) -> None:
-        metrics.batch_pairs.labels(device).observe(size.pairs)
-        metrics.batch_tokens.labels(device).observe(size.tokens)
-        metrics.padding.labels(device).inc(size.computed - size.tokens)
-
-    return observe

@@ -1,4 +1,4 @@
-"""An event loop that stands still answers nobody, not even who asks how it is: a thread notices, and says where."""
+"""Event-loop watchdog: a thread measures the loop's delay, and logs where a blocked loop is stuck."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+
+from rerank.telemetry.events import LoopAnswered, Observe
 
 logger = logging.getLogger(__name__)
 
 _INTERVAL = 1.0
-"""Seconds between two questions; each costs the loop one callback."""
+"""Seconds between two measurements; each costs the loop one callback."""
 _PATIENCE = 2.0
-"""Seconds without an answer that are worth a warning. Probes give up after about as long."""
+"""Seconds of delay that are worth a warning. Probes give up after about as long."""
 
 
 @contextmanager
-def watched_loop(observe: Callable[[float], object]) -> Iterator[None]:
-    """Watch the running event loop while the context is open. ``observe`` is told each delay, in seconds."""
+def watched_loop(observe: Observe) -> Iterator[None]:
+    """Watch the running event loop while the context is open."""
     watch = _LoopWatch(asyncio.get_running_loop(), observe)
     thread = threading.Thread(target=watch.run, name="loop-watch", daemon=True)
     thread.start()
@@ -32,19 +34,19 @@ def watched_loop(observe: Callable[[float], object]) -> Iterator[None]:
 
 
 class _LoopWatch:
-    def __init__(self, loop: asyncio.AbstractEventLoop, observe: Callable[[float], object]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, observe: Observe) -> None:
         self._loop = loop
         self._loop_thread = threading.get_ident()
         self._observe = observe
         self._stopped = threading.Event()
 
     def run(self) -> None:
-        """Ask the loop again and again how it is."""
+        """Measure until stopped."""
         while not self._stopped.wait(_INTERVAL):
             self._ask()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """End the measurements."""
         self._stopped.set()
 
     def _ask(self) -> None:
@@ -58,14 +60,14 @@ class _LoopWatch:
             return
         late = not answered.wait(_PATIENCE)
         if late:
-            logger.warning("the event loop has stood still for %g s, at:\n%s", _PATIENCE, self._stack())
+            logger.warning("the event loop was blocked for %g s at:\n%s", _PATIENCE, self._stack())
             while not answered.wait(_INTERVAL):
                 if self._stopped.is_set():
                     return
         delay = time.perf_counter() - asked
-        self._observe(delay)
+        self._observe(LoopAnswered(delay))
         if late:
-            logger.warning("the event loop turns again; it stood still for %.1f s", delay)
+            logger.warning("the event loop recovered after %.1f s", delay)
 
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._loop_thread)

@@ -69,7 +69,7 @@ def test_metrics_show_the_keys_own_models_and_itself(house: House) -> None:
     assert f'rerank_documents_total{{model="{OTHER_MODEL.id}"}} {float(len(DOCUMENTS))}' in text
     assert 'rerank_key_requests_total{key="chat",status="200"}' in text
     # what belongs to nobody stays
-    assert 'rerank_stage_seconds_count{stage="device"} 2.0' in text
+    assert 'rerank_stage_duration_seconds_count{stage="device"} 2.0' in text
 
 
 @pytest.mark.parametrize("name", [MODEL.id, "the-words", "THE-WORDS ", BUILT_IN[0].id])

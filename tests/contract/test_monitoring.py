@@ -39,4 +39,4 @@ def test_batches_and_memory_are_measured(exposed: str) -> None:
     assert re.search(rf'^rerank_model_bytes\{{model="{MODEL}"\}} \d', exposed, re.MULTILINE)
     assert re.search(rf'^rerank_model_events_total\{{event="loaded",model="{MODEL}"\}} 1.0', exposed, re.MULTILINE)
     assert re.search(r"^rerank_longest_wait_seconds 0.0", exposed, re.MULTILINE)
-    assert re.search(r'^rerank_device_working\{device="cpu"\} 1.0', exposed, re.MULTILINE)
+    assert re.search(r'^rerank_device_up\{device="cpu"\} 1.0', exposed, re.MULTILINE)

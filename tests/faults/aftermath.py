@@ -26,7 +26,7 @@ def assert_well(house: House) -> None:
     assert house.rerank().status_code == 200
     assert_ready(house.client)
     admission = house.gateway.admission
-    assert (admission.requests, admission.in_work.documents, admission.waiting.documents) == (0, 0, 0)
+    assert (admission.requests, admission.in_flight.documents, admission.waiting.documents) == (0, 0, 0)
     assert house.scheduler.waiting_pairs == 0
     assert house.client.portal
     for model in house.gateway.registry.loaded():

@@ -67,7 +67,7 @@ def test_room_is_given_back_when_a_client_leaves(serve: Serve, access_log: Acces
         connection.sendall(request_bytes({"query": "q", "documents": ["a"] * 3}))
         assert scorer.reached.wait(PATIENCE)
     assert " 499 " in access_log.next_line()
-    assert (house.gateway.admission.in_work.documents, house.gateway.admission.requests) == (0, 0)
+    assert (house.gateway.admission.in_flight.documents, house.gateway.admission.requests) == (0, 0)
     scorer.gate.set()
 
 
@@ -108,7 +108,7 @@ def test_a_caller_whose_time_runs_out_leaves_nothing_behind(open_house: OpenHous
     scorer.gate.clear()
     assert "0.5 s (TIMEOUT)" in refused(house.rerank(), 504)
     assert house.scheduler.waiting_pairs == 0
-    assert (house.gateway.admission.in_work.documents, house.gateway.admission.requests) == (0, 0)
+    assert (house.gateway.admission.in_flight.documents, house.gateway.admission.requests) == (0, 0)
     scorer.gate.set()
     assert house.rerank(documents=["next"]).status_code == 200
     assert scorer.batches == [1, 1, 1]

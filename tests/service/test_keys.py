@@ -122,6 +122,15 @@ def test_the_log_and_the_metrics_name_the_key_and_never_hold_it(
     assert "s3cret" not in caplog.text + metrics
 
 
+def test_a_request_with_an_invalid_body_is_counted_for_its_key(open_house: OpenHouse) -> None:
+    house = open_house(named_keys={key_hash("s3cret"): Caller("chat")})
+    headers = authorised("s3cret")
+    assert house.client.post("/v1/rerank", json={"documents": ["a"]}, headers=headers).status_code == 400
+    assert (
+        'rerank_key_requests_total{key="chat",status="400"} 1.0' in house.client.get("/metrics", headers=headers).text
+    )
+
+
 def test_a_flood_of_one_key_is_no_drought_for_another(open_house: OpenHouse) -> None:
     """Counted in batches, not in seconds: forty requests wait, one of another key is done two batches later."""
     scorer = GatedScorer()

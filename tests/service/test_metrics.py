@@ -29,9 +29,9 @@ def test_a_request_is_counted_and_timed(open_house: OpenHouse) -> None:
     assert value(client, "rerank_requests_total", dialect="vLLM", model=MODEL.id, status="200") == 1
     assert value(client, "rerank_documents_total", model=MODEL.id) == len(DOCUMENTS)
     assert value(client, "rerank_tokens_total", model=MODEL.id) == tokens
-    assert value(client, "rerank_request_seconds_count", dialect="vLLM") == 1
+    assert value(client, "rerank_request_duration_seconds_count", dialect="vLLM") == 1
     for stage in ("model", "tokenise", "queue", "device"):
-        assert value(client, "rerank_stage_seconds_count", stage=stage) == 1
+        assert value(client, "rerank_stage_duration_seconds_count", stage=stage) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic_core import to_json
 
 from rerank.api.bodies import JsonRoute
-from rerank.api.errors import ERROR_RESPONSES
+from rerank.api.errors import ERROR_RESPONSES, record_of
 from rerank.api.services import Services, caller_of, unless_client_leaves
 from rerank.core import ScoringRequest, ScoringResult, TextTokenizer, TokenizerRequest, TokenizerResult
 from rerank.errors import InvalidRequest
@@ -56,11 +56,12 @@ async def require_json(request: Request) -> None:
 async def score(request: Request, services: Services, wanted: ScoringRequest) -> ScoringResult:
     """Score what the request wants, unless its client leaves. Raises a RerankError."""
     caller = caller_of(request)
-    request.state.facts = {"documents": len(wanted.pairs)} | ({"key": caller.name} if caller.name else {})
+    record = record_of(request.scope)
+    record.documents = len(wanted.pairs)
     services.log_request(wanted)
     wanted = replace(wanted, within=_deadline(request), caller=caller)
     result = await unless_client_leaves(request, services.gateway.score(wanted))
-    request.state.facts |= {"model": result.model, "tokens": result.tokens}
+    record.model, record.tokens = result.model, result.tokens
     return result
 
 
@@ -69,10 +70,9 @@ async def use_tokenizer(
 ) -> TokenizerResult[T]:
     """Have a model's tokenizer do something, unless the client leaves. ``work``: how many texts, of how many tokens."""
     caller = caller_of(request)
-    request.state.facts = {"key": caller.name} if caller.name else {}
     wanted = TokenizerRequest(use, *work, model, _deadline(request), caller)
     result = await unless_client_leaves(request, services.gateway.use_tokenizer(wanted))
-    request.state.facts |= {"model": result.model}
+    record_of(request.scope).model = result.model
     return result
 
 

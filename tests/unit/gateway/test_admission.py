@@ -18,26 +18,26 @@ def admission() -> Admission:
     return Admission(Work(10, 1000))
 
 
-def in_work(admission: Admission) -> tuple[int, int]:
-    return admission.in_work.documents, admission.requests
+def in_flight(admission: Admission) -> tuple[int, int]:
+    return admission.in_flight.documents, admission.requests
 
 
-def test_counts_what_is_in_work(admission: Admission) -> None:
+def test_counts_what_is_in_flight(admission: Admission) -> None:
     with admission.admit(work(4)), admission.admit(work(6)):
-        assert in_work(admission) == (10, 2)
-    assert in_work(admission) == (0, 0)
+        assert in_flight(admission) == (10, 2)
+    assert in_flight(admission) == (0, 0)
 
 
 def test_a_request_alone_in_the_house_is_let_in_however_large(admission: Admission) -> None:
     with admission.admit(work(1000)):
-        assert in_work(admission) == (1000, 1)
+        assert in_flight(admission) == (1000, 1)
 
 
 def test_beyond_the_limit_a_second_request_is_sent_away(admission: Admission) -> None:
     with admission.admit(work(4)):
         with pytest.raises(Overloaded) as refusal, admission.admit(work(7)):
             pytest.fail("was let in")
-        assert in_work(admission) == (4, 1)
+        assert in_flight(admission) == (4, 1)
     assert refusal.value.retryable
     assert refusal.value.retry_after == 1
     assert "4 documents are in work, at most 10" in refusal.value.message
@@ -46,9 +46,9 @@ def test_beyond_the_limit_a_second_request_is_sent_away(admission: Admission) ->
 def test_room_is_given_back_when_the_request_fails(admission: Admission) -> None:
     with pytest.raises(KeyError), admission.admit(work(10)):
         raise KeyError("failed")
-    assert in_work(admission) == (0, 0)
+    assert in_flight(admission) == (0, 0)
     with admission.admit(work(10)):
-        assert in_work(admission) == (10, 1)
+        assert in_flight(admission) == (10, 1)
 
 
 async def test_once_closed_nobody_is_let_in_and_who_is_in_ends(admission: Admission) -> None:
@@ -145,7 +145,7 @@ class TestBytes:
     def test_of_one_caller_keep_no_other_out(self) -> None:
         admission = Admission(Work(1000, 1000, 100))
         with admission.admit(Work(1, 1, 100), caller="flood"), admission.admit(Work(1, 1, 50), caller="trickle"):
-            assert admission.in_work.bytes == 150
+            assert admission.in_flight.bytes == 150
 
 
 class TestCallers:
@@ -154,7 +154,7 @@ class TestCallers:
             with pytest.raises(Overloaded), admission.admit(work(1), caller="flood"):
                 pass
             with admission.admit(work(3), caller="trickle"), admission.admit(work(2), caller="trickle"):
-                assert admission.in_work.documents == 15
+                assert admission.in_flight.documents == 15
                 with pytest.raises(Overloaded), admission.admit(work(1), caller="trickle"):
                     pass
 
@@ -169,7 +169,7 @@ class TestCallers:
         with admission.admit(work(1), caller="gone"):
             pass
         with admission.admit(work(6), caller="a"), admission.admit(work(4), caller="a"):
-            assert admission.in_work.documents == 10
+            assert admission.in_flight.documents == 10
 
     def test_together_they_have_at_most_twice_the_room(self) -> None:
         admission = Admission(Work(100, 100_000))
@@ -178,4 +178,4 @@ class TestCallers:
             for number in range(200):
                 with suppress(Overloaded):
                     house.enter_context(admission.admit(work(1), caller=f"caller-{number % 20}"))
-            assert 100 < admission.in_work.documents < 200
+            assert 100 < admission.in_flight.documents < 200

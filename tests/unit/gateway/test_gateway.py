@@ -177,24 +177,24 @@ class TestRefusals:
 
 
 class TestRoom:
-    async def test_is_taken_while_a_request_is_in_work_and_refused_beyond(self, house: House) -> None:
+    async def test_is_taken_while_a_request_is_in_flight_and_refused_beyond(self, house: House) -> None:
         house.backend.hangs = True
         gateway = house.gateway()
         running = asyncio.create_task(gateway.score(ask(*"abcdef")))
         await asyncio.wait_for(house.backend.entered.wait(), WAIT)
-        assert (house.admission.in_work.documents, house.admission.requests) == (6, 1)
+        assert (house.admission.in_flight.documents, house.admission.requests) == (6, 1)
         with pytest.raises(Overloaded):
             await gateway.score(ask(*"abcde"))
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert (house.admission.in_work.documents, house.admission.requests) == (0, 0)
+        assert (house.admission.in_flight.documents, house.admission.requests) == (0, 0)
 
     async def test_is_given_back_when_scoring_fails(self, house: House) -> None:
         house.backend.error = ScoringFailed("the model failed")
         with pytest.raises(ScoringFailed):
             await house.gateway().score(ask("x"))
-        assert house.admission.in_work.documents == 0
+        assert house.admission.in_flight.documents == 0
 
     async def test_is_not_taken_for_an_unknown_model(self, house: House) -> None:
         house.backend.hangs = True
@@ -209,7 +209,7 @@ class TestRoom:
         house.load_error = ModelUnavailable("no weights")
         with pytest.raises(ModelUnavailable, match="no weights"):
             await house.gateway().score(ask("x"))
-        assert (house.admission.in_work, house.admission.waiting, house.admission.requests) == (Work(), Work(), 0)
+        assert (house.admission.in_flight, house.admission.waiting, house.admission.requests) == (Work(), Work(), 0)
 
     async def test_of_requests_for_a_loading_model_is_counted_apart(self, house: House) -> None:
         gateway = house.gateway()
@@ -217,14 +217,14 @@ class TestRoom:
         house.may_load.clear()
         waiting = asyncio.create_task(gateway.score(ask(*"abcdefgh", model="base")))
         await asyncio.sleep(0)
-        assert (house.admission.waiting.documents, house.admission.in_work.documents) == (8, 0)
+        assert (house.admission.waiting.documents, house.admission.in_flight.documents) == (8, 0)
         with pytest.raises(Overloaded, match="8 documents wait for a model to load, at most 10 may be"):
             await gateway.score(ask(*"abc", model="base"))
         assert (await gateway.score(ask(*"abcdefgh"))).model == EMBEDDED.id
 
         house.may_load.set()
         assert len((await waiting).scores) == 8
-        assert (house.admission.in_work, house.admission.waiting, house.admission.requests) == (Work(), Work(), 0)
+        assert (house.admission.in_flight, house.admission.waiting, house.admission.requests) == (Work(), Work(), 0)
 
 
 class TestLease:
@@ -258,7 +258,7 @@ class TestDeadline:
         assert refusal.value.retryable
         assert refusal.value.retry_after == 5
         assert house.registry.status(BASE).state is State.LOADING
-        assert house.admission.in_work.documents == 0
+        assert house.admission.in_flight.documents == 0
 
         house.may_load.set()
         assert (await house.gateway().score(ask("x", model="base"))).model == "maker/base"
@@ -275,7 +275,7 @@ class TestDeadline:
             if house.backend.cancelled:
                 break
         assert house.backend.cancelled
-        assert house.admission.in_work.documents == 0
+        assert house.admission.in_flight.documents == 0
 
     async def test_a_timeout_of_the_backend_is_not_taken_for_the_deadline(self, house: House) -> None:
         house.backend.error = TimeoutError("the upstream's")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rerank.core import Pair, RawScore, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import PairTooLarge
 from rerank.gateway.pair_cache import PairCache
+from rerank.telemetry.events import CacheLookup, Event
 from tests.fake_loader import NoBackend
 
 
@@ -39,13 +40,13 @@ async def logits(cache: PairCache, backend: Backend, request: ScoringRequest) ->
 
 
 async def test_what_was_asked_before_is_not_computed_again() -> None:
-    seen: list[tuple[str, int, int]] = []
-    cache, backend = PairCache(10, lambda *counts: seen.append(counts)), Backend()
+    seen: list[Event] = []
+    cache, backend = PairCache(10, seen.append), Backend()
     assert await logits(cache, backend, ask("a", "bb")) == [101.0, 102.0]
     assert await logits(cache, backend, ask("ccc", "bb", "a")) == [103.0, 102.0, 101.0]
     assert await logits(cache, backend, ask("a")) == [101.0]
     assert backend.asked == [["a", "bb"], ["ccc"]]
-    assert seen == [("model", 0, 2), ("model", 2, 1), ("model", 1, 0)]
+    assert seen == [CacheLookup("model", 0, 2), CacheLookup("model", 2, 1), CacheLookup("model", 1, 0)]
 
 
 @pytest.mark.parametrize(
