@@ -26,7 +26,7 @@ import aiohttp
 from benchmarks.contestants import DEFAULT, contestant
 from benchmarks.figures import Sample, figures, ratios
 from benchmarks.floor import DTYPES, floor_seconds, products_rate
-from benchmarks.processes import Contestant, NotAvailableError, Running, serving
+from benchmarks.processes import Contestant, NotAvailableError, RunningServer, serving
 from benchmarks.workload import QUERY, SIZES, checkpoint, documents, token_count
 
 _MEGABYTE = 1e6
@@ -131,7 +131,7 @@ def report(records: Sequence[Record], clients: Sequence[int], documents: int) ->
     return lines
 
 
-async def _warm_up(server: Running, entry: Contestant, bodies: Sequence[bytes]) -> list[float]:
+async def _warm_up(server: RunningServer, entry: Contestant, bodies: Sequence[bytes]) -> list[float]:
     """Scores of the first body, in the order of its documents."""
     async with _session(1) as session:
         answers = [await _post(session, server.url + entry.path, body) for body in bodies]

@@ -33,7 +33,7 @@ class Contestant:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningServer:
     """A server that answers."""
 
     url: str
@@ -61,7 +61,7 @@ class Running:
 
 
 @contextmanager
-def serving(contestant: Contestant, folder: Path, patience: float = 300) -> Iterator[Running]:
+def serving(contestant: Contestant, folder: Path, patience: float = 300) -> Iterator[RunningServer]:
     """The contestant's server, with its log in ``folder``. Raises NotAvailableError if it does not come up."""
     if not Path(contestant.command[0]).exists():
         raise NotAvailableError("not installed here: make bench-peers")
@@ -79,7 +79,7 @@ def serving(contestant: Contestant, folder: Path, patience: float = 300) -> Iter
         )
     try:
         _wait_until_healthy(process, f"http://127.0.0.1:{port}", log, patience)
-        yield Running(f"http://127.0.0.1:{port}", process)
+        yield RunningServer(f"http://127.0.0.1:{port}", process)
     finally:
         _end(process)
 

@@ -29,7 +29,7 @@ import aiohttp
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.processes import Running, serving
+from benchmarks.processes import RunningServer, serving
 from benchmarks.resources import usage
 from benchmarks.soak_record import Look, Record, draw, growth_objections, log_objections, report
 from benchmarks.soak_server import FOUND, NAMED, TIMEOUT, ModelsFile, furnish
@@ -93,7 +93,7 @@ def soak(plan: Plan) -> Record:
     return record
 
 
-def stop_objections(server: Running) -> list[str]:
+def stop_objections(server: RunningServer) -> list[str]:
     """What is wrong with how the server ends."""
     try:
         status = server.stop()
@@ -102,7 +102,7 @@ def stop_objections(server: Running) -> list[str]:
     return [f"the server ended with status {status}"] if status else []
 
 
-async def _send_all(server: Running, file: ModelsFile, plan: Plan) -> Record:
+async def _send_all(server: RunningServer, file: ModelsFile, plan: Plan) -> Record:
     record = Record(clients=plan.clients, seconds=plan.seconds)
     cases = await known_cases(server.url, plan.seed)
     record.began = time.monotonic()
@@ -141,7 +141,9 @@ async def _scores(session: aiohttp.ClientSession, case: Case) -> tuple[float, ..
     return tuple(scores[index] for index in range(len(case.documents)))
 
 
-async def client(server: Running, wanted: Iterator[tuple[Kind, Call]], number: int, end: float, record: Record) -> None:
+async def client(
+    server: RunningServer, wanted: Iterator[tuple[Kind, Call]], number: int, end: float, record: Record
+) -> None:
     """Send one request after another until it is time to end, or the server has gone."""
     async with _session(server.url) as session:
         for place, (kind, call) in enumerate(wanted, start=1):
@@ -191,7 +193,7 @@ async def _begun(content: bytes) -> AsyncIterator[bytes]:
     await asyncio.Event().wait()
 
 
-async def _watch(server: Running, end: float, record: Record) -> None:
+async def _watch(server: RunningServer, end: float, record: Record) -> None:
     """Look at what the server takes, each second."""
     async with _session(server.url) as session:
         while time.monotonic() < end and server.process.poll() is None:
@@ -204,7 +206,7 @@ async def _watch(server: Running, end: float, record: Record) -> None:
                 record.looks.append(Look(time.monotonic() - record.began, usage(server.pid), models / 1e6))
 
 
-async def _reload(server: Running, file: ModelsFile, end: float, record: Record) -> None:
+async def _reload(server: RunningServer, file: ModelsFile, end: float, record: Record) -> None:
     """Have the models file read anew now and then."""
     pause = min(20, (end - time.monotonic()) / 6)
     while time.monotonic() + pause < end:

@@ -1,4 +1,4 @@
-"""The nouns every stage shares. Frozen, free of tensors and of HTTP."""
+"""Types that every stage shares. Frozen, free of tensors and of HTTP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
-# Of Pair and RawScore there are as many as documents, and a tuple is made several times faster than a dataclass.
+# Pair and RawScore exist once per document, and a tuple is made several times faster than a dataclass.
 
 
 class Pair(NamedTuple):
@@ -26,11 +26,11 @@ class RawScore(NamedTuple):
 
 
 class TextTokens(Protocol):
-    """The tokens of a text that stands alone, column by column: a text may have hundreds of thousands."""
+    """The tokens of a single text, by column: a text may have hundreds of thousands."""
 
     @property
     def ids(self) -> list[int]:
-        """Places in the vocabulary."""
+        """Ids in the vocabulary."""
         ...
 
     @property
@@ -45,15 +45,15 @@ class TextTokens(Protocol):
 
     @property
     def spans(self) -> list[tuple[int, int]]:
-        """The characters of the text that each stands for: from, and up to."""
+        """The characters of the text that each stands for: start and end."""
         ...
 
 
 class TextTokenizer(Protocol):
-    """A model's tokenizer, for texts that stand alone. May be used from several threads at once."""
+    """A model's tokenizer, for single texts. May be used from several threads at once."""
 
     def tokens(self, text: str, *, special: bool) -> TextTokens:
-        """The whole text's tokens, with ``special`` ones around them."""
+        """The tokens of a whole text, with or without ``special`` tokens."""
         ...
 
     def text(self, ids: Sequence[int], *, special: bool) -> str:
@@ -63,9 +63,9 @@ class TextTokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """How long a pair may be, in tokens. ``None`` leaves the model's own limit.
+    """Limits of a pair in tokens. ``None`` leaves the model's own limit.
 
-    The query is always kept whole; an end of the document is what gets cut.
+    The query is always kept whole; the document is cut.
     """
 
     max_tokens: int | None = None
@@ -75,10 +75,10 @@ class Truncation:
     allowed: bool = True
     """False refuses a pair that would have to be cut."""
     side: Literal["left", "right"] = "right"
-    """The end of the document that is cut off."""
+    """The end of the document that is cut."""
 
     def kept(self, length: int, room: int) -> slice:
-        """Which of a document's ``length`` tokens are kept where there is room for so many."""
+        """The slice of a document's ``length`` tokens that fits."""
         return slice(max(0, length - room), length) if self.side == "left" else slice(0, room)
 
 
@@ -96,14 +96,14 @@ DEFAULT_OPTIONS = ScoringOptions()
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever uses the server with one key, and what that key allows."""
+    """The user of one key, and what the key allows."""
 
     name: str = ""
-    """Empty for those who need no key: they are one caller."""
+    """Empty for requests without a key: they are one caller."""
     admin: bool = False
-    """True lets them load, unload and pin models."""
+    """True allows to load, unload and pin models."""
     models: tuple[str, ...] | None = None
-    """Ids of the models they may use, the first for requests that name none; None is every model."""
+    """Ids of the allowed models, the first for requests that name none; None allows every model."""
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
 
@@ -114,18 +114,18 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class ScoringRequest:
-    """What a caller wants scored, whatever dialect it was said in."""
+    """A request to score pairs, independent of its dialect."""
 
     pairs: tuple[Pair, ...]
     model: str | None = None
-    """The name the caller gave; None asks for the default model."""
+    """The model's name in the request; None asks for the default model."""
     options: ScoringOptions = DEFAULT_OPTIONS
     top_n: int = 0
     """Number of documents to rank; 0 ranks all."""
     activated: bool = True
     """False asks for raw logits instead of relevance in 0..1."""
     within: float | None = None
-    """Seconds that the caller waits at most; None leaves it to the server."""
+    """Maximum seconds until the answer; None leaves the server's limit."""
     caller: Caller = Caller()
 
 
@@ -136,7 +136,7 @@ class TokenizerRequest(Generic[T]):
     use: Callable[[TextTokenizer], T]
     texts: int
     tokens: int
-    """About how many it reads or writes."""
+    """Estimated number of tokens read or written."""
     model: str | None = None
     within: float | None = None
     caller: Caller = Caller()
@@ -144,37 +144,37 @@ class TokenizerRequest(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class TokenizerResult(Generic[T]):
-    """What the tokenizer gave."""
+    """The result of a tokenizer request."""
 
     value: T
     tokens: int
     model: str
     max_length: int
-    """Tokens of the longest pair the model reads."""
+    """Maximum tokens per pair."""
 
 
-class Running(Protocol):
-    """A batch on its device. Devices that work by themselves leave time to prepare the next batch meanwhile."""
+class PendingLogits(Protocol):
+    """The logits of a batch on its device. An asynchronous device leaves time to prepare the next batch meanwhile."""
 
     @property
     def done(self) -> bool:
-        """True if ``result`` would not wait."""
+        """True if ``result`` returns at once."""
         ...
 
     def result(self) -> list[float]:
-        """One raw logit a pair, in order, once the device has them."""
+        """One raw logit per pair, in order. Waits for the device."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A batch whose logits are there."""
+    """Logits that are already computed."""
 
     logits: list[float]
     done = True
 
     def result(self) -> list[float]:
-        """See ``Running.result``."""
+        """See ``PendingLogits.result``."""
         return self.logits
 
 
@@ -199,4 +199,4 @@ class ScoringResult:
     model: str
     """Id of the model that answered."""
     model_reason: str
-    """Why that model: the request named it, or why it is the default."""
+    """Why this model answered: the request named it, or why it is the default."""

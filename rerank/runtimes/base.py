@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from rerank.core import Finished, Running
+from rerank.core import Finished, PendingLogits
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -59,7 +59,7 @@ MakeNetwork = Callable[[torch.dtype], nn.Module]
 """Builds the torch module on the CPU in a precision; not called where a converted copy is on disk."""
 
 
-def running(logits: torch.Tensor) -> Running:
+def running(logits: torch.Tensor) -> PendingLogits:
     """The logits of a batch as something to wait for; on CUDA without stopping what the device does next."""
     return _OnCuda(logits) if logits.is_cuda else Finished(logits.tolist())
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from rerank.core import Running
+from rerank.core import PendingLogits
 from rerank.errors import PairTooLarge, RerankError, ScoringFailed
 from rerank.scheduling.job import ScoresBatches, Slot
 from rerank.scheduling.memory import LearntLimits, Memory
@@ -113,7 +113,7 @@ class Batch:
 
     scoring: Scoring
     slots: Sequence[Slot]
-    running: Running
+    running: PendingLogits
 
     def finish(self) -> None:
         """Wait for the device, and resolve the pairs."""
@@ -130,7 +130,7 @@ def fail(slots: Sequence[Slot], error: RerankError) -> None:
         job.fail(error)
 
 
-def _resolve(slots: Sequence[Slot], running: Running) -> None:
+def _resolve(slots: Sequence[Slot], running: PendingLogits) -> None:
     logits = running.result()
     _check(logits, len(slots))
     for slot, logit in zip(slots, logits, strict=True):

@@ -8,7 +8,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from rerank.core import Running
+from rerank.core import PendingLogits
 
 
 class HasTokens(Protocol):
@@ -38,7 +38,7 @@ class ScoresBatches(Protocol):
         """Device memory per token of a running batch; 0 for no limit."""
         ...
 
-    def start(self, batch: Sequence[Any]) -> Running:
+    def start(self, batch: Sequence[Any]) -> PendingLogits:
         """Put a batch on the device."""
         ...
 

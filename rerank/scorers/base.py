@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from rerank.activations import Activation
-from rerank.core import DEFAULT_OPTIONS, Pair, Running, ScoringOptions, TextTokenizer, Truncation
+from rerank.core import DEFAULT_OPTIONS, Pair, PendingLogits, ScoringOptions, TextTokenizer, Truncation
 from rerank.devices import Device
 from rerank.errors import InvalidRequest
 
@@ -118,7 +118,7 @@ class Scorer(Protocol):
         """Device memory one token of a batch takes while it runs, about."""
         ...
 
-    def start(self, batch: Sequence[Any]) -> Running:
+    def start(self, batch: Sequence[Any]) -> PendingLogits:
         """Put a batch on the device: one raw fp32 logit a pair, in order, is on its way."""
         ...
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rerank.activations import SIGMOID
-from rerank.core import DEFAULT_OPTIONS, Finished, Pair, Running, ScoringOptions, TextTokens
+from rerank.core import DEFAULT_OPTIONS, Finished, Pair, PendingLogits, ScoringOptions, TextTokens
 from rerank.errors import InvalidRequest
 from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
 
@@ -116,7 +116,7 @@ class WordOverlapScorer:
         yield sum(len(pair.document) for pair in pairs)
         return encoded
 
-    def start(self, batch: Sequence[EncodedWords]) -> Running:
+    def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
         """See ``Scorer.start``."""
         self.batches.append(len(batch))
         return Finished([4 * self._overlap(pair) - 2 for pair in batch])

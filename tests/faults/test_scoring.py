@@ -11,7 +11,7 @@ from httpx2 import Response
 
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
-from rerank.core import Finished, Running
+from rerank.core import Finished, PendingLogits
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 from tests.service.conftest import OpenHouse
 from tests.service.house import MODEL, OTHER_MODEL, PATIENCE, GatedScorer, House, indices
@@ -31,7 +31,7 @@ class FaultyScorer(GatedScorer):
 
     fault: Fault | None = None
 
-    def start(self, batch: Sequence[EncodedWords]) -> Running:
+    def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
         scored = super().start(batch)
         return Finished(list(self.fault())) if self.fault else scored
 

@@ -30,7 +30,7 @@ from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
-from rerank.core import DEFAULT_OPTIONS, Caller, Finished, Pair, Running, ScoringOptions
+from rerank.core import DEFAULT_OPTIONS, Caller, Finished, Pair, PendingLogits, ScoringOptions
 from rerank.engine import Engine
 from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
@@ -61,7 +61,7 @@ class FixedScorer(WordOverlapScorer):
         super().__init__()
         self._logits = list(logits)
 
-    def start(self, batch: Sequence[EncodedWords]) -> Running:
+    def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
         return Finished(self._logits)
 
 
@@ -72,7 +72,7 @@ class BrokenScorer(WordOverlapScorer):
         super().__init__()
         self.error: Exception | None = error
 
-    def start(self, batch: Sequence[EncodedWords]) -> Running:
+    def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
         if self.error:
             raise self.error
         return super().start(batch)
@@ -93,7 +93,7 @@ class GatedScorer(WordOverlapScorer):
         self._wait("encode")
         return super().encode(pairs, options)
 
-    def start(self, batch: Sequence[EncodedWords]) -> Running:
+    def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
         self._wait("score")
         self.seen.append({" ".join(pair.document) for pair in batch})
         return super().start(batch)

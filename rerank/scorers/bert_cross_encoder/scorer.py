@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification
 
 from rerank.activations import Activation
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Pair, Running, ScoringOptions
+from rerank.core import Pair, PendingLogits, ScoringOptions
 from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
@@ -109,6 +109,6 @@ class EncoderScorer(ReadsInParts):
         """See ``Scorer.reading``. These models know no instruction, so it is left out."""
         return self._tokenizer.pairs(pairs, options.truncation, self.max_length)
 
-    def start(self, batch: Sequence[TokenIds]) -> Running:
+    def start(self, batch: Sequence[TokenIds]) -> PendingLogits:
         """See ``Scorer.start``."""
         return running(self._head(self._vectors([self._segment(pair) for pair in batch])))

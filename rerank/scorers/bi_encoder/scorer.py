@@ -10,7 +10,7 @@ import numpy
 import torch
 
 from rerank.activations import COSINE, Activation
-from rerank.core import Pair, Running, ScoringOptions
+from rerank.core import Pair, PendingLogits, ScoringOptions
 from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.segments import to_device
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
@@ -94,7 +94,7 @@ class BiEncoderScorer(ReadsInParts):
         return [EncodedApart(queries[pair.query], document) for pair, document in zip(pairs, documents, strict=True)]
 
     @torch.inference_mode()
-    def start(self, batch: Sequence[EncodedApart]) -> Running:
+    def start(self, batch: Sequence[EncodedApart]) -> PendingLogits:
         """See ``Scorer.start``. A text that stands in several pairs is embedded once."""
         texts = list(dict.fromkeys([*(pair.query for pair in batch), *(pair.document for pair in batch)]))
         embeddings = torch.nn.functional.normalize(self._vectors(texts), dim=-1)

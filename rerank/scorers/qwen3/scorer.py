@@ -15,7 +15,7 @@ from rerank.activations import SIGMOID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import PromptFormat
-from rerank.core import Pair, Running, ScoringOptions
+from rerank.core import Pair, PendingLogits, ScoringOptions
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import running
 from rerank.scorers.base import Reading, ReadsInParts
@@ -68,7 +68,7 @@ class Qwen3Scorer(ReadsInParts):
         return self._prompts.reading(pairs, options.truncation, options.instruction or self._instruction)
 
     @torch.inference_mode()
-    def start(self, batch: Sequence[Prompt]) -> Running:
+    def start(self, batch: Sequence[Prompt]) -> PendingLogits:
         """See ``Scorer.start``. Prompts of one request share their prefix."""
         return running(self._vectors(batch) @ self._direction)
 

@@ -10,7 +10,7 @@ import torch
 from sentence_transformers import CrossEncoder
 
 from rerank.activations import Activation
-from rerank.core import Finished, Pair, Running, ScoringOptions
+from rerank.core import Finished, Pair, PendingLogits, ScoringOptions
 from rerank.runtimes.base import TokenIds, running
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, pair_limit, too_long
@@ -77,7 +77,7 @@ class PlainPairScorer(ReadsInParts):
         return self._tokenizer.pairs(pairs, options.truncation, self.max_length)
 
     @torch.inference_mode()
-    def start(self, batch: Sequence[TokenIds]) -> Running:
+    def start(self, batch: Sequence[TokenIds]) -> PendingLogits:
         """See ``Scorer.start``."""
         tokenizer = self._model.tokenizer
         tensors = pad(
@@ -169,7 +169,7 @@ class PromptedPairScorer(ReadsInParts):
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     @torch.inference_mode()
-    def start(self, batch: Sequence[PromptedPair]) -> Running:
+    def start(self, batch: Sequence[PromptedPair]) -> PendingLogits:
         """See ``Scorer.start``. Pairs with different instructions cannot share a forward pass."""
         logits = [0.0] * len(batch)
         for instruction in dict.fromkeys(pair.instruction for pair in batch):

@@ -10,7 +10,7 @@ import pytest
 from rerank.activations import SIGMOID
 from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
-from rerank.core import DEFAULT_OPTIONS, Pair, RawScore, Running, ScoringOptions, Truncation
+from rerank.core import DEFAULT_OPTIONS, Pair, PendingLogits, RawScore, ScoringOptions, Truncation
 from rerank.errors import InvalidRequest, ModelUnavailable, PairTooLarge, ServerStopping
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import HasTokens, Job, Replicas
@@ -43,7 +43,7 @@ class BlockedScorer(WordOverlapScorer):
         super().__init__()
         self.release = threading.Event()
 
-    def start(self, batch: Sequence[EncodedWords]) -> Running:
+    def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
         running = super().start(batch)
         if not self.release.wait(WAIT):
             raise TimeoutError("nobody released the scorer")
@@ -153,7 +153,7 @@ class TestCancelling:
 class NarrowScorer(WordOverlapScorer):
     """Has no memory for more than five tokens."""
 
-    def start(self, batch: Sequence[EncodedWords]) -> Running:
+    def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
         if any(pair.tokens > 5 for pair in batch):
             raise MemoryError
         return super().start(batch)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from rerank.backends.warming import import_scorers, warm_up
-from rerank.core import DEFAULT_OPTIONS, Pair, Running, ScoringOptions
+from rerank.core import DEFAULT_OPTIONS, Pair, PendingLogits, ScoringOptions
 from rerank.errors import InvalidRequest
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 
@@ -25,7 +25,7 @@ class NotingScorer(WordOverlapScorer):
             raise InvalidRequest("no room")
         return super().encode(pairs, options)
 
-    def start(self, batch: Sequence[EncodedWords]) -> Running:
+    def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
         self.lengths += [pair.tokens for pair in batch]
         return super().start(batch)
 
@@ -42,7 +42,7 @@ def test_pairs_of_every_length_the_model_reads_are_scored(max_length: int, promp
 
 def test_a_model_that_cannot_score_is_not_warm() -> None:
     class Broken(WordOverlapScorer):
-        def start(self, batch: Sequence[EncodedWords]) -> Running:
+        def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
             raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):

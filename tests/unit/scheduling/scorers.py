@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from rerank.core import Finished, Running
+from rerank.core import Finished, PendingLogits
 from rerank.scheduling.job import Job
 
 WAIT = 10.0
@@ -34,7 +34,7 @@ class Echo:
         self.padded = padded
         self.bytes_per_token = bytes_per_token
 
-    def start(self, batch: Sequence[Any]) -> Running:
+    def start(self, batch: Sequence[Any]) -> PendingLogits:
         return Finished([piece.logit for piece in batch])
 
 
@@ -50,7 +50,7 @@ class Gate(Echo):
     def open(self) -> None:
         self._open.set()
 
-    def start(self, batch: Sequence[Any]) -> Running:
+    def start(self, batch: Sequence[Any]) -> PendingLogits:
         self.passes.append(len(batch))
         self.entered.set()
         if not self._open.wait(WAIT):
@@ -65,7 +65,7 @@ class Answering(Echo):
         super().__init__()
         self._answer = answer
 
-    def start(self, batch: Sequence[Any]) -> Running:
+    def start(self, batch: Sequence[Any]) -> PendingLogits:
         return Finished(self._answer(batch))
 
 
@@ -104,7 +104,7 @@ class Kernels(Echo):
         self.started: list[OnDevice] = []
         self._changed = threading.Condition()
 
-    def start(self, batch: Sequence[Any]) -> Running:
+    def start(self, batch: Sequence[Any]) -> PendingLogits:
         running = OnDevice(batch)
         with self._changed:
             self.started.append(running)

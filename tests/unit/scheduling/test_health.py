@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rerank.core import Running
+from rerank.core import PendingLogits
 from rerank.errors import OutOfOrder, ScoringFailed, ServerStopping
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.health import Health
@@ -112,7 +112,7 @@ class TestTrouble:
 class Failing(Gate):
     """Raises once the gate opens."""
 
-    def start(self, batch: Sequence[Any]) -> Running:
+    def start(self, batch: Sequence[Any]) -> PendingLogits:
         super().start(batch)
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from rerank.core import Running
+from rerank.core import PendingLogits
 from rerank.errors import InvalidRequest, OutOfOrder, PairTooLarge, RerankError, ScoringFailed, ServerStopping
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.memory import Memory
@@ -412,7 +412,7 @@ class Small(Echo):
         self.late = late
         self.given: list[int] = []
 
-    def start(self, batch: Sequence[Any]) -> Running:
+    def start(self, batch: Sequence[Any]) -> PendingLogits:
         self.given.append(sum(piece.tokens for piece in batch))
         if self.given[-1] <= self.room:
             return super().start(batch)
@@ -503,7 +503,7 @@ class TestRunningOutOfMemory:
 
     def test_another_error_on_the_way_down_is_told(self, tight: Scheduler, late: bool) -> None:
         class Broken(Small):
-            def start(self, batch: Sequence[Any]) -> Running:
+            def start(self, batch: Sequence[Any]) -> PendingLogits:
                 if len(batch) == 1:
                     raise ValueError("something else")
                 return super().start(batch)
