@@ -8,11 +8,13 @@ PEERS  := sentence-transformers onnx infinity vllm
 SDKS   := cohere5 cohere7
 BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
-.PHONY: help serve test check audit format clean bench bench-peers sdks soak fuzz lock image
+.PHONY: help serve test quick mutants check audit format clean bench bench-peers sdks soak fuzz lock image
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
 	@echo "make test     every check and every test"
+	@echo "make quick    unit and service tests, in a minute and a half"
+	@echo "make mutants  change the pure modules a thousand times: do their tests notice 95 in 100?"
 	@echo "make check    linters, types, import contracts"
 	@echo "make audit    look up known vulnerabilities of every pinned package (needs pypi.org), and bandit"
 	@echo "make format   format the code"
@@ -28,6 +30,14 @@ serve: $(VENV)/.runtime
 
 test: check sdks
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
+
+quick: $(VENV)/.dev
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --quiet tests/unit tests/service $(ARGS)
+
+mutants: $(VENV)/.mutants
+	$(BIN)/mutmut run
+	$(BIN)/mutmut export-cicd-stats
+	$(BIN)/python -m tests.mutants
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -90,7 +100,7 @@ bench-peers: $(PEERS:%=.venv-peers/%/.installed)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-sdks .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) .venv-peers .venv-sdks mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 
 $(VENV)/.runtime: requirements.txt pyproject.toml tools/install.py
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another: make serve PYTHON=python3.12")'
@@ -101,4 +111,8 @@ $(VENV)/.runtime: requirements.txt pyproject.toml tools/install.py
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@$(BIN)/python tools/install.py $(VENV) requirements-dev.txt
+	@touch $@
+
+$(VENV)/.mutants: requirements-mutants.txt $(VENV)/.dev
+	$(PIP) -r requirements-mutants.txt
 	@touch $@

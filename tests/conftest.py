@@ -1,21 +1,56 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+
+from tests.support.fake_hub import FakeHub
 
 # two workers and their servers share the cores; threads that spin for a tiny network slow all of them down
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # a busy machine is no failure
 settings.register_profile("untimed", deadline=None)
+# for `make mutants`: each mutant meets the same examples, and the copies of a test are one
+settings.register_profile(
+    "mutants",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.differing_executors],
+)
 settings.load_profile("untimed")
 
 FUZZED = "fuzzed requests"
 """The property under which a test records how many requests it made up."""
 RecordProperty = Callable[[str, object], None]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a few thousand weights, not to be written to."""
+    # importing torch takes seconds
+    from tests.support.tiny_checkpoints import make_xlm_roberta
+
+    return make_xlm_roberta(tmp_path_factory.mktemp("checkpoints") / "tiny-reranker")
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeHub]:
+    with FakeHub() as running:
+        yield running
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of huggingface_hub."""
+    folder = tmp_path / "hf-cache"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
+    return folder
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

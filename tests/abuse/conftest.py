@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.server import ServerProcess
-from tests.tiny_checkpoints import make_xlm_roberta
+from tests.support.tiny_checkpoints import make_xlm_roberta
 
 MODEL = "tiny"
 StartServer = Callable[..., ServerProcess]

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import requests
-from huggingface_hub import constants
 
 from rerank.catalog.cards import BUILT_IN, ModelCard
 from rerank.catalog.catalog import Catalog
@@ -23,9 +22,9 @@ from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.models_file import read_models_file
 from rerank.catalog.own_code import refuse_untrusted_code
 from rerank.errors import ModelNotFound, SettingsError, WeightsBroken
-from tests.fake_hub import FakeHub, tiny_checkpoint
-from tests.permissions import bound_by_permissions
 from tests.process.server import ROOT, ServerProcess, clean_environment
+from tests.support.fake_hub import FakeHub, tiny_checkpoint
+from tests.support.permissions import bound_by_permissions
 from tests.unit.catalog.folders import XLM_R, write_cache_snapshot, write_checkpoint, write_json, write_weights
 
 STANDSTILL = 10.0
@@ -35,18 +34,13 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 Spoil = Callable[[Path], object]
 
+pytestmark = pytest.mark.usefixtures("hub_cache")
+
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     folder = tmp_path / "models"
     write_checkpoint(folder / "sound")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "hf-cache"
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
     return folder
 
 
@@ -245,24 +239,24 @@ class TestBroken:
         (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n")
         assert [file.name for file in read_checkpoint(folder).weight_files] == ["model.safetensors"]
 
-    def test_links_to_blobs_as_in_the_hubs_cache_go_on_working(self, cache: Path) -> None:
-        snapshot = write_cache_snapshot(cache, "org/mine")
+    def test_links_to_blobs_as_in_the_hubs_cache_go_on_working(self, hub_cache: Path) -> None:
+        snapshot = write_cache_snapshot(hub_cache, "org/mine")
         for file in list(snapshot.iterdir()):
             blob = snapshot.parents[1] / "blobs" / file.name
             blob.parent.mkdir(exist_ok=True)
             file.rename(blob)
             file.symlink_to(blob)
-        assert Catalog(cache / "models").folder(ModelCard(id="org/mine", repo="org/mine")) == snapshot
+        assert Catalog(hub_cache / "models").folder(ModelCard(id="org/mine", repo="org/mine")) == snapshot
 
     @pytest.mark.parametrize("content", [b"[" * 200_000, b"\xff", b"[]"])
-    def test_a_broken_one_in_the_hubs_cache_is_passed_over(self, cache: Path, content: bytes) -> None:
-        (write_cache_snapshot(cache, "org/mine") / "config.json").write_bytes(content)
-        assert Catalog(cache / "models").folder(ModelCard(id="org/mine", repo="org/mine")) is None
+    def test_a_broken_one_in_the_hubs_cache_is_passed_over(self, hub_cache: Path, content: bytes) -> None:
+        (write_cache_snapshot(hub_cache, "org/mine") / "config.json").write_bytes(content)
+        assert Catalog(hub_cache / "models").folder(ModelCard(id="org/mine", repo="org/mine")) is None
 
-    def test_a_loop_in_the_hubs_cache_is_passed_over(self, cache: Path) -> None:
-        shutil.rmtree(write_cache_snapshot(cache, "org/mine"))
-        loop(cache / "models--org--mine" / "snapshots" / "c0ffee")
-        assert Catalog(cache / "models").folder(ModelCard(id="org/mine", repo="org/mine")) is None
+    def test_a_loop_in_the_hubs_cache_is_passed_over(self, hub_cache: Path) -> None:
+        shutil.rmtree(write_cache_snapshot(hub_cache, "org/mine"))
+        loop(hub_cache / "models--org--mine" / "snapshots" / "c0ffee")
+        assert Catalog(hub_cache / "models").folder(ModelCard(id="org/mine", repo="org/mine")) is None
 
 
 class TestManifest:

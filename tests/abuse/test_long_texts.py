@@ -21,7 +21,7 @@ from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
-from tests import tiny_checkpoints
+from tests.support import tiny_checkpoints
 
 CPU = Device("cpu", "fp32", "test")
 LONG = 4_000_000

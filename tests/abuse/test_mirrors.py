@@ -27,9 +27,9 @@ from rerank.catalog.downloads import Allowed, DownloadRules, Downloads, fetching
 from rerank.catalog.hub import fetch
 from rerank.catalog.repository import inspect_repository
 from rerank.errors import FetchFailure, Forbidden, Overloaded, WeightsMissing
-from tests.fake_hub import FakeHub, tiny_checkpoint
 from tests.process.server import ROOT, ServerProcess, clean_environment, post
-from tests.tiny_checkpoints import make_xlm_roberta
+from tests.support.fake_hub import FakeHub, tiny_checkpoint
+from tests.support.tiny_checkpoints import make_xlm_roberta
 
 from .looked_up import TOLD
 from .support import MEGABYTE, measured

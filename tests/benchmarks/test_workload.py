@@ -16,7 +16,7 @@ from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Pair, Truncation
 from rerank.scorers.base import finish
 from rerank.scorers.qwen3.prompt import PromptTokenizer
-from tests.tiny_checkpoints import make_bert
+from tests.support.tiny_checkpoints import make_bert
 
 
 @pytest.fixture(scope="module")

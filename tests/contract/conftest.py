@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from rerank.server import build
 from rerank.settings import Settings, setting_names
-from tests.tiny_checkpoints import make_xlm_roberta
+from tests.support.tiny_checkpoints import make_xlm_roberta
 
 MODEL = "tiny-xlm-roberta"
 POSITIONS = 514

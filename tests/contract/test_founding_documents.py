@@ -34,7 +34,7 @@ import requests
 
 from rerank.settings import Settings, setting_names
 from tests.process.server import ROOT, ServerProcess, clean_environment
-from tests.tiny_checkpoints import make_qwen3, make_xlm_roberta
+from tests.support.tiny_checkpoints import make_qwen3, make_xlm_roberta
 
 BLOCKS = Path(__file__).parent / "founding"
 BASE, LARGE, M3 = (f"BAAI/bge-reranker-{name}" for name in ("base", "large", "v2-m3"))

@@ -19,7 +19,7 @@ from sentence_transformers import CrossEncoder
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from tests.process.server import ServerProcess
-from tests.tiny_checkpoints import make_qwen3, make_xlm_roberta
+from tests.support.tiny_checkpoints import make_qwen3, make_xlm_roberta
 
 CROSS, QWEN, BI = "cross", "qwen", "all-MiniLM-L6-v2"
 LENGTH = 100

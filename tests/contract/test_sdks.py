@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.fake_hub import FakeHub
 from tests.process.server import ROOT, ServerProcess, clean_environment
-from tests.tiny_checkpoints import make_xlm_roberta
+from tests.support.fake_hub import FakeHub
+from tests.support.tiny_checkpoints import make_xlm_roberta
 
 from .sdks.expected import LISTED, OUTCOMES, RANKING
 

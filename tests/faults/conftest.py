@@ -10,25 +10,11 @@ from fastapi.testclient import TestClient
 
 from rerank.server import build
 from rerank.settings import Settings, setting_names
-from tests.fake_hub import FakeHub
 from tests.service.conftest import access_log, open_house, serve
-from tests.tiny_checkpoints import make_xlm_roberta
 
 __all__ = ["access_log", "open_house", "serve"]
 
 OpenServer = Callable[..., TestClient]
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a few thousand weights."""
-    return make_xlm_roberta(tmp_path_factory.mktemp("checkpoints") / "tiny")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.fake_hub import FakeHub
+from tests.support.fake_hub import FakeHub
 
 from .aftermath import assert_ready, refused
 from .conftest import OpenServer

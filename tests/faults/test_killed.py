@@ -10,9 +10,9 @@ import requests
 from sentence_transformers import CrossEncoder
 
 from rerank.catalog.checkpoint import read_checkpoint
-from tests.fake_hub import FakeHub
 from tests.process.server import ROOT, ServerProcess, post, wait_for_bytes
-from tests.tiny_checkpoints import make_xlm_roberta
+from tests.support.fake_hub import FakeHub
+from tests.support.tiny_checkpoints import make_xlm_roberta
 
 NAME = "org/reranker"
 QUERY = "what is machine learning?"

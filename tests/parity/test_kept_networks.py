@@ -18,7 +18,7 @@ from torch import nn
 
 from rerank.runtimes import openvino_cpu
 from rerank.runtimes.openvino_cpu import OpenVinoRuntime
-from tests.permissions import bound_by_permissions
+from tests.support.permissions import bound_by_permissions
 
 WAIT = 30.0
 EXAMPLE = {"input": torch.ones(2, 8)}

@@ -17,7 +17,7 @@ from rerank.errors import SettingsError
 from rerank.runtimes import openvino_cpu
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
-from tests.tiny_checkpoints import make_bert, make_xlm_roberta
+from tests.support.tiny_checkpoints import make_bert, make_xlm_roberta
 
 PAIRS = [Pair("what is machine learning?", "word " * length) for length in (1, 5, 40, 3, 17)]
 

@@ -16,7 +16,13 @@ from rerank.devices import choose_device
 from rerank.errors import ModelUnavailable, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
-from tests.tiny_checkpoints import make_bert, make_embedding_model, make_modernbert, make_qwen3, make_xlm_roberta
+from tests.support.tiny_checkpoints import (
+    make_bert,
+    make_embedding_model,
+    make_modernbert,
+    make_qwen3,
+    make_xlm_roberta,
+)
 
 PAIRS = [Pair("what is machine learning?", "Machine learning is a branch of AI"), Pair("panda", "python")]
 CODE = """

@@ -29,7 +29,7 @@ from rerank.scorers.load import load_scorer
 from rerank.scorers.pretrained import open_tokenizer
 from rerank.scorers.qwen3.prompt import PromptTokenizer
 from rerank.scorers.qwen3.scorer import Qwen3Scorer
-from tests.tiny_checkpoints import make_qwen2, make_qwen3
+from tests.support.tiny_checkpoints import make_qwen2, make_qwen3
 
 QUERY = "which planet is red?"
 DOCUMENTS = ["Mars is red", "", "\nVenus", " é  two spaces", "机器学习 " * 40, "a"]

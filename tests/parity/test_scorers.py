@@ -26,7 +26,9 @@ from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.bi_encoder.bert import bert_embedding
 from rerank.scorers.load import load_scorer
-from tests.tiny_checkpoints import (
+from tests.support.tiny_checkpoints import (
+    MAKERS,
+    kind_of,
     make_bert,
     make_distilbert,
     make_embedding_model,
@@ -67,10 +69,7 @@ def reference(folder: Path, pairs: Sequence[Pair], **options: Any) -> list[float
     return scores
 
 
-MAKERS = [make_xlm_roberta, make_bert, make_qwen3, make_modernbert, make_qwen2, make_distilbert]
-
-
-@pytest.fixture(scope="module", params=MAKERS, ids=[maker.__name__.removeprefix("make_") for maker in MAKERS])
+@pytest.fixture(scope="module", params=MAKERS, ids=kind_of)
 def cross_encoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder: Path = request.param(tmp_path_factory.mktemp("checkpoint") / "reranker")
     return folder

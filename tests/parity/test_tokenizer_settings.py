@@ -15,7 +15,7 @@ from rerank.core import Pair
 from rerank.errors import WeightsBroken
 from rerank.scorers.base import score
 from rerank.scorers.pretrained import open_tokenizer
-from tests.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
+from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
 
 from .test_scorers import load
 

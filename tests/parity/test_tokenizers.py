@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,31 +9,14 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from rerank.errors import InvalidRequest
 from rerank.scorers.base import Scorer
-from tests.tiny_checkpoints import (
-    make_bert,
-    make_distilbert,
-    make_embedding_model,
-    make_modernbert,
-    make_qwen2,
-    make_qwen3,
-    make_xlm_roberta,
-)
+from tests.support.tiny_checkpoints import MAKERS, kind_of, make_embedding_model
 
 from .test_scorers import load
 
-MAKERS: list[Callable[[Path], object]] = [
-    make_xlm_roberta,
-    make_bert,
-    make_qwen3,
-    make_modernbert,
-    make_qwen2,
-    make_distilbert,
-    make_embedding_model,
-]
 TEXTS = ["Machine learning is a branch of AI", "", " two  spaces\n", "机器学习 <|im_end|> </s>", "a" * 300]
 
 
-@pytest.fixture(scope="module", params=MAKERS, ids=[maker.__name__.removeprefix("make_") for maker in MAKERS])
+@pytest.fixture(scope="module", params=[*MAKERS, make_embedding_model], ids=kind_of)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     request.param(folder)

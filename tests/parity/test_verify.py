@@ -10,7 +10,7 @@ from rerank.catalog import golden
 from rerank.catalog.cards import BUILT_IN
 from rerank.catalog.golden import GOLDEN, GoldenPair
 from rerank.cli.main import main
-from tests.tiny_checkpoints import make_bert, make_xlm_roberta
+from tests.support.tiny_checkpoints import make_bert, make_xlm_roberta
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import requests
+
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 _RUNNING = re.compile(r"Uvicorn running on (http://[\w.:\[\]]+)")
@@ -116,11 +117,19 @@ def download_of(server: ServerProcess, model: str) -> dict[str, int] | None:
     return download
 
 
+def wait_for_work(server: ServerProcess) -> None:
+    """Return once the server works on a request."""
+    wait_until(lambda: requests.get(f"{server.url}/load", timeout=60).json()["server_load"] > 0)
+
+
+def wait_for_half(server: ServerProcess, model: str, size: int) -> None:
+    """Return once half of the weights have come."""
+    wait_until(lambda: (download_of(server, model) or {"done": 0})["done"] >= size // 2)
+
+
 def wait_for_bytes(staging: Path) -> None:
     """Return once the first bytes of the weights are on disk: what was sent may still be on its way."""
-    deadline = time.monotonic() + _START_SECONDS
-    while not any(part.stat().st_size for part in staging.glob("model.safetensors.*.part")):
-        assert time.monotonic() < deadline
+    wait_until(lambda: any(part.stat().st_size for part in staging.glob("model.safetensors.*.part")))
 
 
 def clean_environment(folder: Path) -> dict[str, str]:

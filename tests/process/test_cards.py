@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.fake_hub import FakeHub
-from tests.process.server import ServerProcess, download_of, post
-from tests.tiny_checkpoints import make_xlm_roberta
+from tests.process.server import ServerProcess, download_of, post, wait_for_half, wait_for_work
+from tests.support.fake_hub import FakeHub
 
 ASKED = {"query": "What is the capital of France?", "documents": ["Berlin is big.", "Paris is the capital of France."]}
 LONG = {"query": "What is the capital of France?", "documents": [f"{number} {'word ' * 30}" for number in range(1500)]}
 NAME = "org/reranker"
 CARD = '[[model]]\nid = "acme/mine"\npath = "models/tiny-reranker"\n'
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_xlm_roberta(tmp_path_factory.mktemp("checkpoints") / "tiny-reranker")
 
 
 @pytest.fixture
@@ -32,12 +25,6 @@ def folder(tmp_path: Path, tiny: Path) -> Path:
     shutil.copytree(tiny, tmp_path / "models" / tiny.name)
     (tmp_path / "models.toml").write_text(CARD)
     return tmp_path
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as running:
-        yield running
 
 
 def reload(server: ServerProcess, cards: str, until: str) -> None:
@@ -71,8 +58,7 @@ def test_a_model_whose_card_changed_is_loaded_anew_while_the_old_one_ends_its_wo
     with ServerProcess(folder) as server, ThreadPoolExecutor(1) as callers:
         before = post(server, ASKED | {"model": "acme/mine"})
         long = callers.submit(post, server, LONG | {"model": "acme/mine"})
-        while requests.get(f"{server.url}/load", timeout=60).json()["server_load"] == 0:
-            pass
+        wait_for_work(server)
         reload(server, CARD + "max_length = 40\n", "changed acme/mine")
         after = post(server, ASKED | {"model": "acme/mine"})
         shown = requests.get(f"{server.url}/v1/models/acme/mine", timeout=60).json()
@@ -143,8 +129,8 @@ def test_one_download_serves_all_who_wait_can_be_watched_and_holds_up_no_other_m
     ):
         waiting = [callers.submit(post, server, ASKED) for _ in range(3)]
         assert weights.held.wait(60)
-        while (seen := download_of(server, NAME)) is None or seen["done"] < len(weights.content) // 2:
-            pass
+        wait_for_half(server, NAME, len(weights.content))
+        seen = download_of(server, NAME)
         other = post(server, ASKED | {"model": "all-MiniLM-L6-v2"})
         still_waiting = not any(call.done() for call in waiting)
         weights.release.set()
@@ -152,6 +138,7 @@ def test_one_download_serves_all_who_wait_can_be_watched_and_holds_up_no_other_m
         after = download_of(server, NAME)
 
     total = sum(len(file.content) for file in repository.files.values())
+    assert seen
     assert seen["total"] == total
     assert seen["done"] < total
     assert (other.status_code, still_waiting) == (200, True)

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +19,8 @@ from rerank.catalog.cards import BUILT_IN
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.staging import staging_folder
 from rerank.cli.main import main
-from tests.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
 from tests.process.server import wait_for_bytes
+from tests.support.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
 
 ROOT = Path(__file__).parents[2]
 NAME = "org/tiny-reranker"
@@ -34,12 +33,6 @@ class Outcome(NamedTuple):
     status: int
     out: str
     err: str
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 import requests
 
-from tests.fake_hub import FakeHub
 from tests.process.no_network import TOLD
-from tests.process.server import ROOT, ServerProcess, download_of, post
-from tests.tiny_checkpoints import make_modernbert, make_qwen3, make_xlm_roberta
+from tests.process.server import ROOT, ServerProcess, post, wait_for_half
+from tests.support.fake_hub import FakeHub
+from tests.support.tiny_checkpoints import make_modernbert, make_qwen3, make_xlm_roberta
 
 ASKED = {"query": "What is the capital of France?", "documents": ["Berlin is big.", "Paris is the capital of France."]}
 CUT_OFF = (str(ROOT / "tests/process/no_network.py"), str(ROOT / "rerank_server.py"), "--port", "0")
 NAME = "org/reranker"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_xlm_roberta(tmp_path_factory.mktemp("checkpoints") / "tiny-reranker")
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as running:
-        yield running
 
 
 def test_a_server_with_its_weights_on_disk_opens_no_socket_but_its_own(tmp_path: Path) -> None:
@@ -81,8 +68,7 @@ def test_a_download_cut_off_by_a_kill_is_never_loaded_and_resumes(tmp_path: Path
     with ServerProcess(tmp_path, settings) as server, ThreadPoolExecutor(1) as callers:
         cut_off = callers.submit(post, server, ASKED)
         assert weights.held.wait(60)
-        while (download_of(server, NAME) or {"done": 0})["done"] < len(weights.content) // 2:
-            pass
+        wait_for_half(server, NAME, len(weights.content))
         server.stop(signal.SIGKILL)
     assert isinstance(cut_off.exception(), requests.ConnectionError)
     weights.release.set()

@@ -19,20 +19,11 @@ import requests
 from sentence_transformers import CrossEncoder
 
 from rerank_client import NotFoundError, RerankClient, SyncRerankClient, UnavailableError
-from tests.fake_hub import FakeHub
-from tests.process.server import ROOT, ServerProcess, clean_environment, post
-from tests.tiny_checkpoints import make_xlm_roberta
+from tests.process.server import ROOT, ServerProcess, clean_environment, post, wait_for_work
+from tests.support.fake_hub import FakeHub
 
 QUERY = "What is the capital of France?"
 DOCUMENTS = ["Berlin is the capital of Germany.", "Paris is the capital of France.", "I like cheese."]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a few thousand weights."""
-    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-reranker"
-    make_xlm_roberta(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -287,16 +278,11 @@ def long_request(documents: int) -> dict[str, Any]:
 LONG = long_request(120)
 
 
-def wait_until_in_work(server: ServerProcess) -> None:
-    while not requests.get(f"{server.url}/load", timeout=10).json()["server_load"]:
-        pass
-
-
 def test_a_stop_lets_requests_in_work_end_and_sends_new_ones_away(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, {"RERANK_DRAIN_TIMEOUT": "100"}) as server, ThreadPoolExecutor(1) as callers:
         post(server, {"query": QUERY, "documents": DOCUMENTS})
         running = callers.submit(post, server, LONG)
-        wait_until_in_work(server)
+        wait_for_work(server)
         server.signal(signal.SIGTERM)
         server.wait_for_log("stopping: 1 requests in work have 100 s to end")
         refused = post(server, {"query": QUERY, "documents": DOCUMENTS})
@@ -313,7 +299,7 @@ def test_work_that_does_not_end_in_time_is_told_so(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, {"RERANK_DRAIN_TIMEOUT": "0"}) as server, ThreadPoolExecutor(1) as callers:
         post(server, {"query": QUERY, "documents": DOCUMENTS})
         running = callers.submit(post, server, LONG)
-        wait_until_in_work(server)
+        wait_for_work(server)
         status = server.stop(signal.SIGTERM)
 
     assert (status, running.result().status_code) == (0, 503)
@@ -325,7 +311,7 @@ def test_a_second_signal_leaves_at_once(tmp_path: Path, second: signal.Signals) 
     with ServerProcess(tmp_path, {"RERANK_DRAIN_TIMEOUT": "100"}) as server, ThreadPoolExecutor(1) as callers:
         post(server, {"query": QUERY, "documents": DOCUMENTS})
         running = callers.submit(post, server, long_request(960))
-        wait_until_in_work(server)
+        wait_for_work(server)
         server.signal(signal.SIGTERM)
         server.wait_for_log("stopping: ")
         status = server.stop(second)

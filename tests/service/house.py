@@ -41,8 +41,8 @@ from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 from rerank.telemetry.spans import Tracing
-from tests.clock import Clock
-from tests.fake_loader import DEVICE, FakeLoader, loaded
+from tests.support.clock import Clock
+from tests.support.fake_loader import DEVICE, FakeLoader, loaded
 
 PATIENCE = 30.0
 MODEL = ModelCard(id="acme/words", aliases=("the-words",))

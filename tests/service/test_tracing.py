@@ -12,6 +12,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from rerank.telemetry.spans import Tracing
 from rerank.telemetry.tracing import open_tracing
+from tests.support.waiting import wait_until
 
 from .conftest import OpenHouse, Serve
 from .house import DOCUMENTS, MODEL, PATIENCE, QUERY, BrokenScorer, GatedScorer, House, request_bytes
@@ -136,9 +137,8 @@ def test_a_client_that_leaves_is_told(serve: Serve, traces: Traces) -> None:
     with server.connect() as connection:
         connection.sendall(request_bytes({"query": QUERY, "documents": DOCUMENTS}))
         assert scorer.reached.wait(PATIENCE)
-    while not (left := [span for span in traces.spans() if span.kind is SpanKind.SERVER]):
-        pass
-    attributes = left[0].attributes or {}
+    wait_until(lambda: any(span.kind is SpanKind.SERVER for span in traces.spans()))
+    attributes = next(span for span in traces.spans() if span.kind is SpanKind.SERVER).attributes or {}
     assert attributes["rerank.documents"] == len(DOCUMENTS)
     assert "http.response.status_code" not in attributes
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from rerank.access.keyring import key_hash
 from rerank.catalog.cards import EMBEDDED_MODEL_ID
 from tests.abuse.support import SECONDS, RawClient, post_bytes
 from tests.process.server import ServerProcess
+from tests.support.waiting import wait_until
 
 MODEL = "tiny"
 KEY = "sk-fuzz-of-an-ordinary-caller-0000"
@@ -109,7 +109,7 @@ class Connection:
 def serving(folder: Path, *, guarded: bool) -> Iterator[tuple[Target, ServerProcess]]:
     """A server in a folder of its own, with keys or without."""
     # the processes that send import this module too, and need no torch
-    from tests.tiny_checkpoints import make_xlm_roberta
+    from tests.support.tiny_checkpoints import make_xlm_roberta
 
     make_xlm_roberta(folder / "models" / MODEL)
     settings = _SETTINGS | {"RERANK_MODELS_DIR": str(folder / "models")}
@@ -119,8 +119,5 @@ def serving(folder: Path, *, guarded: bool) -> Iterator[tuple[Target, ServerProc
         settings |= {"RERANK_KEYS_FILE": str(folder / "keys.toml")}
     with ServerProcess(folder, settings) as server:
         target = Target(server.url, server.pid, guarded)
-        deadline = time.monotonic() + _LOAD_SECONDS
-        while not target.raw.is_served("/ready"):
-            assert time.monotonic() < deadline, server.log
-            time.sleep(0.2)
+        wait_until(lambda: target.raw.is_served("/ready"), _LOAD_SECONDS)
         yield target, server

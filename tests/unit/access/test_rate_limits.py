@@ -8,21 +8,14 @@ import pytest
 from rerank.access.rate_limits import RateLimits
 from rerank.core import Caller
 from rerank.errors import InvalidRequest, RateLimited
+from tests.support.clock import Clock
 
 MINUTE = 60.0
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000 * MINUTE
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(1_000_000 * MINUTE)
     for module in ("limits.aio.storage.memory", "limits.aio.strategies", "rerank.access.rate_limits"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(time=clock))
     return clock

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
 
 from rerank.catalog import catalog as catalog_module
 from rerank.catalog.cards import BUILT_IN, EMBEDDED, EMBEDDED_MODEL_ID, LARGE_MODEL_ID, ModelCard
@@ -17,18 +16,13 @@ from .folders import BERT_ENCODER, cut_short, write_cache_snapshot, write_checkp
 
 LARGE = next(card for card in BUILT_IN if card.id == LARGE_MODEL_ID)
 
+pytestmark = pytest.mark.usefixtures("hub_cache")
+
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     folder = tmp_path / "models"
     folder.mkdir()
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "hf-cache"
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
     return folder
 
 
@@ -115,9 +109,9 @@ class TestFolder:
         assert catalog.folder(card) == card.path
 
     def test_a_broken_one_is_shown_so_that_the_caller_learns_what_is_wrong(
-        self, catalog: Catalog, models: Path, cache: Path
+        self, catalog: Catalog, models: Path, hub_cache: Path
     ) -> None:
-        write_cache_snapshot(cache, LARGE_MODEL_ID)
+        write_cache_snapshot(hub_cache, LARGE_MODEL_ID)
         cut_short(write_checkpoint(models / "bge-reranker-large") / "model.safetensors")
         assert catalog.folder(LARGE) == models / "bge-reranker-large"
         assert not catalog.is_local(LARGE)
@@ -128,33 +122,33 @@ class TestFolder:
 
 
 class TestCache:
-    def test_a_whole_snapshot_is_used(self, catalog: Catalog, cache: Path) -> None:
-        snapshot = write_cache_snapshot(cache, LARGE_MODEL_ID)
+    def test_a_whole_snapshot_is_used(self, catalog: Catalog, hub_cache: Path) -> None:
+        snapshot = write_cache_snapshot(hub_cache, LARGE_MODEL_ID)
         assert catalog.folder(LARGE) == snapshot
         assert catalog.is_local(LARGE)
 
-    def test_a_half_filled_snapshot_is_not(self, catalog: Catalog, cache: Path) -> None:
-        (write_cache_snapshot(cache, LARGE_MODEL_ID) / "model.safetensors").unlink()
+    def test_a_half_filled_snapshot_is_not(self, catalog: Catalog, hub_cache: Path) -> None:
+        (write_cache_snapshot(hub_cache, LARGE_MODEL_ID) / "model.safetensors").unlink()
         assert catalog.folder(LARGE) is None
 
-    def test_a_snapshot_without_configuration_is_not(self, catalog: Catalog, cache: Path) -> None:
-        (write_cache_snapshot(cache, LARGE_MODEL_ID) / "config.json").unlink()
+    def test_a_snapshot_without_configuration_is_not(self, catalog: Catalog, hub_cache: Path) -> None:
+        (write_cache_snapshot(hub_cache, LARGE_MODEL_ID) / "config.json").unlink()
         assert catalog.folder(LARGE) is None
 
-    def test_the_models_folder_comes_first(self, catalog: Catalog, models: Path, cache: Path) -> None:
-        write_cache_snapshot(cache, LARGE_MODEL_ID)
+    def test_the_models_folder_comes_first(self, catalog: Catalog, models: Path, hub_cache: Path) -> None:
+        write_cache_snapshot(hub_cache, LARGE_MODEL_ID)
         folder = write_checkpoint(models / "bge-reranker-large")
         assert catalog.folder(LARGE) == folder
 
-    def test_only_the_wanted_revision_counts(self, catalog: Catalog, cache: Path) -> None:
+    def test_only_the_wanted_revision_counts(self, catalog: Catalog, hub_cache: Path) -> None:
         card = ModelCard(id="maker/mine", repo="maker/mine", revision="v2")
-        write_cache_snapshot(cache, "maker/mine", commit="aaa", revision="main")
+        write_cache_snapshot(hub_cache, "maker/mine", commit="aaa", revision="main")
         assert catalog.folder(card) is None
-        snapshot = write_cache_snapshot(cache, "maker/mine", commit="bbb", revision="v2")
+        snapshot = write_cache_snapshot(hub_cache, "maker/mine", commit="bbb", revision="v2")
         assert catalog.folder(card) == snapshot
 
-    def test_a_model_without_repository_is_not_looked_for(self, catalog: Catalog, cache: Path) -> None:
-        write_cache_snapshot(cache, "mine")
+    def test_a_model_without_repository_is_not_looked_for(self, catalog: Catalog, hub_cache: Path) -> None:
+        write_cache_snapshot(hub_cache, "mine")
         assert catalog.folder(ModelCard(id="mine")) is None
 
 

@@ -12,7 +12,7 @@ from rerank.catalog.cards import BUILT_IN, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.folders import ModelsFolder
 from rerank.errors import ModelNotFound
-from tests.clock import Clock
+from tests.support.clock import Clock
 
 from .folders import write_cache_snapshot, write_checkpoint, write_json
 

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from rerank.catalog.staging import staging_folder
 from rerank.catalog.transfer import RemoteFile
 from rerank.errors import FetchFailure, ModelUnavailable, WeightsBroken, WeightsMissing
 from rerank.units import human_size
-from tests.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
+from tests.support.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
 
 NAME = "org/tiny-reranker"
 WEIGHTS = "model.safetensors"
@@ -38,12 +37,6 @@ Usage = namedtuple("Usage", "total used free")
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_RETRY_DELAYS", (0.0, 0.0))
-
-
-@pytest.fixture
-def hub() -> Iterator[FakeHub]:
-    with FakeHub() as running:
-        yield running
 
 
 @pytest.fixture

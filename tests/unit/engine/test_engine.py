@@ -12,7 +12,7 @@ import rerank
 from rerank import Engine
 from rerank.errors import ModelNotFound, ServerStopping
 from rerank.settings import Settings
-from tests.tiny_checkpoints import make_xlm_roberta
+from tests.support.tiny_checkpoints import make_xlm_roberta
 
 QUERY = "what is machine learning?"
 DOCUMENTS = ["Machine learning is a branch of AI", "the giant panda", "learning", "machine learning " * 200]

@@ -7,7 +7,7 @@ import pytest
 from rerank.catalog.cards import ModelCard
 from rerank.engine import Room
 from rerank.registry.registry import Registry
-from tests.fake_loader import FakeLoader, without_backend
+from tests.support.fake_loader import FakeLoader, without_backend
 
 
 async def test_a_devices_thread_has_idle_models_leave() -> None:

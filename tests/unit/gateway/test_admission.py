@@ -7,6 +7,7 @@ import pytest
 
 from rerank.errors import Overloaded, ServerStopping
 from rerank.gateway.admission import Admission, Work
+from tests.support.clock import Clock
 
 
 def work(documents: int) -> Work:
@@ -67,14 +68,6 @@ async def test_an_empty_house_is_drained(admission: Admission) -> None:
     await admission.drained()
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def after_some_work(max_documents: int, rate: int) -> tuple[Admission, Clock]:
     """An admission that has seen three requests of ``rate`` documents, of a second each."""
     clock = Clock()
@@ -100,7 +93,10 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
     with admission.admit(work(100)):
         with pytest.raises(Overloaded) as refusal, admission.admit(work(50), within=9.0):
             pass
-        assert refusal.value.message.startswith("At the present rate 50 documents would take 10.0 s, but have 9 s.")
+        assert refusal.value.message == (
+            "At the present rate 50 documents would take 10.0 s, but have 9 s. "
+            "Send fewer documents, or try again later."
+        )
         assert refusal.value.retry_after == 10.0
         with admission.admit(work(50), within=10.0):
             assert admission.requests == 2
@@ -110,6 +106,39 @@ def test_a_short_request_does_not_wait_for_the_end_of_a_long_one() -> None:
     admission, _ = after_some_work(10_000, 10)
     with admission.admit(work(5000)), admission.admit(work(5), within=1.0):
         assert admission.requests == 2
+
+
+def test_a_short_request_waits_for_a_turn_of_each_request_in_flight() -> None:
+    admission, _ = after_some_work(10_000, 10)
+    with admission.admit(work(1000)), admission.admit(work(1000)):
+        with pytest.raises(Overloaded, match=r"5 documents would take 1\.5 s"), admission.admit(work(5), within=1.4):
+            pass
+        with admission.admit(work(5), within=1.5):
+            assert admission.requests == 3
+
+
+def test_work_on_a_model_in_memory_counts_from_its_admission() -> None:
+    clock = Clock()
+    admission = Admission(Work(100, 100_000), clock)
+    for _ in range(3):
+        with admission.admit(work(10)) as place:
+            clock.now += 1.0
+            place.done()
+    with pytest.raises(Overloaded, match=r"100 documents would take 10\.0 s"), admission.admit(work(100), within=9.0):
+        pass
+
+
+def test_work_that_waited_for_a_model_counts_from_its_beginning() -> None:
+    clock = Clock()
+    admission = Admission(Work(100, 100_000), clock)
+    for _ in range(3):
+        with admission.admit(work(10), waiting=True) as place:
+            clock.now += 5.0
+            place.begin()
+            clock.now += 1.0
+            place.done()
+    with pytest.raises(Overloaded, match=r"100 documents would take 10\.0 s"), admission.admit(work(100), within=9.0):
+        pass
 
 
 def test_without_a_rate_every_deadline_is_let_in() -> None:
@@ -145,7 +174,18 @@ class TestBytes:
     def test_of_one_caller_keep_no_other_out(self) -> None:
         admission = Admission(Work(1000, 1000, 100))
         with admission.admit(Work(1, 1, 100), caller="flood"), admission.admit(Work(1, 1, 50), caller="trickle"):
-            assert admission.in_flight.bytes == 150
+            assert admission.in_flight == Work(2, 2, 150)
+        assert admission.in_flight == Work()
+
+    def test_beyond_the_limit_are_refused_where_none_are_in_flight(self) -> None:
+        admission = Admission(Work(1000, 1000, 100))
+        with (
+            admission.admit(Work(1, 1, 0)),
+            pytest.raises(Overloaded, match="0 bytes of texts are in work") as refusal,
+            admission.admit(Work(1, 1, 101)),
+        ):
+            pass
+        assert refusal.value.retry_after == 1.0
 
 
 class TestCallers:
@@ -164,6 +204,43 @@ class TestCallers:
             admission.admit(work(5), caller="trickle", waiting=True),
         ):
             assert admission.waiting.documents == 15
+
+    def test_one_that_has_left_takes_no_share_of_the_next(self, admission: Admission) -> None:
+        with admission.admit(work(1), caller="gone", waiting=True) as place:
+            place.begin()
+        with admission.admit(work(10), caller="flood"), admission.admit(work(5), caller="trickle"):
+            assert admission.in_flight.documents == 15
+
+    def test_one_whose_model_is_loaded_takes_no_share_of_the_waiting(self, admission: Admission) -> None:
+        with admission.admit(work(1), caller="loaded", waiting=True) as place:
+            place.begin()
+            assert (admission.waiting, admission.in_flight) == (Work(), work(1))
+            with (
+                admission.admit(work(10), caller="flood", waiting=True),
+                admission.admit(work(5), caller="trickle", waiting=True),
+            ):
+                assert admission.waiting.documents == 15
+
+    def test_one_whose_work_begins_has_a_share_of_the_work(self, admission: Admission) -> None:
+        with admission.admit(work(10), caller="flood", waiting=True) as place:
+            place.begin()
+            with pytest.raises(Overloaded), admission.admit(work(1), caller="flood"):
+                pass
+
+    def test_beyond_their_share_wait_for_no_model(self, admission: Admission) -> None:
+        with (
+            admission.admit(work(4), waiting=True),
+            pytest.raises(Overloaded) as refusal,
+            admission.admit(work(7), waiting=True),
+        ):
+            pass
+        assert refusal.value.message == (
+            "The server is busy: 4 documents wait for a model to load, at most 10 may be. Try again shortly."
+        )
+
+    def test_beyond_their_share_are_let_in_up_to_the_limit(self, admission: Admission) -> None:
+        with admission.admit(work(3), caller="a"), admission.admit(work(7), caller="b"):
+            assert admission.in_flight.documents == 10
 
     def test_who_is_gone_takes_no_share(self, admission: Admission) -> None:
         with admission.admit(work(1), caller="gone"):

@@ -27,7 +27,7 @@ from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry
-from tests.fake_loader import FakeLoader, NoBackend, loaded
+from tests.support.fake_loader import FakeLoader, NoBackend, loaded
 
 WAIT = 10.0
 SOON = 0.02

@@ -11,7 +11,7 @@ from rerank.core import Pair, RawScore, ScoringOptions, ScoringRequest, Truncati
 from rerank.errors import PairTooLarge
 from rerank.gateway.pair_cache import PairCache
 from rerank.telemetry.events import CacheLookup, Event
-from tests.fake_loader import NoBackend
+from tests.support.fake_loader import NoBackend
 
 
 class Backend(NoBackend):

@@ -27,7 +27,7 @@ from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry
 from rerank.registry.registry import logger as registry_logger
 from rerank.telemetry import request_id_var
-from tests.fake_loader import DEVICE, NoBackend, loaded
+from tests.support.fake_loader import DEVICE, NoBackend, loaded
 
 WAIT = 10.0
 SOON = 0.02

@@ -12,7 +12,7 @@ from rerank.errors import OutOfOrder, ScoringFailed, ServerStopping
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.health import Health
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
-from tests.clock import Clock
+from tests.support.clock import Clock
 
 from .scorers import WAIT, Answering, Echo, Gate, answer, pieces
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from tests import tiny_checkpoints
+from tests.support import tiny_checkpoints
 
 
 def word_pieces() -> Tokenizer:

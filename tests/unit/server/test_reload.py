@@ -19,7 +19,7 @@ from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.registry import Registry
 from rerank.server.reload import logger as reload_logger
 from rerank.server.reload import on_hangup, reload_cards
-from tests.fake_loader import FakeLoader, without_backend
+from tests.support.fake_loader import FakeLoader, without_backend
 
 ROOT = Path(__file__).parents[3]
 

@@ -301,3 +301,19 @@ def _save(kind: Any, config: PretrainedConfig, folder: Path, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         kind(config).save_pretrained(folder)
+
+
+MAKERS: tuple[Callable[..., Path], ...] = (
+    make_xlm_roberta,
+    make_bert,
+    make_qwen3,
+    make_modernbert,
+    make_qwen2,
+    make_distilbert,
+)
+"""One for each kind of reranker."""
+
+
+def kind_of(maker: Callable[..., Path]) -> str:
+    """What a maker makes, for test ids."""
+    return maker.__name__.removeprefix("make_")
