@@ -153,7 +153,10 @@ def log_objections(record: Record, log: str) -> list[str]:
     found += [f"{one}: answered, but the log has no line of it" for one in sorted(record.logged - lines.keys())]
     if "Traceback" in log:
         found.append("the log holds a traceback")
-    for text, times in (("read the models file again", record.reloads), ("stay as they are", record.wrong_files)):
+    for text, times in (
+        ("reloaded the models file", record.reloads),
+        ("models and keys unchanged", record.wrong_files),
+    ):
         if log.count(text) != times:
             found.append(f"{log.count(text)} log lines say {text!r}, {times} were to be expected")
     return found

@@ -94,7 +94,7 @@ class Engine:
         self.scheduler = scheduler
         self.loader = loader
         self.downloads = downloads or Downloads()
-        """How far the models are that are being fetched."""
+        """Progress of the downloads."""
         self.registry = Registry(loader, budget, keep_alive=keep_alive, observe=observe)
         self._tokenisers = tokenisers
         self._room = room or Room()
@@ -156,16 +156,16 @@ class Engine:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Refuse what waits, finish the running batches, end the threads."""
+        """Fail all waiting pairs, finish the running batches, end the threads."""
         await self._exits.aclose()
 
     @property
     def trouble(self) -> str | None:
-        """Why nothing can be scored any more; None while something can."""
+        """The reason why nothing can be scored; None while a device works."""
         return self.scheduler.trouble or self.registry.trouble
 
     def stop(self) -> None:
-        """Fail at once what waits to be scored."""
+        """Fail all waiting pairs at once."""
         self.scheduler.stop(0)
 
     async def rank(
@@ -194,21 +194,21 @@ class Engine:
 
 
 def _placements(settings: Settings, precision: str | None = None) -> list[Placement]:
-    """How a model runs on each device, in this precision or the settings' one. Raises SettingsError."""
+    """The devices in a precision, by default the settings'. Raises SettingsError."""
     devices = choose_devices(settings.device, precision or settings.precision, settings.runtime)
     return [Placement(device, settings.models_dir / ".openvino", settings.max_seq_length) for device in devices]
 
 
 def download_rules(settings: Settings) -> DownloadRules:
-    """Which models may be fetched, and how much of the disk stays free."""
+    """Rules for downloads: permitted models, disk space to keep free."""
     return DownloadRules(Allowed(settings.downloads), settings.min_free_bytes)
 
 
 def _budget(devices: Sequence[Device], settings: Settings) -> dict[str, int]:
-    """Bytes that models may take on each device."""
+    """Bytes for models on each device."""
     budget = {device.name: parse_memory(settings.memory_budget, free_memory(device.name)) for device in devices}
     for name, size in budget.items():
-        logger.info("models may take %s on %s", human_size(size), name)
+        logger.info("memory budget for models: %s on %s", human_size(size), name)
     return budget
 
 
@@ -220,7 +220,7 @@ def _device_spec(device: Device, settings: Settings, room: Room, observe: Observ
 
 
 async def _watch(scheduler: Scheduler) -> None:
-    """Notice devices that are stuck."""
+    """Check for stuck devices, once per second."""
     while True:
         await asyncio.sleep(_WATCH_SECONDS)
         scheduler.look()

@@ -1,4 +1,4 @@
-"""The contract between a model and those above it: what can score, what was found, what is in memory. No torch here."""
+"""Backend, Loader and their records: the contract of a model with the layers above. Imports no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Backend(Protocol):
 
     @property
     def activation(self) -> Activation:
-        """How raw scores become relevance."""
+        """The function from raw score to relevance."""
         ...
 
     @property
@@ -68,15 +68,15 @@ class FoundModel:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """What only a model on this machine has."""
+    """Properties of a model on this machine."""
 
     family: str
     device: str
-    """Where it runs; names separated by commas where there are several."""
+    """Its devices, separated by commas."""
     runtime: str
     """For people: library, precision, kernel."""
     precision: str
-    """fp32, bf16, fp16 or int8; names separated by commas where devices differ."""
+    """fp32, bf16, fp16 or int8; separated by commas if devices differ."""
     load_seconds: float
     """Seconds to read the weights and warm up."""
     size: Mapping[str, int]
@@ -98,10 +98,10 @@ class LoadedModel:
 
 
 class Loader(Protocol):
-    """Brings models into memory. Both methods block, and are called on threads of their own."""
+    """Loads models. Its methods block, and are called on threads of their own."""
 
     def find(self, card: ModelCard) -> FoundModel:
-        """Look for the weights, or fetch them. Called for several models at once."""
+        """Locate the weights, or fetch them. Called for several models at once."""
         ...
 
     def estimate(self, card: ModelCard, checkpoint: Checkpoint) -> Mapping[str, int]:
@@ -109,13 +109,13 @@ class Loader(Protocol):
         ...
 
     def load(self, found: FoundModel) -> LoadedModel:
-        """Bring the weights into memory, ready to score. Of models that take memory, called for one at a time."""
+        """Load the weights. Called for one at a time of the models that take memory."""
         ...
 
 
 def too_large(model_id: str, needed: int, device: str, available: int, pinned: Sequence[str] = ()) -> ModelTooLarge:
     """The error for a model that can never fit: what it needs, and what the pinned models leave."""
-    stay = f" beside {', '.join(pinned)}, which stay in memory" if pinned else ""
+    stay = f" next to the pinned {', '.join(pinned)}" if pinned else ""
     return ModelTooLarge(
         f"{model_id} needs {human_size(needed)} on {device}; the budget for models there has "
         f"{human_size(max(0, available))}{stay} (RERANK_MEMORY_BUDGET)."

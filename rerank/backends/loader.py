@@ -1,4 +1,4 @@
-"""From a model card to a backend: find the weights, or fetch them, check them, load them."""
+"""Loader of local models: locate or fetch the weights, check them, load them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ logger = logging.getLogger(__name__)
 
 
 PlacementsIn = Callable[[Precision], Sequence[Placement]]
-"""The devices, and how a model runs on them in another precision than the server's. Raises SettingsError."""
+"""The devices in another precision than the server's. Raises SettingsError."""
 
 
 class LocalLoader:
-    """Finds models, and loads them onto each device. Blocking: to be called on threads of its own."""
+    """Finds models, and loads them onto each device. Blocks: to be called on threads of its own."""
 
     def __init__(
         self,
@@ -51,9 +51,9 @@ class LocalLoader:
         budget: Mapping[str, int] | None = None,
         rules: DownloadRules = DownloadRules(),  # noqa: B008
     ) -> None:
-        """Without ``placements_in`` every model runs as ``placements`` say, whatever precision its card names.
+        """Without ``placements_in`` every model runs in the precision of ``placements``, whatever its card names.
 
-        A model that cannot fit into the ``budget``, bytes for all models on each device, is not even fetched.
+        A model that cannot fit into the ``budget`` (bytes for all models on each device) is not fetched.
         """
         self._catalog = catalog
         self._placements = placements
@@ -66,9 +66,9 @@ class LocalLoader:
         self._rules = rules
 
     def find(self, card: ModelCard) -> FoundModel:
-        """The model on disk, fetched if need be and checked. May be called for several models at once.
+        """The model on disk, fetched if necessary, and checked. May be called for several models at once.
 
-        Raises ModelUnavailable saying what to do about it.
+        Raises ModelUnavailable with what to do about it.
         """
         folder = self._catalog.folder(card) or self._fetch(card)
         with self._explained(card):
@@ -79,19 +79,19 @@ class LocalLoader:
             return FoundModel(card, self.estimate(card, checkpoint), checkpoint)
 
     def estimate(self, card: ModelCard, checkpoint: Checkpoint) -> dict[str, int]:
-        """Bytes a model will take on each device, about. Raises ModelUnavailable."""
+        """See ``Loader.estimate``."""
         return self._estimate(card, parameters(checkpoint.weight_files))
 
     def load(self, found: FoundModel) -> LoadedModel:
-        """Bring a model into memory, and warm it up so that its first caller waits for nothing.
+        """Load a model and warm it up.
 
-        For one model at a time: two at once would be measured as one. Raises ModelUnavailable, or OutOfOrder where it
-        is the device that failed; what was loaded until then is let go.
+        For one model at a time: two at once would be measured as one. Raises ModelUnavailable, or OutOfOrder if the
+        device failed; the memory of a failed load is freed.
         """
         try:
             return self._load(found)
         except BaseException as error:
-            # nobody might ever ask a device without models to score, and so find out that it is lost
+            # a device without models is checked by no batch
             self._scheduler.check_all()
             _let_go(error)
             if trouble := self._scheduler.trouble:
@@ -167,7 +167,7 @@ class LocalLoader:
         return estimate(values, [placement.device for placement in self._placements_of(card)])
 
     def _refuse_too_large(self, card: ModelCard, repository: Repository) -> None:
-        """Before gigabytes come that would not be loaded. Not every Hub tells how many parameters there are."""
+        """Refuse before gigabytes are fetched that could not be loaded. Not every Hub says the number of parameters."""
         if repository.parameters is None:
             return
         for device, needed in self._estimate(card, repository.parameters).items():
@@ -177,7 +177,7 @@ class LocalLoader:
 
     @contextmanager
     def _explained(self, card: ModelCard) -> Iterator[None]:
-        """Have an error over a broken folder say which model it is, and how to mend it."""
+        """Add to an error about a broken folder which model it is, and how to repair it."""
         try:
             yield
         except WeightsBroken as error:
@@ -185,10 +185,10 @@ class LocalLoader:
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            logger.warning("memory ran out while %s was loaded: %s", card.id, error)
+            logger.warning("out of memory loading %s: %s", card.id, error)
             raise ModelUnavailable(
                 f"{card.id} cannot be loaded now: memory ran out. Unload another model or give the server more memory; "
-                "the next request tries again.",
+                "the next request will retry.",
             ) from error
 
     @staticmethod
@@ -198,8 +198,8 @@ class LocalLoader:
     @staticmethod
     def _repair(card: ModelCard) -> str:
         if card.repo is None:
-            return "Mend the folder; the next request tries again."
-        return f"Mend the folder, or fetch it anew: python download_model.py {card.id} --force"
+            return "Repair the folder; the next request will retry."
+        return f"Repair the folder, or fetch it again: python download_model.py {card.id} --force"
 
 
 def _log_ready(card: ModelCard, backend: LocalBackend, local: Local) -> None:
@@ -214,7 +214,7 @@ def _log_ready(card: ModelCard, backend: LocalBackend, local: Local) -> None:
 
 
 def _let_go(error: BaseException) -> None:
-    """Have a failed load give its memory back now: the frames of its traceback hold the tensors it has read."""
+    """Free the memory of a failed load: the frames of its traceback hold the tensors it has read."""
     cause: BaseException | None = error
     while cause:
         traceback.clear_frames(cause.__traceback__)
@@ -222,29 +222,26 @@ def _let_go(error: BaseException) -> None:
     try:
         release_memory()
     except RuntimeError as failure:
-        logger.warning("memory cannot be given back: %s", failure)
+        logger.warning("could not free memory: %s", failure)
 
 
 def _log_each_tenth(model_id: str) -> Callable[[int, int], None]:
-    """A progress callback that writes a log line for each further tenth of a download."""
-    told = 0
+    """A progress callback that logs each further tenth of a download."""
+    logged = 0
 
     def report(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal logged
         tenths = 10 * done // max(total, 1)
-        if tenths > told:
-            told = tenths
+        if tenths > logged:
+            logged = tenths
             logger.info("fetching %s: %d %% of %s", model_id, tenths * 10, human_size(total))
 
     return report
 
 
 def _measure(checkpoint: Checkpoint, devices: Sequence[Device], before: Mapping[str, int]) -> dict[str, int]:
-    """What the process has grown by, but no less than the weights.
-
-    Those may lie where another model was, or in pages of a file that nobody has read yet.
-    """
-    # what loading left behind, above all a conversion, would be measured with the model
+    """Growth of the process, but at least the weights: they may reuse freed memory, or be mapped and not read yet."""
+    # leftovers of the load, above all of a conversion, would be measured as well
     release_memory()
     values = parameters(checkpoint.weight_files)
     return {

@@ -1,4 +1,4 @@
-"""A model in this process: tokenises on threads of its own, scores on the devices it is loaded on."""
+"""Backend of a model in this process: tokeniser threads, then the scheduler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a model will take, known before a byte of its weights is loaded."""
+"""Estimated memory of a model, before its weights are loaded."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from rerank.devices import Device
 
 _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 _BESIDE = 80_000_000
-"""What the first batches and the libraries leave in memory: measured alike for 23 and for 596 million parameters."""
+"""Bytes that the first batches and the libraries keep: measured equal for 23 and 596 million parameters."""
 
 
 def estimate(values: int, devices: Iterable[Device]) -> dict[str, int]:
-    """Bytes a model of so many parameters will take on each device, about, and rather more than less.
+    """Estimated bytes of a model of so many parameters on each device; rather too high than too low.
 
-    OpenVINO lays the weights of products out anew, beside the converted network that it reads them from. Measured, a
-    fp32 network takes 1.6 times its weights where most of them are embeddings, else up to 2.1 times; torch takes them
-    once.
+    OpenVINO makes a second copy of the weights of products, next to the converted network. Measured, a fp32 network
+    takes 1.6 times its weights if most of them are embeddings, otherwise up to 2.1 times; in torch it takes them once.
     """
     return {device.name: _BESIDE + weights_on(values, device) + _laid_out(values, device) for device in devices}
 
@@ -26,7 +25,7 @@ def _laid_out(values: int, device: Device) -> int:
 
 
 def weights_on(values: int, device: Device) -> int:
-    """Bytes that so many parameters take once, in the precision they are kept in on a device."""
+    """Bytes of one copy of so many parameters, in the precision that the device keeps them in."""
     if device.openvino and device.precision != "int8":
         # the converted network is kept in fp32, whatever it is computed in
         return values * _BYTES["fp32"]

@@ -1,4 +1,4 @@
-"""The threads that read texts, shared by all requests: none has one for longer than a part of its work takes."""
+"""Tokeniser threads, shared by all requests; a request holds one only for a part of its work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Tokenisers:
-    """Threads that take turns. Belongs to the event loop's thread."""
+    """Threads that requests take turns on. To be used on the event loop's thread."""
 
     def __init__(self, threads: int) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="tokenise")
@@ -25,7 +25,7 @@ class Tokenisers:
         self._wake: dict[Reader, asyncio.Future[None]] = {}
 
     async def run(self, reading: Reading[T], characters: int, caller: str = "") -> T:
-        """What comes of reading texts of so many characters. Cancelling stops it after the part under way."""
+        """The result of reading texts of so many characters. Cancelling stops it after the current part."""
         reader = self._turns.enter(caller, characters)
         try:
             while True:
@@ -38,7 +38,7 @@ class Tokenisers:
             self._turns.leave(reader)
 
     async def _turn(self, reader: Reader) -> None:
-        """Wait for a free thread and take it."""
+        """Wait for a thread and take it."""
         self._turns.wait(reader)
         wake = self._wake[reader] = asyncio.get_running_loop().create_future()
         self._hand_out()
@@ -52,10 +52,10 @@ class Tokenisers:
             del self._wake[reader]
 
     def _hand_out(self) -> None:
-        """Give free threads to those whose turn it is."""
+        """Give free threads to the next readers."""
         while self._free and (reader := self._turns.next()):
             wake = self._wake[reader]
-            # a caller that left while it waited takes none
+            # one that was cancelled takes none
             if not wake.done():
                 self._free -= 1
                 wake.set_result(None)
@@ -67,7 +67,7 @@ class Tokenisers:
     async def _start(
         self, work: Callable[[Reading[T]], tuple[int, list[T]]], reading: Reading[T]
     ) -> tuple[int, list[T]]:
-        """Run a part on a thread, which is free again when the part ends, not when its caller leaves."""
+        """Run a part on a thread, which is free again when the part ends, even if it was cancelled."""
         loop = asyncio.get_running_loop()
         future = self._threads.submit(contextvars.copy_context().run, work, reading)
 
@@ -78,7 +78,7 @@ class Tokenisers:
         return await asyncio.wrap_future(future)
 
     def close(self) -> None:
-        """End the threads, after the parts under way."""
+        """End the threads after their current parts."""
         self._threads.shutdown()
 
     def __enter__(self) -> Self:
@@ -91,7 +91,7 @@ class Tokenisers:
 
 
 def _read_on(reading: Reading[T]) -> tuple[int, list[T]]:
-    """Read for one turn: how many characters, and the result in a list if that was the last turn."""
+    """Read for one turn: the number of characters, and the result in a list after the last turn."""
     characters = 0
     while characters < TURN_CHARACTERS:
         try:

@@ -1,4 +1,4 @@
-"""What is done to a model before it is called ready, so that no caller waits for it."""
+"""Warm-up of a model before it counts as loaded."""
 
 from __future__ import annotations
 

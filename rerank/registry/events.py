@@ -1,4 +1,4 @@
-"""What happens to the models, and what is decided to do about it. Data only."""
+"""Events of the registry, and its decisions. Data only."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rerank.errors import RerankError
 from rerank.registry.eviction import Size
 
 Ticket = int
-"""Stands for one caller's wish, from the wish to its end."""
+"""Identifies one caller's request to the registry, from its beginning to its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A caller wants to work with a model."""
+    """A caller asks for a model."""
 
     ticket: Ticket
     card: ModelCard
@@ -29,7 +29,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The weights are on disk, and known to need so much memory."""
+    """The weights are on disk; the estimated size."""
 
     id: str
     size: Size
@@ -37,7 +37,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The model is in memory, and takes so much of it."""
+    """The model is in memory; the measured size."""
 
     id: str
     size: Size
@@ -45,7 +45,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The weights could not be had, or not be loaded."""
+    """The weights could not be found, fetched or loaded."""
 
     id: str
     error: RerankError
@@ -53,14 +53,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Unloaded:
-    """The model's memory has been given back."""
+    """The model's memory has been freed."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Dismiss:
-    """Somebody wants the model out of memory, and to be told when it is."""
+    """A caller asks to unload the model, and waits for it."""
 
     ticket: Ticket
     id: str
@@ -68,7 +68,7 @@ class Dismiss:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """Somebody wants the model to stay in memory once it is there, or no longer does."""
+    """A caller pins or unpins the model."""
 
     ticket: Ticket
     id: str
@@ -77,7 +77,7 @@ class Pin:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """The catalog was read anew."""
+    """The catalog was reloaded."""
 
     cards: tuple[ModelCard, ...]
 
@@ -93,36 +93,36 @@ class Shutdown:
 
 
 Progress = Found | Loaded | Failed | Unloaded
-"""What comes of a decision that takes time."""
+"""Outcomes of decisions that take time."""
 Event = Want | Release | Dismiss | Pin | Reload | Tick | Shutdown | Progress
 
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """Look for the weights, fetch them if need be, and say how much memory they need."""
+    """Locate the weights, fetch them if necessary, and estimate their size."""
 
     card: ModelCard
     ticket: Ticket
-    """Who caused it."""
+    """Ticket of the caller that caused it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Bring the model into memory."""
+    """Load the model."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unload:
-    """Give the model's memory back."""
+    """Unload the model."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The caller may work with the model until it releases its ticket."""
+    """The caller may use the model until it releases its ticket."""
 
     ticket: Ticket
     id: str
@@ -138,7 +138,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What the caller wanted to have done to a model is done."""
+    """The caller's Dismiss or Pin is done."""
 
     ticket: Ticket
 

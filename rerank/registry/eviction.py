@@ -1,4 +1,4 @@
-"""Who has to leave memory so that another model can come in. Pure."""
+"""Eviction: the models to unload so that another one fits. Pure."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ Size = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """A model that takes memory, as far as eviction cares."""
+    """A model in memory, for eviction."""
 
     id: str
     size: Size
     last_used: float
     busy: bool = False
-    """True while somebody's work runs on it."""
+    """True while requests use it."""
     pinned: bool = False
     leaving: bool = False
-    """True once it has been told to go; its memory is still taken."""
+    """True while it drains or is unloaded; its memory is still used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fits:
-    """There is room now."""
+    """It fits now."""
 
 
 @dataclass(frozen=True, slots=True)
 class AfterLeaving:
-    """There will be room once these, and those that are leaving already, are gone."""
+    """It fits once these models, and those already leaving, are unloaded."""
 
     evict: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Never:
-    """There will be no room, whoever leaves."""
+    """It does not fit, whatever is unloaded."""
 
     device: str
     needed: int
     available: int
-    """Bytes the budget leaves beside the pinned models."""
+    """Bytes that the pinned models leave of the budget."""
     pinned: tuple[str, ...]
-    """The pinned models that take room on the device."""
+    """The pinned models on the device."""
 
 
 Room = Fits | AfterLeaving | Never
 
 
 def make_room(needed: Size, budget: Size, residents: Sequence[Resident]) -> Room:
-    """How a model that needs so much can come in. A device without a budget has room for everything.
+    """Whether a model of this size fits, and what to evict for it. A device without a budget has no limit.
 
-    Idle models go before busy ones, and of each the one that was used longest ago goes first; nobody goes whose leaving
-    does not help. Pinned models stay.
+    Idle models are evicted before busy ones, and the least recently used first; no model is evicted that does not help.
+    Pinned models stay.
     """
     staying = [resident for resident in residents if not resident.leaving]
     pinned = [resident for resident in staying if resident.pinned]
@@ -67,17 +67,17 @@ def make_room(needed: Size, budget: Size, residents: Sequence[Resident]) -> Room
 
 
 def overfull(budget: Size, residents: Sequence[Resident]) -> tuple[str, ...]:
-    """Idle models that should go because the residents take more than the budget."""
+    """Idle models to evict because the residents exceed the budget."""
     staying = [resident for resident in residents if not resident.leaving]
     fixed = [resident for resident in staying if resident.busy or resident.pinned]
     movable = [resident for resident in staying if not resident.busy and not resident.pinned]
-    # what the busy ones take beyond the budget cannot be had back by evicting idle ones
+    # evicting idle models cannot free what busy ones take beyond the budget
     reachable = {device: max(limit, taken(fixed, device)) for device, limit in budget.items()}
     return _victims({}, reachable, [*fixed, *movable])
 
 
 def taken(residents: Iterable[Resident], device: str) -> int:
-    """Bytes the models take on a device."""
+    """Bytes of the models on a device."""
     return sum(resident.size.get(device, 0) for resident in residents)
 
 
@@ -89,7 +89,7 @@ def _full_device(needed: Size, budget: Size, residents: Sequence[Resident]) -> s
 
 
 def _victims(needed: Size, budget: Size, staying: Sequence[Resident]) -> tuple[str, ...]:
-    """The evictable models to go, in the order they should; the caller knows that it is enough if all go."""
+    """The models to evict, in order. Evicting all evictable ones is known to suffice."""
     candidates = sorted(
         (resident for resident in staying if not resident.pinned),
         key=lambda resident: (resident.busy, resident.last_used),

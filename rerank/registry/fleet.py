@@ -1,4 +1,4 @@
-"""All models together: each event in, what to do out. Pure: no clock, no task, no thread, nothing is loaded here."""
+"""All models together: events in, decisions out. Pure: no clock, no task, no thread; nothing is loaded here."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ from rerank.registry.lifecycle import Model, Phase, State
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is known of one model, at one moment."""
+    """Snapshot of one model."""
 
     state: State = State.ABSENT
     pinned: bool = False
     size: Size | None = None
-    """Bytes it takes, or took when it was last loaded; what it is thought to need while it first loads."""
+    """Bytes it takes, or took when last loaded; the estimate during its first load."""
     measured: bool = False
-    """True where ``size`` is no estimate."""
+    """False if ``size`` is an estimate."""
     since: float | None = None
-    """When its load began to be wanted."""
+    """When its current load was first requested."""
     last_used: float | None = None
     leases: int = 0
     waiting: int = 0
     loaded_once: bool = False
-    """True if it has been in memory since the start, even if it no longer is."""
+    """True if it was in memory at any time since the start."""
 
 
 class Fleet:
-    """Decides what is loaded and unloaded, and who is answered with what."""
+    """Decides which models are loaded and unloaded, and answers the callers."""
 
     def __init__(self, budget: Size | None = None, keep_alive: float = 0) -> None:
-        """``budget`` is for the weights on each device; a device it leaves out is not limited.
+        """``budget``: bytes for models on each device; a device without one has no limit.
 
-        ``keep_alive`` is the seconds an idle model stays; 0 means for ever.
+        ``keep_alive``: seconds until an idle model is unloaded; 0 means never.
         """
         self._budget: Size = dict(budget or {})
         self._keep_alive = keep_alive
@@ -67,15 +67,15 @@ class Fleet:
         self._pins: dict[str, bool] = {}
         self._wanted: dict[Ticket, str] = {}
         self._queue: list[str] = []
-        """Models whose weights are on disk, in the order they were found."""
+        """Models to load, in the order their weights were found."""
         self._stopped = False
 
     def handle(self, event: Event, now: float) -> list[Decision]:
-        """What to do about something that happened at ``now``, in order."""
+        """The decisions after an event at ``now``, in order."""
         return [*self._apply(event, now), *self._begin_loads()]
 
     def row(self, card: ModelCard) -> Row:
-        """What is known of a model."""
+        """Snapshot of a model."""
         pinned, measured = self._is_pinned(card), self._measured.get(card.id)
         model, once = self._models.get(card.id), card.id in self._loaded_once
         if model is None:
@@ -94,12 +94,12 @@ class Fleet:
         )
 
     def may_go(self, card: ModelCard) -> bool:
-        """True if the model is in memory, nobody uses it, and it is not pinned."""
+        """True if the model is in memory, idle and not pinned."""
         model = self._models.get(card.id)
         return model is not None and model.idle and not self._is_pinned(model.card)
 
     def next_tick(self) -> float | None:
-        """When an idle model is to go next; None if none is."""
+        """When the next idle model is to be unloaded; None if none is."""
         moments = (self._expiry(model) for model in self._models.values())
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -155,7 +155,7 @@ class Fleet:
         self._measured[name] = size
         self._loaded_once.add(name)
         decisions = self._models[name].loaded(size, now)
-        # it may have turned out larger than it was thought to be
+        # it may be larger than estimated
         others = [resident for resident in self._residents() if resident.id != name]
         beside = {device: limit - size.get(device, 0) for device, limit in self._budget.items()}
         return decisions + self._dismiss_all(overfull(beside, others))
@@ -175,7 +175,7 @@ class Fleet:
         return model.leave()
 
     def _reload(self, cards: Iterable[ModelCard]) -> list[Decision]:
-        """A model whose card is gone, or would load something else, goes; the others follow their new card."""
+        """Unload the models whose card is gone or loads something else; the others take their new card."""
         by_id = {card.id: card for card in cards}
         gone = []
         for name, model in self._models.items():
@@ -202,15 +202,15 @@ class Fleet:
         return [decision for model in self._models.values() for decision in model.fail(_stopping())]
 
     def _begin_loads(self) -> list[Decision]:
-        """Load every queued model that takes no memory, then the first of the others if there is room.
+        """Load every queued model that takes no memory, then the first of the others if it fits.
 
-        Of those that take memory, one is loaded at a time.
+        Models that take memory are loaded one at a time.
         """
         if self._stopped:
             return []
         at_once = [name for name in self._queue if not self._models[name].takes_memory]
         decisions = [decision for name in at_once for decision in self._begin(name)]
-        # while memory is being given back, neither is it free nor could the load be measured
+        # while memory is being freed it is not available, and a load could not be measured
         while self._queue and not self._memory_changes():
             model = self._models[self._queue[0]]
             room = make_room(model.size, self._budget, self._residents())
@@ -218,7 +218,7 @@ class Fleet:
                 case Fits():
                     return decisions + self._begin(model.card.id)
                 case Never() if model.estimate.get(room.device, 0) < room.needed:
-                    # it ran before: what was measured then does not lock it out
+                    # it ran before: its measurement must not lock it out
                     model.size = model.estimate
                 case Never():
                     decisions += self._models.pop(self._queue.pop(0)).fail(

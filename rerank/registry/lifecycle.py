@@ -1,12 +1,12 @@
-"""One model's way through memory. Pure: each method is an event, returns what to do, and knows no clock.
+"""Lifecycle of one model in memory. Pure: each method is an event and returns decisions; there is no clock.
 
     FINDING ──found──▶ QUEUED ──begin──▶ LOADING ──loaded──▶ READY ──leave──▶ DRAINING ──last lease ends──▶ UNLOADING
        ▲                                                                                                       │
-       └───────────────────────────────── somebody waits for it again ◀────────────────────────────────────────┤
-                                                                                    nobody does: forgotten ◀───┘
+       └───────────────────────────────── a caller waits for it again ◀────────────────────────────────────────┤
+                                                                                   none waits: forgotten ◀─────┘
 
-A load that fails is forgotten. A model that drains takes no new work: who wants it waits until it is gone and loaded
-anew. Otherwise the requests for a busy model could keep another one out for ever.
+A failed load is forgotten. A draining model takes no new work: new requests wait until it is unloaded and loaded again.
+Otherwise a busy model would never drain and could block another for ever.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rerank.registry.eviction import Size
 
 
 class State(StrEnum):
-    """Where a model is, for people."""
+    """State of a model, as shown to people."""
 
     ABSENT = "absent"
     LOADING = "loading"
@@ -30,22 +30,22 @@ class State(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a model is, for the registry."""
+    """State of a model, for the registry."""
 
     FINDING = "finding"
-    """Its weights are looked for, or fetched."""
+    """Its weights are being located or fetched."""
     QUEUED = "queued"
-    """It waits for its turn and for room."""
+    """It waits for its turn and for memory."""
     LOADING = "loading"
     READY = "ready"
     DRAINING = "draining"
-    """It goes once the work on it is done."""
+    """It is unloaded once its requests are done."""
     UNLOADING = "unloading"
-    """Its memory is being given back."""
+    """Its memory is being freed."""
 
     @property
     def state(self) -> State:
-        """The same for people."""
+        """The state as shown to people."""
         return _STATES.get(self, State.LOADING)
 
 
@@ -55,56 +55,56 @@ _IN_MEMORY = frozenset({Phase.LOADING, Phase.READY, Phase.DRAINING, Phase.UNLOAD
 
 @dataclass(slots=True)
 class Model:
-    """A model that is in memory, or on its way in or out."""
+    """A model in memory, or on its way in or out."""
 
     card: ModelCard
     since: float
-    """When somebody last began to want it loaded."""
+    """When its current load was first requested."""
     phase: Phase = Phase.FINDING
     size: Size = field(default_factory=dict)
-    """Bytes it takes, or is expected to take."""
+    """Bytes it takes, measured or expected."""
     estimate: Size = field(default_factory=dict)
-    """Bytes it was thought to take before it was ever loaded."""
+    """Estimated bytes, before any measurement."""
     last_used: float | None = None
-    """When work on it last began or ended; None before the first."""
+    """When a request for it last began or ended; None before the first."""
     waiting: dict[Ticket, ModelCard] = field(default_factory=dict)
-    """Who waits to work with it, the first first, and with which card."""
+    """Waiting tickets in order of arrival, with their cards."""
     leases: set[Ticket] = field(default_factory=set)
-    """Who works with it."""
+    """Tickets that use it."""
     dismissals: list[Ticket] = field(default_factory=list)
-    """Who waits until it is gone."""
+    """Tickets that wait until it is unloaded."""
     unwanted: bool = False
-    """True if it is to go as soon as it has served who waits."""
+    """True if it is to be unloaded as soon as it has served the waiting tickets."""
 
     @property
     def in_memory(self) -> bool:
-        """True while its memory counts as taken."""
+        """True while its memory counts as used."""
         return self.phase in _IN_MEMORY
 
     @property
     def takes_memory(self) -> bool:
-        """True if it takes bytes on some device; a model behind another server takes none."""
+        """True if it takes bytes on a device of this machine; a remote model takes none."""
         return any(self.size.values())
 
     @property
     def leaving(self) -> bool:
-        """True once it has been told to go."""
+        """True while it drains or is unloaded."""
         return self.phase in (Phase.DRAINING, Phase.UNLOADING)
 
     @property
     def idle(self) -> bool:
-        """True if it could go at once."""
+        """True if it could be unloaded at once."""
         return self.phase is Phase.READY and not self.leases
 
     def want(self, ticket: Ticket, card: ModelCard, now: float) -> list[Decision]:
-        """A caller wants to work with it."""
+        """A caller asks for it."""
         if self.phase is Phase.READY:
             return self._grant(ticket, now)
         self.waiting[ticket] = card
         return []
 
     def release(self, ticket: Ticket, now: float) -> list[Decision]:
-        """A caller has done its work, or waits no longer. A load goes on for whoever comes next."""
+        """A caller is done, or no longer waits. A load in progress continues for the next caller."""
         self.waiting.pop(ticket, None)
         if ticket in self.leases:
             self.leases.remove(ticket)
@@ -112,18 +112,18 @@ class Model:
         return self._unload_if_drained()
 
     def found(self, estimate: Size, expected: Size) -> list[Decision]:
-        """Its weights are on disk, and need so much memory: as estimated, and as its last load makes one expect."""
+        """Its weights are on disk. ``expected`` is what the last load measured, or the estimate."""
         self.phase = Phase.QUEUED
         self.estimate, self.size = estimate, expected
         return []
 
     def begin(self) -> list[Decision]:
-        """There is room for it, and it is its turn."""
+        """Its load begins."""
         self.phase = Phase.LOADING
         return [Load(self.card.id)]
 
     def loaded(self, size: Size, now: float) -> list[Decision]:
-        """It is in memory, and takes so much."""
+        """It is in memory, with its measured size."""
         self.phase = Phase.READY
         self.size = size
         self.last_used = now
@@ -131,7 +131,7 @@ class Model:
         return decisions + (self.leave() if self.unwanted else [])
 
     def leave(self) -> list[Decision]:
-        """It is to go: at once if it is idle, when its work is done if it is not, after its load if it is loading."""
+        """Unload it: at once if idle, after its requests if busy, after its load if loading."""
         if self.phase is not Phase.READY:
             self.unwanted = not self.leaving
             return []
@@ -139,27 +139,27 @@ class Model:
         return self._unload_if_drained()
 
     def follow(self, card: ModelCard) -> None:
-        """The catalog was read anew, and holds this card for it: whoever waits for the next load gets that one."""
+        """The reloaded catalog has this card for it; waiting callers get the next load with it."""
         self.card = card
         self.waiting = dict.fromkeys(self.waiting, card)
 
     def unloaded(self, now: float) -> list[Decision]:
-        """Its memory has been given back. If somebody waits for it, it is loaded anew, else it is forgotten."""
-        told: list[Decision] = [Done(ticket) for ticket in self.dismissals]
+        """Its memory has been freed. With waiting callers it is loaded again, otherwise forgotten."""
+        done: list[Decision] = [Done(ticket) for ticket in self.dismissals]
         self.dismissals.clear()
         if not self.waiting:
-            return told
+            return done
         ticket, self.card = next(iter(self.waiting.items()))
         self.phase, self.since, self.size, self.unwanted = Phase.FINDING, now, {}, False
-        return [*told, Find(self.card, ticket)]
+        return [*done, Find(self.card, ticket)]
 
     def fail(self, error: RerankError) -> list[Decision]:
-        """It cannot be had. Whoever waits is told; the registry forgets it."""
+        """It cannot be loaded: fail the waiting callers and forget it."""
         refused: list[Decision] = [Refuse(ticket, error) for ticket in self.waiting]
-        told: list[Decision] = [Done(ticket) for ticket in self.dismissals]
+        done: list[Decision] = [Done(ticket) for ticket in self.dismissals]
         self.waiting.clear()
         self.dismissals.clear()
-        return refused + told
+        return refused + done
 
     def _grant(self, ticket: Ticket, now: float) -> list[Decision]:
         self.waiting.pop(ticket, None)

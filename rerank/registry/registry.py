@@ -1,4 +1,4 @@
-"""The models in memory. One task owns them: whatever happens to them is an event in its line."""
+"""The models in memory, owned by one task: everything that happens to them is an event in its queue."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ from rerank.telemetry.events import ModelChanged, Observe, ignore
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 5
-"""When to ask again for a model that is being loaded."""
+"""Retry-After for a model that is still loading."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Caller:
-    """Somebody who waits for an answer."""
+    """A caller that waits for an answer."""
 
     answer: asyncio.Future[LoadedModel | RerankError | None]
     context: contextvars.Context
 
 
 class Registry:
-    """Carries out what its ``Fleet`` decides, and tells it what came of it.
+    """Carries out the decisions of its ``Fleet``, and reports the outcomes to it.
 
-    Its methods belong to the event loop's thread. It works inside ``async with``.
+    To be used on the event loop's thread, inside ``async with``.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Registry:
         self._tickets = itertools.count(1)
         self._callers: dict[Ticket, _Caller] = {}
         self._contexts: dict[str, contextvars.Context] = {}
-        """Of who caused each load: with it, the load's log lines carry the id of the request."""
+        """Context of the request that caused each load: its id is in the load's log lines."""
         self._found: dict[str, FoundModel] = {}
         self._loaded: dict[str, LoadedModel] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -87,28 +87,28 @@ class Registry:
         self._died: str | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin to work."""
+        """Start the task."""
         self._task = asyncio.create_task(self._run(), name="registry")
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Refuse who waits, and end. Loads under way are abandoned."""
+        """Refuse waiting callers, and end the task. Loads in progress are abandoned."""
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
 
     @property
     def trouble(self) -> str | None:
-        """Why no model can be had from it; None while they can."""
+        """The reason why it hands out no models; None while it does."""
         alive = self._task is not None and not self._task.done()
         return None if alive else self._died or "the server is shutting down"
 
     @asynccontextmanager
     async def lease(self, card: ModelCard, within: float | None = None) -> AsyncIterator[LoadedModel]:
-        """The model, loaded if need be, and kept in memory inside of ``async with``.
+        """The model, loaded if necessary, and kept in memory inside ``async with``.
 
-        Raises StillLoading where it is not there ``within`` so many seconds (the load goes on for the next caller), and
-        ModelUnavailable where it cannot be loaded (the next caller tries again).
+        Raises StillLoading if the load takes more than ``within`` seconds (it continues for the next caller), and
+        ModelUnavailable if it fails (the next caller retries).
         """
         ticket = next(self._tickets)
         try:
@@ -117,33 +117,33 @@ class Registry:
             self._events.put_nowait(Release(ticket))
 
     async def unload(self, card: ModelCard) -> None:
-        """Have the model leave memory when its running work is done, and wait until it has."""
+        """Unload the model when its requests are done, and wait for it."""
         ticket = next(self._tickets)
         await self._ask(ticket, Dismiss(ticket, card.id))
 
     async def unload_idle(self) -> None:
-        """Have every model leave memory that nobody uses and nobody pinned, and wait until they have."""
+        """Unload every idle model that is not pinned, and wait for it."""
         await asyncio.gather(*(self.unload(model.card) for model in self.loaded() if self._fleet.may_go(model.card)))
 
     async def pin(self, card: ModelCard, *, pinned: bool) -> None:
-        """Keep the model in memory once it is there, or no longer do; until the server stops."""
+        """Pin or unpin the model, until the server stops."""
         ticket = next(self._tickets)
         await self._ask(ticket, Pin(ticket, card.id, pinned))
 
     def reload(self, cards: Iterable[ModelCard]) -> None:
-        """The catalog was read anew: models whose card is gone or changed leave memory when their work is done."""
+        """Unload the models whose card was removed or changed, when their requests are done."""
         self._events.put_nowait(Reload(tuple(cards)))
 
     def stop(self) -> None:
-        """Tell those who wait for a model that the server stops; the loads themselves are abandoned."""
+        """Refuse the callers that wait for a model; loads in progress are abandoned."""
         self._events.put_nowait(Shutdown())
 
     def loaded(self) -> tuple[LoadedModel, ...]:
-        """Models in memory, in order of loading."""
+        """Models in memory, in the order they were loaded."""
         return tuple(self._loaded.values())
 
     def status(self, card: ModelCard) -> Row:
-        """Where a model is; moments are Unix time."""
+        """A model's state; times are Unix time."""
         row, offset = self._fleet.row(card), time.time() - asyncio.get_running_loop().time()
         return replace(
             row,
@@ -211,7 +211,7 @@ class Registry:
 
     def _tell(self, ticket: Ticket, outcome: LoadedModel | RerankError | None) -> None:
         caller = self._callers.get(ticket)
-        # a caller that left may not have been heard of yet; its Release is in the line
+        # the Release of a caller that left may still be queued
         if caller and not caller.answer.done():
             caller.answer.set_result(outcome)
 
@@ -220,7 +220,7 @@ class Registry:
         on_daemon_thread(work, deliver, name=f"load-{card.basename}", context=self._contexts[card.id].copy())
 
     def _deliver(self, card: ModelCard, outcome: FoundModel | LoadedModel | RerankError | None) -> None:
-        """What came of work on a model, as the event it is."""
+        """Queue the outcome of work on a model as an event."""
         match outcome:
             case FoundModel():
                 self._found[card.id] = outcome
@@ -246,17 +246,17 @@ class Registry:
 
 
 def still_loading(card: ModelCard, seconds: float) -> StillLoading:
-    """The error for a caller that has waited so long for a model."""
+    """The error for a caller that has waited this long for a model."""
     return StillLoading(
-        f"{card.id} is still loading after {seconds:g} s; the load goes on. Try again shortly.",
+        f"{card.id} is still loading after {seconds:g} s; the load continues. Retry shortly.",
         retry_after=_RETRY_SECONDS,
     )
 
 
 def _close(model: LoadedModel) -> None:
-    """Give a model's memory back. One that cannot be closed counts as gone all the same: nobody uses it any more."""
+    """Free a model's memory. If closing fails, the model counts as unloaded all the same."""
     try:
         model.backend.close()
-        logger.info("%s is no longer in memory", model.card.id)
+        logger.info("unloaded %s", model.card.id)
     except Exception:
         logger.exception("unloading %s failed", model.card.id)

@@ -1,4 +1,4 @@
-"""Work that blocks, on threads of its own."""
+"""Blocking work on daemon threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 def on_daemon_thread(
     work: Callable[[], T], deliver: Callable[[T | RerankError], None], *, name: str, context: Context
 ) -> None:
-    """Run ``work`` on a thread, and call ``deliver`` on the event loop's with what it gave, or why it failed.
+    """Run ``work`` on a thread, and call ``deliver`` on the event loop's thread with its result or error.
 
     The thread cannot keep the process alive: Ctrl-C must not wait for gigabytes of weights.
     """

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 
 MAX_LINE_BYTES = 1024
-"""Of a chunk's size with its extensions."""
+"""Maximum of a chunk's size line, extensions included."""
 MAX_TRAILER_BYTES = 8192
-"""Of all trailers together."""
+"""Maximum of all trailers together."""
 _FREE_CHUNKS = 10_000
 _SMALLEST_CHUNK = 16
-"""Bytes that chunks must have on average once there are many: each costs as much time as a large one."""
+"""Minimum average bytes of a chunk once there are many: each costs as much time as a large one."""
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _END = b"\r\n"
 
 
 class MalformedChunks(Exception):
-    """The body is not chunked as HTTP says, or not within the limits."""
+    """The chunks violate HTTP or a limit."""
 
 
 class Dechunker:
@@ -24,17 +24,17 @@ class Dechunker:
 
     def __init__(self) -> None:
         self.done = False
-        """True once the last byte of the message has come."""
+        """True once the message is complete."""
         self._line = b""
-        """Begin of a line whose end has not come."""
+        """The incomplete line."""
         self._left = 0
-        """Bytes of the chunk that have not come, the line end behind it included."""
+        """Outstanding bytes of the chunk, its line end included."""
         self._trailer_bytes: int | None = None
         """None before the last chunk."""
         self._chunks = self._bytes = 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """What of the body is in the data, and what follows behind the message. Raises MalformedChunks."""
+        """The part of the body in the data, and what follows the message. Raises MalformedChunks."""
         parts: list[bytes] = []
         position = 0
         while position < len(data) and not self.done:

@@ -1,4 +1,4 @@
-"""Open connections: how many there may be, and a look at each once a second."""
+"""Open connections: their maximum, and a check of each once per second."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from rerank.telemetry.metrics import Gauge, Metrics
 logger = logging.getLogger(__name__)
 
 _LOG_SECONDS = 60
-"""At most one line about the same trouble in so many seconds."""
-_MOST_BY_DEFAULT = 2048
+"""Seconds between two log lines about the same problem."""
+_DEFAULT_MAXIMUM = 2048
 _SHARE_OF_DESCRIPTORS = 0.75
-"""Of the process's file descriptors; files of models, downloads and the log need some too."""
+"""Share of the process's file descriptors; models, downloads and the log need some, too."""
 _SHARE_OF_ONE_ADDRESS = 0.75
 _SURPLUS = 64
-"""Connections beyond the limit that are answered 503; those beyond these are cut off."""
+"""Connections beyond the maximum that are answered 503; further ones are aborted."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """Seconds that a connection may take for each thing."""
+    """Time limits of a connection, in seconds."""
 
     head: float = 30.0
-    """Until the head of a request has come."""
+    """Until the head of a request is complete."""
     read_answer: float = 60.0
-    """Until the client has read more of its answer."""
+    """Until the client has read more of its response."""
 
 
 class Connection(Protocol):
-    """What is watched."""
+    """A watched connection."""
 
     def look(self, now: float) -> None:
-        """Close it if its time is up."""
+        """Close it if it has timed out."""
 
 
 class Connections:
-    """The server's connections, by the address of the client. Belongs to the event loop's thread."""
+    """The server's connections, by client address. To be used on the event loop's thread."""
 
-    def __init__(self, most: int | None, metrics: Metrics, look_every: float = 1.0) -> None:
-        """``most``: None is what the process's file descriptors allow."""
-        self.most = most or most_by_default()
+    def __init__(self, maximum: int | None, metrics: Metrics, look_every: float = 1.0) -> None:
+        """``maximum``: None is what the process's file descriptors allow."""
+        self.maximum = maximum or default_maximum()
         self._observe = metrics.observe
         self._look_every = look_every
         self._open: set[Connection] = set()
@@ -58,28 +58,30 @@ class Connections:
         metrics.add_gauges(Gauge("rerank_connections", "Open connections.", lambda: len(self._open)))
 
     def enter(self, connection: Connection, address: str, loop: asyncio.AbstractEventLoop) -> bool:
-        """Watch a new connection; False if it is one too many."""
+        """Watch a new connection; False if it exceeds the maximum."""
         self._open.add(connection)
         self._by_address[address] += 1
         if self._timer is None:
             self._timer = loop.call_later(self._look_every, self._look, loop)
-        if len(self._open) <= self.most and self._by_address[address] <= max(1, self.most * _SHARE_OF_ONE_ADDRESS):
+        if len(self._open) <= self.maximum and self._by_address[address] <= max(
+            1, self.maximum * _SHARE_OF_ONE_ADDRESS
+        ):
             return True
         self._say(
             "limit",
-            "too many connections: %d are open, %d of them from %s, at most %d may be (RERANK_MAX_CONNECTIONS); new "
-            "ones are answered 503",
+            "too many connections: %d open, %d of them from %s, maximum %d (RERANK_MAX_CONNECTIONS); new ones are "
+            "answered 503",
             len(self._open),
             self._by_address[address],
             address,
-            self.most,
+            self.maximum,
         )
         return False
 
     @property
     def overrun(self) -> bool:
-        """True if there are so many beyond the limit that not even a refusal is sent."""
-        return len(self._open) > self.most + _SURPLUS
+        """True if there are too many even to answer 503."""
+        return len(self._open) > self.maximum + _SURPLUS
 
     def leave(self, connection: Connection, address: str) -> None:
         """Forget a connection."""
@@ -89,7 +91,7 @@ class Connections:
             del self._by_address[address]
 
     def count(self, reason: str) -> None:
-        """The server closed one."""
+        """Count a connection that the server closed."""
         self._observe(ConnectionClosed(reason))
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -100,7 +102,7 @@ class Connections:
         self._timer = loop.call_later(self._look_every, self._look, loop) if self._open else None
 
     def _check_descriptors(self) -> None:
-        """Say so when there is none left: nothing else does, new connections just wait."""
+        """Log when none is left: otherwise new connections just wait."""
         try:
             os.close(os.dup(2))
         except OSError as error:
@@ -112,7 +114,7 @@ class Connections:
                 "or lower RERANK_MAX_CONNECTIONS (now %d)",
                 len(self._open),
                 _descriptors(),
-                self.most,
+                self.maximum,
             )
 
     def _say(self, trouble: str, message: str, *values: object) -> None:
@@ -122,18 +124,18 @@ class Connections:
             logger.warning(message, *values)
 
 
-def most_by_default() -> int:
-    """How many connections the process's file descriptors allow, up to what is enough."""
+def default_maximum() -> int:
+    """Connections that the process's file descriptors allow, at most 2048."""
     descriptors = _descriptors()
     return (
-        _MOST_BY_DEFAULT
+        _DEFAULT_MAXIMUM
         if descriptors is None
-        else max(1, min(_MOST_BY_DEFAULT, int(descriptors * _SHARE_OF_DESCRIPTORS)))
+        else max(1, min(_DEFAULT_MAXIMUM, int(descriptors * _SHARE_OF_DESCRIPTORS)))
     )
 
 
 def _descriptors() -> int | None:
-    """How many the process may have; None is no limit."""
+    """Maximum of the process; None is no limit."""
     try:
         import resource
     except ImportError:

@@ -1,4 +1,4 @@
-"""What the head of a request says about its end and its body. Pure."""
+"""Checks of a request's head, and the framing of its body. Pure."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Refused(Exception):
 
 
 def without_upgrade(head: bytes) -> bytes:
-    """The head with an offer of another protocol renamed, and with that declined."""
+    """The head with its Upgrade header renamed, which declines it."""
     return _UPGRADE.sub(b"x-declined-upgrade:", head)
 
 
 def is_plausible(head: bytes) -> bool:
-    """Whether so much of a head may be one; what is not must not wait for its end."""
+    """False if this cannot be the beginning of a head: it is refused without waiting for its end."""
     line, whole, _ = head.partition(b"\n")
     return _METHOD.match(line) is not None and (not whole or line.endswith(_VERSIONS))
 
 
 def framing(headers: list[tuple[bytes, bytes]]) -> tuple[Dechunker | None, int]:
-    """How the body comes: chunked, or so many bytes. Raises Refused where headers leave a choice."""
+    """The body's framing: a decoder of chunks, or its length. Raises Refused if the headers are ambiguous."""
     named: dict[bytes, list[bytes]] = {b"content-length": [], b"transfer-encoding": [], b"host": []}
     for name, value in headers:
         if name in named:

@@ -1,4 +1,4 @@
-"""The guarded protocol under uvicorn, however uvicorn was started."""
+"""Installation of the guarded protocol in uvicorn, however uvicorn was started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGHUP: models file and keys file are read again while the server runs."""
+"""Reload of models file and keys file on SIGHUP."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ logger = logging.getLogger(__name__)
 
 
 def reload_cards(gateway: Gateway, check: Callable[[Catalog], None], default_model: str | None) -> bool:
-    """Take the models file's cards as they are now; where ``check`` refuses them nothing changes, and it is False.
+    """Reload the models file's cards; if ``check`` refuses them, nothing changes and the result is False.
 
-    A model in memory whose card changed is let go of: requests that have it end with it, the next one loads it anew.
+    A loaded model whose card changed drains: requests that use it end with it, the next one loads it again.
     """
     try:
         report = gateway.catalog.reload(check)
     except SettingsError as error:
-        logger.error("models and keys stay as they are: %s", error)
+        logger.error("reload failed, models and keys unchanged: %s", error)
         return False
     gateway.default = gateway.catalog.choose_default(default_model)
     gateway.registry.reload(gateway.catalog.cards())
     parts = {"added": report.added, "removed": report.removed, "changed": report.changed}
-    told = "; ".join(f"{what} {', '.join(ids)}" for what, ids in parts.items() if ids)
-    logger.info("read the models file again: %s", told or "nothing changed")
+    changes = "; ".join(f"{what} {', '.join(ids)}" for what, ids in parts.items() if ids)
+    logger.info("reloaded the models file: %s", changes or "nothing changed")
     logger.info("default model: %s (%s)", gateway.default.card.id, gateway.default.reason)
     return True
 

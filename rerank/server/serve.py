@@ -1,4 +1,4 @@
-"""The server as a process: started, told to stop, ended."""
+"""The server process: start, graceful shutdown, exit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rerank.settings import Settings
 logger = logging.getLogger(__name__)
 
 _CLOSING_SECONDS = 5
-"""For the last answers to leave and connections to close, once requests have ended or been told to go."""
+"""Seconds to send the last responses and close connections, after the drain."""
 
 
 def main(settings: Settings) -> int:
-    """Run until told to stop. Exit status: 0 stopped, 3 the address cannot be listened on. Raises SettingsError."""
+    """Run until stopped. Exit status: 0 stopped, 3 the address cannot be listened on. Raises SettingsError."""
     refuse_several_workers()
     _check_host(settings)
     # importing torch takes seconds, which a wrong setting need not wait for
@@ -43,7 +43,7 @@ def main(settings: Settings) -> int:
             log_config=None,
             access_log=False,
             server_header=False,
-            # a header that anybody can send says nothing about who they are
+            # anyone can send these headers
             proxy_headers=False,
             http=protocol_for(settings, app.state.metrics),
             ws="none",
@@ -51,16 +51,16 @@ def main(settings: Settings) -> int:
         settings.drain_timeout,
     )
     _say_where(host, settings.port, guarded=guarded)
-    # uvicorn raises the signal that stopped it once more; a stop that was asked for is no failure
+    # uvicorn raises the signal that stopped it again; a requested stop is no failure
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, server.leave)
     server.run()
-    _leave_at_once_if_busy()
+    _exit_at_once_if_busy()
     return 0
 
 
 def _check_host(settings: Settings) -> None:
-    """Raise SettingsError for a name without an address, as conda puts the kind of its compiler into HOST."""
+    """Raise SettingsError for a name without an address: conda sets HOST to its compiler's platform."""
     if settings.host is None:
         return
     try:
@@ -74,14 +74,14 @@ def _check_host(settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but a stop lets running requests end and answers 503 to others, instead of cutting them off."""
+    """uvicorn with a drain: on shutdown, in-flight requests may finish and new ones are answered 503."""
 
     def __init__(self, config: uvicorn.Config, drain_seconds: float) -> None:
         super().__init__(config)
         self._drain_seconds = drain_seconds
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; a second signal leaves at once."""
+        """Shut down; a second signal exits at once."""
         if self.should_exit:
             try:
                 logging.shutdown()
@@ -91,24 +91,24 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     def leave(self, *_: object) -> None:
-        """For a signal that comes before uvicorn looks after signals, or again after it did."""
+        """Signal handler for the time before uvicorn installs its own, and after."""
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let requests in work end within the time they have, while new ones are answered 503; then close."""
+        """Drain, then close."""
         services: Services = self.config.app.state.services  # type: ignore[union-attr]
         if services.gateway.admission.requests:
             logger.info(
-                "stopping: %d requests in work have %g s to end; a second signal stops at once",
-                services.gateway.admission.requests,
+                "shutting down: waiting up to %g s for %d in-flight requests; a second signal exits at once",
                 self._drain_seconds,
+                services.gateway.admission.requests,
             )
         await services.drain(self._drain_seconds)
         await super().shutdown(sockets)
 
 
-def _leave_at_once_if_busy() -> None:
-    """A thread inside a native library survives neither the end of the interpreter nor waiting for it."""
+def _exit_at_once_if_busy() -> None:
+    """Exit without waiting for threads inside native libraries, which crash when the interpreter ends."""
     if any(thread.name.startswith(("load-", "device-")) for thread in threading.enumerate()):
         logging.shutdown()
         os._exit(0)

@@ -1,4 +1,4 @@
-"""One process serves everything; who asks for several is told what works instead."""
+"""Refuse multi-process settings and explain the alternative."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refuse_several_workers() -> None:
 
 
 def _asked() -> Iterator[tuple[str, str]]:
-    """Who asks for how many processes. What is not a number is handed on as it stands."""
+    """Each place that asks for processes, with its value; not a number is passed on as it is."""
     for source, values in (("", os.environ), (f"{ENV_FILE}: ", read_env_file())):
         for name in WORKERS_NAMES:
             if value := (values.get(name) or "").strip():

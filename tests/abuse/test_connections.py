@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 
 from rerank.server.chunked import MAX_TRAILER_BYTES, Dechunker, MalformedChunks
-from rerank.server.connections import Connections, HttpLimits, most_by_default
+from rerank.server.connections import Connections, HttpLimits, default_maximum
 from rerank.server.heads import MAX_HEADERS
 from rerank.server.protocol import guarded
 from rerank.telemetry.metrics import Metrics
@@ -256,7 +256,7 @@ class TestNumber:
             pytest.fail("no room after the others have left")
 
     def test_the_default_leaves_descriptors_for_files(self) -> None:
-        assert 1 <= most_by_default() <= 2048
+        assert 1 <= default_maximum() <= 2048
 
     def test_running_out_of_descriptors_is_said_once_a_minute(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

@@ -125,7 +125,7 @@ def test_a_request_is_lost_unless_it_was_answered_or_left() -> None:
 def test_the_log_has_one_line_of_every_answer_and_no_traceback() -> None:
     record = record_of(["soak-0-1", "soak-0-2"])
     record.reloads = 1
-    told = "read the models file again: nothing changed\n"
+    told = "reloaded the models file: nothing changed\n"
 
     assert log_objections(record, access("soak-0-1", "soak-0-2", "soak-0-9") + told) == []
     assert log_objections(record, access("soak-0-1", "soak-0-1") + told + "Traceback (most recent call last)") == [
@@ -134,7 +134,7 @@ def test_the_log_has_one_line_of_every_answer_and_no_traceback() -> None:
         "the log holds a traceback",
     ]
     assert log_objections(record, access("soak-0-1", "soak-0-2")) == [
-        "0 log lines say 'read the models file again', 1 were to be expected"
+        "0 log lines say 'reloaded the models file', 1 were to be expected"
     ]
 
 

@@ -92,7 +92,7 @@ def test_a_wrong_file_leaves_the_cards_as_they_were(folder: Path) -> None:
     with ServerProcess(folder, {"RERANK_DEFAULT_MODEL": "acme/mine"}) as server:
         for times, (cards, why) in enumerate(WRONG_CARDS.items(), start=1):
             reload(server, cards, why)
-            server.wait_for_log("models and keys stay as they are", times)
+            server.wait_for_log("models and keys unchanged", times)
             answer = post(server, ASKED)
             assert (answer.status_code, answer.json()["model"]) == (200, "acme/mine")
 

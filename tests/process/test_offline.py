@@ -29,7 +29,7 @@ def test_a_server_with_its_weights_on_disk_opens_no_socket_but_its_own(tmp_path:
         answers = [post(server, ASKED | {"model": name}) for name in ("", "acme/mine", "yes-no", "another")]
         pages = [requests.get(server.url + page, timeout=60) for page in ("/", "/v1/models", "/health", "/docs")]
         server.signal(signal.SIGHUP)
-        server.wait_for_log("read the models file again")
+        server.wait_for_log("reloaded the models file")
         status = server.stop()
 
     assert [answer.status_code for answer in answers] == [200] * 4

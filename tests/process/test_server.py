@@ -284,7 +284,7 @@ def test_a_stop_lets_requests_in_work_end_and_sends_new_ones_away(tmp_path: Path
         running = callers.submit(post, server, LONG)
         wait_for_work(server)
         server.signal(signal.SIGTERM)
-        server.wait_for_log("stopping: 1 requests in work have 100 s to end")
+        server.wait_for_log("shutting down: waiting up to 100 s for 1 in-flight requests")
         refused = post(server, {"query": QUERY, "documents": DOCUMENTS})
         answer = running.result()
         status = server.wait()

@@ -82,7 +82,7 @@ def test_nohup_keeps_the_server_running_where_its_terminal_is_closed(tmp_path: P
     with ServerProcess(tmp_path, command=command, stdin=theirs, start_new_session=True) as server:
         os.close(theirs)
         os.close(ours)
-        server.wait_for_log("read the models file again")
+        server.wait_for_log("reloaded the models file")
         assert requests.get(f"{server.url}/health", timeout=60).status_code == 200
         assert server.stop() == 0
 

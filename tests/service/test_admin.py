@@ -91,7 +91,7 @@ class TestActs:
         act(house, "pin")
         house.rerank()
         message = error_message(house.rerank(model=OTHER_MODEL.id), 503, "ServiceUnavailableError")
-        assert "beside acme/words, which stay in memory" in message
+        assert "next to the pinned acme/words" in message
         act(house, "pin", params={"pinned": "false"})
         assert house.rerank(model=OTHER_MODEL.id).status_code == 200
 

@@ -68,7 +68,7 @@ def test_a_load_longer_than_its_timeout_is_503_and_goes_on(open_house: OpenHouse
     house = loads.house = open_house(load=loads, load_timeout=0.1)
     response = house.rerank()
     message = error_message(response, 503, "ServiceUnavailableError")
-    assert message == "acme/words is still loading after 0.1 s; the load goes on. Try again shortly."
+    assert message == "acme/words is still loading after 0.1 s; the load continues. Retry shortly."
     assert response.headers["retry-after"] == "5"
     loads.may_end.set()
     assert any(house.rerank().status_code == 200 for _ in range(100))

@@ -298,14 +298,14 @@ class TestFailures:
         cut_short(write_checkpoint(models / "mine") / "model.safetensors")
         message = complaint(load, MINE)
         assert message.startswith("maker/mine cannot be used: mine/model.safetensors is corrupt or cut short")
-        assert message.endswith("Mend the folder, or fetch it anew: python download_model.py maker/mine --force")
+        assert message.endswith("Repair the folder, or fetch it again: python download_model.py maker/mine --force")
         assert str(models.parent) not in message
         assert hub.asked == []
 
     def test_a_broken_folder_without_repository_can_only_be_mended(self, load: Load, models: Path) -> None:
         (write_checkpoint(models / "mine") / "config.json").unlink()
         assert complaint(load, ModelCard(id="mine")) == (
-            "mine cannot be used: mine/config.json is missing. Mend the folder; the next request tries again."
+            "mine cannot be used: mine/config.json is missing. Repair the folder; the next request will retry."
         )
 
     def test_the_next_request_loads_a_mended_folder(self, load: Load, models: Path) -> None:
@@ -348,7 +348,7 @@ class TestFailures:
         write_checkpoint(models / "mine")
         scorers.error = WeightsBroken("mine has no weights for classifier.bias")
         assert complaint(load, MINE).startswith(
-            "maker/mine cannot be used: mine has no weights for classifier.bias. Mend"
+            "maker/mine cannot be used: mine has no weights for classifier.bias. Repair"
         )
 
     def test_a_model_that_is_nowhere_is_told_where_to_put_it(self, load: Load, hub: Hub) -> None:

@@ -174,8 +174,7 @@ class TestRoom:
         _, refusal = desk.tell(Want(1, B), found(B, 60))
         assert isinstance(refusal, Refuse)
         assert refusal.error.message == (
-            "b needs 60 B on gpu; the budget for models there has 40 B beside a, which stay in memory "
-            "(RERANK_MEMORY_BUDGET)."
+            "b needs 60 B on gpu; the budget for models there has 40 B next to the pinned a (RERANK_MEMORY_BUDGET)."
         )
         assert desk.states(A) == [State.READY]
 

@@ -270,9 +270,7 @@ class TestLeaving:
     ) -> None:
         with pytest.raises(StillLoading) as refusal:
             await get(registry, CARD, within=SOON)
-        assert refusal.value.message == (
-            "maker/base is still loading after 0.02 s; the load goes on. Try again shortly."
-        )
+        assert refusal.value.message == ("maker/base is still loading after 0.02 s; the load continues. Retry shortly.")
         assert refusal.value.retry_after == 5
         loader.release.set()
         assert (await get(registry, CARD, within=WAIT)).card is CARD

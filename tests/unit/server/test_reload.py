@@ -62,7 +62,7 @@ async def test_new_cards_are_in_force_and_outdated_models_let_go_of(
     assert gateway.default.card.max_length == 64
     assert (await get(gateway.registry, gateway.default.card)).card.max_length == 64
     assert gateway.catalog.resolve("new").id == "maker/new"
-    assert "read the models file again: added maker/new; changed maker/mine" in caplog.text
+    assert "reloaded the models file: added maker/new; changed maker/mine" in caplog.text
 
 
 async def test_a_model_stays_in_memory_where_only_its_names_changed(gateway: Gateway, file: Path) -> None:
@@ -80,7 +80,7 @@ async def test_a_wrong_file_changes_nothing_and_is_told(
     write(file, '[[model]]\nid = "maker/mine"\nmax_length = "long"\n')
     reload_cards(gateway, check, "maker/mine")
     assert gateway.registry.loaded() == (model,)
-    assert f"models and keys stay as they are: {file}: model.0.max_length" in caplog.text
+    assert f"models and keys unchanged: {file}: model.0.max_length" in caplog.text
 
 
 async def test_cards_without_the_default_model_change_nothing(
