@@ -19,8 +19,8 @@ from rerank.api.app import build_app
 from rerank.api.dialects.main import MainDialect
 from rerank.api.services import Services
 from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
-from rerank.catalog.catalog import Catalog, DefaultModel, download_command
-from rerank.catalog.downloads import Allowed, DownloadRules
+from rerank.catalog.catalog import Catalog, download_command
+from rerank.catalog.downloads import Allowed
 from rerank.devices import Device, choose_devices, gpu_count
 from rerank.engine import Engine, download_rules
 from rerank.errors import SettingsError
@@ -34,6 +34,7 @@ from rerank.settings import Settings, remarks_on_names
 from rerank.telemetry import configure_logging
 from rerank.telemetry.loop_watch import watched_loop
 from rerank.telemetry.metrics import Metrics
+from rerank.telemetry.spans import Tracing
 from rerank.telemetry.tracing import open_tracing
 
 logger = logging.getLogger(__name__)
@@ -45,44 +46,11 @@ def app_from_settings(settings: Settings) -> FastAPI:
     catalog = Catalog.open(settings.models_dir, settings.models_file)
     devices = choose_devices(settings.device, settings.precision, settings.runtime)
     keyring = Keyring(_prepare(catalog, settings))
-    default = catalog.choose_default(settings.default_model)
-    preloaded = [catalog.operator_choice(name) for name in settings.preloaded_models]
-    for remark in remarks_on_names():
-        logger.info(remark)
-    _announce(catalog, devices, default, download_rules(settings))
+    _announce(catalog, devices, settings)
     _announce_keys(keyring)
-    if settings.device == "auto" and gpu_count() > len(devices):
-        logger.info("this machine has %d GPUs; MODEL_DEVICE=cuda uses them all", gpu_count())
-
-    metrics = Metrics()
-    tracing = open_tracing()
-
-    @asynccontextmanager
-    async def open_services() -> AsyncIterator[Services]:
-        engine = Engine.open(settings, catalog, observe=metrics.observe)
-        with watched_loop(metrics.observe):
-            async with engine:
-                gateway = _gateway(settings, engine, default, PairCache(settings.cached_pairs, metrics.observe))
-                readiness = Readiness(gateway, preloaded)
-                metrics.add_gauges(*gauges(gateway, engine.scheduler))
-                with on_hangup(partial(_read_again, gateway, readiness, keyring, settings)):
-                    async with readiness.preloading():
-                        yield Services(
-                            gateway,
-                            readiness,
-                            ", ".join(map(str, devices)),
-                            int(time.time()),
-                            trouble=lambda: engine.trouble,
-                            stop=engine.stop,
-                            downloads=engine.downloads,
-                            estimate=engine.loader.estimate,
-                            log_texts=settings.log_texts,
-                        )
-        if tracing:
-            await asyncio.to_thread(tracing.close)
-
+    metrics, tracing = Metrics(), open_tracing()
     return build_app(
-        open_services,
+        partial(_open_services, settings, catalog, devices, keyring, metrics, tracing),
         keyring=keyring,
         max_body_bytes=settings.max_body_bytes,
         max_inflight_bytes=settings.max_inflight_bytes,
@@ -98,12 +66,43 @@ def app_from_settings(settings: Settings) -> FastAPI:
     )
 
 
-def _gateway(settings: Settings, engine: Engine, default: DefaultModel, cache: PairCache) -> Gateway:
+@asynccontextmanager
+async def _open_services(
+    settings: Settings,
+    catalog: Catalog,
+    devices: Sequence[Device],
+    keyring: Keyring,
+    metrics: Metrics,
+    tracing: Tracing | None,
+) -> AsyncIterator[Services]:
+    with watched_loop(metrics.observe):
+        async with Engine.open(settings, catalog, observe=metrics.observe) as engine:
+            gateway = _gateway(settings, engine, PairCache(settings.cached_pairs, metrics.observe))
+            readiness = Readiness(gateway, [catalog.operator_choice(name) for name in settings.preloaded_models])
+            metrics.add_gauges(*gauges(gateway, engine.scheduler))
+            with on_hangup(partial(_reload, gateway, readiness, keyring, settings)):
+                async with readiness.preloading():
+                    yield Services(
+                        gateway,
+                        readiness,
+                        ", ".join(map(str, devices)),
+                        int(time.time()),
+                        trouble=lambda: engine.trouble,
+                        stop=engine.stop,
+                        downloads=engine.downloads,
+                        estimate=engine.loader.estimate,
+                        log_texts=settings.log_texts,
+                    )
+    if tracing:
+        await asyncio.to_thread(tracing.close)
+
+
+def _gateway(settings: Settings, engine: Engine, cache: PairCache) -> Gateway:
     return Gateway(
         engine.catalog,
         engine.registry,
         Admission(Work(settings.max_inflight_documents, settings.max_inflight_tokens, settings.max_inflight_bytes)),
-        default,
+        engine.catalog.choose_default(settings.default_model),
         Limits(settings.max_documents, settings.timeout, settings.load_timeout),
         cache,
     )
@@ -132,8 +131,8 @@ def _prepare(catalog: Catalog, settings: Settings) -> Keys:
     return keys.allowing(lambda name: catalog.operator_choice(name).id)
 
 
-def _read_again(gateway: Gateway, readiness: Readiness, keyring: Keyring, settings: Settings) -> None:
-    """Take models file and keys file as they are now; where one of them is wrong, both stay as they were."""
+def _reload(gateway: Gateway, readiness: Readiness, keyring: Keyring, settings: Settings) -> None:
+    """Reload models file and keys file; if one of them is wrong, both stay unchanged."""
     fresh = keyring.keys
 
     def check(catalog: Catalog) -> None:
@@ -152,20 +151,25 @@ def _read_again(gateway: Gateway, readiness: Readiness, keyring: Keyring, settin
 
 
 def _announce_keys(keyring: Keyring) -> None:
-    """Names only; a key is logged nowhere."""
+    """Log the names of the keys, never the keys."""
     if callers := keyring.keys.callers:
         logger.info("keys: %s", ", ".join(f"{key.name} (admin)" if key.admin else key.name for key in callers.values()))
 
 
-def _announce(catalog: Catalog, devices: Sequence[Device], default: DefaultModel, rules: DownloadRules) -> None:
+def _announce(catalog: Catalog, devices: Sequence[Device], settings: Settings) -> None:
+    for remark in remarks_on_names():
+        logger.info(remark)
     logger.info("rerank-gateway %s on %s", rerank.__version__, ", ".join(map(str, devices)))
+    if settings.device == "auto" and gpu_count() > len(devices):
+        logger.info("this machine has %d GPUs; MODEL_DEVICE=cuda uses them all", gpu_count())
     on_disk = [card.id for card in catalog.cards() if catalog.is_local(card)]
     logger.info("models on disk: %s", ", ".join(on_disk) or "none")
+    default = catalog.choose_default(settings.default_model)
     logger.info("default model: %s (%s)", default.card.id, default.reason)
     if default.card.id not in on_disk:
-        off = rules.allowed is Allowed.OFF
-        waits = "it is not fetched (RERANK_DOWNLOADS=off)" if off else "the first request for it waits for the download"
-        logger.warning("%s is not on disk: %s", default.card.id, waits)
+        off = download_rules(settings).allowed is Allowed.OFF
+        outcome = "it is not fetched (RERANK_DOWNLOADS=off)" if off else "the first request waits for the download"
+        logger.warning("%s is not on disk: %s", default.card.id, outcome)
     if default.card.id == EMBEDDED_MODEL_ID:
         logger.warning(
             "%s ranks English well, other languages badly (Chinese worse than keyword search); for those run: %s",
