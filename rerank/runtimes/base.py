@@ -12,6 +12,8 @@ from torch import nn
 from rerank.core import Finished, PendingLogits
 
 Tensors = Mapping[str, torch.Tensor]
+Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Query, key and value of shape (tokens, heads, size) to what the heads saw, in the shape of the query."""
 
 
 @dataclass(frozen=True, slots=True)

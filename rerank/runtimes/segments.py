@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
+from typing import NamedTuple
 
 import numpy
 import torch
@@ -40,15 +41,19 @@ class Spans:
     """Row of each key among the batch's tokens, int64; None where key spans are the batch's own rows in order."""
 
 
+class TokenRow(NamedTuple):
+    """The tokens of a batch end to end; int64, shape (tokens)."""
+
+    input_ids: torch.Tensor
+    positions: torch.Tensor
+    type_ids: torch.Tensor | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class PackedBatch:
     """A batch as one row of tokens."""
 
-    input_ids: torch.Tensor
-    """int64, shape (tokens)."""
-    positions: torch.Tensor
-    """int64, shape (tokens)."""
-    type_ids: torch.Tensor | None
+    row: TokenRow
     spans: Spans
     read_at: torch.Tensor
     """Rows of the tokens that give answers, int64, shape (answers)."""
@@ -63,9 +68,7 @@ def pack_segments(segments: Sequence[Segment], device: str = "cpu") -> PackedBat
     readers = [place for place, segment in enumerate(segments) if segment.read is not None]
     rows = {name: to_device(row, device) for name, row in token_rows(segments).items()}
     return PackedBatch(
-        input_ids=rows["input_ids"],
-        positions=rows["positions"],
-        type_ids=rows.get("type_ids"),
+        row=TokenRow(rows["input_ids"], rows["positions"], rows.get("type_ids")),
         spans=_spans(segments, starts, range(len(segments)), lengths, device),
         read_at=rows["read_at"],
         read_spans=_spans(segments, starts, readers, [1] * len(readers), device),

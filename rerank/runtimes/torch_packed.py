@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol
 
 import torch
 
 from rerank.devices import Device
-from rerank.runtimes.base import MakeNetwork
+from rerank.runtimes.base import Attend, MakeNetwork
 from rerank.runtimes.segments import PackedBatch, Segment, Spans, pack_segments
 
 # the flash kernels behind torch.nn.attention.varlen need it
@@ -48,6 +48,11 @@ class PackedRuntime:
     def __call__(self, segments: Sequence[Segment]) -> torch.Tensor:
         """fp32 vectors of shape (answers, hidden), perhaps still being computed."""
         return self._network.packed(pack_segments(segments, self.device)).float()
+
+
+def attention_in(spans: Spans, *, causal: bool = False) -> Attend:
+    """Attention of each query span to its key span, as a body asks for it."""
+    return partial(attend_spans, spans=spans, causal=causal)
 
 
 def attend_spans(

@@ -6,20 +6,17 @@ padding, and in the last layer, where only the first token is read, nothing is c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import nn
 
-from rerank.runtimes.base import TokenIds
+from rerank.runtimes.base import Attend, TokenIds
 from rerank.runtimes.rectangle import Rectangle, rectangle_inputs
-from rerank.runtimes.segments import PackedBatch, Segment, Spans
-from rerank.runtimes.torch_packed import attend_spans
-
-Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Query, key and value of shape (tokens, heads, size) to what the heads saw, in the shape of the query."""
+from rerank.runtimes.segments import PackedBatch, Segment, TokenRow
+from rerank.runtimes.torch_packed import attention_in
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 """What ``config.json`` calls the bodies this module walks through."""
@@ -66,9 +63,10 @@ class _Body(nn.Module):
         self.layers = body.encoder.layer
         self.heads = int(body.config.num_attention_heads)
 
-    def _embed(self, input_ids: torch.Tensor, positions: torch.Tensor, type_ids: torch.Tensor | None) -> torch.Tensor:
-        given = {} if type_ids is None else {"token_type_ids": type_ids[None]}
-        states: torch.Tensor = self.embeddings(input_ids=input_ids[None], position_ids=positions[None], **given)[0]
+    def _embed(self, row: TokenRow) -> torch.Tensor:
+        given = {} if row.type_ids is None else {"token_type_ids": row.type_ids[None]}
+        embedded = self.embeddings(input_ids=row.input_ids[None], position_ids=row.positions[None], **given)
+        states: torch.Tensor = embedded[0]
         return states
 
     def _run(self, layer: Any, queries: torch.Tensor, states: torch.Tensor, attend: Attend) -> torch.Tensor:
@@ -99,24 +97,16 @@ class FirstTokenVector(_Body):
     ) -> tuple[torch.Tensor]:
         """Vectors of shape (answers, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
         rectangle = Rectangle(rows, places, lengths)
-        return (self._walk(input_ids, positions, type_ids, read_at, rectangle.attend, rectangle.attend_once),)
+        row = TokenRow(input_ids, positions, type_ids)
+        return (self._walk(row, read_at, rectangle.attend, rectangle.attend_once),)
 
     def packed(self, batch: PackedBatch) -> torch.Tensor:
         """See ``PackedNetwork``."""
-        attend, attend_once = _attend_in(batch.spans), _attend_in(batch.read_spans)
-        return self._walk(batch.input_ids, batch.positions, batch.type_ids, batch.read_at, attend, attend_once)
+        return self._walk(batch.row, batch.read_at, attention_in(batch.spans), attention_in(batch.read_spans))
 
-    def _walk(
-        self,
-        input_ids: torch.Tensor,
-        positions: torch.Tensor,
-        type_ids: torch.Tensor | None,
-        read_at: torch.Tensor,
-        attend: Attend,
-        attend_once: Attend,
-    ) -> torch.Tensor:
+    def _walk(self, row: TokenRow, read_at: torch.Tensor, attend: Attend, attend_once: Attend) -> torch.Tensor:
         """``attend_once`` is the last layer's, where one token a sequence asks."""
-        states = self._embed(input_ids, positions, type_ids)
+        states = self._embed(row)
         for layer in self.layers[:-1]:
             states = self._run(layer, states, states, attend)
         return self._run(self.layers[-1], states.index_select(0, read_at), states, attend_once)
@@ -136,24 +126,18 @@ class MeanVector(_Body):
     ) -> tuple[torch.Tensor]:
         """Vectors of shape (sequences, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
         rectangle = Rectangle(rows, places, lengths)
-        return (rectangle.mean(self._walk(input_ids, positions, type_ids, rectangle.attend)),)
+        return (rectangle.mean(self._walk(TokenRow(input_ids, positions, type_ids), rectangle.attend)),)
 
     def packed(self, batch: PackedBatch) -> torch.Tensor:
         """See ``PackedNetwork``."""
-        states = self._walk(batch.input_ids, batch.positions, batch.type_ids, _attend_in(batch.spans)).float()
+        states = self._walk(batch.row, attention_in(batch.spans)).float()
         lengths = batch.spans.query_offsets.diff().long()
         sequences = torch.repeat_interleave(lengths, output_size=len(states))
         sums = states.new_zeros(len(lengths), states.shape[1]).index_add_(0, sequences, states)
         return sums / lengths[:, None]
 
-    def _walk(
-        self, input_ids: torch.Tensor, positions: torch.Tensor, type_ids: torch.Tensor | None, attend: Attend
-    ) -> torch.Tensor:
-        states = self._embed(input_ids, positions, type_ids)
+    def _walk(self, row: TokenRow, attend: Attend) -> torch.Tensor:
+        states = self._embed(row)
         for layer in self.layers:
             states = self._run(layer, states, states, attend)
         return states
-
-
-def _attend_in(spans: Spans) -> Attend:
-    return lambda query, key, value: attend_spans(query, key, value, spans, causal=False)

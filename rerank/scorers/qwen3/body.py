@@ -14,12 +14,13 @@ import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from rerank.runtimes.base import Attend
 from rerank.runtimes.rectangle import Rectangle
-from rerank.runtimes.segments import PackedBatch, Spans
-from rerank.runtimes.torch_packed import attend_spans
+from rerank.runtimes.segments import PackedBatch, TokenRow
+from rerank.runtimes.torch_packed import attention_in
 
-Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Query, key and value of shape (tokens, heads, size) to what the heads saw, in the shape of the query."""
+LayerAttention = Callable[[int], Attend]
+"""How the layer with this number attends."""
 Turn = tuple[torch.Tensor, torch.Tensor]
 """Cosines and sines of tokens' positions, of shape (tokens, 1, size)."""
 
@@ -55,28 +56,24 @@ class LastTokenVector(nn.Module):
         """
         made: list[tuple[torch.Tensor, torch.Tensor]] = []
         attention = _AfterPast(Rectangle(rows, places, lengths), past, self.key_heads, made)
-        vectors = self._walk(input_ids, positions, read_at, attention.of_layer, attention.of_last_layer)
+        row = TokenRow(input_ids, positions)
+        vectors = self._walk(row, read_at, attention.of_layer, attention.of_last_layer)
         present = torch.stack([torch.stack([part.index_select(0, kept) for part in pair]) for pair in made])
         return vectors, present
 
     def packed(self, batch: PackedBatch) -> torch.Tensor:
         """See ``PackedNetwork``."""
-        attend = _attend_in(batch.spans)
+        attend = attention_in(batch.spans, causal=True)
         # the last token may see everything before it
-        attend_once = _attend_in(batch.read_spans, causal=False)
-        return self._walk(batch.input_ids, batch.positions, batch.read_at, lambda _: attend, lambda _: attend_once)
+        attend_once = attention_in(batch.read_spans)
+        return self._walk(batch.row, batch.read_at, lambda _: attend, lambda _: attend_once)
 
     def _walk(
-        self,
-        input_ids: torch.Tensor,
-        positions: torch.Tensor,
-        read_at: torch.Tensor,
-        attend: Callable[[int], Attend],
-        attend_once: Callable[[int], Attend],
+        self, row: TokenRow, read_at: torch.Tensor, attend: LayerAttention, attend_once: LayerAttention
     ) -> torch.Tensor:
-        """``attend`` tells how each layer attends; ``attend_once`` the last, where one token a sequence asks."""
-        states = self.embed_tokens(input_ids)
-        turn, turn_read = self._turn(positions), self._turn(positions.index_select(0, read_at))
+        """``attend_once`` is the last layer's, where one token per sequence asks."""
+        states = self.embed_tokens(row.input_ids)
+        turn, turn_read = self._turn(row.positions), self._turn(row.positions.index_select(0, read_at))
         last = len(self.layers) - 1
         for index in range(last):
             states = self._run(self.layers[index], states, turn, attend(index))
@@ -163,10 +160,6 @@ class _AfterPast:
     def _behind(self, past: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         copies = past.index_select(0, self._shared)
         return torch.cat([copies, self._rectangle.spread(new)], dim=1).transpose(1, 2)
-
-
-def _attend_in(spans: Spans, *, causal: bool = True) -> Attend:
-    return lambda query, key, value: attend_spans(query, key, value, spans, causal=causal)
 
 
 def _split(states: torch.Tensor, heads: int) -> torch.Tensor:

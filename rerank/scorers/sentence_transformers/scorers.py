@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from sentence_transformers import CrossEncoder
+from tokenizers import Tokenizer
 
 from rerank.activations import Activation
 from rerank.core import Finished, Pair, PendingLogits, ScoringOptions
@@ -28,9 +30,8 @@ def cross_encoder_scorer(
     """
     refuse_other_labels(model.num_labels)
     activation = activation or activation_named(type(model.activation_fn).__name__)
-    if _reads_plain_pairs(model):
-        return PlainPairScorer(model, max_length, bytes_per_token, precision, activation)
-    return PromptedPairScorer(model, max_length, bytes_per_token, precision, activation)
+    kind = PlainPairScorer if _reads_plain_pairs(model) else PromptedPairScorer
+    return kind(model, max_length, bytes_per_token, precision, activation)
 
 
 def _reads_plain_pairs(model: CrossEncoder) -> bool:
@@ -44,33 +45,44 @@ def _reads_plain_pairs(model: CrossEncoder) -> bool:
     )
 
 
-def _described(model: CrossEncoder, precision: str) -> str:
-    kernel = getattr(model.config, "_attn_implementation", None) or "its own"
-    return f"torch {precision}, padded, {kernel} attention, through sentence-transformers"
-
-
-def _logits(model: CrossEncoder, features: dict[str, Any]) -> torch.Tensor:
-    """fp32 logits of shape (pairs)."""
-    logits: torch.Tensor = model(features)["scores"].float().reshape(-1)
-    return logits
-
-
-class PlainPairScorer(ReadsInParts):
-    """Pairs as token ids, cut on ids: the document's tail goes, the query stays."""
+class SavedScorer(ReadsInParts):
+    """What all scorers of the fallback say of their model, and its forward pass."""
 
     padded = True
 
     def __init__(
         self, model: CrossEncoder, max_length: int, bytes_per_token: int, precision: str, activation: Activation
     ) -> None:
+        kernel = getattr(model.config, "_attn_implementation", None) or "its own"
         self.max_length = max_length
         self.bytes_per_token = bytes_per_token
         self.activation = activation
         self.precision = precision
-        self.runtime = _described(model, precision)
+        self.runtime = f"torch {precision}, padded, {kernel} attention, through sentence-transformers"
         self._model = model.eval()
-        self._tokenizer = PairTokenizer(private_copy(model.tokenizer))
-        self.tokenizer = Vocabulary(lambda: self._tokenizer.tokenizer)
+        tokenizer = private_copy(model.tokenizer)
+        self.tokenizer = Vocabulary(lambda: tokenizer)
+        self._read_with(tokenizer)
+
+    @abstractmethod
+    def _read_with(self, tokenizer: Tokenizer) -> None:
+        """Prepare to read texts with this tokenizer of its own."""
+
+    def _logits(self, features: dict[str, Any]) -> torch.Tensor:
+        """fp32 logits of shape (pairs)."""
+        moved = {
+            name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value
+            for name, value in features.items()
+        }
+        logits: torch.Tensor = self._model(moved)["scores"].float().reshape(-1)
+        return logits
+
+
+class PlainPairScorer(SavedScorer):
+    """Pairs as token ids, cut on ids: the document's tail goes, the query stays."""
+
+    def _read_with(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = PairTokenizer(tokenizer)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[TokenIds]]:
         """See ``Scorer.reading``. These models know no instruction, so it is left out."""
@@ -86,8 +98,7 @@ class PlainPairScorer(ReadsInParts):
             segments="token_type_ids" in tokenizer.model_input_names,
             left=tokenizer.padding_side == "left",
         )
-        features = {name: tensor.to(self._model.device) for name, tensor in tensors.items()}
-        return running(_logits(self._model, features))
+        return running(self._logits(tensors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +117,18 @@ class PromptedPair:
         return self.tokens
 
 
-class PromptedPairScorer(ReadsInParts):
+class PromptedPairScorer(SavedScorer):
     """Pairs as texts, for checkpoints whose own template builds the prompt; sentence-transformers renders it.
 
     Only the thread that owns the device renders, because rendering sets state inside the tokenizer.
     """
 
-    padded = True
     takes_instruction = True
 
-    def __init__(
-        self, model: CrossEncoder, max_length: int, bytes_per_token: int, precision: str, activation: Activation
-    ) -> None:
-        self.max_length = max_length
-        self.bytes_per_token = bytes_per_token
-        self.activation = activation
-        self.precision = precision
-        self.runtime = _described(model, precision)
-        model.max_seq_length = max_length
-        self._model = model.eval()
-        self._tokenizer = private_copy(model.tokenizer)
-        self.tokenizer = Vocabulary(lambda: self._tokenizer)
+    def _read_with(self, tokenizer: Tokenizer) -> None:
+        model = self._model
+        model.max_seq_length = self.max_length
+        self._tokenizer = tokenizer
         self._instruction = model.prompts.get(model.default_prompt_name or "") or None
         # a template may have words of its own where no instruction is given
         self._around = self._shortest(None) - 2 * self._count("a")
@@ -176,10 +178,6 @@ class PromptedPairScorer(ReadsInParts):
             places = [place for place, pair in enumerate(batch) if pair.instruction == instruction]
             texts = [(batch[place].query, batch[place].document) for place in places]
             features = self._model.preprocess(texts, prompt=instruction or self._instruction)
-            moved = {
-                name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value
-                for name, value in features.items()
-            }
-            for place, logit in zip(places, _logits(self._model, moved).tolist(), strict=True):
+            for place, logit in zip(places, self._logits(features).tolist(), strict=True):
                 logits[place] = logit
         return Finished(logits)

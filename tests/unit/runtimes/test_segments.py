@@ -24,16 +24,16 @@ class TestPackSegments:
     def test_plain_sequences_lie_one_after_another(self) -> None:
         batch = pack_segments([segment(3), segment(2)])
 
-        assert batch.input_ids.tolist() == [0, 1, 2, 0, 1]
-        assert batch.positions.tolist() == [0, 1, 2, 0, 1]
+        assert batch.row.input_ids.tolist() == [0, 1, 2, 0, 1]
+        assert batch.row.positions.tolist() == [0, 1, 2, 0, 1]
         assert offsets(batch.spans) == ([0, 3, 5], [0, 3, 5])
         assert batch.spans.key_places is None
-        assert batch.type_ids is None
+        assert batch.row.type_ids is None
 
     def test_a_continued_segment_lends_its_keys(self) -> None:
         batch = pack_segments([segment(2, read=False), segment(3, 2, continues=0), segment(1, 2, continues=0)])
 
-        assert batch.positions.tolist() == [0, 1, 2, 3, 4, 2]
+        assert batch.row.positions.tolist() == [0, 1, 2, 3, 4, 2]
         assert offsets(batch.spans) == ([0, 2, 5, 6], [0, 2, 7, 10])
         assert batch.spans.key_places is not None
         assert batch.spans.key_places.tolist() == [0, 1, 0, 1, 2, 3, 4, 0, 1, 5]
@@ -51,8 +51,8 @@ class TestPackSegments:
     def test_segment_ids_follow(self) -> None:
         batch = pack_segments([Segment([7, 8], [0, 1], 0, [0, 1]), Segment([9], [0], 0, [1])])
 
-        assert batch.type_ids is not None
-        assert batch.type_ids.tolist() == [0, 1, 1]
+        assert batch.row.type_ids is not None
+        assert batch.row.type_ids.tolist() == [0, 1, 1]
 
 
 @st.composite
@@ -69,7 +69,7 @@ def trees(draw: st.DrawFn) -> list[Segment]:
 @given(trees(), st.booleans())
 def test_a_segment_sees_what_it_continues_and_itself_and_nothing_else(segments: list[Segment], causal: bool) -> None:
     batch = pack_segments(segments)
-    tokens = len(batch.input_ids)
+    tokens = len(batch.row.input_ids)
     generator = torch.Generator().manual_seed(tokens)
     query = torch.randn(tokens, HEADS, SIZE, generator=generator)
     key, value = (torch.randn(tokens, KEY_HEADS, SIZE, generator=generator) for _ in range(2))
