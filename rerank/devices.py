@@ -1,4 +1,4 @@
-"""What the machine has: which devices to score on, in which precision, and how much memory they have left."""
+"""Devices: choice of device and precision, free memory, recovery."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Device:
     """A device and the precision models run in on it."""
 
     name: str
-    """As torch calls it: ``cpu``, ``cuda:0``, ``mps``."""
+    """Name in torch: ``cpu``, ``cuda:0``, ``mps``."""
     precision: str
     """``fp32``, ``bf16``, ``fp16`` or ``int8``."""
     description: str
@@ -58,7 +58,7 @@ class Device:
 
 
 def choose_device(requested: str = "auto", precision: str = "auto", runtime: str = "auto") -> Device:
-    """The first of ``choose_devices``, for what needs but one."""
+    """The first of ``choose_devices``, for uses that need only one."""
     return choose_devices(requested, precision, runtime)[0]
 
 
@@ -73,7 +73,7 @@ def choose_devices(requested: str = "auto", precision: str = "auto", runtime: st
 
 
 def use_cores() -> None:
-    """Have torch use no more threads on the CPU than the process has cores; libraries count those of the host."""
+    """Limit torch's CPU threads to the cores of the process; libraries count those of the host."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), cgroups.cores()))
 
@@ -84,7 +84,7 @@ def gpu_count() -> int:
 
 
 def free_memory(name: str) -> int:
-    """Bytes that a batch on this device could take now."""
+    """Bytes that a batch on this device can take now."""
     if not name.startswith("cuda"):
         available = int(psutil.virtual_memory().available)
         limit = cgroups.memory_left()
@@ -107,7 +107,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def is_lost(name: str) -> bool:
-    """True if no call to the device succeeds any more in this process. Waits for what runs on the device.
+    """True if no further call to the device can succeed in this process. Waits for what runs on the device.
 
     So it is with CUDA after an illegal memory access or a failed assertion in a kernel: its context is beyond repair.
     """
@@ -130,7 +130,7 @@ def memory_in_use(name: str) -> int:
 
 
 def release_memory() -> None:
-    """Give back to the system what objects that are gone have left behind. Blocks."""
+    """Return the memory of deleted objects to the system. Blocks."""
     # modules and what watches them refer to each other
     gc.collect()
     if torch.cuda.is_available():
@@ -141,7 +141,7 @@ def release_memory() -> None:
 
 
 def _trim_heap() -> None:
-    """The C library keeps freed memory for itself until it is told not to; only glibc can be told."""
+    """Have glibc return freed memory, which the C library otherwise keeps."""
     if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
         library.malloc_trim(0)
 
@@ -160,7 +160,7 @@ def import_openvino() -> Any:
 
 @cache
 def has_native_bf16() -> bool:
-    """True if the CPU multiplies bf16 by itself (avx512_bf16, amx), so that it is faster than fp32, not slower."""
+    """True if the CPU has bf16 instructions (avx512_bf16, amx); without them bf16 is slower than fp32."""
     return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
@@ -183,7 +183,7 @@ def _device(name: str, precision: str, runtime: str) -> Device:
 
 
 def _openvino_obstacle(name: str, precision: str, runtime: str) -> str | None:
-    """Why models do not run in OpenVINO; None if they do."""
+    """The reason why models do not run in OpenVINO; None if they do."""
     if runtime == "torch":
         return "MODEL_RUNTIME is torch"
     if name != "cpu":

@@ -1,1 +1,1 @@
-"""Which models there are, how they are called, and where their weights lie."""
+"""Models: cards, names, folders of weights, downloads."""

@@ -1,4 +1,4 @@
-"""Model cards: what the server knows of a model before it loads it. Data only; nothing here guesses from a name."""
+"""Model cards: what is known of a model before it is loaded. Data only; nothing is guessed from a name."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class ModelCard:
     family: str | None = None
     """Name in ``FAMILIES``; None lets the checkpoint's ``config.json`` decide."""
     max_length: int | None = None
-    """Tokens of a pair; None means what the checkpoint supports."""
+    """Maximum tokens per pair; None means what the checkpoint supports."""
     instruction: str | None = None
-    """What to look for, where a request does not say; for models that take an instruction."""
+    """The default instruction, for models that take one."""
     prompt: PromptFormat | None = None
     """How a causal reranker is asked; None lets the checkpoint decide."""
     activation: Activation | None = None
@@ -48,15 +48,15 @@ class ModelCard:
     sha256: str | None = None
     """Expected hash of ``model.safetensors``; a mismatch refuses the load."""
     trust_remote_code: bool = False
-    """True runs the Python files that come with the checkpoint."""
+    """True runs the checkpoint's own Python files."""
     pinned: bool = False
-    """True keeps the model in memory, whatever else needs room."""
+    """True keeps the model in memory even if another model needs the room."""
     keep_alive: float | None = None
-    """Seconds without a request until the model leaves memory; 0 means never, None the server's setting."""
+    """Seconds without a request until the model is unloaded; 0 means never, None the server's setting."""
     download_bytes: int | None = None
     """Rough size of the download, for people choosing from a list."""
     languages: str = ""
-    """What the model is good for, for people choosing from a list."""
+    """Languages and purpose, for people choosing from a list."""
 
     @property
     def basename(self) -> str:
@@ -64,14 +64,14 @@ class ModelCard:
         return self.id.rsplit("/", 1)[-1]
 
     def loads_like(self, other: ModelCard) -> bool:
-        """True if a model loaded by the one card is what the other describes."""
+        """True if a model loaded for one card is what the other describes."""
         return all(getattr(self, name) == getattr(other, name) for name in _LOADED_BY)
 
 
 _LOADED_BY = {field.name for field in fields(ModelCard)} - {
     *("aliases", "pinned", "keep_alive", "download_bytes", "languages"),
 }
-"""What of a card a load depends on; the rest concerns names, people and the time a model stays."""
+"""Fields that a load depends on; the others concern names, people and residency."""
 
 EMBEDDED = ModelCard(
     id=EMBEDDED_MODEL_ID,
@@ -79,7 +79,7 @@ EMBEDDED = ModelCard(
     max_length=256,
     # of the published model; the package that carries the files is not its publisher
     sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    languages="English only; comes with the server",
+    languages="English only; bundled with the server",
 )
 
 # Sizes follow from the published configurations: parameters x 4 bytes (fp32), for Qwen3 x 2 (bf16).

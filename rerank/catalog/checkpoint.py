@@ -1,4 +1,4 @@
-"""A folder that should hold a whole checkpoint: is it whole, and what does it say of itself? Reads headers only."""
+"""Checkpoint folders: whether they are whole, and their description. Reads headers only."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _NAME_BYTES = 255
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 _POINTER = b"version https://git-lfs"
-"""How a file of Git LFS begins that was not brought by ``git lfs pull``."""
+"""First bytes of a Git LFS file that was not fetched by ``git lfs pull``."""
 _TEXTS = (".json", ".txt", ".jinja")
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What a whole checkpoint folder says of itself."""
+    """The description of a whole checkpoint folder."""
 
     folder: Path
     architecture: str
@@ -58,7 +58,7 @@ def parameters(weight_files: Iterable[Path]) -> int:
 
 
 def is_started(folder: Path) -> bool:
-    """True where somebody put a model, whole or not: the folder exists and holds something, or nobody may look."""
+    """True if the folder holds something, be it incomplete, or cannot be read."""
     try:
         return any(not entry.name.startswith(".") for entry in folder.iterdir())
     except PermissionError:
@@ -90,7 +90,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 
 def read_tokenizer_config(folder: Path) -> dict[str, Any]:
-    """How the checkpoint's tokenizer is set up, by its ``tokenizer_config.json``. Raises WeightsBroken."""
+    """The tokenizer's settings in ``tokenizer_config.json``. Raises WeightsBroken."""
     return _read_json(folder / "tokenizer_config.json")
 
 
@@ -164,7 +164,7 @@ def _shard(index: Path, name: str) -> Path:
 
 
 def _check_entries(folder: Path) -> None:
-    """Refuse what the libraries that load a model would stumble over, or wait for: pipes, pointers, marks."""
+    """Refuse entries that the loading libraries fail on or wait for: pipes, pointers, byte order marks."""
     try:
         with os.scandir(folder) as entries:
             files = sorted(Path(entry.path) for entry in entries)
@@ -180,7 +180,7 @@ def _check_entry(file: Path) -> None:
     try:
         kind = file.stat().st_mode
     except OSError:
-        # a link to nothing, or to itself; who needs it will say that it is missing
+        # a link to nothing, or to itself; a later check reports it as missing
         return
     if stat.S_ISDIR(kind):
         return
@@ -261,7 +261,7 @@ def _architecture(file: Path, config: dict[str, Any]) -> str:
 
 
 def _shown(file: Path) -> str:
-    """Enough of a path to find the file by, without telling a caller where the server keeps its things."""
+    """A path that identifies the file without revealing the server's folders to clients."""
     return f"{file.parent.name}/{file.name}"
 
 
@@ -274,7 +274,7 @@ def _shapes(weight_files: Iterable[Path]) -> dict[str, list[int]]:
 
 
 def _header(file: Path) -> dict[str, dict[str, list[int]]]:
-    """What a weight file says of its tensors, by name. The file has been looked at before, but may have changed."""
+    """The header's description of each tensor, by name. The file was checked before, but may have changed."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
         try:

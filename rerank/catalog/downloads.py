@@ -1,4 +1,4 @@
-"""Downloads under way: how far they are, for whom they are made, and which may be begun at all."""
+"""Downloads in progress: their state, their caller, and which are allowed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rerank.catalog.catalog import download_command
 from rerank.errors import Forbidden, Overloaded
 
 _AT_ONCE = 2
-"""Downloads of one caller at a time, lest one key fetch the whole catalogue."""
+"""Maximum simultaneous downloads per caller, so that one key cannot fetch the whole catalog."""
 _RETRY_SECONDS = 60
 
 fetching_for: ContextVar[str | None] = ContextVar("fetching_for", default=None)
@@ -22,18 +22,18 @@ fetching_for: ContextVar[str | None] = ContextVar("fetching_for", default=None)
 
 
 class Allowed(StrEnum):
-    """Which models may be fetched when somebody asks for them."""
+    """Models that may be fetched on request."""
 
     CATALOGUE = "catalogue"
-    """Every model there is a card of."""
+    """Every model that has a card."""
     CONFIGURED = "configured"
-    """Those that settings, models file or keys file name."""
+    """Models that settings, models file or keys file name."""
     OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadRules:
-    """What the operator lets callers fetch."""
+    """Limits on downloads by request."""
 
     allowed: Allowed = Allowed.CATALOGUE
     min_free: int = 0

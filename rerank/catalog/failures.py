@@ -1,4 +1,4 @@
-"""Every way a download can fail, said so that the reader knows what to do next."""
+"""Errors of downloads, each with what to do next."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rerank.errors import FetchFailure, WeightsMissing
 
 _MIRROR = "HF_ENDPOINT=https://hf-mirror.com"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-"""What a full disk, or a used up quota, calls itself."""
+"""Error numbers of a full disk or an exhausted quota."""
 _NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -32,16 +32,16 @@ class CorruptFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is fetched, from where and to where: as much as a message about it needs."""
+    """Source and destination of a download, for messages."""
 
     model_id: str
     repo: str
     revision: str | None
     endpoint: str
     folder: str
-    """Where the model belongs, as far as a caller may know."""
+    """Folder of the model, as shown to clients."""
     token: str | None = field(default=None, repr=False)
-    """What the user may read with; None asks as anybody."""
+    """Token of the user; None reads anonymously."""
 
     @property
     def site(self) -> str:
@@ -59,7 +59,7 @@ class Source:
         )
 
     def offline(self) -> WeightsMissing:
-        """The user told huggingface_hub to stay off the network."""
+        """huggingface_hub is in offline mode."""
         return self._missing(
             f"{self.model_id} could not be fetched: offline mode is on (HF_HUB_OFFLINE). Unset it and run "
             f"`{download_command(self.model_id)}`, through a mirror if the Hub is out of reach ({_MIRROR}); "
@@ -68,7 +68,7 @@ class Source:
         )
 
     def gated(self) -> WeightsMissing:
-        """The repository's licence has not been accepted by whoever the token belongs to."""
+        """The licence of the repository has not been accepted by the token's account."""
         return self._missing(
             f"{self.repo} is gated: accept its licence on {self.site}/{self.repo}, set HF_TOKEN to a token of that "
             f"account and run `{download_command(self.model_id)}`; or {self._copy}.",
@@ -121,7 +121,7 @@ class Source:
         """``path`` is the file's path in the repository."""
         return self._missing(
             f"{path} of {self.repo} arrived without the size and hash that the Hub at {self.site} states, and was "
-            f"deleted. Run `{download_command(self.model_id)}` to fetch it anew, perhaps through another endpoint "
+            f"deleted. Run `{download_command(self.model_id)}` to fetch it again, perhaps through another endpoint "
             f"({_MIRROR}); or {self._copy}.",
             FetchFailure.CORRUPT,
         )
@@ -143,7 +143,7 @@ class Source:
 
 
 @contextmanager
-def told(source: Source) -> Iterator[None]:
+def explaining(source: Source) -> Iterator[None]:
     """Turn what huggingface_hub, httpx and the disk raise into WeightsMissing; anything else passes unchanged."""
     try:
         yield

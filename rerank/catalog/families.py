@@ -1,4 +1,4 @@
-"""Families: how a checkpoint turns a pair into a score, and what in its folder shows which one it is."""
+"""Families: how a checkpoint turns a pair into a score, and the evidence for each in a folder."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ BI_ENCODER = "bi-encoder"
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One family, for people and for the reader of checkpoints."""
+    """One family: its name in messages and the evidence for it."""
 
     noun: str
-    """What a model of it is called in a message."""
+    """A model of this family, in messages."""
     heads: tuple[str, ...] = ()
     """Endings of its architectures in config.json."""
     modules: tuple[str, ...] = ()

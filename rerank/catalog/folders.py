@@ -1,4 +1,4 @@
-"""The models folder: which folders of it hold a model, however they are laid out. Nothing of a model is read."""
+"""The models folder: finds the folders that hold a model, in any layout. Reads no model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 CONFIG = "config.json"
 _CACHED = "models--"
-"""How huggingface_hub's cache calls the folder of ``org/name``: ``models--org--name``."""
+"""Layout of huggingface_hub's cache: ``models--org--name`` for ``org/name``."""
 _ENTRIES = 20_000
 """Entries of the models folder, and of folders in it, that are looked at."""
 _MODELS = 1_000
@@ -44,7 +44,7 @@ class ModelFolder:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lay in the models folder when it was last looked at."""
+    """The content of the models folder at the last look."""
 
     models: tuple[ModelFolder, ...] = ()
     bare: tuple[Path, ...] = ()
@@ -75,7 +75,7 @@ class Listing:
 
 
 class ModelsFolder:
-    """Looks at the models folder as often as that costs little. May be used from several threads."""
+    """A view of the models folder, refreshed as often as that is cheap. May be used from several threads."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
@@ -125,7 +125,7 @@ class ModelsFolder:
             return []
 
     def _tell(self, what: str) -> None:
-        """Log something once, not each time somebody asks for a model."""
+        """Log a warning once, not for each request."""
         if what not in self._told and len(self._told) < _ENTRIES:
             self._told.add(what)
             logger.warning("%s", what)
@@ -155,13 +155,13 @@ class _Look:
             if snapshot := _snapshot(folder):
                 name = folder.name.removeprefix(_CACHED).replace("--", "/", 1)
                 yield _model(snapshot, name, cached=True)
-        elif models := [inner for inner in self._folders(folder, alone=True) if _has_config(inner)]:
+        elif models := [inner for inner in self._folders(folder, exclusive=True) if _has_config(inner)]:
             yield from (_model(inner, f"{folder.name}/{inner.name}") for inner in models)
         else:
             self.bare.append(folder)
 
-    def _folders(self, parent: Path, *, alone: bool = False) -> list[Path]:
-        """Folders in a folder but hidden ones; where they should be ``alone``, none if there are files beside them."""
+    def _folders(self, parent: Path, *, exclusive: bool = False) -> list[Path]:
+        """Visible folders in a folder; with ``exclusive``, none if it also holds files."""
         folders: list[Path] = []
         if not parent.is_dir():
             return folders
@@ -175,7 +175,7 @@ class _Look:
                     continue
                 if self._is_folder(parent, entry):
                     self._add(parent / entry.name, folders)
-                elif alone:
+                elif exclusive:
                     return []
         return folders
 

@@ -1,4 +1,4 @@
-"""Cards of folders that nobody described."""
+"""Cards of folders that no card describes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_repository(name: str) -> bool:
 def repository_of(folder: Path, name: str) -> str | None:
     """The repository that a folder says it was fetched from.
 
-    Believed only of a folder that a fetch would have named so; else the manifest came from elsewhere with its files,
+    Trusted only if a fetch would have given the folder this name; else the manifest came from elsewhere with its files,
     and would have them answer to another model's name.
     """
     fetched = read_manifest(folder)
@@ -52,7 +52,7 @@ def cards_of(folder: ModelFolder, models_dir: Path) -> Iterator[ModelCard]:
 def card_of_folder(name: str) -> ModelCard | None:
     """A card for a folder anywhere on this machine; None if there is no such folder. Raises SettingsError.
 
-    The operator chose the folder, so whatever manifest lies there is believed.
+    The operator chose the folder, so its manifest is trusted.
     """
     try:
         given = expand_home(Path(name))

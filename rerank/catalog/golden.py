@@ -1,4 +1,4 @@
-"""Scores that real models are known to give: what `rerank verify` compares a machine with."""
+"""Published scores of real models, the reference of `rerank verify`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class GoldenPair:
-    """A pair and its raw logit as somebody else measured it."""
+    """A pair and its published raw logit."""
 
     query: str
     document: str

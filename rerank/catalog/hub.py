@@ -1,4 +1,4 @@
-"""Fetch a model from the Hub, whole or not at all. The server's lazy load and the download command share it.
+"""Atomic downloads of models from the Hub. The server's lazy load and the download command share it.
 
 A model grows in ``<models_dir>/.incomplete/<basename>`` and is renamed into place when every file has the size and hash
 the Hub states and the folder is a whole checkpoint. Nothing here prints.
@@ -16,12 +16,12 @@ from huggingface_hub import hf_hub_url
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import WEIGHTS_FILE, is_started, read_checkpoint
-from rerank.catalog.failures import Source, told
+from rerank.catalog.failures import Source, explaining
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.own_code import refuse_untrusted_code
 from rerank.catalog.repository import Repository, inspect_source, is_weights, source_of
 from rerank.catalog.room import check_room, keeping_free, sized
-from rerank.catalog.staging import alone, prune, put_in_place, settle, staging_folder
+from rerank.catalog.staging import exclusive, prune, put_in_place, settle, staging_folder
 from rerank.catalog.transfer import RemoteFile, transfer
 from rerank.errors import WeightsBroken
 
@@ -39,7 +39,7 @@ def fetch(
 ) -> Path:
     """Bring a model to the folder ``destination`` and return that folder.
 
-    ``progress`` is told the bytes on disk and the bytes in all. A folder that is there is returned as it is, unless
+    ``progress`` gets the bytes on disk and the bytes in all. A folder that is there is returned as it is, unless
     ``replace``; then it stays usable until the new one is whole. ``accept`` raises for a repository that should not be
     fetched, and ``min_free`` bytes of the disk stay free. While another process or thread fetches the same
     model this one waits. Raises WeightsMissing, WeightsBroken (what is there, or what the Hub has, is no checkpoint),
@@ -55,7 +55,7 @@ def fetch(
     _check_expected_hash(card, repository, source)
     if accept:
         accept(repository)
-    with told(source), alone(destination, card.id):
+    with explaining(source), exclusive(destination, card.id):
         settle(destination)
         if is_started(destination) and not replace:
             return read_checkpoint(destination).folder
@@ -82,7 +82,7 @@ def _check_expected_hash(card: ModelCard, repository: Repository, source: Source
 
 
 def _counter(total: int, progress: Callable[[int, int], None]) -> Callable[[int], None]:
-    """What to tell each step's bytes to, so that ``progress`` is told their sum."""
+    """A callback for the bytes of each step that passes their sum to ``progress``."""
     done = 0
 
     def report(added: int) -> None:
@@ -102,7 +102,7 @@ def _download(
 
 
 def _unwatched(_done: int, _total: int) -> None:
-    """Nobody looks."""
+    """Reports nothing."""
 
 
 def _finish(staging: Path, repository: Repository, revision: str | None) -> None:

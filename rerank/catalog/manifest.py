@@ -1,4 +1,4 @@
-"""Where a fetched model came from, written beside its weights."""
+"""The origin of a fetched model, stored next to its weights."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Manifest:
     """The branch, tag or commit that was asked for; None means the default branch."""
 
     def is_of(self, revision: str) -> bool:
-        """True if the model is the revision, as far as can be told without asking the Hub."""
+        """True if the model is the revision, as far as the manifest shows."""
         if _COMMIT.fullmatch(revision):
             return self.commit.startswith(revision.lower())
         return revision == (self.revision or "main")
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Where the model in a folder came from; None if nothing says that this server fetched it."""
+    """The origin of the model in a folder; None unless this server fetched it."""
     try:
         content = read_json(folder / MANIFEST, _BYTES)
         return Manifest(str(content["repo"]), str(content["commit"]), content.get("revision"))
     except (OSError, UnfitFile, KeyError, TypeError, AttributeError):
-        # only the fetcher writes it; whatever else is there says nothing of where the model came from
+        # a file that the fetcher did not write says nothing about the origin
         return None

@@ -1,4 +1,4 @@
-"""The models file (models.toml): cards of the operator's own, checked before anything believes them."""
+"""The models file (models.toml): the operator's cards, validated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the name a caller used to a model card. Pure, and bounded: a name is as long as its sender likes."""
+"""Resolution of a requested name to a model card. Pure; its cost is bounded for names of any length."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rerank.catalog.cards import ModelCard
 from rerank.errors import ModelNotFound
 
 MAX_NAME = 512
-"""Characters of a name that is looked at; no model is called by a longer one."""
+"""Maximum characters of a name that is looked up."""
 _JOINT = "___"
 # RAGFlow and Xinference hand on names such as `bge-reranker-base___VLLM`; ModelScope writes `0___6B` for `0.6B`
 _LISTED = 20
 _COMPARED = 1000
-"""Known names that an unknown one is compared with."""
+"""Maximum known names that an unknown one is compared with."""
 _SHOWN = 200
 
 
@@ -35,13 +35,13 @@ def spelt_out(folded: str) -> str:
 
 
 def is_plain(name: str) -> bool:
-    """True for a name that can be shown, logged and quoted, and is no way out of a folder."""
+    """True for a name that is safe to display, log and quote, and that cannot leave a folder."""
     parts = name.split("/")
     return name.isprintable() and not set(name) & {'"', "\\"} and not {"", ".", ".."} & set(parts)
 
 
 def shown(name: str) -> str:
-    """As much of a caller's name as a message repeats."""
+    """A requested name, shortened for a message."""
     return "".join(letter if letter.isprintable() else "�" for letter in name[:_SHOWN])
 
 
@@ -121,7 +121,7 @@ def _without_suffix(folded: str) -> str:
 
 
 def nearest_first(name: str, known: Sequence[str]) -> list[str]:
-    """At most 20 of the known names, ordered by how much they look like ``name``."""
+    """At most 20 of the known names, the most similar to ``name`` first."""
     wanted = _pairs_of_letters(fold(name[:_SHOWN]).rsplit("/", 1)[-1])
 
     def distance(candidate: str) -> float:

@@ -1,4 +1,4 @@
-"""Python code that comes with a checkpoint: what asks for it, and whether it may run. Nothing here runs it."""
+"""Detection of Python code in a checkpoint, and permission to run it. Runs none."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _own_modules(folder: Path) -> Iterator[str]:
 
 
 def _read(file: Path) -> Any:
-    """The file as JSON; None where it is not there or is none, which whoever needs it will say."""
+    """The file as JSON; None if it is missing or invalid, which its reader reports."""
     try:
         return read_json(file, _BYTES)
     except (OSError, UnfitFile):

@@ -1,4 +1,4 @@
-"""Where the weights of a card lie or belong in the models folder, and where they may lie else."""
+"""Folders of a card's weights, in the models folder and elsewhere."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ logger = logging.getLogger(__name__)
 def place_of(card: ModelCard, cards: Sequence[ModelCard], models_dir: Path, look: Callable[[], Listing]) -> Path:
     """The card's path, or the folder of ``models_dir`` that is its own among all ``cards``.
 
-    ``look`` is only called where that folder is not there under its usual name.
+    ``look`` is only called where that folder does not exist under its ordinary name.
     """
     if card.path:
         return card.path
-    usual = models_dir / card.basename
-    taken = _is_taken(usual, card, cards)
-    if not taken and is_started(usual):
-        return usual
+    ordinary = models_dir / card.basename
+    taken = _is_taken(ordinary, card, cards)
+    if not taken and is_started(ordinary):
+        return ordinary
     whole = models_dir / card.id.replace("/", "--")
     if is_started(whole):
         return whole
-    return _elsewhere(card, cards, look(), taken=taken) or (whole if taken else usual)
+    return _elsewhere(card, cards, look(), taken=taken) or (whole if taken else ordinary)
 
 
 def _is_taken(folder: Path, card: ModelCard, cards: Sequence[ModelCard]) -> bool:
@@ -73,5 +73,5 @@ def cached_folder(card: ModelCard) -> Path | None:
 
 @cache
 def _pass_over(repo: str, why: str) -> None:
-    """Log it once, not each time somebody asks for the model."""
+    """Log it once, not for each request."""
     logger.warning("%s in the Hugging Face cache cannot be read (%s); passed over", repo, why)

@@ -1,4 +1,4 @@
-"""Prompts of causal rerankers, as data: how a pair is asked about, and which words of the answer count."""
+"""Prompts of causal rerankers, as data: its texts, and the words whose logits are the score."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PromptFormat:
 
 
 def placeholders(text: str) -> set[str]:
-    """Names in braces. Raises ValueError for braces that do not pair."""
+    """Names in braces. Raises ValueError for unbalanced braces."""
     return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
 
 
@@ -65,4 +65,4 @@ QWEN3_RERANKER = PromptFormat(
     instruction="Given a web search query, retrieve relevant passages that answer the query",
 )
 RECOGNISED = (QWEN3_RERANKER,)
-"""Prompts that a checkpoint's own template shows, so that its card need not; the first is taken where none does."""
+"""Prompts that a checkpoint's own template shows, so that no card is needed; the first is the default."""

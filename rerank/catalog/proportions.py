@@ -1,4 +1,4 @@
-"""Does the model that ``config.json`` describes have the size of its weights?
+"""A check that ``config.json`` describes a model of the size of its weights.
 
 transformers makes the network that the configuration describes, and takes its memory, before it notices that weights
 are missing. So 6,000 layers are refused here, by the shapes in the headers of the weights.
@@ -51,9 +51,9 @@ def _comparisons(config: Mapping[str, Any], shapes: Mapping[str, list[int]]) -> 
         return
     width = _number(config, "hidden_size")
     # each layer has at least two products of the hidden by the inner size
-    least = 2 * layers * width * _number(config, "intermediate_size")
+    minimum = 2 * layers * width * _number(config, "intermediate_size")
     held = sum(math.prod(shape) for shape in shapes.values())
-    yield "weights", least, held * _TOLERANCE if _layers_in(shapes) else 0
+    yield "weights", minimum, held * _TOLERANCE if _layers_in(shapes) else 0
 
 
 def _number(config: Mapping[str, Any], key: str) -> int:

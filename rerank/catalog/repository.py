@@ -1,4 +1,4 @@
-"""What a repository of the Hub holds of what this server needs, asked in one request and checked."""
+"""The files of a Hub repository that a model needs, listed by one request and validated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import WEIGHTS_FILE, WEIGHTS_INDEX
-from rerank.catalog.failures import Source, told
+from rerank.catalog.failures import Source, explaining
 from rerank.catalog.names import is_plain
 from rerank.catalog.session import read, token_for
 from rerank.catalog.transfer import RemoteFile
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 _ANSWER_TIMEOUT = 5.0
 _INSPECT_LIMIT = 15.0
-"""Seconds for the one request that inspects. Longer than its timeout, which holds for each address of a name anew."""
+"""Seconds for the request that lists the files. Longer than its timeout, which applies to each address of a name."""
 _SMALL_BYTES = 500_000_000
 """The largest of published tokenizers has 40 MB."""
 _LARGE = (".safetensors", ".bin", ".onnx", ".gguf", ".h5", ".msgpack", ".pt", ".pth", ".ot", ".pb")
@@ -102,7 +102,7 @@ def inspect_repository(
 
 def inspect_source(source: Source, *, with_code: bool = False) -> tuple[Repository, Source]:
     """The repository, and from where it may be fetched: without the user's token, if the Hub refuses that."""
-    with told(source):
+    with explaining(source):
         try:
             description, source = _describe(source)
             files = tuple(_described(description))
@@ -188,7 +188,7 @@ def _described(description: Description) -> Iterator[RemoteFile]:
 
 
 def source_of(card: ModelCard, revision: str | None, endpoint: str | None, destination: Path | None = None) -> Source:
-    """Where the card's model is asked for, and how messages name it."""
+    """The source of a card's model."""
     endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
     return Source(
         model_id=card.id,

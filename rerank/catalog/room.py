@@ -1,4 +1,4 @@
-"""Room on the disk of the models folder: enough before a download, and some kept free while it runs."""
+"""Disk space of the models folder: checked before a download and while it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rerank.units import human_size
 
 _MARGIN = 50_000_000
 _CHECKED_AFTER = 64_000_000
-"""Bytes after which the free disk is looked at again."""
+"""Bytes between two checks of the free disk space."""
 
 
 def check_room(staging: Path, repository: Repository, source: Source, min_free: int) -> None:
@@ -53,7 +53,7 @@ def keeping_free(report: Callable[[int], None], staging: Path, source: Source, m
 
 @contextmanager
 def sized(staging: Path, repository: Repository, source: Source) -> Iterator[None]:
-    """Have a disk that filled up on the way say how much more is needed; others write to it too."""
+    """Turn a full disk during the download into the error that says how much is needed."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How the Hub is asked: one HTTP client without telemetry, proxies as the environment names them, bounded answers.
+"""The HTTP client for the Hub: no telemetry, proxies from the environment, bounded answers.
 
 Importing it sets huggingface_hub up for the whole process.
 """
@@ -34,7 +34,7 @@ constants.HF_HUB_DISABLE_TELEMETRY = True
 
 
 class _UnfitProxy(httpx2.BaseTransport):
-    """Stands for a proxy that cannot be spoken to; only what would go through it fails."""
+    """A proxy that cannot be used; only requests through it fail."""
 
     def __init__(self, url: str) -> None:
         scheme, _, rest = url.partition("://")

@@ -1,4 +1,4 @@
-"""Where a model grows before it is whole, and how it gets to its place without ever being half there."""
+"""Staging folder and atomic replacement for downloads."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _STAGING = ".incomplete"
 
 
 def staging_folder(destination: Path) -> Path:
-    """The folder a model grows in. It is there only while a download is under way or after one was interrupted."""
+    """The staging folder of a model. It exists during a download and after an interrupted one."""
     return destination.parent / _STAGING / destination.name
 
 
 @contextmanager
-def alone(destination: Path, model_id: str) -> Iterator[None]:
+def exclusive(destination: Path, model_id: str) -> Iterator[None]:
     """Hold the destination's lock, waiting for it if need be. Raises OSError if the folder cannot be written."""
-    lock_file = _beside(destination, "lock")
+    lock_file = _sibling(destination, "lock")
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(lock_file)
     try:
@@ -40,7 +40,7 @@ def alone(destination: Path, model_id: str) -> Iterator[None]:
 
 
 def prune(staging: Path, files: tuple[RemoteFile, ...]) -> None:
-    """Drop what an earlier run left of another commit. Raises OSError."""
+    """Delete what an earlier run left of another commit. Raises OSError."""
     staging.mkdir(exist_ok=True)
     kept = {staging / file.path for file in files} | {part_of(staging / file.path, file) for file in files}
     for entry in list(staging.rglob("*")):
@@ -50,7 +50,7 @@ def prune(staging: Path, files: tuple[RemoteFile, ...]) -> None:
 
 def put_in_place(staging: Path, destination: Path) -> None:
     """One rename; what was there before is moved aside first and deleted last. Raises OSError, all being as before."""
-    aside = _beside(destination, "replaced")
+    aside = _sibling(destination, "replaced")
     if os.path.lexists(destination):
         destination.rename(aside)
     try:
@@ -63,7 +63,7 @@ def put_in_place(staging: Path, destination: Path) -> None:
 
 def settle(destination: Path) -> None:
     """Delete what a replacement moved aside, or put it back if the replacement never arrived. Raises OSError."""
-    aside = _beside(destination, "replaced")
+    aside = _sibling(destination, "replaced")
     if not os.path.lexists(aside):
         return
     if not os.path.lexists(destination):
@@ -74,5 +74,5 @@ def settle(destination: Path) -> None:
         shutil.rmtree(aside)
 
 
-def _beside(destination: Path, kind: str) -> Path:
+def _sibling(destination: Path, kind: str) -> Path:
     return staging_folder(destination).with_name(f"{destination.name}.{kind}")

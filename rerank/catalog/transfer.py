@@ -1,4 +1,4 @@
-"""One file from the Hub to the disk: resumed where it broke off, also by a later process, and its hash checked.
+"""Download of one file from the Hub: resumable, also by a later process, and verified by its hash.
 
 huggingface_hub's own downloader throws a partial file away when it is interrupted, which at 2 GB in one file means
 starting over; so only its session, its headers and its errors are used here. Plain HTTP needs nothing of a mirror but
@@ -22,7 +22,7 @@ from rerank.catalog.session import answer
 
 _TIMEOUT = 15.0
 _RETRY_DELAYS = (0.3, 1.0, 2.0, 4.0)
-"""Seconds before each retry of a connection that brings nothing; after the last one the download gives up."""
+"""Seconds before each retry of a connection without progress; the download fails after the last one."""
 _WORTH = 1 << 20
 """Bytes a connection has to bring before it breaks to count as progress."""
 _PACE_SECONDS = 60.0
@@ -45,7 +45,7 @@ class RemoteFile:
 
 
 def transfer(url: str, file: RemoteFile, target: Path, report: Callable[[int], None], token: str | None = None) -> None:
-    """Bring ``file`` to ``target``, taking up what an earlier run left beside it.
+    """Bring ``file`` to ``target``, resuming what an earlier run left next to it.
 
     ``report`` gets the number of bytes each step added (or, negative, threw away). Raises CorruptFile, after deleting
     the bytes, where size or hash differ; HfHubHTTPError, OfflineModeIsEnabled, httpx2.HTTPError and OSError as they
@@ -71,12 +71,12 @@ def transfer(url: str, file: RemoteFile, target: Path, report: Callable[[int], N
 
 
 def part_of(target: Path, file: RemoteFile) -> Path:
-    """Where an unfinished file waits. The hash in its name keeps two versions of a file from being joined."""
+    """Path of an unfinished file. The hash in its name keeps two versions of a file from being joined."""
     return target.with_name(f"{target.name}.{(file.sha256 or file.git_sha1)[:16]}.part")
 
 
 def _complete(url: str, file: RemoteFile, part: Path, report: Callable[[int], None], token: str | None) -> None:
-    """Ask for what is missing until nothing is, or until too many connections in a row brought nothing."""
+    """Request what is missing until the file is complete, or until too many connections in a row made no progress."""
     fruitless = 0
     while (held := part.stat().st_size) < file.size:
         try:
@@ -99,7 +99,7 @@ def _append(
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise CorruptFile(file.path)
         if response.status_code != HTTPStatus.PARTIAL_CONTENT and held:
-            # the server does not do ranges and sends everything again
+            # the server ignores ranges and sends everything again
             report(-held)
             held = 0
         with part.open("ab" if held else "wb") as stream:

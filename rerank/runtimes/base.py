@@ -1,4 +1,4 @@
-"""What a scorer asks of whatever runs its network."""
+"""Runtimes: the contract between a scorer and the library that runs its network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rerank.core import Finished, PendingLogits
 
 Tensors = Mapping[str, torch.Tensor]
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""Query, key and value of shape (tokens, heads, size) to what the heads saw, in the shape of the query."""
+"""Attention: query, key and value of shape (tokens, heads, size) to a result in the shape of the query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ class Runtime(Protocol):
 
     @property
     def precision(self) -> str:
-        """What its products multiply: fp32, bf16, fp16 or int8."""
+        """Number format of its matrix products: fp32, bf16, fp16 or int8."""
         ...
 
     @property
     def description(self) -> str:
-        """For people: library and precision."""
+        """Library and precision, to be displayed."""
         ...
 
     def __call__(self, tensors: Tensors) -> tuple[torch.Tensor, ...]:
@@ -58,11 +58,11 @@ class Runtime(Protocol):
 
 
 MakeNetwork = Callable[[torch.dtype], nn.Module]
-"""Builds the torch module on the CPU in a precision; not called where a converted copy is on disk."""
+"""Builds the torch module on the CPU in a precision; not called if a converted copy is on disk."""
 
 
 def running(logits: torch.Tensor) -> PendingLogits:
-    """The logits of a batch as something to wait for; on CUDA without stopping what the device does next."""
+    """The pending logits of a batch; on CUDA the next batch runs meanwhile."""
     return _OnCuda(logits) if logits.is_cuda else Finished(logits.tolist())
 
 

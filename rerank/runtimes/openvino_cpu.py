@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, converted from the torch module and kept on disk, so that the second start converts nothing."""
+"""OpenVINO on the CPU: converts the torch module once and keeps the result on disk."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _UNFINISHED = ".unfinished"
 _CHUNK = 1 << 20
 # raised whenever what is converted changes, so that no stale copy is taken for it
 _LAYOUT = 5
-# of the weights in fp32: the torch module, shared with the converted network, and what compiling takes beside it
+# multiple of the weights in fp32: the torch module, shared with the converted network, and compiling
 _MEMORY_TO_CONVERT = 2.5
 
 
@@ -56,7 +56,7 @@ class OpenVinoRuntime:
         where converting would take more memory than is free.
         """
         if precision == "bf16" and not has_native_bf16():
-            logger.warning("this CPU does not multiply bf16 by itself: MODEL_PRECISION=fp32 is as fast and more exact")
+            logger.warning("this CPU has no bf16 instructions: MODEL_PRECISION=fp32 is as fast and more exact")
         folder = cache / _name(weights, list(example), int8=precision == "int8")
         core = openvino.Core()
         network = _kept(core, folder)
@@ -127,7 +127,7 @@ def _compress(network: Any) -> Any:
 
 @contextmanager
 def _exclusive(cache: Path) -> Iterator[bool]:
-    """Have one process at a time convert. False where the cache cannot be written: nothing is kept then."""
+    """A lock that lets one process convert at a time. False if the cache cannot be written; nothing is kept then."""
     lock = FileLock(cache / ".lock")
     keeps = True
     try:
@@ -160,7 +160,7 @@ def _kept(core: Any, folder: Path) -> Any | None:
         # another user's; that it cannot be replaced either is said where that is tried
         return None
     except (OSError, ValueError, RuntimeError) as error:
-        logger.warning("the converted network in %s cannot be read and is made anew: %s", folder.name, error)
+        logger.warning("the converted network in %s cannot be read and is converted again: %s", folder.name, error)
         return None
 
 
@@ -209,7 +209,7 @@ def _name(weights: Sequence[Path], inputs: Sequence[str], *, int8: bool) -> str:
 
 
 def _descriptions(folder: Path) -> list[Path]:
-    """What else decides what the weights are put together to: configurations, own code, weights of further modules."""
+    """Other files that a network depends on: configurations, own code, weights of further modules."""
     found = [*folder.glob("*.json"), *folder.glob("*.py"), *folder.glob("*/*.json"), *folder.glob("*/*.safetensors")]
     return sorted(file for file in found if not file.relative_to(folder).parts[0].startswith("."))
 

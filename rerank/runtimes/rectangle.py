@@ -1,6 +1,6 @@
-"""Sequences end to end, as in a packed batch, that only attention sees as a rectangle with a sequence a row.
+"""Sequences end to end, as in a packed batch, which only attention sees as a rectangle with one sequence per row.
 
-Outside CUDA attention knows only rectangles. Everything else, which is nearly all of the work, gets no padding.
+Outside CUDA attention takes only rectangles. All other layers, nearly all of the work, get no padding.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rerank.runtimes.base import Runtime
 from rerank.runtimes.segments import Segment, token_rows
 
 KERNEL = "sdpa attention"
-"""What attends in a rectangle, for people."""
+"""The attention kernel of a rectangle, to be displayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ def rectangle_inputs(segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
     # past the end of the last sequence stands no token
     rows = numpy.minimum((lengths.cumsum() - lengths)[:, None] + places, lengths.sum() - 1)
     layout = {"rows": rows, "places": numpy.flatnonzero(places < lengths[:, None]), "lengths": lengths}
-    # where no token is read by itself, no network asks which
+    # a network that reads no single token has no such input
     return {name: torch.from_numpy(array) for name, array in (token_rows(segments) | layout).items() if array.size}
 
 
 class RectangleRuntime:
-    """A network that gives one vector a segment, on any runtime."""
+    """A network that gives one vector per segment, on any runtime."""
 
     padded = True
 

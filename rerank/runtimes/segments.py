@@ -1,4 +1,4 @@
-"""Sequences end to end, without padding, and who attends to whom among them.
+"""Packed batches: sequences end to end without padding, and which attends to which.
 
 A *segment* is a stretch of tokens that attends to itself and, where it ``continues`` another segment, to that one
 too: many documents may continue one query, whose keys and values are then computed once for all of them.

@@ -99,7 +99,7 @@ def _on_cuda(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans:
 
 @cache
 def _varlen_options() -> frozenset[str]:
-    """What this version of torch lets its packed attention be told."""
+    """Names of the options that packed attention has in this version of torch."""
     from torch.nn.attention import varlen
 
     return frozenset(inspect.signature(varlen.varlen_attn).parameters)
@@ -108,7 +108,7 @@ def _varlen_options() -> frozenset[str]:
 def _one_span_after_another(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, causal: bool
 ) -> torch.Tensor:
-    """The same without the CUDA kernels, which exist nowhere else."""
+    """Attention span by span without the CUDA kernels."""
     attended = torch.empty_like(query)
     query_offsets, key_offsets = spans.query_offsets.tolist(), spans.key_offsets.tolist()
     for place in range(len(query_offsets) - 1):

@@ -1,4 +1,4 @@
-"""Plain torch, for whatever network."""
+"""Plain torch, for any network."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Model families: text to tokens, tokens to one raw logit a pair. No sigmoid, no top-n, no queue."""
+"""Model families: text to tokens, tokens to one raw logit per pair. No sigmoid, no top-n, no queue."""

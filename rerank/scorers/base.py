@@ -1,4 +1,4 @@
-"""What the rest of the server asks of a model."""
+"""Scorers: the contract between a loaded model and the scheduler, and the limits of a pair."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from rerank.errors import InvalidRequest
 
 T = TypeVar("T")
 Reading = Generator[int, None, T]
-"""Work on texts in parts, between which others have their turn: yields how many characters a part has read."""
+"""Tokenising in parts, between which other requests get a turn: yields the characters that each part has read."""
 TURN_CHARACTERS = 64 * 1024
-"""Characters that are read before others have their turn, about."""
+"""Approximate characters per part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where and how a model is to run."""
+    """Device, precision and length for one load."""
 
     device: Device
     converted: Path
     """Folder for networks converted to OpenVINO."""
     max_length: int | None = None
-    """Tokens of a pair; replaces the card's."""
+    """Maximum tokens per pair; replaces the card's."""
 
 
 class ReadsInParts:
@@ -46,7 +46,7 @@ class ReadsInParts:
 
 
 class Encoded(Protocol):
-    """A pair as tokens, hashable, equal for equal tokens; what is inside is the scorer's own business."""
+    """A pair as tokens, hashable, equal for equal tokens, otherwise opaque to all but its scorer."""
 
     @property
     def tokens(self) -> int:
@@ -55,7 +55,7 @@ class Encoded(Protocol):
 
     @property
     def computed(self) -> int:
-        """Tokens it costs a device: of those it shares with other pairs of its request, its part."""
+        """Tokens that the device computes for it, with its part of those shared by pairs of its request."""
         ...
 
 
@@ -63,12 +63,12 @@ class Scorer(Protocol):
     """One loaded model.
 
     Texts may be read on several threads at once; ``start`` only from the one thread that owns the device,
-    but for the check right after loading, when nobody else knows the scorer yet.
+    except for the check right after loading, when no other thread has the scorer.
     """
 
     @property
     def max_length(self) -> int:
-        """Tokens of the longest pair the model reads."""
+        """Maximum tokens per pair."""
         ...
 
     @property
@@ -83,16 +83,16 @@ class Scorer(Protocol):
 
     @property
     def runtime(self) -> str:
-        """What runs the network, for people: library, precision, kernel."""
+        """Library, precision and kernel, to be displayed."""
         ...
 
     @property
     def precision(self) -> str:
-        """What its products multiply: fp32, bf16, fp16 or int8."""
+        """Number format of its matrix products: fp32, bf16, fp16 or int8."""
         ...
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[Any]]:
-        """Tokens of each pair, in order: a list of this scorer's own ``Encoded``. No more is read than is kept.
+        """Tokens of each pair, in order: a list of this scorer's own ``Encoded``. Reads no further than it keeps.
 
         Raises InvalidRequest naming the document that does not fit where cutting is not allowed, or a query that
         leaves no room for a document.
@@ -110,21 +110,21 @@ class Scorer(Protocol):
 
     @property
     def padded(self) -> bool:
-        """True where pairs cost more beside a longer one, be it in attention only; False where each costs its own."""
+        """True if a pair costs more next to a longer one, if only in attention; False if each costs its own tokens."""
         ...
 
     @property
     def bytes_per_token(self) -> int:
-        """Device memory one token of a batch takes while it runs, about."""
+        """Approximate device memory per token of a running batch."""
         ...
 
     def start(self, batch: Sequence[Any]) -> PendingLogits:
-        """Put a batch on the device: one raw fp32 logit a pair, in order, is on its way."""
+        """Start a batch on the device; its result is one raw fp32 logit per pair, in order."""
         ...
 
 
 def finish(reading: Reading[T]) -> T:
-    """Read to the end and return what came of it."""
+    """Read to the end and return the result."""
     try:
         while True:
             next(reading)
@@ -139,7 +139,7 @@ def score(scorer: Scorer, batch: Sequence[Any]) -> list[float]:
 
 
 def pair_limit(truncation: Truncation, max_length: int) -> int:
-    """Tokens a whole pair may have. Raises InvalidRequest where the caller asks for more than the model reads."""
+    """Maximum tokens of a whole pair. Raises InvalidRequest where the caller asks for more than the model reads."""
     asked = truncation.max_tokens
     if asked is None or asked == -1:
         return max_length
@@ -155,7 +155,7 @@ def pair_limit(truncation: Truncation, max_length: int) -> int:
 
 
 def document_limit(query_tokens: int, limit: int, max_length: int, *, whole: bool = True) -> int:
-    """Tokens left for a document beside a query (special tokens counted with it), of which at least one is needed.
+    """Tokens left for a document next to a query, whose count includes special tokens; at least one is required.
 
     ``whole`` is False if the query has more tokens than that.
     """
@@ -166,11 +166,11 @@ def document_limit(query_tokens: int, limit: int, max_length: int, *, whole: boo
 
 
 _REDUCE = "Please reduce the length of the input prompt"
-"""By these words clients of vLLM know the error."""
+"""Clients of vLLM recognise the error by these words."""
 
 
 def query_too_long(query_tokens: int, limit: int, max_length: int, *, whole: bool = True) -> InvalidRequest:
-    """The error for a query that fills the limit by itself: it is never cut."""
+    """The error for a query that alone fills the limit; queries are never cut."""
     return InvalidRequest(
         f"The query takes {_counted(query_tokens, whole=whole)} of the {limit} tokens it may have, which leaves no "
         f"room for a document (this model reads at most {max_length} tokens). {_REDUCE}.",
@@ -179,7 +179,7 @@ def query_too_long(query_tokens: int, limit: int, max_length: int, *, whole: boo
 
 
 def too_long(index: int, tokens: int, limit: int, *, whole: bool = True) -> InvalidRequest:
-    """The error for a pair that would have to be cut though the caller forbade it.
+    """The error for a pair that would have to be cut although the request forbids it.
 
     ``whole`` is False if it has more tokens than that.
     """
@@ -192,5 +192,5 @@ def too_long(index: int, tokens: int, limit: int, *, whole: bool = True) -> Inva
 
 
 def _counted(tokens: int, *, whole: bool) -> str:
-    """A number of tokens in a message: a text is not read further than to see that it is too long."""
+    """A number of tokens in a message; a text is read only until it is known to be too long."""
     return str(tokens) if whole else f"at least {tokens}"

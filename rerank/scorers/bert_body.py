@@ -1,7 +1,7 @@
-"""The body of BERT and its kin, down to one vector a sequence: that of the first token, or the mean of all.
+"""BERT-like bodies, down to one vector per sequence: that of the first token, or the mean of all.
 
-The layers are transformers' own modules; the walk through them is ours for two reasons. Nothing but attention sees
-padding, and in the last layer, where only the first token is read, nothing is computed for the others.
+The layers are modules of transformers; the loop over them is implemented here for two reasons. Only attention sees
+padding, and the last layer computes only the first token where no other is read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rerank.runtimes.segments import PackedBatch, Segment, TokenRow
 from rerank.runtimes.torch_packed import attention_in
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
-"""What ``config.json`` calls the bodies this module walks through."""
+"""Values of ``model_type`` that this module runs."""
 
 
 class BertSegments:
@@ -105,7 +105,7 @@ class FirstTokenVector(_Body):
         return self._walk(batch.row, batch.read_at, attention_in(batch.spans), attention_in(batch.read_spans))
 
     def _walk(self, row: TokenRow, read_at: torch.Tensor, attend: Attend, attend_once: Attend) -> torch.Tensor:
-        """``attend_once`` is the last layer's, where one token a sequence asks."""
+        """``attend_once`` is the last layer's, where one token per sequence attends."""
         states = self._embed(row)
         for layer in self.layers[:-1]:
             states = self._run(layer, states, states, attend)

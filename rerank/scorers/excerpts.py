@@ -1,7 +1,7 @@
 """The first or last tokens of texts, without reading the rest of them.
 
 A text is encoded in slices until enough tokens are settled. Slices overlap, and of each only those tokens count that
-end far enough from where it was cut, because what a tokenizer makes of a character depends on its neighbours. So the
+end far enough from the cut, because the tokens of a character depend on its neighbours. So the
 tokens are those of the whole text, while time and memory depend on how many are wanted.
 
 They may differ only where 16,384 characters repeat one pattern in which no word ends, for a tokenizer that does not
@@ -22,26 +22,25 @@ from rerank.scorers.base import TURN_CHARACTERS, Reading
 Side = Literal["left", "right"]
 
 _PER_TOKEN = 6
-"""Characters of a token, rather more than there are: a second slice costs more than a longer first."""
+"""Estimated characters per token; high, because a second slice costs more than a longer first one."""
 _MARGIN = 512
 """Characters after which a tokenizer no longer depends on where a slice was cut."""
 _FOLLOWING = 128
-"""Tokens likewise: characters that a tokenizer drops tell it nothing, however many they are. They are more than a word
-has, which is one unknown token if it has more than 100 characters."""
+"""The same in tokens, for characters that a tokenizer drops. Words have fewer: a longer one is one unknown token."""
 _LONGEST = 2 * TURN_CHARACTERS
-"""Characters that are read again and again for the sake of the tokens before them; then those count as they are."""
+"""Maximum characters that are reread for the sake of the tokens before them, which then count as they are."""
 _SLACK = 16 * 1024
-"""Characters in which a place is looked for where a slice is best cut."""
+"""Characters that are searched for the best place to cut a slice."""
 # before a space, or between two Chinese sentences: hardly any tokenizer has a token across
 _SEAM = re.compile(r"\S(?=\s)|[\u4e00-\u9fff](?=[\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f])")
 
 
 class Excerpt(NamedTuple):
-    """The tokens that were wanted of a text."""
+    """The requested tokens of a text."""
 
     ids: tuple[int, ...]
     tokens: int
-    """How many the text has; at least, unless it was read to its end."""
+    """Tokens of the whole text, or a lower bound if it was not read to its end."""
     whole: bool
     """True if the text was read to its end."""
     span: slice = slice(None)
@@ -68,7 +67,7 @@ def read_texts(tokenizer: Tokenizer, texts: Sequence[str], wanted: Sequence[int]
 
 
 class _Part(NamedTuple):
-    """What is read first of a text."""
+    """The first slice of a text."""
 
     text: str
     wanted: int
@@ -77,7 +76,7 @@ class _Part(NamedTuple):
 
 
 def _groups(texts: Sequence[str], wanted: Sequence[int], side: Side) -> Iterator[list[_Part]]:
-    """The texts by those that are read together."""
+    """Groups of texts that are tokenised together."""
     group: list[_Part] = []
     characters = 0
     for text, count in zip(texts, wanted, strict=True):
@@ -149,7 +148,7 @@ class _Ruler:
 
 
 def _of_whole(encoding: Encoding, wanted: int, side: Side) -> Excerpt:
-    """What is wanted of a text that was read at once."""
+    """The requested tokens of a text that was read whole."""
     ids = encoding.ids
     tokens = len(ids)
     if tokens <= wanted:
@@ -169,7 +168,7 @@ def _settles(encoding: Encoding, wanted: int, ruler: _Ruler, far: int) -> bool:
 
 
 def _of_first_slice(encoding: Encoding, wanted: int, ruler: _Ruler, far: int) -> Excerpt:
-    """What is wanted, out of a text's first slice."""
+    """The requested tokens, from a text's first slice."""
     excerpt = _of_whole(encoding, wanted, ruler.side)
     begin, _ = ruler.between(0, far)
     span = slice(begin + excerpt.span.start, begin + excerpt.span.stop)
@@ -177,7 +176,7 @@ def _of_first_slice(encoding: Encoding, wanted: int, ruler: _Ruler, far: int) ->
 
 
 def _characters(encoding: Encoding, token: int) -> tuple[int, int]:
-    """The characters that a token was made from; asking for all tokens' would make as many objects."""
+    """The characters that a token was made from. For one token: a list for all would be as many objects."""
     return encoding.token_to_chars(token) or (0, 0)
 
 
@@ -190,7 +189,7 @@ class _Token(NamedTuple):
 
 
 def _in_slices(tokenizer: Tokenizer, wanted: int, ruler: _Ruler) -> Reading[Excerpt]:
-    """What is wanted, out of slice after slice; the first is longer than one that held too little."""
+    """The requested tokens, slice by slice; each slice is longer than one that held too few."""
     # the token nearest to the end that is kept comes first
     found: list[_Token] = []
     near, far, settled, slices = 0, 0, -1, 1

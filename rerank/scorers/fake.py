@@ -44,7 +44,7 @@ class ReadWords:
 
 
 class Words:
-    """One token a word, numbered as met; 0 and 1 stand around a text. Numbers not met yet are words too."""
+    """A tokenizer with one token per word, numbered in order of appearance; 0 and 1 enclose a text."""
 
     def __init__(self) -> None:
         self._known = ["<s>", "</s>"]

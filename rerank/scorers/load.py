@@ -1,4 +1,4 @@
-"""Loading a scorer from a checkpoint folder. Never touches the network: the folder is all there is."""
+"""Loading a scorer from a checkpoint folder. Never touches the network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FamilyModule(Protocol):
         ...
 
     def load(self, checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
-        """The weights on the device. Raises ModelUnavailable, and whatever a library raises."""
+        """The weights on the device. Raises ModelUnavailable and library errors."""
         ...
 
 
@@ -57,7 +57,7 @@ IMPLEMENTATIONS = (
 def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     """Load the weights onto the device and score two pairs, so that a model that cannot score never counts as loaded.
 
-    Raises ModelUnavailable, mostly as WeightsBroken, and what a library raises when memory runs out.
+    Raises ModelUnavailable, mostly as WeightsBroken, and library errors when memory runs out.
     """
     if runs_own_code(checkpoint.folder, card):
         logger.warning("%s runs Python code of its own, as its card's trust_remote_code allows", card.id)

@@ -1,4 +1,4 @@
-"""Networks onto their device: which runtime takes them, and how long a pair they read."""
+"""Networks placed on a device: choice of the runtime, and maximum length."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def open_runtime(make_network: MakeNetwork, example: Tensors, checkpoint: Checkp
     except WeightsBroken:
         raise
     except Exception as error:
-        # the converter knows most networks, not all, and its errors have no common class
+        # the converter does not know all networks, and its errors have no common class
         logger.warning(
             "%s runs in plain torch, which is slower: OpenVINO cannot convert it (%s)",
             checkpoint.folder.name,
@@ -58,7 +58,7 @@ def open_runtime(make_network: MakeNetwork, example: Tensors, checkpoint: Checkp
 def fit_length(card: ModelCard, placement: Placement, checkpoint: Checkpoint, tokenizer_tokens: int | None) -> int:
     """Maximum tokens per pair: the setting, else the card's, else the tokenizer's; never more than the positions."""
     positions = checkpoint.max_positions
-    # tokenizers that know no limit say so with an enormous number
+    # tokenizers without a limit store an enormous number
     own = tokenizer_tokens if tokenizer_tokens is not None and tokenizer_tokens < 10**9 else None
     wanted = placement.max_length or card.max_length or own or positions or 512
     return min(wanted, positions) if positions else wanted

@@ -1,4 +1,4 @@
-"""What every family of ours reads from a checkpoint folder: tokenizer, activation, weights that are really there."""
+"""Checkpoint folders: tokenizer, activation, and weights that are checked to be there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rerank.scorers.tokenizer_settings import is_overridden
 def open_tokenizer(folder: Path, *, special_tokens: bool = True) -> Tokenizer:
     """The tokenizer as transformers reads it, cutting and padding nothing. Raises WeightsBroken.
 
-    Without ``special_tokens`` a text cannot name one: ``<|im_end|>`` is then six ordinary tokens or so.
+    Without ``special_tokens`` a text cannot name one: ``<|im_end|>`` is then about six ordinary tokens.
     """
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     config = read_json(folder / "tokenizer_config.json")
@@ -41,7 +41,7 @@ def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:
         reference = AutoTokenizer.from_pretrained(folder, local_files_only=True)  # nosec B615
         content: dict[str, Any] = json.loads(reference.backend_tokenizer.to_str())
     except Exception as error:
-        # what it raises over a class or a setting that it does not know has no common class
+        # errors over an unknown class or setting have no common class
         raise WeightsBroken(f"{folder.name}/tokenizer_config.json is not understood: {error}") from error
     return content
 
@@ -55,7 +55,7 @@ def read_json(file: Path) -> dict[str, Any]:
 def tokenizer_length(folder: Path) -> int | None:
     """``model_max_length`` of the tokenizer; None where it says that there is no limit."""
     length = read_json(folder / "tokenizer_config.json").get("model_max_length")
-    # no limit is written as an enormous number
+    # tokenizers without a limit store an enormous number
     return int(length) if isinstance(length, int | float) and length < 10**9 else None
 
 
@@ -80,13 +80,13 @@ def activation_named(name: str) -> Activation:
 
 
 def refuse_other_labels(labels: int) -> None:
-    """Raise WeightsBroken unless the checkpoint gives one number a pair."""
+    """Raise WeightsBroken unless the checkpoint gives one number per pair."""
     if labels != 1:
         raise WeightsBroken(f"the checkpoint gives {labels} labels a pair; a reranker gives one")
 
 
 def activation_bytes(config: PretrainedConfig) -> int:
-    """Device memory a token of a batch takes while it runs, in bytes: about what a layer holds at its widest, in fp32.
+    """Estimated bytes of device memory per token of a running batch: what a layer holds at its widest, in fp32.
 
     A dozen vectors of the hidden size (states, queries, keys, values, residuals) and three of the inner one.
     """
@@ -114,7 +114,7 @@ def read_tensor(checkpoint: Checkpoint, name: str, *, row: int | None = None) ->
 def load_network(kind: Any, checkpoint: Checkpoint, dtype: torch.dtype, unused: str = "", **options: Any) -> Any:
     """A transformers model of class ``kind``, made with ``options``, with every weight from the checkpoint.
 
-    ``unused`` is what the names of weights begin with that do not matter, where it is not empty. Raises WeightsBroken
+    ``unused``, if not empty, is the prefix of weights that do not matter. Raises WeightsBroken
     naming a weight that would be newly initialised or does not fit.
     """
     model, report = kind.from_pretrained(
@@ -128,7 +128,7 @@ def load_network(kind: Any, checkpoint: Checkpoint, dtype: torch.dtype, unused: 
 
 
 def refuse_random_weights(network: PreTrainedModel, checkpoint: Checkpoint, unused: str = "") -> None:
-    """Raise WeightsBroken naming a weight of a network somebody else loaded that is not in the checkpoint.
+    """Raise WeightsBroken naming a weight that is not in the checkpoint, of a network loaded by a library.
 
     ``unused`` as for ``load_network``.
     """

@@ -1,4 +1,4 @@
-"""What sentence-transformers wrote beside a checkpoint: its modules, and what a text goes through first."""
+"""Files that sentence-transformers saved next to a checkpoint: modules, lengths and prompts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class SavedModules:
     kinds: tuple[str, ...]
     """Names of their classes."""
     folders: tuple[str, ...]
-    """Where each one's files are, within the checkpoint's folder; empty for the folder itself."""
+    """Folders of their files within the checkpoint's folder; empty for the folder itself."""
     settings: Mapping[str, Any]
-    """Of the first one."""
+    """Settings of the first module."""
 
     @property
     def max_tokens(self) -> int | None:
@@ -73,6 +73,6 @@ def saved_prompts(folder: Path) -> dict[str, str]:
 
 
 def default_prompt(folder: Path) -> str | None:
-    """The prompt that is used where nobody asks for another; None if there is none."""
+    """The prompt used by default; None if there is none."""
     name = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
     return None if name is None else saved_prompts(folder).get(name, "")

@@ -1,4 +1,4 @@
-"""Does ``tokenizer_config.json`` change what ``tokenizer.json`` says? Pure.
+"""Detection of settings in ``tokenizer_config.json`` that override ``tokenizer.json``. Pure.
 
 transformers builds the tokenizers of some classes from the vocabulary and the settings alone, and adds the tokens
 that the settings name. Reading ``tokenizer.json`` as it stands gives the same in all but a few folders, and takes 0.7 s
@@ -17,13 +17,13 @@ _XLM_R = {"XLMRobertaTokenizer", "CamembertTokenizer"}
 _BERT_FRAME = (("cls_token", "[CLS]"), ("sep_token", "[SEP]"))
 _XLM_R_FRAME = (("bos_token", "<s>"), ("eos_token", "</s>"), ("cls_token", "<s>"), ("sep_token", "</s>"))
 _FRAMES = dict.fromkeys(_BERT, _BERT_FRAME) | dict.fromkeys(_XLM_R, _XLM_R_FRAME)
-"""The tokens that a class puts around texts unless it is told otherwise."""
+"""The tokens that a class puts around texts by default."""
 _ALWAYS_ASKED = ("add_bos_token", "add_eos_token", "add_prefix_space")
 _TOKEN_LISTS = ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder")
 
 
 def is_overridden(tokenizer: Json, config: Json) -> bool:
-    """True if a tokenizer read from ``tokenizer`` alone would read texts otherwise than transformers does."""
+    """True if a tokenizer read from ``tokenizer`` alone would read texts differently from transformers."""
     kind = str(config.get("tokenizer_class")).removesuffix("Fast")
     return (
         any(config.get(name) not in (None, kind in _XLM_R and name == "add_prefix_space") for name in _ALWAYS_ASKED)

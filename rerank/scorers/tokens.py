@@ -22,7 +22,7 @@ from rerank.scorers.excerpts import Excerpt, read_texts
 
 
 def private_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """The fast tokenizer behind ``tokenizer`` as a copy of our own, cutting and padding nothing."""
+    """The fast tokenizer behind ``tokenizer`` as a private copy that neither cuts nor pads."""
     backend: Tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()
@@ -30,7 +30,7 @@ def private_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 
 
 class _EncodedText:
-    """Columns of an encoding, made when they are asked for."""
+    """An encoding whose columns are made on demand."""
 
     def __init__(self, tokenizer: Tokenizer, read: Encoding) -> None:
         self._tokenizer = tokenizer
@@ -56,7 +56,7 @@ class _EncodedText:
 
 
 class Vocabulary:
-    """A fast tokenizer as a ``TextTokenizer``. What it is made with opens it when it is first used."""
+    """A fast tokenizer as a ``TextTokenizer``. It is opened at its first use."""
 
     def __init__(self, open_tokenizer: Callable[[], Tokenizer]) -> None:
         self._open = open_tokenizer
@@ -67,7 +67,7 @@ class Vocabulary:
 
     def tokens(self, text: str, *, special: bool) -> TextTokens:
         """See ``TextTokenizer.tokens``."""
-        # a batch, because for one text alone the library keeps the interpreter to itself
+        # a batch, because the library holds the interpreter's lock for a single text
         (read,) = self._tokenizer.encode_batch([text], add_special_tokens=special)
         return _EncodedText(self._tokenizer, read)
 
@@ -81,14 +81,14 @@ class Vocabulary:
 
 
 def tokens_wanted(truncation: Truncation, room: int) -> int:
-    """Tokens to read of a document that has so much room; where it may not be cut, one that does not fit tells."""
+    """Tokens to read of a document with so much room: one more where cutting is forbidden, to see whether it fits."""
     allowed = truncation.max_tokens_per_document
     fitting = room if truncation.allowed else room + 1
     return fitting if allowed is None else min(allowed, fitting)
 
 
 class PairTokenizer:
-    """Pairs, and texts alone, as sequences a model reads."""
+    """Layout of pairs, and of single texts, as sequences."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
@@ -153,7 +153,7 @@ class _Part(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """Where texts stand among special tokens."""
+    """The arrangement of texts and special tokens."""
 
     parts: tuple[_Part, ...]
     specials: int
@@ -161,7 +161,7 @@ class _Layout(NamedTuple):
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, texts: int) -> _Layout:
-        """The tokenizer's layout, read from what it makes of letters."""
+        """The tokenizer's layout, read from its tokens for single letters."""
         letters = [tokenizer.encode(letter, add_special_tokens=False) for letter in "ab"[:texts]]
         sequence = tokenizer.post_process(letters[0], letters[1] if texts == 2 else None)
         owners = [number for number, letter in enumerate(letters) for _ in letter.ids]
@@ -180,7 +180,7 @@ class _Layout(NamedTuple):
         return cls(tuple(parts), sum(part.text is None for part in parts))
 
     def frame(self, *before: tuple[int, ...]) -> _Frame:
-        """What stands around the last text, where it follows these."""
+        """The frame of the last text, after the texts ``before``."""
         last = len(before)
         place = next(place for place, part in enumerate(self.parts) if part.text == last)
         return _Frame(
@@ -205,7 +205,7 @@ class _Stretch(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """What stands around a text."""
+    """Tokens before and after a text."""
 
     before: _Stretch
     type_id: int

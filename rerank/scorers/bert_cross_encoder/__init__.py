@@ -1,1 +1,1 @@
-"""Cross-encoders of the BERT kind: bge-reranker, ms-marco and their relatives."""
+"""Cross-encoders of the BERT kind: XLM-RoBERTa and BERT, such as bge-reranker and ms-marco."""

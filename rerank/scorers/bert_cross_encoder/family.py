@@ -1,4 +1,4 @@
-"""Cross-encoders of the BERT kind: what they are recognised by, and how they are loaded."""
+"""Cross-encoders of the BERT kind: recognition and loading."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Cross-encoders of the BERT kind: one sequence a pair, the first token's vector, a small head.
+"""Cross-encoders of the BERT kind: one sequence per pair, the first token's vector, a small head.
 
-The family of XLM-RoBERTa (bge-reranker-base, -large, -v2-m3) and BERT (ms-marco). The body runs in whatever precision
-suits the device; the head always in fp32, because half precision would tie the best documents.
+The family of XLM-RoBERTa (bge-reranker-base, -large, -v2-m3) and BERT (ms-marco). The body runs in the precision of the
+device, the head always in fp32, because half precision would tie the best documents.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def pair_segments(checkpoint: Checkpoint) -> BertSegments:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """dense, tanh, out: a vector to a logit."""
+    """The layers dense, tanh and out, from a vector to a logit."""
 
     dense: nn.Linear
     out: nn.Linear
@@ -68,7 +68,7 @@ class Head:
 
 
 def read_head(checkpoint: Checkpoint, device: str) -> Head:
-    """The head's weights, straight from the file: a head that is not there cannot be random."""
+    """The head's weights, read from the file: a missing head raises, and is never random."""
     names = HEADS[read_json(checkpoint.folder / "config.json")["model_type"]]
     dense, out = (_linear(checkpoint, name, device) for name in names)
     refuse_other_labels(out.out_features)
@@ -106,7 +106,7 @@ class EncoderScorer(ReadsInParts):
         self.tokenizer = Vocabulary(lambda: self._tokenizer.tokenizer)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[TokenIds]]:
-        """See ``Scorer.reading``. These models know no instruction, so it is left out."""
+        """See ``Scorer.reading``. The instruction is ignored: these models take none."""
         return self._tokenizer.pairs(pairs, options.truncation, self.max_length)
 
     def start(self, batch: Sequence[TokenIds]) -> PendingLogits:

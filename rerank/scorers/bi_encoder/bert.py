@@ -1,4 +1,4 @@
-"""Embedding models of the BERT kind, run through a body of ours: bge-m3, e5, all-MiniLM and their like."""
+"""Embedding models of the BERT kind, run through the bodies of ``bert_body``: bge-m3, e5, all-MiniLM."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rerank.scorers.tokens import PairTokenizer
 
 @dataclass(frozen=True, slots=True)
 class BertEmbedding:
-    """An embedding model that a body of ours runs, as its folder describes it."""
+    """An embedding model that a body of ``bert_body`` runs, as its folder describes it."""
 
     checkpoint: Checkpoint
     mean: bool
@@ -48,7 +48,7 @@ class BertEmbedding:
 
 
 def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
-    """The model, if a body of ours runs it; None for what asks for more than body, pooling and a normalised vector."""
+    """The model, if ``bert_body`` runs it; None if it needs more than a body, pooling and a normalised vector."""
     folder = checkpoint.folder
     saved = saved_modules(folder)
     if (

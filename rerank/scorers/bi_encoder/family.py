@@ -1,4 +1,4 @@
-"""Embedding models as rerankers: loaded onto a body of ours where one fits, else through sentence-transformers."""
+"""Embedding models as rerankers: recognition and loading, onto a BERT body or through sentence-transformers."""
 
 from __future__ import annotations
 

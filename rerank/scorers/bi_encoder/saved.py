@@ -16,7 +16,7 @@ from rerank.scorers.tokens import PairTokenizer, private_copy
 
 
 class PaddedSentence(nn.Module):
-    """An embedding model of sentence-transformers' down to one vector a text."""
+    """An embedding model of sentence-transformers, as a function from token ids to one vector per text."""
 
     def __init__(self, model: SentenceTransformer) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ def embedding_inputs(model: SentenceTransformer) -> tuple[str, ...]:
 
 
 def sentence_reading(model: SentenceTransformer) -> SentenceReading:
-    """How the model reads texts. Raises WeightsBroken for one that does more with them than put a prompt in front."""
+    """How the model reads texts. Raises WeightsBroken if it does more than prepend a prompt."""
     transformer, *others = model
     if "message" in getattr(transformer, "modality_config", ()):
         raise WeightsBroken("its texts go through a chat template, which is not supported for embedding models")

@@ -24,9 +24,9 @@ class SentenceVectors(Protocol):
     """True if every sequence of a batch costs as much as the longest."""
     device: str
     precision: str
-    """What its products multiply: fp32, bf16, fp16 or int8."""
+    """Number format of its matrix products: fp32, bf16, fp16 or int8."""
     description: str
-    """For people: library, precision, kernel."""
+    """Library, precision and kernel, to be displayed."""
 
     def __call__(self, sequences: Sequence[TokenIds]) -> torch.Tensor:
         """fp32 vectors of shape (sequences, dimensions), not normalised."""
@@ -39,7 +39,7 @@ class SentenceReading:
 
     tokenizer: PairTokenizer
     prompts: Mapping[str, str | None]
-    """By role, ``query`` or ``document``: what is put in front."""
+    """The text prepended, by role: ``query`` or ``document``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class EncodedApart:
 
 
 class BiEncoderScorer(ReadsInParts):
-    """Cosine of two sentence embeddings, in -1..1. Each text has the model's length for itself."""
+    """Cosine of two sentence embeddings, in -1..1. The maximum length applies to each text."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class BiEncoderScorer(ReadsInParts):
         self.tokenizer = Vocabulary(lambda: reading.tokenizer.tokenizer)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedApart]]:
-        """See ``Scorer.reading``. The model's own prompts are put in front; an instruction is not known to it."""
+        """See ``Scorer.reading``. The model's prompts are prepended; the instruction is ignored."""
         truncation = options.truncation
         limit = pair_limit(truncation, self.max_length)
         asked = list(dict.fromkeys(pair.query for pair in pairs))
@@ -107,6 +107,6 @@ class BiEncoderScorer(ReadsInParts):
         return to_device(numpy.array(rows), self._vectors.device)
 
     def _put(self, role: str, texts: Sequence[str]) -> list[str]:
-        """The texts behind the model's own prompt for queries or documents."""
+        """The texts, each after the model's prompt for its role."""
         prompt = self._prompts.get(role) or ""
         return [prompt + text for text in texts]

@@ -1,1 +1,1 @@
-"""Qwen3-Reranker, and causal rerankers with a Qwen3 body that ask in another prompt."""
+"""Causal rerankers with a Qwen3 body: Qwen3-Reranker, and others whose prompt is in their card."""

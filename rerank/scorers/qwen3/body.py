@@ -1,8 +1,7 @@
-"""The body of Qwen3, down to one vector a prompt: that of the last token.
+"""The body of Qwen3, down to one vector per prompt: that of the last token.
 
-The layers are transformers' own modules; the walk through them is ours. It takes what documents have in common as keys
-and values computed before or in the same pass, nothing but attention sees padding, and in the last layer it computes
-nothing but the tokens that are read.
+The layers are modules of transformers; the loop over them is implemented here. Keys and values that documents share are
+computed once, only attention sees padding, and the last layer computes only the tokens that are read.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class LastTokenVector(nn.Module):
         config = model.config
         self.embed_tokens, self.layers, self.norm = model.embed_tokens, model.layers, model.norm
         self.heads, self.key_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
-        # tables, so that positions are turned into angles in fp32 whatever precision the network runs in
+        # tables, so that angles of positions are fp32 in every precision of the network
         positions = torch.arange(config.max_position_embeddings)[None]
         cosines, sines = model.rotary_emb(torch.zeros(1), positions)
         self.cosines, self.sines = nn.Buffer(cosines[0]), nn.Buffer(sines[0])
@@ -71,7 +70,7 @@ class LastTokenVector(nn.Module):
     def _walk(
         self, row: TokenRow, read_at: torch.Tensor, attend: LayerAttention, attend_once: LayerAttention
     ) -> torch.Tensor:
-        """``attend_once`` is the last layer's, where one token per sequence asks."""
+        """``attend_once`` is the last layer's, where one token per sequence attends."""
         states = self.embed_tokens(row.input_ids)
         turn, turn_read = self._turn(row.positions), self._turn(row.positions.index_select(0, read_at))
         last = len(self.layers) - 1
@@ -109,12 +108,12 @@ class LastTokenVector(nn.Module):
 
 
 class _AfterPast:
-    """Attention, in a rectangle, of sequences to what stands before all of them and to themselves."""
+    """Attention, in a rectangle, of sequences to the past that all of them share and to themselves."""
 
     def __init__(
         self, rectangle: Rectangle, past: torch.Tensor, key_heads: int, made: list[tuple[torch.Tensor, torch.Tensor]]
     ) -> None:
-        """In ``made`` each layer's keys and values are noted."""
+        """``made`` collects the keys and values of each layer."""
         self._rectangle, self._past, self._key_heads, self._made = rectangle, past, key_heads, made
         before, longest = past.shape[2], rectangle.rows.shape[1]
         places = torch.arange(longest, device=past.device)
@@ -130,7 +129,7 @@ class _AfterPast:
         def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
             heads = query.shape[1]
             query = self._rectangle.spread(query).transpose(1, 2)
-            # every query head of a group asks the same keys, so a group counts as so many more queries
+            # query heads of a group share their keys, so a group counts as that many more queries
             grouped = query.reshape(query.shape[0], self._key_heads, -1, query.shape[-1])
             mask = self._causal.repeat(heads // self._key_heads, 1)
             key, value = self._keys(index, key, value)
@@ -141,7 +140,7 @@ class _AfterPast:
         return attend
 
     def of_last_layer(self, index: int) -> Attend:
-        """One token a sequence attends to all of it."""
+        """One token per sequence attends to all of it."""
 
         def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
             grouped = query.view(query.shape[0], self._key_heads, -1, query.shape[-1])

@@ -1,4 +1,4 @@
-"""Causal rerankers with a Qwen3 body: what they are recognised by, and how they are loaded."""
+"""Causal rerankers with a Qwen3 body: recognition and loading."""
 
 from __future__ import annotations
 

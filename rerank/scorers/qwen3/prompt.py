@@ -1,4 +1,4 @@
-"""Prompts of a causal reranker, put together from token ids.
+"""Assembly of causal prompts from token ids.
 
 System text, instruction and query come once per request, then each document, then the suffix, which is never cut.
 """
@@ -20,20 +20,20 @@ from rerank.scorers.excerpts import read_texts
 from rerank.scorers.pretrained import open_tokenizer
 from rerank.scorers.tokens import tokens_wanted
 
-# documents one prefix is laid upon, at most: what a batch holds beside it is not nothing, for each attends to it
+# maximum documents that the cost of a prefix is divided among: each of them still attends to it
 _MAX_SHARING = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A pair as token ids, split where all documents of a request part."""
+    """A pair as token ids, split where the documents of a request diverge."""
 
     prefix: tuple[int, ...]
     """Everything before the document."""
     rest: tuple[int, ...]
     """The document and the suffix."""
     sharers: int = field(default=1, compare=False)
-    """Prompts of the request that have this prefix, where it is computed once for all of them; else 1."""
+    """Prompts of the request with this prefix, if it is computed once for all of them; else 1."""
 
     @property
     def tokens(self) -> int:
@@ -42,12 +42,12 @@ class Prompt:
 
     @property
     def computed(self) -> int:
-        """The document's and its part of the prefix."""
+        """Tokens of the rest and a part of the prefix."""
         return len(self.rest) + math.ceil(len(self.prefix) / min(self.sharers, _MAX_SHARING))
 
 
 class PromptTokenizer:
-    """Texts to prompts. The texts of users cannot name special tokens, so they cannot forge the prompt."""
+    """Texts to prompts. Texts of a request cannot name special tokens, and so cannot forge the prompt."""
 
     def __init__(
         self,

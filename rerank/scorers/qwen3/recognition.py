@@ -1,4 +1,4 @@
-"""The prompt that a checkpoint's own template and words show."""
+"""Recognition of known prompts by a checkpoint's template and scored words."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _shown_prompts(template: str | None) -> dict[str, str]:
             # annotated as a string, which it is not
             conversations: Any = render_jinja_template([[*said, *pair]], chat_template=template)[0]
         except (TemplateError, TypeError):
-            # what only knows the roles of a chat may refuse others
+            # templates for chats may reject other roles
             break
         (rendered,) = conversations
         if _QUERY in rendered and _DOCUMENT in rendered:

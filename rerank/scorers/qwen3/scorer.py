@@ -1,4 +1,4 @@
-"""A causal language model is asked whether the document answers the query; the logits of its answer are the score.
+"""Scoring by a causal language model: the logits of its answer to whether the document fits the query.
 
 Everything before the document is the same for all documents of a request, so its keys and values are computed once.
 """
@@ -35,7 +35,7 @@ from rerank.scorers.saved_modules import default_prompt
 from rerank.scorers.tokens import Vocabulary
 
 CONVERTED = "Qwen3ForSequenceClassification"
-"""The architecture of checkpoints that have their direction as a head of their own."""
+"""The architecture of checkpoints converted to a classifier, whose head is the direction."""
 
 
 class Qwen3Scorer(ReadsInParts):
@@ -58,7 +58,7 @@ class Qwen3Scorer(ReadsInParts):
         self.padded = vectors.padded
         self.bytes_per_token = activation_bytes(read_config(checkpoint))
         self._prompts = prompts
-        # that of the prompts reads users' texts without special tokens; this one is seldom asked for
+        # the prompts' tokenizer does not read special tokens in texts; this one does, and is seldom used
         self.tokenizer = Vocabulary(partial(open_tokenizer, checkpoint.folder))
         self._vectors = vectors
         self._direction = score_direction(checkpoint, prompt_format).to(vectors.runtime.device)
@@ -80,7 +80,7 @@ def qwen3_network(checkpoint: Checkpoint, dtype: torch.dtype) -> LastTokenVector
 
 
 def score_direction(checkpoint: Checkpoint, prompt_format: PromptFormat) -> torch.Tensor:
-    """What a vector is multiplied with, in fp32, of shape (hidden), straight from the file. Raises WeightsBroken."""
+    """The vector that hidden states are multiplied with: fp32, of shape (hidden). Raises WeightsBroken."""
     if checkpoint.architecture == CONVERTED:
         rows = read_tensor(checkpoint, "score.weight")
         refuse_other_labels(rows.shape[0])

@@ -1,4 +1,4 @@
-"""Prompts to the vectors of their last tokens, with what prompts have in common computed once."""
+"""Vectors of the last tokens of prompts; what prompts share is computed once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rerank.runtimes.segments import Segment, to_device
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.qwen3.prompt import Prompt
 
-# keys and values of prefixes of the latest requests; a token of the 0.6B model has 0.23 MB of them, of the 8B 0.29
+# bytes for keys and values of recent prefixes: 0.23 MB per token for the 0.6B model, 0.29 MB for the 8B
 _KEPT_BYTES = 256 * 1024**2
 # below this many documents, running the prefix apart costs more than it saves
 _WORTH_SHARING = 2
@@ -36,7 +36,7 @@ class RectanglePrompts:
         self._system_ids = system
         self._nothing = past_of(config, tokens=0)
         self._system: torch.Tensor | None = None
-        # the one used last comes last
+        # least recently used first
         self._prefixes: dict[tuple[int, ...], torch.Tensor] = {}
 
     def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
@@ -76,7 +76,7 @@ class RectanglePrompts:
             own, system = self._own(prefix), self._of_system()
             past = torch.cat([system, self._run([own], system, kept=len(own))[1]], dim=2) if own else system
         self._prefixes[prefix] = past
-        # the one in use stays, however large: the next batch needs it again
+        # the newest stays, even if it is larger: the next batch needs it
         while len(self._prefixes) > 1 and sum(kept.nbytes for kept in self._prefixes.values()) > _KEPT_BYTES:
             del self._prefixes[next(iter(self._prefixes))]
         return past
@@ -85,7 +85,7 @@ class RectanglePrompts:
 class PackedPrompts:
     """Prompts to fp32 vectors of shape (prompts, hidden): those of their last tokens.
 
-    Prefixes and documents stand in one row of tokens, each prefix once a batch, attended by all its documents.
+    Prefixes and documents stand in one row of tokens, each prefix once per batch, attended by all its documents.
 
     Nothing is kept between batches: a batch holds so many documents that the prefix does not count.
     """
@@ -116,7 +116,7 @@ class PackedPrompts:
 
 
 def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:
-    """Places of the prompts of each prefix."""
+    """Places of the prompts, by prefix."""
     places: dict[tuple[int, ...], list[int]] = {}
     for place, prompt in enumerate(batch):
         places.setdefault(prompt.prefix, []).append(place)
@@ -133,6 +133,6 @@ def example_inputs(config: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def past_of(config: dict[str, Any], tokens: int) -> torch.Tensor:
-    """Keys and values of so many tokens, all zeros, shaped as ``LastTokenVector.forward`` wants them."""
+    """Zero keys and values for ``tokens`` tokens, shaped as ``LastTokenVector.forward`` wants them."""
     size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
     return torch.zeros(config["num_hidden_layers"], 2, tokens, config["num_key_value_heads"], size)

@@ -1,1 +1,1 @@
-"""The fallback: whatever the CrossEncoder of sentence-transformers loads."""
+"""The fallback: any cross-encoder that sentence-transformers can load."""

@@ -1,4 +1,4 @@
-"""The fallback: how sentence-transformers loads whatever no other family claims."""
+"""The fallback for cross-encoders that no other family claims: loading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever sentence-transformers' CrossEncoder loads and no family of ours scores, run by sentence-transformers."""
+"""Scoring through the CrossEncoder of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _reads_plain_pairs(model: CrossEncoder) -> bool:
 
 
 class SavedScorer(ReadsInParts):
-    """What all scorers of the fallback say of their model, and its forward pass."""
+    """A CrossEncoder: its properties and its forward pass."""
 
     padded = True
 
@@ -85,7 +85,7 @@ class PlainPairScorer(SavedScorer):
         self._tokenizer = PairTokenizer(tokenizer)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[TokenIds]]:
-        """See ``Scorer.reading``. These models know no instruction, so it is left out."""
+        """See ``Scorer.reading``. The instruction is ignored: these models take none."""
         return self._tokenizer.pairs(pairs, options.truncation, self.max_length)
 
     @torch.inference_mode()
@@ -109,7 +109,7 @@ class PromptedPair:
     document: str
     instruction: str | None
     tokens: int
-    """Tokens of query, document and the prompt around them, about: where texts meet, a tokenizer may join two."""
+    """Approximate tokens of query, document and prompt: where texts meet, a tokenizer may join two."""
 
     @property
     def computed(self) -> int:
@@ -130,7 +130,7 @@ class PromptedPairScorer(SavedScorer):
         model.max_seq_length = self.max_length
         self._tokenizer = tokenizer
         self._instruction = model.prompts.get(model.default_prompt_name or "") or None
-        # a template may have words of its own where no instruction is given
+        # a template may have other words where no instruction is given
         self._around = self._shortest(None) - 2 * self._count("a")
         self._around_instructed = self._shortest("a") - 3 * self._count("a")
 
