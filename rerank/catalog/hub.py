@@ -62,16 +62,22 @@ def fetch(
         staging = staging_folder(destination)
         prune(staging, repository.files)
         check_room(staging, repository, source, min_free)
-        small = tuple(file for file in repository.files if not is_weights(file))
         report = keeping_free(_counter(repository.total_bytes, progress or _unwatched), staging, source, min_free)
         with sized(staging, repository, source):
-            _download(small, repository.commit, staging, source, report)
-            # before gigabytes come that would not be loaded
-            refuse_untrusted_code(staging, card)
-            _download(repository.files[len(small) :], repository.commit, staging, source, report)
+            _download_all(card, repository, staging, source, report)
             _finish(staging, repository, revision)
         put_in_place(staging, destination)
     return destination
+
+
+def _download_all(
+    card: ModelCard, repository: Repository, staging: Path, source: Source, report: Callable[[int], None]
+) -> None:
+    small = tuple(file for file in repository.files if not is_weights(file))
+    _download(small, repository.commit, staging, source, report)
+    # before gigabytes come that would not be loaded
+    refuse_untrusted_code(staging, card)
+    _download(repository.files[len(small) :], repository.commit, staging, source, report)
 
 
 def _check_expected_hash(card: ModelCard, repository: Repository, source: Source) -> None:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
@@ -124,21 +124,8 @@ def read_models_file(path: Path) -> tuple[ModelCard, ...]:
 
 
 def _card(entry: CardInFile, folder: Path) -> ModelCard:
-    return ModelCard(
-        id=entry.id,
-        aliases=entry.aliases,
-        repo=entry.repo or (None if entry.path else entry.id),
-        revision=entry.revision,
-        path=(folder / entry.path).resolve() if entry.path else None,
-        family=entry.family,
-        max_length=entry.max_length,
-        instruction=entry.instruction,
-        prompt=entry.prompt,
-        activation=CHOOSABLE[entry.activation] if entry.activation else None,
-        precision=entry.precision,
-        special_tokens_in_text=entry.special_tokens_in_text,
-        sha256=entry.sha256,
-        trust_remote_code=entry.trust_remote_code,
-        pinned=entry.pinned,
-        keep_alive=entry.keep_alive,
-    )
+    values: dict[str, Any] = dict(entry)
+    values["repo"] = entry.repo or (None if entry.path else entry.id)
+    values["path"] = (folder / entry.path).resolve() if entry.path else None
+    values["activation"] = CHOOSABLE[entry.activation] if entry.activation else None
+    return ModelCard(**values)

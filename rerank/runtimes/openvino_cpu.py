@@ -9,8 +9,9 @@ import shutil
 import time
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,24 +58,17 @@ class OpenVinoRuntime:
         """
         if precision == "bf16" and not has_native_bf16():
             logger.warning("this CPU has no bf16 instructions: MODEL_PRECISION=fp32 is as fast and more exact")
-        folder = cache / _name(weights, list(example), int8=precision == "int8")
+        int8 = precision == "int8"
+        folder = cache / _name(weights, list(example), int8=int8)
         core = openvino.Core()
-        network = _kept(core, folder)
-        if network is None:
-            with _exclusive(folder.parent) as keeps:
-                # another process may have made it meanwhile
-                network = _kept(core, folder)
-                if network is None:
-                    network = _convert(make_network, example, weights, int8=precision == "int8")
-                    # read back, the weights are pages of a file, which give way when memory is short
-                    network = (keeps and _keep(network, folder) and _kept(core, folder)) or network
+        convert = partial(_convert, make_network, example, weights, int8=int8)
         compiled = core.compile_model(
-            network,
+            _kept(core, folder) or _converted(core, folder, convert),
             "CPU",
             {
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
                 "PERFORMANCE_HINT": "LATENCY",
-                "DYNAMIC_QUANTIZATION_GROUP_SIZE": _STRETCH if precision == "int8" else 0,
+                "DYNAMIC_QUANTIZATION_GROUP_SIZE": _STRETCH if int8 else 0,
                 **_threads(),
             },
         )
@@ -93,6 +87,18 @@ def _threads() -> dict[str, int]:
     """OpenVINO knows the cores that the process may run on, but not that it gets only a share of them."""
     cores = cgroups.cores()
     return {"INFERENCE_NUM_THREADS": cores} if cores < cgroups.host_cores() else {}
+
+
+def _converted(core: Any, folder: Path, convert: Callable[[], Any]) -> Any:
+    """The network of ``convert``, kept in ``folder`` if that can be written."""
+    with _exclusive(folder.parent) as keeps:
+        # another process may have made it meanwhile
+        network = _kept(core, folder)
+        if network is None:
+            network = convert()
+            # read back, the weights are pages of a file, which give way when memory is short
+            network = (keeps and _keep(network, folder) and _kept(core, folder)) or network
+    return network
 
 
 def _convert(make_network: MakeNetwork, example: Tensors, weights: Sequence[Path], *, int8: bool) -> Any:

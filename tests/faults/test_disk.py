@@ -87,7 +87,7 @@ def test_a_converted_network_that_is_corrupt(
     response = rerank(client)
 
     assert response.json()["results"] == first
-    assert "cannot be read and is made anew" in caplog.text
+    assert "cannot be read and is converted again" in caplog.text
     assert_ready(client)
     (made_anew,) = models.glob(".openvino/*/model.bin")
     assert any(made_anew.read_bytes())

@@ -1,4 +1,4 @@
-"""Converted networks on disk: whole or made anew, whatever happened to them. The network is the smallest there is."""
+"""Converted networks on disk: whole or converted again after any fault. The network is the smallest there is."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_log_says_that_a_network_was_corrupt(cache: Cache, caplog: pytest.Lo
     cache.start()
     fill_with_zeros(cache.kept[0] / "model.bin")
     cache.start()
-    assert "cannot be read and is made anew: its files are not those that were written" in caplog.text
+    assert "cannot be read and is converted again: its files are not those that were written" in caplog.text
 
 
 def test_what_a_killed_process_left_goes_and_is_never_taken_for_whole(cache: Cache) -> None:
