@@ -61,7 +61,7 @@ MakeNetwork = Callable[[torch.dtype], nn.Module]
 """Builds the torch module on the CPU in a precision; not called if a converted copy is on disk."""
 
 
-def running(logits: torch.Tensor) -> PendingLogits:
+def pending(logits: torch.Tensor) -> PendingLogits:
     """The pending logits of a batch; on CUDA the next batch runs meanwhile."""
     return _OnCuda(logits) if logits.is_cuda else Finished(logits.tolist())
 

@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification
 from rerank.activations import Activation
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Pair, PendingLogits, ScoringOptions
-from rerank.runtimes.base import TokenIds, running
+from rerank.runtimes.base import TokenIds, pending
 from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import Reading, ReadsInParts
@@ -111,4 +111,4 @@ class EncoderScorer(ReadsInParts):
 
     def start(self, batch: Sequence[TokenIds]) -> PendingLogits:
         """See ``Scorer.start``."""
-        return running(self._head(self._vectors([self._segment(pair) for pair in batch])))
+        return pending(self._head(self._vectors([self._segment(pair) for pair in batch])))

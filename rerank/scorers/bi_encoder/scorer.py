@@ -11,7 +11,7 @@ import torch
 
 from rerank.activations import COSINE, Activation
 from rerank.core import Pair, PendingLogits, ScoringOptions
-from rerank.runtimes.base import TokenIds, running
+from rerank.runtimes.base import TokenIds, pending
 from rerank.runtimes.segments import to_device
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
@@ -101,7 +101,7 @@ class BiEncoderScorer(ReadsInParts):
         row = {text: place for place, text in enumerate(texts)}
         queries = embeddings[self._places([row[pair.query] for pair in batch])]
         documents = embeddings[self._places([row[pair.document] for pair in batch])]
-        return running((queries * documents).sum(dim=-1))
+        return pending((queries * documents).sum(dim=-1))
 
     def _places(self, rows: list[int]) -> torch.Tensor:
         return to_device(numpy.array(rows), self._vectors.device)

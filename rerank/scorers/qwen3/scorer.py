@@ -17,7 +17,7 @@ from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import PromptFormat
 from rerank.core import Pair, PendingLogits, ScoringOptions
 from rerank.errors import WeightsBroken
-from rerank.runtimes.base import running
+from rerank.runtimes.base import pending
 from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.pretrained import (
     activation_bytes,
@@ -70,7 +70,7 @@ class Qwen3Scorer(ReadsInParts):
     @torch.inference_mode()
     def start(self, batch: Sequence[Prompt]) -> PendingLogits:
         """See ``Scorer.start``. Prompts of one request share their prefix."""
-        return running(self._vectors(batch) @ self._direction)
+        return pending(self._vectors(batch) @ self._direction)
 
 
 def qwen3_network(checkpoint: Checkpoint, dtype: torch.dtype) -> LastTokenVector:

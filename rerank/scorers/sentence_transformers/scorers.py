@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from rerank.activations import Activation
 from rerank.core import Finished, Pair, PendingLogits, ScoringOptions
-from rerank.runtimes.base import TokenIds, running
+from rerank.runtimes.base import TokenIds, pending
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, pair_limit, too_long
 from rerank.scorers.excerpts import read_texts
@@ -98,7 +98,7 @@ class PlainPairScorer(SavedScorer):
             segments="token_type_ids" in tokenizer.model_input_names,
             left=tokenizer.padding_side == "left",
         )
-        return running(self._logits(tensors))
+        return pending(self._logits(tensors))
 
 
 @dataclass(frozen=True, slots=True)
