@@ -1,4 +1,4 @@
-# `make serve` and `make test` are all there is to know; both need Python 3.11+ and nothing else.
+# `make serve` and `make test` need Python 3.11 or newer and nothing else.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -70,7 +70,7 @@ image:
 	  given="$$given --build-arg $$name=$$tagged@$$digest"; \
 	done; set -x; docker build -t rerank-gateway $$given $(ARGS) .
 
-# other people's SDKs, which tests run as clients; some exclude each other
+# third-party SDKs that tests run as clients; some exclude each other
 sdks: $(SDKS:%=.venv-sdks/%/.installed)
 
 .venv-sdks/%/.installed: tests/contract/sdks/%.txt $(VENV)/.dev
@@ -91,7 +91,7 @@ soak: $(VENV)/.runtime
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.abuse.fuzz $(ARGS)
 
-# one virtual environment a peer; the files list everything, so that nothing else is brought along
+# one virtual environment per peer; the files list all packages
 bench-peers: $(PEERS:%=.venv-peers/%/.installed)
 
 .venv-peers/%/.installed: benchmarks/peers/%.txt

@@ -11,7 +11,7 @@
 
     $ python rerank_client.py "what is a panda?" "a bear" "a tool"            # see --help
 
-Everything a server or the way to it can do wrong is one of these:
+Errors:
 
     RerankError                  .status, .message, .request_id, .retry_after
     ├── BadRequestError          400, 413 and every other 4xx: the request cannot be served as it stands
@@ -681,12 +681,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("query", nargs="?", help="what the documents are compared with")
-    parser.add_argument("documents", nargs="*", metavar="document", help="without any: standard input, one a line")
-    parser.add_argument("--base-url", metavar="URL", help=f"server; else RERANK_BASE_URL, else {DEFAULT_BASE_URL}")
-    parser.add_argument("--api-key", metavar="KEY", help="bearer key; else RERANK_API_KEY, which ps does not show")
-    parser.add_argument("--model", help="model; else the server's default")
-    parser.add_argument("--top-n", metavar="N", type=int, help="show the best N only")
+    parser.add_argument("query", nargs="?", help="query that the documents are compared with")
+    parser.add_argument("documents", nargs="*", metavar="document", help="default: standard input, one per line")
+    parser.add_argument(
+        "--base-url", metavar="URL", help=f"server (default: RERANK_BASE_URL, otherwise {DEFAULT_BASE_URL})"
+    )
+    parser.add_argument(
+        "--api-key", metavar="KEY", help="bearer key (default: RERANK_API_KEY, which `ps` does not show)"
+    )
+    parser.add_argument("--model", help="model (default: the server's)")
+    parser.add_argument("--top-n", metavar="N", type=int, help="show only the best N")
     parser.add_argument("--timeout", metavar="S", type=float, default=60.0, help="seconds to wait (default 60)")
     parser.add_argument("--json", action="store_true", help="print a JSON array of {index, relevance_score, document}")
     return parser

@@ -1,4 +1,4 @@
-"""The `rerank` command: its commands, and how each of them is started."""
+"""The `rerank` command and the table of its subcommands."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ COMMANDS = {
     "verify": "Compare a model's scores on this machine with known scores.",
     "health": "Ask the server on this machine whether it is alive.",
 }
-"""By name, which is also the name of the module, with what `rerank --help` says of it."""
+"""Summaries for `rerank --help`, by name, which is also the name of the module."""
 _FORMER_NAMES = {"models": "ps"}
-"""Of commands of `rerank-server`."""
+"""Former names of commands of `rerank-server`."""
 _EXAMPLES = """
 examples:
   rerank serve                           start the server on port 8000
@@ -36,7 +36,7 @@ examples:
 
 
 class _Deferred(TyperCommand):
-    """A command whose module is imported when it is run, so that none waits for the imports of another."""
+    """A command whose module is imported when it runs, so that none waits for the imports of another."""
 
     def make_context(self, *args: Any, **options: Any) -> Any:
         from rerank.settings import prepare_libraries

@@ -1,4 +1,4 @@
-"""What all commands share: their errors, and their output on any terminal."""
+"""Errors, help text and output shared by all commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rerank_client import printable
 
 
 class CommandFailed(Exception):
-    """The command ends with this message and exit status."""
+    """An error that ends the command with this message and exit status."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -22,12 +22,12 @@ def complain(message: str) -> None:
 
 
 def verbatim(text: str) -> str:
-    """Help text whose lines are not joined and wrapped."""
+    """Help text whose lines are kept as they are."""
     return "\n\n".join(f"\b\n{paragraph}" for paragraph in text.strip("\n").split("\n\n"))
 
 
 def escape_what_cannot_be_shown() -> None:
-    """Have characters that the terminal's encoding lacks printed as escapes, instead of a UnicodeEncodeError."""
+    """Print characters that the terminal's encoding lacks as escapes, instead of raising UnicodeEncodeError."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""Every setting of the server: read once, frozen, checked."""
+"""Settings of the server: read once, checked, frozen."""
 
 from rerank.settings.fields import GROUPS, Settings, setting_names
 from rerank.settings.reading import WORKERS_NAMES, prepare_libraries, read_env_file, read_settings, remarks_on_names

@@ -1,4 +1,4 @@
-"""Settings by group: names, defaults, what a value may be. The docstring of a group is its heading in the help."""
+"""Settings by group: names, defaults, constraints. The docstring of a group is its heading in the help."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from rerank.settings.sources import ENV_ENCODING, ENV_FILE
 WORKERS_NAMES = ("RERANK_WORKERS", "WORKERS", "WEB_CONCURRENCY")
 """Other servers' settings for the number of processes; 1 is accepted."""
 _WITHOUT_EFFECT = ("WORKER_CLASS", "WORKER_CONNECTIONS")
-"""Gunicorn's, for processes that this server does not have."""
+"""Gunicorn's settings, for processes that this server does not have."""
 # the first is read by rerank_client.py, which may run in the same shell
 _NOT_OURS = {"RERANK_BASE_URL", *WORKERS_NAMES}
 _KEEP_ALIVES = {"KEEP_ALIVE", "RERANK_KEEP_ALIVE"}
@@ -47,7 +47,7 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
 
 
 def read_env_file() -> dict[str, str | None]:
-    """What `.env` says, nothing if there is none. Raises SettingsError for a file that cannot be read."""
+    """The variables in `.env`, none if there is no such file. Raises SettingsError for a file that cannot be read."""
     _check_env_file()
     return dotenv_values(ENV_FILE, encoding=ENV_ENCODING)
 
@@ -66,7 +66,7 @@ def prepare_libraries() -> None:
 
 
 def remarks_on_names() -> list[str]:
-    """What an operator should know about names that are set: those without effect, and those easily mistaken."""
+    """Remarks for the operator on names that are set: those without effect, and those easily confused."""
     given = {name.upper() for name, value in (read_env_file() | dict(os.environ)).items() if value}
     remarks = []
     if idle := [name for name in _WITHOUT_EFFECT if name in given]:
@@ -80,7 +80,7 @@ def remarks_on_names() -> list[str]:
 
 
 def _check_env_file() -> None:
-    """A line that cannot be parsed would only be warned about and left out, and with it perhaps the key."""
+    """Raise SettingsError for a line that cannot be parsed: dotenv would only warn, and drop what may be the key."""
     file = Path(ENV_FILE)
     if not file.exists():
         return

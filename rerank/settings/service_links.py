@@ -18,7 +18,7 @@ _ADDRESS = re.compile(r"(?:tcp|udp|sctp)://.+")
 
 
 def without_service_links(environment: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The environment's other variables."""
+    """The environment without service links."""
     hosts = {name.upper() for name, value in environment.items() if _is_host(name.upper(), value or "")}
     return {
         name: value

@@ -8,11 +8,11 @@ from rerank.settings.service_links import without_service_links
 
 ENV_FILE = ".env"
 ENV_ENCODING = "utf-8-sig"
-"""Editors on Windows put a byte order mark in front, which would otherwise become part of the first name."""
+"""Editors on Windows put a byte order mark in front, which would become part of the first name."""
 
 
 class SourcedSettings(BaseSettings):
-    """Settings without any field yet."""
+    """Base of the groups of settings."""
 
     model_config = SettingsConfigDict(
         frozen=True,

@@ -1,4 +1,4 @@
-"""Values of settings: what each kind may be, and the spellings that are understood."""
+"""Types of settings, and the spellings that they accept."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from rerank.units import expand_home, parse_memory, parse_seconds, precision_name
 
 MIN_KEY_LENGTH = 8
-"""Characters. A shorter key is found by trying."""
+"""Characters. A shorter key can be guessed."""
 _QUOTES = "\"'`“”‘’"
 
 
 def split(text: str) -> tuple[str, ...]:
-    """The parts of a list that is separated by commas, without those that are empty."""
+    """The non-empty parts of a list separated by commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
@@ -27,7 +27,7 @@ def _seconds(value: Any) -> Any:
 
 def _memory(value: str) -> str:
     if parse_memory(value, whole=100) <= 0:
-        raise ValueError("it must be more than nothing")
+        raise ValueError("it must be more than 0")
     return value
 
 
@@ -81,11 +81,11 @@ def _keys(value: SecretStr) -> SecretStr:
 
 
 def _check_key(key: str) -> None:
-    """Raise ValueError for a key that no client could send, or that is too short."""
+    """Raise ValueError for a key that no client can send, or that is too short."""
     if key[0] in _QUOTES or key[-1] in _QUOTES:
-        raise ValueError("a key begins or ends with a quote; give it without, as docker's --env-file keeps quotes")
+        raise ValueError("a key begins or ends with a quote; remove it, docker's --env-file keeps quotes")
     if re.match(r"bearer\s", key, re.IGNORECASE):
-        raise ValueError("a key begins with `Bearer`; give the key alone, clients send the word before it")
+        raise ValueError("a key begins with `Bearer`; give only the key, clients add that word")
     if not key.isprintable():
         raise ValueError("a key holds a character that cannot be printed")
     if len(key) < MIN_KEY_LENGTH:

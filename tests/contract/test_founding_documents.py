@@ -176,7 +176,7 @@ class TestOneModel:
         log = "".join(single.log)
         assert "WARNING - listening on http://0.0.0.0:" in log
         assert "for everyone who can connect" in log
-        assert re.search(r"^\d{4}-\d\d-\d\d [\d:,]+ - rerank\.cli\.build - INFO - ", log, re.MULTILINE)
+        assert re.search(r"^\d{4}-\d\d-\d\d [\d:,]+ - rerank\.server\.build - INFO - ", log, re.MULTILINE)
         assert log.count("without effect, as one process serves everything: WORKER_CLASS, WORKER_CONNECTIONS") == 1
         assert log.count("KEEP_ALIVE is for idle connections") == 1
         status = requests.get(single.url.replace("0.0.0.0", "127.0.0.1"), timeout=60).json()

@@ -97,3 +97,57 @@ def test_the_pinned_version_is_read_from_the_requirements(package: str) -> None:
 def test_a_package_that_is_not_pinned_is_an_error() -> None:
     with pytest.raises(SystemExit, match=r"requirements\.txt pins no nothing"):
         install.pinned("nothing", ROOT / "requirements.txt")
+
+
+class TestInstalling:
+    """In an environment whose programs only note how they are called."""
+
+    @pytest.fixture
+    def venv(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(install, "needs_cpu_build", lambda *_: False)
+        (tmp_path / "bin").mkdir()
+        self.program(tmp_path, "python")
+        return tmp_path
+
+    @staticmethod
+    def program(venv: Path, name: str, status: int = 0) -> None:
+        script = venv / "bin" / name
+        script.write_text(f'#!/bin/sh\necho {name} "$@" >> {venv}/calls\nexit {status}\n')
+        script.chmod(0o755)
+
+    @staticmethod
+    def installed(venv: Path) -> list[tuple[str, str]]:
+        """Program and last argument of every installation."""
+        calls = (venv / "calls").read_text().splitlines()
+        return [(call.split()[0], call.split()[-1]) for call in calls if " install " in call]
+
+    def test_uv_installs_the_requirements_and_the_project(self, venv: Path) -> None:
+        self.program(venv, "uv")
+        assert install.main([str(venv), "requirements.txt"]) == 0
+        assert self.installed(venv) == [("uv", "requirements.txt"), ("uv", str(ROOT))]
+
+    def test_pip_installs_where_uv_cannot_be_had(self, venv: Path) -> None:
+        assert install.main([str(venv), "requirements.txt"]) == 0
+        bootstrap, *others = self.installed(venv)
+        assert bootstrap[1].startswith("uv==")
+        assert others == [("python", "requirements.txt"), ("python", str(ROOT))]
+
+    def test_pip_installs_what_uv_could_not(self, venv: Path) -> None:
+        self.program(venv, "uv", status=1)
+        assert install.main([str(venv), "requirements.txt"]) == 0
+        assert self.installed(venv)[:2] == [("uv", "requirements.txt"), ("python", "requirements.txt")]
+
+    def test_requirements_that_cannot_be_installed_are_a_failure(self, venv: Path) -> None:
+        self.program(venv, "uv", status=1)
+        self.program(venv, "python", status=1)
+        assert install.main([str(venv), "requirements.txt"]) == 1
+
+    @pytest.mark.parametrize(("reachable", "first"), [(True, "torch=="), (False, "requirements.txt")])
+    def test_torch_comes_first_from_its_cpu_index_if_that_is_reachable(
+        self, venv: Path, monkeypatch: pytest.MonkeyPatch, reachable: bool, first: str
+    ) -> None:
+        self.program(venv, "uv")
+        monkeypatch.setattr(install, "needs_cpu_build", lambda *_: True)
+        monkeypatch.setattr(install, "is_reachable", lambda _url: reachable)
+        assert install.main([str(venv), "requirements.txt"]) == 0
+        assert self.installed(venv)[0][1].startswith(first)
