@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +67,16 @@ def test_the_package_has_the_engine_and_nothing_unheard_of() -> None:
     assert rerank.Engine is Engine
     with pytest.raises(AttributeError, match="Motor"):
         _ = rerank.Motor
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_program_in_the_readme_ranks(page: str, tmp_path: Path) -> None:
+    root = Path(rerank.__file__).parents[1]
+    (program,) = re.findall(r"```python\n([^`]*from rerank import Engine[^`]*)```", (root / page).read_text("utf-8"))
+    environment = {"PATH": "", "PYTHONPATH": str(root), "MODEL_DEVICE": "cpu", "MODEL_RUNTIME": "torch"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    ranked = re.findall(r"ScoredDocument\(index=(\d), relevance_score=(0\.\d+)\)", done.stdout)
+    assert [index for index, _ in ranked] == ["0", "1"]
+    assert float(ranked[0][1]) > float(ranked[1][1])
