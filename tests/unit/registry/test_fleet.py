@@ -206,6 +206,31 @@ class TestRoom:
         assert desk.tell(loaded(A, 50)) == [Grant(3, "a")]
 
 
+    def test_is_made_by_the_model_used_longest_ago(self, desk: Desk) -> None:
+        desk.load(A, 50)
+        desk.load(B, 50)
+        desk.tell(Want(1, A), Release(1))
+        assert desk.tell(Want(2, C), found(C, 50)) == [Find(C, 2), Unload("b")]
+
+    def test_is_made_by_an_idle_model_rather_than_a_busy_one_used_longer_ago(self, desk: Desk) -> None:
+        desk.load(A, 50, ticket=1, release=False)
+        desk.load(B, 50)
+        assert desk.tell(Want(2, C), found(C, 50)) == [Find(C, 2), Unload("b")]
+
+    def test_that_a_leaving_model_gives_back_is_taken_from_no_other(self, desk: Desk) -> None:
+        desk.load(A, 50, ticket=1, release=False)
+        desk.load(B, 50)
+        desk.tell(Dismiss(2, "a"))
+        assert desk.tell(Want(3, C), found(C, 50)) == [Find(C, 3)]
+        assert desk.states(B) == [State.READY]
+
+    def test_on_a_device_that_a_model_does_not_use_is_left_alone(self) -> None:
+        desk = Desk()
+        desk.fleet = Fleet({"one": 100, "two": 100})
+        desk.tell(Want(1, A), Found("a", {"two": 100}), Loaded("a", {"two": 100}), Release(1), Want(2, B))
+        assert desk.tell(Found("b", {"one": 10}), Loaded("b", {"one": 10})) == [Load("b"), Grant(2, "b")]
+
+
 class TestDismissal:
     def test_of_an_idle_model(self, desk: Desk) -> None:
         desk.load(A, 10)
@@ -216,6 +241,12 @@ class TestDismissal:
         desk.load(A, 10, ticket=1, release=False)
         assert desk.tell(Dismiss(2, "a"), Dismiss(3, "a")) == []
         assert desk.tell(Release(1), Unloaded("a")) == [Unload("a"), Done(2), Done(3)]
+
+    def test_of_a_model_that_is_wanted_again_loads_it_again(self, desk: Desk) -> None:
+        desk.load(A, 10, ticket=1, release=False)
+        desk.tell(Dismiss(2, "a"), Want(3, A), Release(1))
+        assert desk.tell(Unloaded("a")) == [Done(2), Find(A, 3)]
+        assert desk.fleet.row(A).since == desk.now
 
     def test_of_an_absent_model_is_done(self, desk: Desk) -> None:
         assert desk.tell(Dismiss(1, "a")) == [Done(1)]
@@ -276,6 +307,11 @@ class TestReload:
         desk.tell(Reload((replace(A, keep_alive=5),)))
         assert desk.fleet.next_tick() is not None
 
+    def test_forgets_what_a_model_took_that_loads_something_else(self, desk: Desk) -> None:
+        desk.load(A, 10)
+        desk.tell(Reload((replace(A, revision="v2"),)), Unloaded("a"))
+        assert desk.fleet.row(A).size is None
+
     def test_of_a_loading_model_serves_who_waits_and_lets_it_go(self, desk: Desk) -> None:
         desk.tell(Want(1, A), found(A, 10), Reload((replace(A, revision="v2"),)))
         assert desk.tell(loaded(A, 10), Release(1)) == [Grant(1, "a"), Unload("a")]
@@ -287,7 +323,11 @@ class TestShutdown:
         desk.tell(Want(2, B), Want(3, C), found(B, 10), Dismiss(4, "a"))
         told = desk.tell(Shutdown(), Want(5, A), Dismiss(6, "a"))
         assert [decision.ticket for decision in told if isinstance(decision, Refuse)] == [2, 3, 5]
-        assert all(isinstance(decision.error, ServerStopping) for decision in told if isinstance(decision, Refuse))
+        assert all(
+            isinstance(decision.error, ServerStopping) and decision.error.message == "The server is shutting down."
+            for decision in told
+            if isinstance(decision, Refuse)
+        )
         assert [decision for decision in told if isinstance(decision, Done)] == [Done(4), Done(6)]
 
     def test_begins_no_further_load(self, desk: Desk) -> None:
@@ -309,3 +349,28 @@ def test_a_row_tells_where_a_model_is(desk: Desk) -> None:
     desk.tell(Release(1), Dismiss(2, "a"), Unloaded("a"))
     row = desk.fleet.row(A)
     assert (row.state, row.size, row.measured, row.loaded_once) == (State.ABSENT, {"gpu": 12}, True, True)
+
+
+def test_a_row_of_an_absent_model_tells_that_it_is_pinned(desk: Desk) -> None:
+    assert not desk.fleet.row(A).pinned
+    desk.tell(Pin(9, "a", pinned=True))
+    assert desk.fleet.row(A).pinned
+
+
+def test_a_row_tells_when_a_model_was_last_used(desk: Desk) -> None:
+    desk.tell(Want(1, A), Release(1), found(A, 10), loaded(A, 10))
+    assert (desk.fleet.row(A).last_used, desk.fleet.row(A).loaded_once) == (desk.now, True)
+    desk.tell(Want(2, A))
+    assert desk.fleet.row(A).last_used == desk.now
+
+
+def test_only_an_idle_model_that_is_not_pinned_may_go(desk: Desk) -> None:
+    assert not desk.fleet.may_go(A)
+    desk.tell(Want(1, A), found(A, 10))
+    assert not desk.fleet.may_go(A)
+    desk.tell(loaded(A, 10))
+    assert not desk.fleet.may_go(A)
+    desk.tell(Release(1))
+    assert desk.fleet.may_go(A)
+    desk.tell(Pin(2, "a", pinned=True))
+    assert not desk.fleet.may_go(A)

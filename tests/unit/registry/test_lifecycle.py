@@ -48,13 +48,18 @@ class TestLoading:
         assert model.loaded(SIZE, 1.0) == [Grant(3, CARD.id), Grant(1, CARD.id), Grant(2, CARD.id)]
         assert model.leases == {1, 2, 3}
 
+    def test_counts_as_its_last_use(self, model: Model) -> None:
+        model.want(1, CARD, 0.0)
+        model.loaded(SIZE, 1.0)
+        assert model.last_used == 1.0
+
     def test_goes_on_when_nobody_waits_any_more(self, model: Model) -> None:
         model.want(1, CARD, 0.0)
         assert model.release(1, 0.5) == []
         model.found(SIZE, SIZE)
         model.begin()
         assert model.loaded(SIZE, 1.0) == []
-        assert model.idle
+        assert (model.idle, model.last_used) == (True, 1.0)
 
     def test_that_fails_refuses_everybody(self, model: Model) -> None:
         model.want(1, CARD, 0.0)
