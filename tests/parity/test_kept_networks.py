@@ -99,7 +99,7 @@ def write_garbage(file: Path) -> None:
         ("sums.json", Path.unlink),
     ],
 )
-def test_a_network_that_is_not_whole_is_made_anew(cache: Cache, name: str, spoil: Callable[[Path], None]) -> None:
+def test_a_network_that_is_not_whole_is_converted_again(cache: Cache, name: str, spoil: Callable[[Path], None]) -> None:
     first = cache.start()
     spoil(cache.kept[0] / name)
 

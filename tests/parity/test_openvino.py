@@ -1,4 +1,4 @@
-"""The converted network: the same scores, kept on disk; how it is kept is tested beside this."""
+"""The converted network gives the same scores and is kept on disk; its storage is tested in test_kept_networks."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_second_start_converts_nothing_and_scores_the_same(folder: Path, conve
     assert len(conversions) == 1
 
 
-def test_other_weights_are_converted_anew(folder: Path, tmp_path: Path, conversions: list[object]) -> None:
+def test_other_weights_are_converted_again(folder: Path, tmp_path: Path, conversions: list[object]) -> None:
     first = logits(load(folder))
     make_xlm_roberta(folder, seed=1)
 

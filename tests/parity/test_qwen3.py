@@ -257,6 +257,16 @@ def test_a_model_that_asks_otherwise_is_asked_its_own_way(folder: Path) -> None:
     assert score(scorer, scorer.encode(pairs_of())) == pytest.approx(predicted(folder), abs=1e-4)
 
 
+def test_a_template_that_a_record_describes_is_recognised(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("Judge whether", "Decide whether"))
+    record = replace(QWEN3_RERANKER, system=QWEN3_RERANKER.system.replace("Judge whether", "Decide whether"))
+    monkeypatch.setattr("rerank.scorers.qwen3.recognition.RECOGNISED", (QWEN3_RERANKER, record))
+    scorer = load(folder)
+
+    assert score(scorer, scorer.encode(pairs_of())) == pytest.approx(predicted(folder), abs=1e-4)
+
+
 @pytest.mark.parametrize(
     "template",
     [

@@ -99,7 +99,7 @@ def test_an_empty_query_is_scored_as_the_reference_does(cross_encoder: Path, run
     assert logits(scorer, pairs[:1]) == pytest.approx(expected[:1], abs=1e-4)
 
 
-def test_a_pair_scores_the_same_alone_in_any_order_and_beside_any_neighbour(cross_encoder: Path, runtime: str) -> None:
+def test_a_pair_scores_the_same_alone_in_any_order_and_next_to_any_other(cross_encoder: Path, runtime: str) -> None:
     scorer, pairs = load(cross_encoder, runtime=runtime), pairs_of()
     alone = {pair: logits(scorer, [pair])[0] for pair in pairs}
 

@@ -251,7 +251,7 @@ class TestOperatorsChoice:
         ):
             catalog.choose_default(str(tmp_path))
 
-    def test_of_nobodys_home_is_refused(self, catalog: Catalog) -> None:
+    def test_of_an_unknown_home_is_refused(self, catalog: Catalog) -> None:
         with pytest.raises(SettingsError, match="no home folder for ~no-such-user"):
             catalog.operator_choice("~no-such-user/Mine")
 

@@ -72,7 +72,7 @@ class TestWhole:
         monkeypatch.setattr(importlib.util, "find_spec", lambda _: object())
         assert read_checkpoint(folder)
 
-    def test_may_hold_pickled_weights_beside_the_safe_ones(self, folder: Path) -> None:
+    def test_may_hold_pickled_weights_next_to_the_safe_ones(self, folder: Path) -> None:
         (folder / "pytorch_model.bin").write_bytes(b"pickle")
         assert read_checkpoint(folder)
 
@@ -217,7 +217,7 @@ class TestSha256:
         file.write_bytes(b"weights")
         check_sha256(file, hashlib.sha256(b"weights").hexdigest())
 
-    def test_another_hash_is_named_beside_the_expected_one(self, tmp_path: Path) -> None:
+    def test_another_hash_is_named_with_the_expected_one(self, tmp_path: Path) -> None:
         file = tmp_path / "tiny" / "model.safetensors"
         file.parent.mkdir()
         file.write_bytes(b"tampered")

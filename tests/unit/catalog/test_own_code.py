@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     return write_checkpoint(tmp_path / "mine", XLM_R | MAPPED)
 
 
-def test_a_checkpoint_without_code_runs_none_whoever_is_trusted(tmp_path: Path) -> None:
+def test_a_checkpoint_without_code_runs_none_even_if_trusted(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "mine")
     write_modules(folder, "Transformer", "Pooling")
     assert not runs_own_code(folder, CARD)

@@ -197,7 +197,7 @@ class TestMemoryInUse:
         monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1000 + device.index)
         assert devices.memory_in_use("cuda:2") == 1002
 
-    def test_that_nobody_refers_to_is_given_back(self) -> None:
+    def test_without_references_is_given_back(self) -> None:
         class Node:
             other: Node
 
@@ -259,7 +259,7 @@ def test_how_long_threads_of_openmp_spin_is_said_before_torch_is_imported(
     environment = {
         name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
     }
-    # beside the project's files, but without its .env
+    # next to the project's files, but without its .env
     environment |= given | {"PYTHONPATH": str(ROOT), "RERANK_MODEL_DEVICE": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", SPY], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
