@@ -1,9 +1,9 @@
-"""Everything that can go wrong, as one tree.
+"""All errors, as one tree.
 
     RerankError
     ├── InvalidRequest          the caller's request cannot be served as it stands
     │   ├── BodyTooLarge        ... because it holds more bytes than the server takes
-    │   ├── BodyTooSlow         ... because it does not come
+    │   ├── BodyTooSlow         ... because its body does not arrive in time
     │   ├── UnknownEncoding     ... because its body is compressed in a way that is not read here
     │   ├── AddressTooLong      ... because its path and query string are
     │   ├── NothingToScore      ... because it holds no documents
@@ -11,17 +11,17 @@
     ├── Unauthorized            no key, or a wrong one
     ├── Forbidden               the key is known, or none is asked for, but it does not allow this (also: this model)
     ├── ModelNotFound           no such model; lists those there are, the nearest first
-    ├── Overloaded              no room now; says when to come back
+    ├── Overloaded              no capacity now; says when to retry
     │   └── RateLimited         ... for this key
-    ├── ModelUnavailable        the model is known, its weights cannot be had or used right now
+    ├── ModelUnavailable        the model is known, but its weights are unavailable
     │   ├── WeightsMissing      not on disk, and the Hub did not give them; says why
     │   ├── WeightsBroken       on disk, but not a whole checkpoint; names the file
-    │   ├── StillLoading        the load goes on; come back
-    │   └── ModelTooLarge       there is no room for it, whatever else is unloaded
+    │   ├── StillLoading        the load goes on; retry
+    │   └── ModelTooLarge       it does not fit, whatever else is unloaded
     ├── DeadlineExceeded        the answer did not come in time
-    ├── PairTooLarge            the device's memory does not hold this one pair, even alone
+    ├── PairTooLarge            this single pair does not fit into the device's memory
     ├── ServerStopping          the server is shutting down
-    ├── OutOfOrder              nothing can be scored any more in this process; says why
+    ├── OutOfOrder              scoring is no longer possible in this process; says why
     └── ScoringFailed           our fault: the model raised, or answered nonsense
     SettingsError               the start-up configuration is wrong; never reaches a caller
 
@@ -33,7 +33,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 _RESTART_SECONDS = 10
-"""What a restart takes, about."""
+"""Estimated duration of a restart."""
 
 
 class RerankError(Exception):
@@ -92,17 +92,17 @@ class Forbidden(RerankError):
 
 
 class ModelNotFound(RerankError):
-    """No card answers to the name that was asked for."""
+    """No card has the requested name."""
 
 
 class Overloaded(RerankError):
-    """The waiting line is full; nothing was done for this request."""
+    """Too much work is in flight; nothing was done for this request."""
 
     retryable = True
 
 
 class RateLimited(Overloaded):
-    """The key has used up what it may use a minute; nothing was done for this request."""
+    """The key has used up its limit per minute; nothing was done for this request."""
 
 
 class ModelUnavailable(RerankError):
@@ -112,7 +112,7 @@ class ModelUnavailable(RerankError):
 
 
 class FetchFailure(StrEnum):
-    """Why weights could not be fetched from the Hub."""
+    """Reason why weights could not be fetched from the Hub."""
 
     UNREACHABLE = "unreachable"
     NOT_FOUND = "not found"
@@ -164,13 +164,13 @@ class PairTooLarge(RerankError):
 
 
 class ServerStopping(RerankError):
-    """The server no longer takes work."""
+    """The server accepts no further work."""
 
     retryable = True
 
 
 class OutOfOrder(RerankError):
-    """Every device, or what owns the models, has given up. ``/health`` is red, so that somebody restarts the server.
+    """Every device failed, or the model registry crashed. ``/health`` is red, so that a supervisor restarts the server.
 
     Nothing was done for this request; after the restart, or on another server, it may succeed.
     """
@@ -182,7 +182,7 @@ class OutOfOrder(RerankError):
 
 
 class ScoringFailed(RerankError):
-    """The model raised or gave something that is not one finite number a pair."""
+    """The model raised, or returned something else than one finite number per pair."""
 
 
 class SettingsError(Exception):

@@ -1,1 +1,1 @@
-"""Who may use the server, which models, and how much a minute."""
+"""Keys: allowed models and limits per minute."""

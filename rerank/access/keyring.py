@@ -1,4 +1,4 @@
-"""The keys there are, and whom each stands for. Holds hashes only."""
+"""Known keys and their callers. Holds hashes only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Resolve = Callable[[str], str]
 def key_hash(key: str) -> str:
     """SHA-256 of a key as hexadecimal digits.
 
-    A fast hash is enough for keys of 256 random bits, which nobody can guess; it would not do for passwords.
+    A fast hash is enough for keys of 256 random bits, which cannot be guessed; for passwords it would not be.
     """
     # a header may hold bytes that are no text
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
@@ -25,7 +25,7 @@ def key_hash(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Callers by the hash of their key. ``guarded`` is False where anybody may have documents scored without one."""
+    """Callers by the hash of their key. ``guarded`` is False if scoring needs no key."""
 
     callers: Mapping[str, Caller]
     guarded: bool
@@ -36,7 +36,7 @@ class Keys:
         return any(caller.admin for caller in self.callers.values())
 
     def allowing(self, resolve: Resolve) -> Keys:
-        """The same with the names of models as ids. Raises SettingsError naming the key and the unknown model."""
+        """The same keys with models by id. Raises SettingsError naming the key and the unknown model."""
         return replace(self, callers={key: _resolved(caller, resolve) for key, caller in self.callers.items()})
 
 
@@ -48,11 +48,11 @@ class Keyring:
 
     @property
     def guarded(self) -> bool:
-        """False where anybody may have documents scored."""
+        """False if scoring needs no key."""
         return self.keys.guarded
 
     def caller_of(self, key: str) -> Caller | None:
-        """Whose key this is; None for a wrong one. Every hash is compared, so the time taken tells nothing."""
+        """The caller of a key; None for a wrong one. Every hash is compared, so the time taken reveals nothing."""
         digest = key_hash(key)
         matches = [caller for known, caller in self.keys.callers.items() if hmac.compare_digest(known, digest)]
         return matches[0] if matches else None

@@ -1,4 +1,4 @@
-"""The keys file (keys.toml): a name, a hash and limits for each key. The keys themselves stand nowhere."""
+"""The keys file (keys.toml): name, hash and limits of each key. The keys themselves are stored nowhere."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class KeyInFile(BaseModel):
     admin: Annotated[bool, Field(strict=True)] = False
 
     def caller(self) -> Caller:
-        """Whoever uses the server with this key."""
+        """The caller with this key."""
         return Caller(
             self.name,
             admin=self.admin,
@@ -61,7 +61,7 @@ class _KeysFile(BaseModel):
 
 
 def read_keys_file(path: Path) -> dict[str, Caller]:
-    """Callers by the hash of their key; none if there is no such file. Raises SettingsError.
+    """Callers by the hash of their key; empty if the file does not exist. Raises SettingsError.
 
     A file without a key is an error: it would open the server to everybody.
     """
@@ -72,7 +72,7 @@ def read_keys_file(path: Path) -> dict[str, Caller]:
 
 
 def add_key(path: Path, caller: Caller) -> str:
-    """Make a key for the caller, add its hash to the file, and return the key, which is kept nowhere.
+    """Create a key for the caller, add its hash to the file, and return the key, which is stored nowhere.
 
     Raises SettingsError if the file is wrong, cannot be written, or has the name already.
     """

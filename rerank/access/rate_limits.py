@@ -1,4 +1,4 @@
-"""What a key may use up within a minute."""
+"""Rate limits per key: requests and tokens per minute."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from rerank.errors import InvalidRequest, RateLimited
 
 @dataclass(slots=True)
 class Spending:
-    """What a request has used up so far."""
+    """Usage of one request."""
 
     tokens: int = 0
-    """Read by the model; 0 as long as there is no answer."""
+    """Scored by the model; 0 until there is an answer."""
 
 
 class RateLimits:
@@ -41,7 +41,7 @@ class RateLimits:
 
     @asynccontextmanager
     async def spend(self, caller: Caller, tokens: int) -> AsyncIterator[Spending]:
-        """Let a request of about so many tokens through; the tokens it is told to have spent count.
+        """Let a request of an estimated number of tokens through; afterwards its actual tokens count.
 
         Raises RateLimited, or InvalidRequest where no minute would ever have enough tokens for it.
         """
@@ -94,7 +94,7 @@ class RateLimits:
 
 
 def _refusal(caller: Caller, allowance: str, seconds: float) -> RateLimited:
-    """``seconds``: about how long it takes until there is enough of the allowance again."""
+    """``seconds``: estimated time until the allowance suffices again."""
     return RateLimited(
         f"The key {caller.name} has used up its {allowance} a minute. Try again later.",
         retry_after=min(max(seconds, 1.0), 60.0),

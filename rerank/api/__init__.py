@@ -1,1 +1,1 @@
-"""HTTP: one module a dialect, and one table from errors to statuses."""
+"""HTTP: one module per dialect, and one table from errors to statuses."""

@@ -1,4 +1,4 @@
-"""What only the operator may do: load, unload and pin models."""
+"""Endpoints for operators: load, unload and pin models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rerank.errors import Forbidden, Unauthorized
 
 
 class PinBody(BaseModel):
-    """Whether the model is to stay in memory."""
+    """Whether the model stays in memory."""
 
     pinned: bool = Field(default=True, description="false: it may be unloaded again when room is needed.")
 
@@ -38,7 +38,7 @@ async def require_operator(request: Request) -> None:
         if not caller_of(request).admin:
             raise Unauthorized("Unauthorized: send the admin key (RERANK_ADMIN_KEY) as `Authorization: Bearer <key>`.")
     elif keyring.guarded:
-        # who has set keys may have put a proxy in front, behind which every client seems to be on this machine
+        # with keys there may be a proxy in front, behind which every client seems to be local
         raise Forbidden("Models are administered with an admin key, and RERANK_ADMIN_KEY is not set on this server.")
     elif not is_local(request):
         raise Forbidden(
@@ -48,10 +48,10 @@ async def require_operator(request: Request) -> None:
 
 
 def is_local(request: Request) -> bool:
-    """True for a program on this machine; not for a proxy here that passes on what others want, nor for a web page.
+    """True for a program on this machine, but not for a local proxy or a web page.
 
-    A page of any site can have the browser of somebody on this machine send a request: it betrays itself by its
-    ``Origin``, or by a ``Host`` that only its own name server takes for this machine.
+    A page of any site can make a browser on this machine send a request: its ``Origin`` shows it, or a ``Host`` that
+    only its own name server resolves to this machine.
     """
     if any(name in _PROXY_HEADERS or name.startswith("x-forwarded") for name in request.headers):
         return False

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from fastapi_offline import FastAPIOffline
 
@@ -15,6 +15,7 @@ import rerank
 from rerank.access.keyring import Keyring
 from rerank.api import admin, models, status
 from rerank.api.auth import RequireKey
+from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.main import MainDialect, dialects, error_renderers
 from rerank.api.errors import add_error_handlers
 from rerank.api.middleware import HeadAsGet, RequestContext, is_quiet
@@ -53,21 +54,14 @@ def build_app(
 ) -> FastAPI:
     """The application around the services that ``open_services`` starts.
 
-    ``open_paths`` need no key, beside those that never do; without ``pages`` there is no documentation to be seen.
+    ``open_paths`` need no key, in addition to those that never do; without ``pages`` there is no documentation page.
     """
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services() as services:
-            app.state.services = services
-            yield
-
     make: Callable[..., FastAPI] = FastAPIOffline if pages else partial(FastAPI, openapi_url=None)
     app = make(
         title="Rerank gateway",
         description=_DESCRIPTION,
         version=rerank.__version__,
-        lifespan=lifespan,
+        lifespan=_lifespan(open_services),
         # a client that names no content type means JSON
         strict_content_type=False,
         redirect_slashes=False,
@@ -77,11 +71,8 @@ def build_app(
     app.state.metrics = metrics
     app.state.keyring = keyring
     app.state.max_body_bytes = max_body_bytes
-    health = status.health_router(bare=main_dialect is MainDialect.STRICT_VLLM)
     spoken = dialects(main_dialect, tokenizer_info=tokenizer_info)
-    routers = [router for dialect in spoken for router in dialect.routers]
-    for router in (*routers, admin.router, models.router, status.router, health):
-        app.include_router(router)
+    _include(app, spoken, status.health_router(bare=main_dialect is MainDialect.STRICT_VLLM))
     add_error_handlers(app)
     _describe(app, keyring)
     # the last one added is the first to see a request
@@ -102,10 +93,26 @@ def build_app(
     return app
 
 
-def _telemetry(tracing: Tracing | None) -> TelemetryConfig:
-    """What FastAPI records by itself: spans of requests where they are wanted, and nothing else, whatever is set.
+def _lifespan(open_services: OpenServices) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services() as services:
+            app.state.services = services
+            yield
 
-    Left alone it writes whole query strings, with keys in them, to wherever ``FASTAPI_OTEL_AUTO_CONFIGURE`` says.
+    return lifespan
+
+
+def _include(app: FastAPI, spoken: Sequence[Dialect], health: APIRouter) -> None:
+    of_dialects = [router for dialect in spoken for router in dialect.routers]
+    for router in (*of_dialects, admin.router, models.router, status.router, health):
+        app.include_router(router)
+
+
+def _telemetry(tracing: Tracing | None) -> TelemetryConfig:
+    """FastAPI's own telemetry: spans of requests if tracing is on, and nothing else, whatever is configured.
+
+    By default it exports whole query strings, with keys in them, as ``FASTAPI_OTEL_AUTO_CONFIGURE`` says.
     """
     return {
         "tracing": tracing is not None,
@@ -119,7 +126,7 @@ def _telemetry(tracing: Tracing | None) -> TelemetryConfig:
 
 
 def _describe(app: FastAPI, keyring: Keyring) -> None:
-    """Say what FastAPI cannot know: that a wrong body is a 400, not a 422, and that a key is needed."""
+    """Correct the OpenAPI document: an invalid body is a 400, not a 422, and a key may be needed."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:

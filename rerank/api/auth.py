@@ -1,4 +1,4 @@
-"""Who may use the server."""
+"""Key check of every request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RequireKey:
     def __init__(
         self, app: ASGIApp, keyring: Keyring, open_server: OpenServer, open_paths: frozenset[str] = frozenset()
     ) -> None:
-        """``open_server``: what is refused where no key is asked for."""
+        """``open_server``: refusals of a server without keys."""
         self._app = app
         self._keyring = keyring
         self._open_server = open_server
@@ -56,7 +56,7 @@ class RequireKey:
         await self._app(scope, receive, send)
 
     def _caller(self, scope: Scope) -> Caller:
-        """Whose request it is. Raises Unauthorized or Forbidden."""
+        """The caller of a request. Raises Unauthorized or Forbidden."""
         key = presented_key(scope)
         if caller := self._keyring.caller_of(key):
             return caller

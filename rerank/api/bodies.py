@@ -1,4 +1,4 @@
-"""Request bodies: JSON within bounds, whatever the endpoint.
+"""JSON bodies within bounds, for every endpoint.
 
 A body of 32 MB that is all structure (`[[],[],...`) takes seconds to parse and a gigabyte to hold, a body of 32 MB of
 text takes less than a tenth of a second. So what stands outside of strings is counted before anything is parsed.
@@ -26,12 +26,12 @@ _BYTES_PER_VALUE = 8
 
 @dataclass(frozen=True, slots=True)
 class BodyBounds:
-    """What one body may hold."""
+    """Limits of one body."""
 
     documents: int
     """Items of a list of texts."""
     bytes: int
-    """Of the whole body, and of what is made from it."""
+    """Of the whole body, and of texts built from it."""
 
     @property
     def values(self) -> int:
@@ -40,7 +40,7 @@ class BodyBounds:
 
 
 bounds_var: ContextVar[BodyBounds] = ContextVar("bounds")
-"""The bounds of the request being answered; set before its body is validated."""
+"""Bounds of the current request; set before its body is validated."""
 
 
 def check_length(items: list[Any]) -> None:

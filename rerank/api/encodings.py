@@ -33,15 +33,15 @@ class Decoder:
     def __init__(self, coding: str) -> None:
         self._coding = coding
         self._waiting = b""
-        """What has come and is not decoded."""
+        """Received and not yet decoded."""
         self._decoding: zlib._Decompress | None = None
 
     def put(self, data: bytes) -> None:
-        """Take what has come. Everything that came before must have been taken out."""
+        """Add received bytes. All earlier pieces must have been taken out."""
         self._waiting += data
 
     def take(self) -> bytes:
-        """The next piece; empty if more has to come first. Raises InvalidRequest."""
+        """The next piece; empty if more bytes are needed. Raises InvalidRequest."""
         while self._waiting:
             if self._decoding is None:
                 self._decoding = zlib.decompressobj(self._window(self._waiting[0]))
@@ -57,7 +57,7 @@ class Decoder:
         return b""
 
     def end(self) -> None:
-        """Nothing more comes. Raises InvalidRequest if something is missing."""
+        """End the body. Raises InvalidRequest if something is missing."""
         if self._decoding is not None and not self._decoding.eof:
             raise self._broken()
 

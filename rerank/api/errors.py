@@ -1,4 +1,4 @@
-"""The one place that knows HTTP statuses, and the error body that most clients find something in.
+"""The table of HTTP statuses, and the error body that most clients can read.
 
 A dialect whose clients need another body has an ``ErrorRenderer`` of its own.
 """
@@ -67,7 +67,7 @@ _SHOWN_INPUT = 60
 
 
 class ErrorDetail(BaseModel):
-    """What went wrong, as vLLM and the OpenAI API say it."""
+    """The error, as vLLM and the OpenAI API render it."""
 
     message: str
     type: str
@@ -103,7 +103,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What went wrong with a request, before a dialect puts it into a body."""
+    """A request's error, before a dialect renders it."""
 
     status: int
     type: str
@@ -112,7 +112,7 @@ class Problem:
     param: str | None = None
     """The field at fault, with the document's index where there is one."""
     error: RerankError | None = None
-    """None where the body does not even have the form it should have."""
+    """None if validation rejected the body."""
 
 
 ErrorRenderer = Callable[[Problem], tuple[int, dict[str, Any]]]
@@ -126,14 +126,14 @@ def common_error(problem: Problem) -> tuple[int, dict[str, Any]]:
 
 
 def error_response(error: RerankError, render: ErrorRenderer) -> JSONResponse:
-    """The answer for an error of ours. A fault of the server names the request's id, to find it in the log by."""
+    """The answer for a known error. A fault of the server names the request's id, which the log has too."""
     status, error_type = _status(error)
     message = f"{error.message} (request id {request_id_var.get()})" if status == 500 else error.message
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after))
     if isinstance(error, ServerStopping):
-        # the next request of this connection is to find another server
+        # the client's next request should reach another server
         headers["Connection"] = "close"
     if isinstance(error, UnknownEncoding):
         headers["Accept-Encoding"] = ACCEPTED
@@ -144,7 +144,7 @@ def error_response(error: RerankError, render: ErrorRenderer) -> JSONResponse:
 
 
 def internal_error_response(render: ErrorRenderer) -> JSONResponse:
-    """The answer for an error nobody expected: no detail leaves the house."""
+    """The answer for an unexpected error: without details."""
     return error_response(ScoringFailed("Internal server error."), render)
 
 
@@ -166,7 +166,7 @@ def use_error_renderer(scope: Scope, render: ErrorRenderer) -> None:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Have the app answer every known error by the table."""
+    """Answer every known error by the table."""
 
     async def on_rerank_error(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, RerankError):
@@ -207,7 +207,7 @@ def _status(error: RerankError) -> tuple[int, str]:
 
 
 def _invalid_body(problems: Sequence[dict[str, Any]], render: ErrorRenderer) -> JSONResponse:
-    """400, as vLLM says it: its clients read a 422 as a list of another form."""
+    """400, as in vLLM: its clients expect another structure in a 422."""
     problems = [problem | {"loc": _without_tag(problem["loc"])} for problem in problems]
     shown = [_explain(problem) for problem in problems[:_SHOWN_PROBLEMS]]
     if len(problems) > len(shown):

@@ -1,4 +1,4 @@
-"""Request id, log line and metrics of every request, and the last net for errors."""
+"""Request id, log line, metrics and final error handler of every request."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ClientLeft(Exception):
 
 
 class RequestContext:
-    """Gives each request an id, logs one line for it, and turns what nobody caught into a 500."""
+    """Gives each request an id and a log line, and turns an uncaught exception into a 500."""
 
     def __init__(
         self,
@@ -130,12 +130,12 @@ class RequestContext:
 
 
 def is_quiet(scope: Scope) -> bool:
-    """True for what monitors ask all day, which leaves no line, no count and no span."""
+    """True for endpoints that monitors poll: no log line, no metrics, no span."""
     return path_of(scope) in _QUIET_PATHS
 
 
 def _dialect(scope: Scope) -> str:
-    """The one that the request is in, or the group of the endpoint that answered; none where there is none."""
+    """The dialect of the body, or else the group of the endpoint, or else "none"."""
     tags = getattr(scope.get("route"), "tags", None)
     return scope.get("state", {}).get("dialect") or (str(tags[0]) if tags else "none")
 

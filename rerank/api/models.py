@@ -1,4 +1,4 @@
-"""Which models there are: vLLM's cards, with what a server of many models has to add."""
+"""Known models: vLLM's cards, with the fields that a server of many models adds."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class _Name(PathConvertor):
 
 register_url_convertor("name", _Name())
 MODEL_IN_PATH = "{model:name}"
-"""Where a path holds a model's name."""
+"""Path parameter of a model's name."""
 
 
 class ModelPermission(BaseModel):
-    """What OpenAI's clients expect a card to hold."""
+    """Fields that OpenAI's clients expect on a card."""
 
     id: str
     object: Literal["model_permission"] = "model_permission"
@@ -64,7 +64,7 @@ class VllmModel(BaseModel):
     root: str
     parent: str | None = None
     max_model_len: int | None
-    """Tokens of a pair; null as long as nothing on disk says."""
+    """Maximum tokens per pair; null if nothing on disk says."""
     permission: list[ModelPermission]
 
 
@@ -78,35 +78,35 @@ class ModelInfo(VllmModel):
     local: bool
     """True if the weights are on disk."""
     family: str | None
-    """How it scores; null as long as nothing on disk says."""
+    """How it scores; null if nothing on disk says."""
     device: str | None = None
-    """Where it runs, names separated by commas; null as long as it is not in memory."""
+    """Devices, separated by commas; null unless it is loaded."""
     runtime: str | None = None
-    """What runs it: library, precision, kernel; null as long as it is not in memory."""
+    """Library, precision and kernel; null unless it is loaded."""
     state: State
     """absent, loading, ready or draining (its last work ends, then it is unloaded)."""
     bytes: int | None
-    """Memory it takes, or took when it was last loaded, or would take; null as long as nothing on disk says."""
+    """Memory it takes, or took when it was last loaded, or would take; null if nothing on disk says."""
     bytes_measured: bool
     """False where `bytes` is an estimate."""
     last_used: int | None
-    """Unix time at which work on it last began or ended; null as long as it is not in memory."""
+    """Unix time at which work on it last began or ended; null unless it is loaded."""
     precision: str | None = None
-    """Numbers it computes with: fp32, bf16, fp16 or int8; null as long as it is not in memory."""
+    """Numbers it computes with: fp32, bf16, fp16 or int8; null unless it is loaded."""
     takes_instruction: bool | None = None
-    """False if it leaves an instruction out; null as long as it is not in memory."""
+    """False if it ignores an instruction; null unless it is loaded."""
     load_seconds: float | None = None
-    """What loading it took; null as long as it is not in memory."""
+    """Duration of its load; null unless it is loaded."""
     loading_since: int | None
-    """Unix time since which it is wanted; null unless it is loading."""
+    """Unix time at which its load was requested; null unless it is loading."""
     pinned: bool
     """True if it stays in memory once it is loaded."""
     download: Download | None = None
-    """How far its download is; null where none is under way."""
+    """Progress of its download; null if there is none."""
 
 
 class VllmModelList(BaseModel):
-    """All models, without what vLLM does not say of them."""
+    """All models, with vLLM's fields only."""
 
     object: Literal["list"] = "list"
     data: list[VllmModel]
@@ -146,7 +146,7 @@ async def get_model(model: str, request: Request, services: ServicesDep) -> Mode
 
 
 async def model_info(services: Services, card: ModelCard) -> ModelInfo:
-    """What is known of a model: by its folder, and by the registry."""
+    """A model's folder and state."""
     return _info(services, card, await run_in_threadpool(_on_disk, services, card))
 
 

@@ -1,4 +1,4 @@
-"""Web pages and host names: which of them may use the server where no key is asked for."""
+"""Web pages and host names that may use a server without keys."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class Origins:
 
 
 class OpenServer:
-    """What is refused where everybody may use the server: what a page of another site sends, unless it is listed.
+    """Refusals of a server without keys: requests of pages of other sites, unless they are listed.
 
-    A page betrays itself by its ``Origin``. One whose own name was pointed to this machine (DNS rebinding) has the same
-    ``Origin`` as ``Host``, and betrays itself by the name: nobody on this machine calls it so.
+    The ``Origin`` shows the page. After DNS rebinding ``Origin`` and ``Host`` are equal, but they are no name of this
+    machine.
     """
 
     def __init__(self, origins: Origins, hosts: Collection[str] = ()) -> None:
@@ -66,7 +66,7 @@ class OpenServer:
         self._own = _LOCAL_NAMES | self._hosts | {socket.gethostname().lower()}
 
     def refusal(self, scope: Scope) -> Forbidden | None:
-        """Why the request is not answered; None if it is."""
+        """The error for a refused request; None if it is allowed."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
         if origin is not None and not (_is_of(origin, host) or self._origins.allow(origin)):
@@ -97,7 +97,7 @@ class Cors(CORSMiddleware):
             allow_methods=["GET", "POST"],
             allow_headers=[ANY],
             expose_headers=["X-Request-Id", "Retry-After"],
-            # a listed page may stand in the internet and the server in a house
+            # a listed page may be in the internet and the server in a private network
             allow_private_network=True,
         )
         self._origins = Origins(origins)
@@ -108,7 +108,7 @@ class Cors(CORSMiddleware):
 
 
 def _normal(origin: str) -> str:
-    """As browsers write it: small letters, no slash at the end, no port where it is the usual one."""
+    """As browsers write it: small letters, no slash at the end, no default port."""
     origin = origin.strip().lower().rstrip("/")
     return origin.removesuffix(_DEFAULT_PORTS.get(origin.partition("://")[0], "\0"))
 

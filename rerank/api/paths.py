@@ -1,4 +1,4 @@
-"""The path that a request is routed by, in one spelling."""
+"""Normalised paths of requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def path_of(scope: Scope) -> str:
 
 
 def settle_path(scope: Scope) -> None:
-    """Have the request be routed by this path; a redirect to it would lose the body of a POST."""
+    """Route the request by its normalised path; a redirect to it would lose the body of a POST."""
     path = path_of(scope)
     scope["root_path"] = scope.get("root_path", "").rstrip("/")
     scope["path"] = scope["root_path"] + path

@@ -1,4 +1,4 @@
-"""Request bodies as they arrive: decoded, counted, in time, and read to their end even where nobody wants them."""
+"""Receiving of request bodies: decoding, size and time limits, and the draining of refused bodies."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rerank.core import Caller
 from rerank.errors import BodyTooLarge, BodyTooSlow, Overloaded, RerankError
 
 _SLOWEST = 10_000
-"""Bytes a second that a client has to send once its patience is used up."""
+"""Minimum bytes per second once a client's patience is used up."""
 _DRAINED_BODIES = 4
-"""Of the largest size: so much of a refused body is read, that the client may see the refusal."""
+"""Maximum-size bodies that are read of a refused one, so that the client sees the refusal."""
 _PAUSE_SECONDS = 5
-"""Without a byte of it, after which no more of a refused body is read."""
+"""Maximum pause between two bytes of a refused body."""
 
 
 class LimitBody:
-    """Refuses a body larger than ``max_bytes`` while it arrives, not after; also one for which there is no room."""
+    """Rejects a body larger than ``max_bytes``, or beyond ``max_held``, while it arrives."""
 
     def __init__(self, app: ASGIApp, max_bytes: int, patience: float, max_held: int | None = None) -> None:
         """``patience``: seconds without progress, where 10 kB are one second. ``max_held``: bytes that the bodies of
@@ -79,7 +79,7 @@ class _Body:
         self.error: RerankError | None = None
 
     async def receive(self) -> Message:
-        """See the ASGI specification. The application is told the client left where the client is told an error."""
+        """See the ASGI specification. After an error the application sees a disconnect, and the client the error."""
         try:
             message = await (self._decoded(self._decoder) if self._decoder else self._next())
             if size := len(message.get("body", b"")):
@@ -138,7 +138,7 @@ class _Body:
 
 
 class _Pot:
-    """Bytes of all bodies, by caller. Where one caller has filled it, another still has an equal share."""
+    """Bytes of all bodies, by caller. If one caller has used all, another still has an equal share."""
 
     def __init__(self, most: int | None) -> None:
         self._most = most
@@ -146,12 +146,12 @@ class _Pot:
         self._by_caller: dict[str, int] = {}
 
     def put(self, caller: str, size: int) -> None:
-        """Count bytes that have come."""
+        """Count received bytes."""
         self._held += size
         self._by_caller[caller] = self._by_caller.get(caller, 0) + size
 
     def give_back(self, caller: str, size: int) -> None:
-        """Forget them again."""
+        """Subtract them again."""
         self._held -= size
         left = self._by_caller.get(caller, 0) - size
         if left > 0:
@@ -160,20 +160,22 @@ class _Pot:
             self._by_caller.pop(caller, None)
 
     def check(self, caller: str, seen: int) -> None:
-        """Raise Overloaded if a caller, with so much from this request, has more than there is room for."""
+        """Raise Overloaded if a caller, with so many bytes of this request, exceeds its share."""
         if self._most is None or self._held <= self._most or seen >= self._held:
             return
         if self._by_caller[caller] * len(self._by_caller) > self._most:
             raise Overloaded(
-                f"The server is busy: it holds {self._held} bytes of requests, at most {self._most} may be "
-                "(MAX_INFLIGHT_BYTES). Try again shortly.",
+                f"The server is busy: it holds {self._held} bytes of requests, maximum "
+                f"{self._most} (MAX_INFLIGHT_BYTES). Try again shortly.",
                 retry_after=1.0,
             )
 
 
 class ReadRest:
-    """Reads what was not read of a body before an answer ends: a connection closed over unread bytes is reset, and then
-    the client does not see the answer."""
+    """Reads the unread rest of a body before an answer ends.
+
+    A connection that is closed with unread bytes is reset, and the client would not see the answer.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int, patience: float) -> None:
         """``max_bytes``: of a body that is not refused. ``patience``: seconds in all."""

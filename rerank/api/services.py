@@ -1,4 +1,4 @@
-"""What the endpoints work with."""
+"""Services: everything an endpoint can reach."""
 
 from __future__ import annotations
 
@@ -26,49 +26,49 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _LOGGED = 1000
-"""Characters of a text that are logged: the query stands in the line of each of its documents."""
+"""Maximum logged characters of a text: the query is repeated in the line of each document."""
 
 
 def caller_of(request: Request) -> Caller:
-    """Whose key a request brought."""
+    """The caller of a request."""
     caller: Caller = request.state.caller
     return caller
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The running house behind the endpoints."""
+    """The running server behind the endpoints."""
 
     gateway: Gateway
     readiness: Readiness
     device: str
-    """Where models run: each device with its precision, separated by commas."""
+    """Devices with their precisions, separated by commas."""
     started: int
     """Unix time of the start."""
     trouble: Callable[[], str | None] = lambda: None
     """Why scoring is no longer possible; None while it is."""
     stop: Callable[[], None] = lambda: None
-    """Ends at once what waits to be scored; those who wait are told that the server stops."""
+    """Fails all waiting pairs at once with ServerStopping."""
     downloads: Downloads = field(default_factory=Downloads)
-    """How far the models are that are being fetched."""
+    """Progress of downloads."""
 
     log_texts: bool = False
-    """True writes queries and documents into the log."""
+    """True logs queries and documents."""
 
     estimate: Callable[[ModelCard, Checkpoint], Mapping[str, int]] = lambda *_: {}
-    """Bytes a model on disk would take on each device, about."""
+    """Estimated bytes of a model on disk, on each device."""
 
     def log_request(self, request: ScoringRequest) -> None:
-        """Log the beginnings of a request's texts, where the operator wants to see them."""
+        """Log the beginnings of a request's texts, if the operator wants that."""
         if self.log_texts:
             for number, pair in enumerate(request.pairs):
                 query, document = pair.query[:_LOGGED], pair.document[:_LOGGED]
                 logger.info("documents.%d: query %r, document %r", number, query, document)
 
     async def drain(self, seconds: float) -> None:
-        """Let nobody in any more, give those who are in so many seconds, then end what waits.
+        """Admit no further request, let in-flight ones finish for so many seconds, then fail the rest.
 
-        Who waits for a model to load is told at once: the load would not end in time.
+        Requests that wait for a model to load fail at once: the load would not end in time.
         """
         self.gateway.admission.close()
         self.registry.stop()
@@ -79,12 +79,12 @@ class Services:
 
     @property
     def catalog(self) -> Catalog:
-        """The models there are."""
+        """All known models."""
         return self.gateway.catalog
 
     @property
     def registry(self) -> Registry:
-        """The models in memory."""
+        """The loaded models."""
         return self.gateway.registry
 
 

@@ -1,4 +1,4 @@
-"""How the server is: for people, load balancers and monitors. No key needed."""
+"""Status of the server, for people, load balancers and monitors. Public."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Health(BaseModel):
 
 
 class Readiness(BaseModel):
-    """Whether requests would have to wait."""
+    """Readiness, and what is missing."""
 
     ready: bool
     missing: list[str]
-    """What is not there yet, in words."""
+    """Reasons, one sentence each."""
 
 
 class Version(BaseModel):
@@ -54,7 +54,7 @@ class Version(BaseModel):
 
 
 class Load(BaseModel):
-    """Requests in work."""
+    """Requests in flight."""
 
     server_load: int
 
@@ -132,7 +132,7 @@ async def ready(request: Request, services: ServicesDep, response: Response, mod
 
 
 def _obstacles(services: Services) -> list[str]:
-    """Why nothing is answered, whichever model is asked for."""
+    """Reasons why no model is ready."""
     if services.gateway.admission.closed:
         return ["the server is shutting down"]
     trouble = services.trouble()
@@ -157,7 +157,7 @@ def _not_in_memory(services: Services, card: ModelCard) -> list[str]:
 
 @router.get(
     "/metrics",
-    summary="What is counted and timed, for Prometheus",
+    summary="Metrics for Prometheus",
     response_class=PlainTextResponse,
     responses={401: {"description": "No key, or a wrong one", "content": {"application/json": {"schema": _ERROR}}}},
 )
@@ -174,7 +174,7 @@ async def version() -> Version:
     return Version(version=rerank.__version__)
 
 
-@router.get("/load", summary="Requests in work")
+@router.get("/load", summary="Requests in flight")
 async def load(services: ServicesDep) -> Load:
     """For load balancers that send to the least busy server."""
     return Load(server_load=services.gateway.admission.requests)

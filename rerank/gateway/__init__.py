@@ -1,1 +1,1 @@
-"""Policy: which model answers, who gets in, what a logit means to a caller."""
+"""Policy between API and engine: model choice, admission, cache, ranking."""

@@ -1,4 +1,4 @@
-"""How much work may be in the house at once."""
+"""Admission: limits of work in flight, with an equal share per caller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Work:
     tokens: int = 0
     """Estimated."""
     bytes: int = 0
-    """Memory of the texts, however little of them a model reads."""
+    """Memory of the texts."""
 
     def __add__(self, other: Work) -> Work:
         return Work(self.documents + other.documents, self.tokens + other.tokens, self.bytes + other.bytes)
@@ -32,54 +32,57 @@ class Work:
 
 
 class Admission:
-    """Counts work, by caller. Belongs to the event loop's thread.
+    """Work in flight, by caller. Belongs to the event loop's thread.
 
-    What waits for a model to load is counted apart: however much it is, requests for models in memory get in.
+    Requests that wait for a model to load are counted apart: they never block requests for loaded models.
     """
 
     def __init__(self, most: Work, clock: Callable[[], float] = time.monotonic) -> None:
-        """``most``: what may be in work, and once more what may wait for models; 0 is no limit."""
+        """``most``: maximum in-flight work; the same limit applies separately to requests waiting for a model.
+
+        0 is no limit.
+        """
         self._most = most
         self._clock = clock
         self._rate = DrainRate()
         self._work_room = _Room()
         self._waiting_room = _Room()
         self.requests = 0
-        """Requests in the house now."""
+        """Requests being processed or waiting."""
         self.closed = False
-        """True once no request is let in any more."""
+        """True once no further request is admitted."""
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
     def in_flight(self) -> Work:
-        """What is in work now."""
+        """Work being processed."""
         return self._work_room.taken
 
     @property
     def waiting(self) -> Work:
-        """What waits for a model to load."""
+        """Work of requests that wait for a model to load."""
         return self._waiting_room.taken
 
     def close(self) -> None:
-        """Let nobody in any more; who is in stays."""
+        """Admit no further request; admitted ones go on."""
         self.closed = True
 
     async def drained(self) -> None:
-        """Return once no request is in the house."""
+        """Return once every admitted request has ended."""
         await self._idle.wait()
 
     @contextmanager
     def admit(
         self, work: Work, *, caller: str = "", waiting: bool = False, within: float | None = None
     ) -> Iterator[Place]:
-        """Hold room for a request's work while it is in the house.
+        """Reserve capacity for a request's work until it ends.
 
-        Raises Overloaded or ServerStopping before anything is done: also where, at the rate of the last half minute, it
-        could not be done ``within`` so many seconds.
+        Raises Overloaded or ServerStopping before anything is done, also if the work could not end ``within`` so many
+        seconds at the rate of the last half minute.
 
-        A request alone is always let in, however large: there is nothing to wait for. Where one caller has filled the
-        house, another still gets in, up to an equal share; so there may be up to twice the most.
+        A single request is always admitted, however large: there is nothing to wait for. If one caller has used all
+        capacity, another is still admitted up to an equal share, so up to twice the limit can be in flight.
         """
         if self.closed:
             raise ServerStopping("The server is shutting down.")
@@ -96,7 +99,7 @@ class Admission:
                 self._idle.set()
 
     def room(self, *, waiting: bool) -> _Room:
-        """Where work is counted."""
+        """The counter that applies."""
         return self._waiting_room if waiting else self._work_room
 
     def _check_room(self, work: Work, caller: str, *, waiting: bool) -> None:
@@ -112,14 +115,14 @@ class Admission:
                 raise self._full(name.format(taken), most, excess, waiting=waiting)
 
     def _full(self, taken: str, most: int, excess: float, *, waiting: bool) -> Overloaded:
-        doing = "wait for a model to load" if waiting else "are in work"
+        doing = "wait for a model to load" if waiting else "are in flight"
         return Overloaded(
-            f"The server is busy: {taken} {doing}, at most {most} may be. Try again shortly.",
+            f"The server is busy: {taken} {doing} (maximum {most}). Try again shortly.",
             retry_after=self._seconds_for(excess),
         )
 
     def _seconds_for(self, tokens: float) -> float:
-        """How long so many tokens take, from one second to a minute."""
+        """Estimated seconds for so many tokens, from one second to a minute."""
         rate = self._rate.per_second(self._clock())
         return min(max(tokens / rate, 1.0), 60.0) if rate else 1.0
 
@@ -138,11 +141,11 @@ class Admission:
             )
 
     def note_done(self, began: float, work: Work) -> None:
-        """A request that began then has been answered."""
+        """Note an answered request that began then."""
         self._rate.note(began, self._clock(), work.tokens)
 
     def now(self) -> float:
-        """The time by its clock."""
+        """Current time."""
         return self._clock()
 
 
@@ -154,20 +157,20 @@ class _Room:
         self._by_caller: dict[str, Work] = {}
 
     def of(self, caller: str) -> Work:
-        """What a caller has in here."""
+        """Work of one caller."""
         return self._by_caller.get(caller, Work())
 
     def callers_with(self, caller: str) -> int:
-        """How many callers there are, this one among them."""
+        """Number of callers, this one included."""
         return len(self._by_caller.keys() | {caller})
 
     def take(self, caller: str, work: Work) -> None:
-        """Put work in."""
+        """Add work."""
         self.taken += work
         self._by_caller[caller] = self.of(caller) + work
 
     def give_back(self, caller: str, work: Work) -> None:
-        """Take it out again."""
+        """Subtract work."""
         self.taken -= work
         left = self.of(caller) - work
         if left.documents:
@@ -177,7 +180,7 @@ class _Room:
 
 
 class Place:
-    """The room one request holds."""
+    """The capacity reserved for one request."""
 
     def __init__(self, admission: Admission, work: Work, caller: str, *, waiting: bool) -> None:
         self._admission = admission
@@ -189,17 +192,17 @@ class Place:
         admission.room(waiting=waiting).take(caller, work)
 
     def begin(self) -> None:
-        """The request's model is in memory, its work begins."""
+        """Begin the request's work: its model is loaded."""
         self._began = self._admission.now()
         self._admission.room(waiting=self._waiting).give_back(self._caller, self._work)
         self._waiting = False
         self._admission.room(waiting=False).take(self._caller, self._work)
 
     def done(self) -> None:
-        """The request's work is done."""
+        """Count the request's work as done."""
         self._admission.note_done(self._began, self._work)
 
     def leave(self) -> None:
-        """The request is over."""
+        """Free the capacity."""
         self._admission.requests -= 1
         self._admission.room(waiting=self._waiting).give_back(self._caller, self._work)

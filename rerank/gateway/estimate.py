@@ -1,4 +1,4 @@
-"""How much work a request is, before anything reads its texts. Pure."""
+"""Estimated work of a request, before its texts are tokenised. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from rerank.core import Pair
 
 _BYTES_PER_TOKEN = 4
-"""Of UTF-8. English has four to five letters a token, Chinese about one and a half characters of three bytes."""
+"""Of UTF-8. English has four to five letters per token, Chinese about one and a half characters of three bytes."""
 _SAMPLE = 64 * 1024
-"""Characters by which the bytes of a longer text are estimated."""
+"""Characters from which the bytes of a longer text are estimated."""
 
 
 def estimated_tokens(pairs: Sequence[Pair], max_length: int | None) -> int:
-    """About how many tokens the model reads: of each pair its share of bytes, and no more than ``max_length``."""
+    """Estimated tokens: per pair in proportion to its bytes, at most ``max_length``."""
     # most requests ask one query of all documents
     queries = {query: _bytes(query) for query in {pair.query for pair in pairs}}
     lengths = [1 + (queries[query] + _bytes(document)) // _BYTES_PER_TOKEN for query, document in pairs]
@@ -22,7 +22,7 @@ def estimated_tokens(pairs: Sequence[Pair], max_length: int | None) -> int:
 
 
 def held_bytes(pairs: Sequence[Pair]) -> int:
-    """Memory that the texts of a request take: one emoji in a text makes four bytes of each of its characters."""
+    """Memory of a request's texts: one emoji in a text makes each of its characters four bytes."""
     texts = {id(text): text for pair in pairs for text in pair}
     return sum(map(sys.getsizeof, texts.values()))
 

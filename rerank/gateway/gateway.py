@@ -1,4 +1,4 @@
-"""The whole story of a request, whatever dialect it came in."""
+"""A request from model choice to ranking, independent of its dialect."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from rerank.telemetry import note_stage
 T = TypeVar("T")
 R = TypeVar("R", bound=ScoringResult | TokenizerResult[Any])
 Use = Callable[[LoadedModel], Awaitable[R]]
-"""What is done with a model once it is in memory."""
+"""Work on a loaded model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may ask for."""
+    """Limits of one request."""
 
     max_documents: int
     timeout: float
-    """Seconds, waiting for the model included."""
+    """Maximum seconds, waiting for the model included."""
     load_timeout: float | None = None
-    """Seconds to wait for the model alone; None: as long as for everything."""
+    """Maximum seconds to wait for the model alone; None: the same as ``timeout``."""
 
 
 class Gateway:
-    """Chooses the model, takes room, waits for the model, has the pairs scored."""
+    """Model choice, admission, lease, cache, scoring and ranking."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Gateway:
     async def score(self, request: ScoringRequest) -> ScoringResult:
         """Score every pair of a request with one model.
 
-        Raises a RerankError: what the caller asked for is wrong, the model cannot be had, or time ran out.
+        Raises a RerankError: the request is wrong, the model is unavailable, or time ran out.
         """
         self._check(request)
         card, reason = await self._choose(request.model, request.caller)
@@ -82,7 +82,7 @@ class Gateway:
         return await self._work(card, work, request.caller, request.within, use)
 
     async def use_tokenizer(self, request: TokenizerRequest[T]) -> TokenizerResult[T]:
-        """Have a model's tokenizer do something. Raises what ``score`` raises."""
+        """Run work on a model's tokenizer. Raises what ``score`` raises."""
         card, _ = await self._choose(request.model, request.caller)
         work = Work(request.texts, request.tokens)
         return await self._work(card, work, request.caller, request.within, partial(_use_tokenizer, request=request))
@@ -104,9 +104,9 @@ class Gateway:
             return result
 
     def find(self, name: str, caller: Caller) -> ModelCard:
-        """The model that a caller means by a name, if its key is for it.
+        """The model of this name, if the caller's key allows it.
 
-        Raises ModelNotFound or Forbidden. A key for some models is told of no others, whatever it asks for.
+        Raises ModelNotFound or Forbidden. The errors name no model that the key does not allow.
         """
         try:
             card = self.catalog.resolve(name)
@@ -121,7 +121,7 @@ class Gateway:
         return card
 
     def default_for(self, caller: Caller) -> DefaultModel:
-        """The model for requests that name none: the first of the key's models where it is not for the default."""
+        """The model for requests that name none: the key's first one if it does not allow the default."""
         if caller.models is None or caller.may_use(self.default.card.id):
             return self.default
         return DefaultModel(self.find(caller.models[0], caller), f"the first model of the key {caller.name}")
@@ -162,7 +162,7 @@ class Gateway:
 
     async def _choose(self, name: str | None, caller: Caller) -> tuple[ModelCard, str]:
         if name is not None:
-            # with thousands of folders to look through everybody would wait for it
+            # looking through thousands of folders would block the event loop
             large = self.catalog.is_large
             card = await asyncio.to_thread(self.find, name, caller) if large else self.find(name, caller)
             return card, "named in the request"

@@ -1,4 +1,4 @@
-"""Scores of pairs that were asked before. Keeps hashes of texts, never the texts."""
+"""Cache of pair scores. Keeps hashes of texts, never the texts."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _DIGEST_BYTES = 16
 
 
 class PairCache:
-    """The scores that were asked for last, of all models; those of a model that was unloaded are never found again.
+    """The most recently used scores of all models. Scores of an unloaded model are never found again.
 
     Belongs to the event loop's thread.
     """
 
     def __init__(self, pairs: int = 0, observe: Observe = ignore) -> None:
-        """``pairs``: how many are kept; 0 keeps none."""
+        """``pairs``: maximum number of scores; 0 disables the cache."""
         self._scores: LRUCache[tuple[int, bytes], RawScore] = LRUCache(maxsize=pairs)
         self._observe = observe
         self._loads = count()
         self._load_of: WeakKeyDictionary[Backend, int] = WeakKeyDictionary()
 
     async def score(self, backend: Backend, model: str, request: ScoringRequest) -> list[RawScore]:
-        """A raw score for each pair, in order; the backend computes those that are not here."""
-        # where nothing may be cut, the backend looks at every text to say which one is too long
+        """A raw score for each pair, in order; the backend computes those that are not cached."""
+        # if truncation is not allowed, the backend checks every text to name the one that is too long
         if not self._scores.maxsize or not request.options.truncation.allowed:
             return await _compute(backend, request, range(len(request.pairs)))
         load = self._load_of.setdefault(backend, next(self._loads))
-        # on a thread: hashing lets the event loop go on, and there may be 32 MB of it
+        # on a thread, because up to 32 MB are hashed
         keys = [(load, digest) for digest in await asyncio.to_thread(list, _digests(request))]
         known = [self._scores.get(key) for key in keys]
         missing = [place for place, score in enumerate(known) if score is None]
@@ -50,7 +50,7 @@ class PairCache:
 
 
 async def _compute(backend: Backend, request: ScoringRequest, places: Sequence[int]) -> list[RawScore]:
-    """Scores of the pairs at these places of the request."""
+    """Scores of the pairs at these indices of the request."""
     pairs = [request.pairs[place] for place in places]
     try:
         return await backend.score(pairs, request.options, caller=request.caller.name)
@@ -59,7 +59,7 @@ async def _compute(backend: Backend, request: ScoringRequest, places: Sequence[i
 
 
 def _digests(request: ScoringRequest) -> Iterator[bytes]:
-    """What each pair's score depends on, besides the model."""
+    """A digest per pair of everything that its score depends on, except the model."""
     options = hashlib.blake2b(repr(asdict(request.options)).encode(), digest_size=_DIGEST_BYTES)
     queries = {query: _digest(query) for query in {pair.query for pair in request.pairs}}
     for pair in request.pairs:

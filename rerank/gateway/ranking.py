@@ -1,4 +1,4 @@
-"""From scores to a ranking. Pure."""
+"""Stable sort by logit, and top-n selection. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has to have been in memory before requests are answered without a wait, and how it gets there."""
+"""Readiness and preloading of models."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rerank.gateway.gateway import Gateway
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 30.0
-"""How long a model that could not be loaded is left alone, however often somebody asks whether it is there."""
+"""Seconds before a failed load is retried, however often readiness is asked for."""
 
 
 class Readiness:
-    """The models to be loaded at start, and the default one.
+    """State of the preloaded models and the default one.
 
-    What was in memory once is not waited for again: it may have made room for another, and comes back when it is asked
-    for. Its methods belong to the event loop's thread.
+    A model that was loaded once counts as ready, even if it has been evicted: a request reloads it. Its methods belong
+    to the event loop's thread.
     """
 
     def __init__(self, gateway: Gateway, preloaded: Sequence[ModelCard] = ()) -> None:
@@ -31,11 +31,11 @@ class Readiness:
         self._loading: asyncio.Task[None] | None = None
         self._not_before = 0.0
         self.failures: dict[str, str] = {}
-        """Why models could not be loaded the last time, by id."""
+        """Error of the last load, by model id."""
 
     @asynccontextmanager
     async def preloading(self) -> AsyncIterator[None]:
-        """Load the models that are to be loaded at start; when the context closes, those who wait for it go."""
+        """Preload models while the context is open."""
         self.preload()
         try:
             yield
@@ -44,15 +44,15 @@ class Readiness:
                 self._loading.cancel()
 
     def preload(self) -> None:
-        """Begin to load the models that are to be loaded at start and are not in memory."""
+        """Start loading the preloaded models that are not in memory."""
         if self._loading:
             self._loading.cancel()
         self._begin(self._preloaded)
 
     def load_missing(self) -> list[ModelCard]:
-        """Begin to load the models that have not been in memory yet, and say which they are.
+        """Start loading the models that were never in memory, and return them.
 
-        A model that could not be loaded is tried again half a minute later.
+        A failed load is retried after half a minute.
         """
         status = self._gateway.registry.status
         wanted = dict.fromkeys((*self._preloaded, self._gateway.default.card))
@@ -67,10 +67,10 @@ class Readiness:
     async def _load(self, cards: Sequence[ModelCard]) -> None:
         for card in cards:
             try:
-                # asked for anew: the models file may have been read again meanwhile
+                # resolved here, because the models file may have been reloaded
                 async with self._gateway.registry.lease(self._gateway.catalog.resolve(card.id)):
                     self.failures.pop(card.id, None)
             except RerankError as error:
                 self.failures[card.id] = error.message
-                logger.error("%s could not be loaded ahead: %s", card.id, error.message)
+                logger.error("preloading %s failed: %s", card.id, error.message)
                 self._not_before = time.monotonic() + _RETRY_SECONDS

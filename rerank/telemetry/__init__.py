@@ -1,4 +1,4 @@
-"""Log lines and the request id they carry; how long a request spends where."""
+"""Logging with request ids; time of a request per stage."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import TextIO
 from pythonjsonlogger.json import JsonFormatter
 
 request_id_var: ContextVar[str] = ContextVar("request_id", default="-")
-"""Id of the request being answered, on whatever task or thread runs for it."""
+"""Id of the current request, on every task and thread that works for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A part of a request's way, by ``time.perf_counter``."""
+    """A timed part of a request, by ``time.perf_counter``."""
 
     name: str
     began: float
@@ -27,18 +27,18 @@ class Stage:
 
 
 stages_var: ContextVar[list[Stage] | None] = ContextVar("stages", default=None)
-"""What the request being answered has been through so far; None where nobody asks."""
+"""Finished stages of the current request; None outside of a request."""
 
 
 def note_stage(name: str, began: float, ended: float | None = None) -> None:
-    """Note that the request being answered has been through a stage, which ended now unless it is said when."""
+    """Note a finished stage of the current request; ``ended`` defaults to now."""
     stages = stages_var.get()
     if stages is not None:
         stages.append(Stage(name, began, time.perf_counter() if ended is None else ended))
 
 
 def seconds_in_stages() -> dict[str, float]:
-    """How long the request being answered has spent in each stage so far."""
+    """Seconds that the current request has spent in each stage."""
     spent: dict[str, float] = {}
     for stage in stages_var.get() or ():
         spent[stage.name] = spent.get(stage.name, 0.0) + stage.ended - stage.began
@@ -47,7 +47,7 @@ def seconds_in_stages() -> dict[str, float]:
 
 @contextmanager
 def timed(stage: str) -> Iterator[None]:
-    """Note how long this takes as a stage of the request being answered."""
+    """Time the context as a stage of the current request."""
     started = time.perf_counter()
     try:
         yield
@@ -66,7 +66,7 @@ class _RequestIdFilter(logging.Filter):
 
 
 def configure_logging(level: str, style: str, stream: TextIO | None = None) -> None:
-    """Send every log line to ``stream`` (stderr): as ``text``, one ``json`` object a line, or by a format string.
+    """Send every log line to ``stream`` (stderr): as ``text``, one ``json`` object per line, or by a format string.
 
     uvicorn's own access log is switched off: it prints query strings, and a key may stand in one.
     """

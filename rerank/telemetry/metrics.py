@@ -33,6 +33,12 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 _PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 
+_STAGES = (
+    "Time of a request in each stage: model (waiting for it to load), tokenise, queue (until a batch takes the first "
+    "of its pairs), device (until the last is scored)."
+)
+_PADDING = "Padding tokens of batches; BGE and Qwen3 models compute them in attention only."
+
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
@@ -50,27 +56,17 @@ class Metrics:
     def __init__(self) -> None:
         # when each counter began says nothing that a restart does not
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._registry = CollectorRegistry()
-        self._requests = _RequestMetrics(self._registry)
-        self._batches = _BatchMetrics(self._registry)
-        self._cache = Counter(
-            "rerank_cache_pairs", "Pairs looked up in the cache.", ("model", "found"), registry=self._registry
+        self._registry = registry = _Registry()
+        self._requests = _RequestMetrics(registry)
+        self._batches = _BatchMetrics(registry)
+        self._cache = registry.counter("rerank_cache_pairs", "Pairs looked up in the cache.", "model", "found")
+        self._connections_closed = registry.counter(
+            "rerank_connections_closed", "Connections that the server closed because of a limit.", "reason"
         )
-        self._connections_closed = Counter(
-            "rerank_connections_closed",
-            "Connections that the server closed because of a limit.",
-            ("reason",),
-            registry=self._registry,
+        self._loop_delay = registry.histogram(
+            "rerank_event_loop_delay_seconds", "Delay of the event loop, measured once per second.", _SECONDS
         )
-        self._loop_delay = Histogram(
-            "rerank_event_loop_delay_seconds",
-            "Delay of the event loop, measured once per second.",
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
-        self._models = Counter(
-            "rerank_model_events", "Models loaded, failed or unloaded.", ("model", "event"), registry=self._registry
-        )
+        self._models = registry.counter("rerank_model_events", "Models loaded, failed or unloaded.", "model", "event")
 
     def add_gauges(self, *gauges: Gauge) -> None:
         """Read these at every scrape."""
@@ -101,41 +97,34 @@ class Metrics:
         return generate_latest(self._registry if caller.models is None else _Visible(self._registry, caller))
 
 
+class _Registry(CollectorRegistry):
+    """Metrics of one server, by name."""
+
+    def counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        """A new counter."""
+        return Counter(name, help_text, labels, registry=self)
+
+    def histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        """A new histogram."""
+        return Histogram(name, help_text, labels, buckets=buckets, registry=self)
+
+
 class _RequestMetrics:
     """Metrics of requests."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._answered = Counter(
-            "rerank_requests",
-            "Requests answered, by dialect, model and HTTP status.",
-            ("dialect", "model", "status"),
-            registry=registry,
+    def __init__(self, registry: _Registry) -> None:
+        counter, histogram = registry.counter, registry.histogram
+        self._answered = counter("rerank_requests", "Requests answered.", "dialect", "model", "status")
+        self._cancelled = counter("rerank_cancellations", "Requests whose client left before the answer.")
+        self._errors = counter("rerank_errors", "Requests that ended in an error.", "error")
+        self._documents = counter("rerank_documents", "Documents scored.", "model")
+        self._tokens = counter("rerank_tokens", "Tokens scored, without padding.", "model")
+        self._of_keys = counter("rerank_key_requests", "Requests answered, by key.", "key", "status")
+        self._tokens_of_keys = counter("rerank_key_tokens", "Tokens scored, by key.", "key")
+        self._seconds = histogram(
+            "rerank_request_duration_seconds", "Time from a request's first byte to its answer.", _SECONDS, "dialect"
         )
-        self._seconds = Histogram(
-            "rerank_request_duration_seconds",
-            "Time from a request's first byte to its answer.",
-            ("dialect",),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._stages = Histogram(
-            "rerank_stage_duration_seconds",
-            "Time of a request in each stage: model (waiting for it to load), tokenise, queue (until a batch takes the "
-            "first of its pairs), device (until the last is scored).",
-            ("stage",),
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._documents = Counter("rerank_documents", "Documents scored.", ("model",), registry=registry)
-        self._tokens = Counter("rerank_tokens", "Tokens scored, without padding.", ("model",), registry=registry)
-        self._of_keys = Counter(
-            "rerank_key_requests", "Requests answered, by key.", ("key", "status"), registry=registry
-        )
-        self._tokens_of_keys = Counter("rerank_key_tokens", "Tokens scored, by key.", ("key",), registry=registry)
-        self._errors = Counter("rerank_errors", "Requests that ended in an error.", ("error",), registry=registry)
-        self._cancelled = Counter(
-            "rerank_cancellations", "Requests whose client left before the answer.", registry=registry
-        )
+        self._stages = histogram("rerank_stage_duration_seconds", _STAGES, _SECONDS, "stage")
 
     def observe(self, record: RequestRecord) -> None:
         """Count a request that has ended."""
@@ -161,23 +150,10 @@ class _RequestMetrics:
 class _BatchMetrics:
     """Metrics of batches."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._pairs = Histogram(
-            "rerank_batch_pairs", "Pairs per batch.", ("device",), buckets=_PAIRS, registry=registry
-        )
-        self._tokens = Histogram(
-            "rerank_batch_tokens",
-            "Tokens per batch, without padding.",
-            ("device",),
-            buckets=_TOKENS,
-            registry=registry,
-        )
-        self._padding = Counter(
-            "rerank_padding_tokens",
-            "Padding tokens of batches; BGE and Qwen3 models compute them in attention only.",
-            ("device",),
-            registry=registry,
-        )
+    def __init__(self, registry: _Registry) -> None:
+        self._pairs = registry.histogram("rerank_batch_pairs", "Pairs per batch.", _PAIRS, "device")
+        self._tokens = registry.histogram("rerank_batch_tokens", "Unpadded tokens per batch.", _TOKENS, "device")
+        self._padding = registry.counter("rerank_padding_tokens", _PADDING, "device")
 
     def observe(self, batch: BatchStarted) -> None:
         """Count a batch."""

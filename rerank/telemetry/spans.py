@@ -1,4 +1,4 @@
-"""A span for each request and each of its stages, through OpenTelemetry's SDK; imported only where it is wanted."""
+"""Spans of requests and their stages, through OpenTelemetry's SDK; imported only if tracing is on."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _SECONDS_BETWEEN_COMPLAINTS = 60
 
 
 class Tracing:
-    """Where spans go. FastAPI begins and ends a request's; what only this server knows is added here."""
+    """Export of spans. FastAPI begins and ends a request's span; facts and stages are added here."""
 
     def __init__(self, exporters: Sequence[SpanExporter]) -> None:
-        """Sampling, limits and sizes of batches are as the SDK reads them from its variables."""
+        """Sampling, limits and batch sizes follow the SDK's environment variables."""
         named = Resource({"service.name": "rerank-gateway", "service.version": rerank.__version__})
         resource = Resource.create(named.merge(OTELResourceDetector().detect()).attributes)
         self.provider = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -36,19 +36,19 @@ class Tracing:
         self._tracer = self.provider.get_tracer("rerank", rerank.__version__)
 
     def describe(self, facts: Mapping[str, str | int], stages: Iterable[Stage]) -> None:
-        """Add facts to the span of the request being answered, and below it a span for each of its stages."""
+        """Add facts to the current request's span, and a child span per stage."""
         span = trace.get_current_span()
         if not span.is_recording():
             return
         span.set_attributes({f"rerank.{name}": value for name, value in facts.items()})
-        # spans are timed by the clock on the wall
+        # spans have wall-clock times
         offset = time.time() - time.perf_counter()
         for stage in stages:
             child = self._tracer.start_span(stage.name, start_time=_nanoseconds(stage.began + offset))
             child.end(_nanoseconds(stage.ended + offset))
 
     def close(self) -> None:
-        """Send what has not been sent, for a few seconds at most."""
+        """Export pending spans, within a few seconds."""
         closing = threading.Thread(target=self.provider.shutdown, name="traces-close", daemon=True)
         closing.start()
         closing.join(_CLOSING_SECONDS)
@@ -64,7 +64,7 @@ def exporter_named(name: str) -> SpanExporter:
 
 
 class _WithoutQuery(SpanProcessor):
-    """Takes the query string out of a request's span: a key may stand in it."""
+    """Removes the query string from a request's span: it may contain a key."""
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002
         """See the SDK."""
@@ -73,7 +73,7 @@ class _WithoutQuery(SpanProcessor):
 
 
 class _Seldom(logging.Filter):
-    """Lets a line through once a minute: out of reach of its collector, an exporter says so four times a batch."""
+    """Lets one line per minute through: an exporter without its collector logs four per batch."""
 
     def __init__(self) -> None:
         super().__init__()

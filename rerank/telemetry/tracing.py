@@ -1,4 +1,4 @@
-"""Whether traces of requests are wanted: the standard variables of OpenTelemetry say so."""
+"""Tracing as OpenTelemetry's standard environment variables configure it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL
 
 
 def open_tracing() -> Tracing | None:
-    """Traces as the environment wants them; None where it wants none, or where the packages for them are missing.
+    """Tracing as the environment configures it; None if it is off or its packages are missing.
 
     Without them nothing of OpenTelemetry's SDK is imported. Raises SettingsError naming a variable it cannot follow.
     """

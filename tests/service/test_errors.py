@@ -96,7 +96,7 @@ def test_429_when_too_much_is_in_work(open_house: OpenHouse) -> None:
     response = house.rerank(documents=["d", "e"])
     message = error_message(response, 429, "RateLimitError")
     assert response.headers["retry-after"] == "1"
-    assert "3 documents are in work, at most 4 may be" in message
+    assert "3 documents are in flight (maximum 4)" in message
     scorer.gate.set()
     assert first.result(PATIENCE).status_code == 200
     assert house.rerank(documents=["d", "e"]).status_code == 200

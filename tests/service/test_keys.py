@@ -194,7 +194,7 @@ def test_tokens_of_all_requests_together_are_limited(open_house: OpenHouse) -> N
     house = open_house(scorer, max_inflight_tokens=100)
     first = house.rerank_meanwhile(documents=["x" * 300])
     house.scheduler.wait_for_jobs(1)
-    assert "tokens are in work, at most 100" in error_message(
+    assert "tokens are in flight (maximum 100)" in error_message(
         house.rerank(documents=["y" * 300]), 429, "RateLimitError"
     )
     scorer.gate.set()

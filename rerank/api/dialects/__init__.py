@@ -1,1 +1,1 @@
-"""One module a dialect: what its clients send, what they get back, how an error is said. No dialect knows another."""
+"""One module per dialect: request bodies, answers, errors. No dialect knows another."""

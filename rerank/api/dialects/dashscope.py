@@ -105,7 +105,7 @@ class CompatibleAnswer(TypedDict):
 
 
 class DashScopeError(BaseModel):
-    """What went wrong."""
+    """An error."""
 
     code: str
     message: str

@@ -1,6 +1,6 @@
-"""What requests of every dialect are made of, read as tolerantly as their clients need.
+"""Fields of request bodies, read as tolerantly as clients need.
 
-A null is as good as nothing, unknown fields are ignored, numbers and booleans may be spelt as strings.
+A null counts as absent, unknown fields are ignored, numbers and booleans may be spelt as strings.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class TextPart(BaseModel):
 
 
 class ContentObject(BaseModel):
-    """A text as an object of vLLM's and LangChain's kind."""
+    """A text as an object, as vLLM and LangChain send it."""
 
     content: str | list[TextPart]
 
 
 EXAMPLE_QUERY = "What is the capital of France?"
 EXAMPLE_DOCUMENTS = ("Berlin is the capital of Germany.", "Paris is the capital of France.")
-"""What every dialect's documentation asks."""
+"""The example of every dialect's documentation."""
 
 
 def _text(item: Any) -> Any:
@@ -127,7 +127,7 @@ class ModelBody(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    model: Name | None = Field(default=None, description="Which model; absent or empty: the default one.")
+    model: Name | None = Field(default=None, description="Name of a model; absent or empty: the default one.")
 
     @model_validator(mode="before")
     @classmethod
@@ -141,12 +141,12 @@ class ModelBody(BaseModel):
 
 
 class ScoringBody(ModelBody):
-    """Fields that every kind of scoring shares."""
+    """Fields of every scoring request."""
 
     truncate_prompt_tokens: int | None = Field(
-        default=None, ge=-1, description="Most tokens of query and document together; -1: what the model reads."
+        default=None, ge=-1, description="Maximum tokens of query and document together; -1: the model's maximum."
     )
-    max_tokens_per_doc: int = Field(default=0, ge=0, description="Most tokens of a document; 0: no limit.")
+    max_tokens_per_doc: int = Field(default=0, ge=0, description="Maximum tokens per document; 0: no limit.")
     truncate: bool = Field(
         default=True,
         validation_alias=AliasChoices("truncate", "truncation"),
@@ -155,7 +155,7 @@ class ScoringBody(ModelBody):
     truncation_side: Side = Field(
         default="right",
         validation_alias=AliasChoices("truncation_side", "truncation_direction"),
-        description="Which end of a document is cut off: right or left, in any case.",
+        description="End of a document that is cut: right or left, in any case.",
     )
     use_activation: bool = Field(default=True, description="false: raw logits instead of relevance.")
     raw_scores: bool = Field(default=False, description="true: the same as `use_activation: false`.")
@@ -194,7 +194,7 @@ _DOCUMENTS = ("documents", "texts", "passages", "docs")
 
 
 class DocumentsBody(ScoringBody):
-    """A query and the documents to order by it, for dialects that name them so."""
+    """A query and the documents to rank, for dialects that name them so."""
 
     query: Text = Field(description="What the documents are compared with.")
     documents: Texts = Field(
@@ -205,7 +205,7 @@ class DocumentsBody(ScoringBody):
         default=0,
         ge=0,
         validation_alias=AliasChoices("top_n", "top_k"),
-        description="How many results to return; 0, absent, or more than there are documents: all.",
+        description="Maximum number of results; 0 or absent: all.",
     )
     return_documents: bool = Field(
         default=True,

@@ -1,4 +1,4 @@
-"""SageMaker's one address for every task: the fields of a body say which it is."""
+"""SageMaker's address for every task, recognised by the fields of the body."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _TASKS = {
 
 
 def task_of(body: Any) -> str:
-    """Which task a body is for; what is for none passes for a rerank request, whose error says what is missing."""
+    """The task of a body; an unrecognised one counts as a rerank request, whose error says what is missing."""
     if isinstance(body, dict) and not isinstance(body.get("input"), dict):
         return next((task for task, fields in _TASKS.items() if any(name in body for name in fields)), _RERANK)
     return _RERANK
@@ -58,7 +58,7 @@ StrictInvocationBody = Annotated[
 
 
 class StrictInvocationRoute(JsonRoute):
-    """A route that knows a body's task."""
+    """A route that recognises a body's task."""
 
     def recognise(self, request: Request, body: Any) -> None:
         """See ``JsonRoute.recognise``."""

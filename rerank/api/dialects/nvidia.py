@@ -31,7 +31,7 @@ ANSWER_EXAMPLE = {
 
 
 class NvidiaBody(ScoringBody):
-    """A query and the passages to order by it. `truncate` is `END` (the default here) or `NONE`, in any case."""
+    """A query and the passages to rank. `truncate` is `END` (the default here) or `NONE`, in any case."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 

@@ -1,4 +1,4 @@
-"""The address that Dify's Ollama plugin asks at. Results hold no documents: it would take them for strings."""
+"""The dialect of Dify's Ollama plugin. Results hold no documents: it would read them as strings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANSWER_EXAMPLE = {
 
 
 class OllamaBody(DocumentsBody):
-    """A query and the documents to order by it."""
+    """A query and the documents to rank."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 

@@ -32,7 +32,7 @@ ANSWER_EXAMPLE = {
 
 
 class RerankerApiBody(DocumentsBody):
-    """A query and the documents to order by it."""
+    """A query and the documents to rank."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 

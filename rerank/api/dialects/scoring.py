@@ -1,4 +1,4 @@
-"""What every dialect does between its request and its answer."""
+"""Helpers of every dialect between its request and its answer."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from rerank.errors import InvalidRequest
 T = TypeVar("T")
 
 TIMEOUT_HEADER = "X-Request-Timeout"
-"""Seconds after which the caller no longer waits."""
+"""Maximum seconds until the answer, set by the client."""
 
 MAX_TOKENIZED_BYTES = 256 * 1024
-"""Of texts to be tokenised whole: a second's work or less, even of a text that is all dots."""
+"""Maximum size of texts for whole tokenisation: at most a second of work, even for a text of dots."""
 MAX_TOKENS = MAX_TOKENIZED_BYTES // 2
-"""Ids to be turned into text at once."""
+"""Maximum ids per detokenisation."""
 _BYTES_PER_TOKEN = 4
 
 
@@ -37,7 +37,7 @@ def answers(**examples: Any) -> dict[int | str, dict[str, Any]]:
 def dialect_router(
     tag: str, *, errors: dict[int | str, dict[str, Any]] = ERROR_RESPONSES, **examples: Any
 ) -> APIRouter:
-    """Endpoints that take JSON and say errors in the common shape, with an example of their answer."""
+    """Router for endpoints that take JSON and have common errors, with examples of their answers."""
     return APIRouter(
         route_class=JsonRoute,
         tags=[tag],
@@ -47,14 +47,14 @@ def dialect_router(
 
 
 async def require_json(request: Request) -> None:
-    """Refuse a body that does not say it is JSON, with words that help; an absent header passes for JSON."""
+    """Reject a body with another content type than JSON; an absent header counts as JSON."""
     content_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if content_type != "application/json" and not content_type.endswith("+json"):
         raise InvalidRequest("Unsupported Media Type: send the body with the header Content-Type: application/json")
 
 
 async def score(request: Request, services: Services, wanted: ScoringRequest) -> ScoringResult:
-    """Score what the request wants, unless its client leaves. Raises a RerankError."""
+    """Score a request, unless its client leaves. Raises a RerankError."""
     caller = caller_of(request)
     record = record_of(request.scope)
     record.documents = len(wanted.pairs)
@@ -68,7 +68,7 @@ async def score(request: Request, services: Services, wanted: ScoringRequest) ->
 async def use_tokenizer(
     request: Request, services: Services, model: str | None, work: tuple[int, int], use: Callable[[TextTokenizer], T]
 ) -> TokenizerResult[T]:
-    """Have a model's tokenizer do something, unless the client leaves. ``work``: how many texts, of how many tokens."""
+    """Run work on a model's tokenizer, unless the client leaves. ``work``: number of texts and of tokens."""
     caller = caller_of(request)
     wanted = TokenizerRequest(use, *work, model, _deadline(request), caller)
     result = await unless_client_leaves(request, services.gateway.use_tokenizer(wanted))
@@ -77,7 +77,7 @@ async def use_tokenizer(
 
 
 def tokenizer_work(texts: Sequence[str], field: str) -> tuple[int, int]:
-    """How much work it is to tokenise texts whole. Raises InvalidRequest where they are too long together."""
+    """Texts and estimated tokens of whole tokenisation. Raises InvalidRequest if they are too long together."""
     size = sum(len(text.encode()) for text in texts)
     if size > MAX_TOKENIZED_BYTES:
         raise InvalidRequest(

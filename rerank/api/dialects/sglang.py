@@ -1,4 +1,4 @@
-"""SGLang's dialect: vLLM's path, but a bare array comes back. Spoken only where a setting asks for it."""
+"""SGLang's dialect: vLLM's path, but the answer is a bare array. Only as the main dialect."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ ANSWER_EXAMPLE = [
 
 
 class SglangBody(DocumentsBody):
-    """A query and the documents to order by it."""
+    """A query and the documents to rank."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
 
 class MetaInfo(TypedDict):
-    """Which request it was."""
+    """The request's id."""
 
     id: str
 
@@ -66,7 +66,7 @@ router = dialect_router("SGLang", SGLang=ANSWER_EXAMPLE)
 @router.post("/v1/rerank", summary="Order documents as SGLang does", response_model=list[Result])
 @router.put("/v1/rerank", summary="The same", response_model=list[Result])
 async def rerank(body: SglangBody, request: Request, services: ServicesDep) -> Response:
-    """An array comes back."""
+    """The answer is an array."""
     return json_answer(answer(body, await score(request, services, body.scoring_request())))
 
 

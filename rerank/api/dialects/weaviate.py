@@ -1,4 +1,4 @@
-"""What Weaviate's reranker-transformers module asks and expects."""
+"""The dialect of Weaviate's reranker-transformers module."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ANSWER_EXAMPLE = {
 
 
 class WeaviateBody(ScoringBody):
-    """A query and documents; what tells it from others is `property` and no `model`."""
+    """A query and documents; recognised by `property` without `model`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -70,13 +70,13 @@ def render_error(problem: Problem) -> tuple[int, dict[str, Any]]:
 
 
 class WeaviateError(BaseModel):
-    """What went wrong."""
+    """An error."""
 
     error: str
 
 
 class Meta(BaseModel):
-    """What the module says of its model."""
+    """The model, as the module describes it."""
 
     model: str
     version: str

@@ -1,4 +1,4 @@
-"""What Xinference's client asks before it reranks; its rerank request itself is Cohere's."""
+"""The first question of Xinference's client; its rerank request itself is Cohere's."""
 
 from __future__ import annotations
 

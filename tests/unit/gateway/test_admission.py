@@ -41,7 +41,7 @@ def test_beyond_the_limit_a_second_request_is_sent_away(admission: Admission) ->
         assert in_flight(admission) == (4, 1)
     assert refusal.value.retryable
     assert refusal.value.retry_after == 1
-    assert "4 documents are in work, at most 10" in refusal.value.message
+    assert "4 documents are in flight (maximum 10)" in refusal.value.message
 
 
 def test_room_is_given_back_when_the_request_fails(admission: Admission) -> None:
@@ -151,7 +151,7 @@ class TestTokens:
         admission = Admission(Work(1000, 100))
         with (
             admission.admit(Work(1, 60)),
-            pytest.raises(Overloaded, match="about 60 tokens are in work, at most 100 may be"),
+            pytest.raises(Overloaded, match=r"about 60 tokens are in flight \(maximum 100\)"),
             admission.admit(Work(1, 41)),
         ):
             pass
@@ -166,7 +166,7 @@ class TestBytes:
         admission = Admission(Work(1000, 1000, 100))
         with (
             admission.admit(Work(1, 1, 60)),
-            pytest.raises(Overloaded, match="60 bytes of texts are in work, at most 100 may be"),
+            pytest.raises(Overloaded, match=r"60 bytes of texts are in flight \(maximum 100\)"),
             admission.admit(Work(1, 1, 41)),
         ):
             pass

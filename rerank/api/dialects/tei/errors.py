@@ -11,7 +11,7 @@ from rerank.errors import NothingToScore
 
 
 class TeiError(BaseModel):
-    """What went wrong."""
+    """An error."""
 
     error: str
     error_type: Literal["Validation", "Empty", "Overloaded", "Backend", "Unhealthy", "Unauthorized", "NotFound"]

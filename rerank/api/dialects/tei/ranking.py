@@ -1,4 +1,4 @@
-"""Reranking as text-embeddings-inference does it: ``texts`` in, an array out; and what its clients ask before."""
+"""Reranking as in text-embeddings-inference: ``texts`` in, an array out; and the server's description."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ANSWER_EXAMPLE = [
 
 
 class TeiBody(ScoringBody):
-    """A query and the texts to order by it."""
+    """A query and the texts to rank."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
@@ -61,7 +61,7 @@ class Rank(TypedDict):
 
 
 class ModelType(BaseModel):
-    """What the model is for; an object with one key."""
+    """The model's task; an object with one key."""
 
     reranker: dict[str, dict[str, str | int]]
 
@@ -115,7 +115,7 @@ async def rerank_texts(body: TeiBody, request: Request, services: ServicesDep) -
 @router.get("/info", summary="The default model, as TEI describes its own")
 @router.get("/tei/info", summary="The same, under TEI's prefix")
 async def info(request: Request, services: ServicesDep) -> Info:
-    """What is known of the default model before it is loaded, and more once it is."""
+    """The default model. Some fields are known only once it is loaded."""
     known = await model_info(services, services.gateway.default_for(caller_of(request)).card)
     limits = services.gateway.limits
     return Info(

@@ -44,7 +44,7 @@ def _several(value: Any) -> Any:
 
 
 class TokenizeBody(ModelBody):
-    """One text, or several, to be tokenised as they stand alone."""
+    """One text, or several, to be tokenised."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "Paris"}]})
 

@@ -1,4 +1,4 @@
-"""What vLLM's clients get back, with what Jina's and Cohere's clients need beside it."""
+"""Answers for vLLM's clients, with the additional fields of Jina's and Cohere's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rerank.telemetry import request_id_var
 
 
 class HasDocuments(Protocol):
-    """What an answer needs of its request."""
+    """The part of a request that its answer needs."""
 
     @property
     def documents(self) -> list[str]:
@@ -68,7 +68,7 @@ class ApiVersion(BaseModel):
 
 
 class BilledUnits(BaseModel):
-    """What Cohere's clients count."""
+    """Units that Cohere's clients count."""
 
     input_tokens: int
     output_tokens: int = 0
@@ -84,7 +84,7 @@ class MetaTokens(BaseModel):
 
 
 class Meta(BaseModel):
-    """What Cohere's clients read, and why this model answered."""
+    """Fields that Cohere's clients read, and why this model answered."""
 
     api_version: ApiVersion = ApiVersion()
     billed_units: BilledUnits
@@ -102,7 +102,7 @@ class PlainRerankAnswer(BaseModel):
 
 
 class RerankAnswer(PlainRerankAnswer):
-    """The same, with what clients of others need beside it."""
+    """The same, with the additional fields of other clients."""
 
     object: Literal["rerank"] = "rerank"
     created: int
@@ -176,8 +176,8 @@ SCORE_ANSWER_EXAMPLE = PLAIN_SCORE_EXAMPLE | {"meta": _META}
 
 
 def plain_rerank_answer(body: HasDocuments, result: ScoringResult) -> PlainRerankAnswer:
-    """The ranking as the request wants it: how many results, with or without their texts."""
-    # made here of parts that were checked when they came in: to check them again takes as long as making the answer
+    """The ranking, with or without texts as the request wants it."""
+    # not validated: its parts are already, and validating them again takes as long as making the answer
     return PlainRerankAnswer.model_construct(
         id=_answer_id(),
         model=result.model,
@@ -187,7 +187,7 @@ def plain_rerank_answer(body: HasDocuments, result: ScoringResult) -> PlainReran
 
 
 def rerank_answer(body: HasDocuments, result: ScoringResult) -> RerankAnswer:
-    """The same, in the form that suits the clients of vLLM, Jina, Cohere and those like them."""
+    """The same, for the clients of vLLM, Jina, Cohere and similar APIs."""
     plain = plain_rerank_answer(body, result)
     return RerankAnswer.model_construct(**dict(plain), created=int(time.time()), meta=_meta(result))
 

@@ -1,4 +1,4 @@
-"""What vLLM's clients, and Jina's and Cohere's, send to rerank and score."""
+"""Rerank and score bodies of vLLM's, Jina's and Cohere's clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCORE_EXAMPLE: JsonDict = {"text_1": "capital of France", "text_2": ["Paris", "B
 
 
 class RerankBody(DocumentsBody):
-    """A query and the documents to order by it."""
+    """A query and the documents to rank."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [RERANK_EXAMPLE]})
 

@@ -1,4 +1,4 @@
-"""vLLM to the letter: what it refuses is refused, and answers hold nothing else. Spoken only where a setting says so.
+"""vLLM exactly: it rejects what vLLM rejects, and answers have vLLM's fields only. Only as the main dialect.
 
 Two things stay as they are everywhere here: every path needs the key where one is set (vLLM leaves some open), and an
 XLM-RoBERTa model reads the 512 tokens it has positions for (vLLM counts 514).
@@ -72,7 +72,7 @@ class StrictBody(BaseModel):
 
 
 class StrictRerankBody(StrictBody):
-    """A query and the documents to order by it."""
+    """A query and the documents to rank."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [RERANK_EXAMPLE]})
 
@@ -104,7 +104,7 @@ class StrictScoreBody(StrictBody):
 
 
 class StrictError(BaseModel):
-    """What went wrong."""
+    """An error."""
 
     error: ErrorDetail
 

@@ -30,7 +30,7 @@ DETOKENIZE_ANSWER_EXAMPLE = {"prompt": "the capital of france"}
 
 
 class TokenizeBody(ModelBody):
-    """A text to be tokenised as it stands alone. Chats (`messages`) are not rendered."""
+    """A text to be tokenised. Chats (`messages`) are not rendered."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [TOKENIZE_EXAMPLE]})
 

@@ -1,4 +1,4 @@
-"""Addresses of tasks that no model here does: the error says what the model is for, and which address takes that."""
+"""Addresses of unsupported tasks: the error names the model's task and the address to use."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ TASKS = {
     "/v1/completions": "generate",
     "/generate": "generate",
 }
-"""By address, what vLLM calls the task."""
+"""vLLM's names of tasks, by address."""
 
 
 class UnsupportedBody(ModelBody):
-    """A request for a task that no model here does; only its model is read, and `task` where vLLM takes one."""
+    """A request for an unsupported task; only its `model` and `task` are read."""
 
     task: str | None = Field(default=None, max_length=MAX_WORD)
 
@@ -45,7 +45,7 @@ def _refusing(task: str) -> Callable[..., Awaitable[None]]:
 
 
 async def refusal(body: UnsupportedBody, task: str, request: Request, services: Services) -> InvalidRequest:
-    """The error that names the model and the addresses to use. Raises what is wrong with the model's name."""
+    """The error that names the model and the addresses to use. Raises ModelNotFound or Forbidden."""
     gateway, caller = services.gateway, caller_of(request)
     name = body.model_name
     card = await run_in_threadpool(gateway.find, name, caller) if name else gateway.default_for(caller).card
