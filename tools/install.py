@@ -37,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     venv, requirements = Path(arguments[0]), Path(arguments[1])
     python = venv / "bin" / "python"
     run = _Installer(python)
-    if needs_cpu_build(sys.platform, os.environ, _DRIVERS):
+    has_torch = any(venv.glob("lib/python*/site-packages/torch"))
+    if not has_torch and needs_cpu_build(sys.platform, os.environ, _DRIVERS):
         if is_reachable(f"{CPU_INDEX}/torch/"):
             print(f"no NVIDIA driver: torch's CPU build comes from {CPU_INDEX}")
             run.install("--no-deps", "--index-url", CPU_INDEX, pinned("torch", ROOT / "requirements.txt"))

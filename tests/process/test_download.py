@@ -97,23 +97,25 @@ def start(hub: FakeHub, folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 class TestFetching:
-    def test_a_model(self, command: Command, repository: FakeRepository, models: Path) -> None:
+    def test_pull_fetches_a_model(self, command: Command, repository: FakeRepository, models: Path) -> None:
         outcome = command(NAME)
         assert outcome == (0, f"{NAME}: 17 kB in models/tiny-reranker\n", f"{NAME}: fetching\n")
         assert read_checkpoint(models / "tiny-reranker")
 
-    def test_quiet(self, command: Command, repository: FakeRepository) -> None:
+    def test_quiet_prints_only_the_result(self, command: Command, repository: FakeRepository) -> None:
         assert command(NAME, "--quiet").err == ""
 
-    def test_another_folder(self, command: Command, repository: FakeRepository, tmp_path: Path) -> None:
+    def test_pull_into_another_folder(self, command: Command, repository: FakeRepository, tmp_path: Path) -> None:
         assert command(NAME, "--dir", "elsewhere").status == 0
         assert read_checkpoint(tmp_path / "elsewhere" / "tiny-reranker")
 
-    def test_a_name_of_the_models_file(self, command: Command, repository: FakeRepository, tmp_path: Path) -> None:
+    def test_pull_by_a_name_of_the_models_file(
+        self, command: Command, repository: FakeRepository, tmp_path: Path
+    ) -> None:
         (tmp_path / "models.toml").write_text(f'[[model]]\nid = "own"\naliases = ["nick"]\nrepo = "{NAME}"\n')
         assert command("nick").out == "own: 17 kB in models/own\n"
 
-    def test_all(self, command: Command, hub: FakeHub, models: Path) -> None:
+    def test_pull_all_bundled_models(self, command: Command, hub: FakeHub, models: Path) -> None:
         for card in BUILT_IN:
             if card.repo:
                 hub.add_repository(card.repo, tiny_checkpoint())
@@ -122,19 +124,19 @@ class TestFetching:
         # one for the address, one at the place it leads to
         assert len(hub.requests_of(WEIGHTS)) == 2 * len(visible(models))
 
-    def test_the_embedded_model(self, command: Command, hub: FakeHub) -> None:
+    def test_the_bundled_weights_are_not_fetched(self, command: Command, hub: FakeHub) -> None:
         outcome = command("all-MiniLM-L6-v2")
         assert outcome.status == 0
         assert "bundled with the server" in outcome.out
         assert not hub.requests
 
-    def test_only_needed_files(self, command: Command, hub: FakeHub, models: Path) -> None:
+    def test_only_needed_files_are_fetched(self, command: Command, hub: FakeHub, models: Path) -> None:
         hub.add_repository(NAME, tiny_checkpoint() | {"pytorch_model.bin": b"pickle", "README.md": b"hello"})
         assert command(NAME).status == 0
         assert not hub.requests_of("pytorch_model.bin")
         assert not hub.requests_of("README.md")
 
-    def test_a_broken_connection(self, command: Command, hub: FakeHub, repository: FakeRepository) -> None:
+    def test_a_broken_connection_is_resumed(self, command: Command, hub: FakeHub, repository: FakeRepository) -> None:
         repository.files[WEIGHTS].breaks = 1
         assert command(NAME).status == 0
         assert hub.ranges
@@ -167,7 +169,9 @@ class TestWhatIsThere:
         assert read_checkpoint(models / "tiny-reranker")
         assert visible(models) == ["tiny-reranker"]
 
-    def test_a_revision(self, command: Command, hub: FakeHub, repository: FakeRepository, models: Path) -> None:
+    def test_another_revision_replaces_the_model(
+        self, command: Command, hub: FakeHub, repository: FakeRepository, models: Path
+    ) -> None:
         older = hub.add_repository(NAME, tiny_checkpoint(seed=1), branches=("v1",))
         weights = models / "tiny-reranker" / WEIGHTS
         command(NAME)
@@ -179,7 +183,7 @@ class TestWhatIsThere:
         assert command(NAME, "--revision", "v1").status == 0
         assert weights.read_bytes() == older.files[WEIGHTS].content
 
-    def test_a_revision_that_the_models_file_pins(
+    def test_a_revision_pinned_by_the_models_file_is_fetched(
         self, command: Command, hub: FakeHub, repository: FakeRepository, models: Path, tmp_path: Path
     ) -> None:
         pinned = hub.add_repository(NAME, tiny_checkpoint(seed=1), branches=("v1",))
@@ -202,7 +206,7 @@ class TestWhatIsThere:
         assert outcome.status == 1
         assert "--force replaces it" in outcome.err
 
-    def test_a_folder_without_repository(self, command: Command, models: Path) -> None:
+    def test_a_local_folder_cannot_be_fetched_again(self, command: Command, models: Path) -> None:
         (models / "mine").mkdir(parents=True)
         for name, content in tiny_checkpoint().items():
             (models / "mine" / name).write_bytes(content)
@@ -212,7 +216,7 @@ class TestWhatIsThere:
 
 class TestFailures:
     @pytest.mark.parametrize(("status", "exit_status"), [(404, 3), (401, 4), (403, 4), (500, 5)])
-    def test_what_the_hub_says(
+    def test_every_status_of_the_hub_has_an_exit_status(
         self, command: Command, repository: FakeRepository, models: Path, status: int, exit_status: int
     ) -> None:
         repository.status = status
@@ -222,20 +226,20 @@ class TestFailures:
         assert outcome.out == ""
         assert visible(models) == []
 
-    def test_unknown_revision(self, command: Command, repository: FakeRepository) -> None:
+    def test_an_unknown_revision_is_not_found(self, command: Command, repository: FakeRepository) -> None:
         assert command(NAME, "--revision", "v9").status == 3
 
-    def test_gated(self, command: Command, repository: FakeRepository) -> None:
+    def test_a_gated_repository_is_no_access(self, command: Command, repository: FakeRepository) -> None:
         repository.gated = True
         outcome = command(NAME)
         assert outcome.status == 4
         assert "accept its licence" in outcome.err
 
-    def test_no_safetensors(self, command: Command, hub: FakeHub) -> None:
+    def test_a_repository_without_safetensors_is_not_found(self, command: Command, hub: FakeHub) -> None:
         hub.add_repository(NAME, {"config.json": b"{}", "pytorch_model.bin": b"pickle"})
         assert command(NAME).status == 3
 
-    def test_unreachable(self, command: Command) -> None:
+    def test_an_unreachable_hub_has_its_exit_status(self, command: Command) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             port = listener.getsockname()[1]
         began = time.monotonic()
@@ -244,19 +248,25 @@ class TestFailures:
         assert outcome.status == 5
         assert f"python download_model.py {NAME}" in outcome.err
 
-    def test_disk_full(self, command: Command, repository: FakeRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk_has_its_exit_status(
+        self, command: Command, repository: FakeRepository, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10, 10, 0))
         outcome = command(NAME)
         assert outcome.status == 6
         assert "needs 50 MB more" in outcome.err
 
-    def test_a_models_folder_that_is_a_file(self, command: Command, repository: FakeRepository, models: Path) -> None:
+    def test_a_models_folder_that_is_a_file_is_wrong_usage(
+        self, command: Command, repository: FakeRepository, models: Path
+    ) -> None:
         models.touch()
         outcome = command(NAME)
         assert outcome.status == 2
         assert "Traceback" not in outcome.err
 
-    def test_corrupt_then_repaired(self, command: Command, repository: FakeRepository, models: Path) -> None:
+    def test_a_corrupt_file_is_refused_and_fetched_again(
+        self, command: Command, repository: FakeRepository, models: Path
+    ) -> None:
         weights = repository.files[WEIGHTS]
         weights.served = bytes(len(weights.content))
         outcome = command(NAME)
@@ -277,18 +287,18 @@ class TestFailures:
 
 
 class TestUsage:
-    def test_nothing_asked_without_terminal(self, command: Command) -> None:
+    def test_no_names_without_a_terminal_are_wrong_usage(self, command: Command) -> None:
         outcome = command()
         assert outcome.status == 2
         assert "--list" in outcome.err
 
-    def test_unknown_name(self, command: Command, hub: FakeHub) -> None:
+    def test_an_unknown_name_is_wrong_usage(self, command: Command, hub: FakeHub) -> None:
         outcome = command(NAME, "bge-reranker-bas")
         assert outcome.status == 2
         assert "Known models: BAAI/bge-reranker-base" in outcome.err
         assert not hub.requests
 
-    def test_a_name_no_repository_can_have(self, command: Command, hub: FakeHub) -> None:
+    def test_an_impossible_repository_name_is_wrong_usage(self, command: Command, hub: FakeHub) -> None:
         outcome = command("org/two words")
         assert outcome.status == 2
         assert "org/two words" in outcome.err
@@ -297,7 +307,7 @@ class TestUsage:
     def test_a_revision_goes_with_one_model(self, command: Command) -> None:
         assert command("--all", "--revision", "main").status == 2
 
-    def test_a_models_file_that_is_wrong(self, command: Command, tmp_path: Path) -> None:
+    def test_an_invalid_models_file_is_wrong_usage(self, command: Command, tmp_path: Path) -> None:
         (tmp_path / "models.toml").write_text("[")
         assert command("--list").status == 2
 
@@ -306,7 +316,9 @@ class TestUsage:
         assert outcome.status == 0
         assert "130  interrupted" in outcome.out
 
-    def test_list(self, command: Command, repository: FakeRepository, models: Path) -> None:
+    def test_list_shows_known_models_and_their_state(
+        self, command: Command, repository: FakeRepository, models: Path
+    ) -> None:
         command(NAME)
         (models / "bge-reranker-base").mkdir()
         (models / "bge-reranker-base" / "config.json").touch()
@@ -340,7 +352,7 @@ class TestMenu:
         command.on_terminal = True
         return given
 
-    def test_numbers_and_names(
+    def test_the_menu_takes_numbers_and_names(
         self, command: Command, hub: FakeHub, repository: FakeRepository, models: Path, answers: list[str]
     ) -> None:
         hub.add_repository("BAAI/bge-reranker-base", tiny_checkpoint())
@@ -363,7 +375,9 @@ class TestMenu:
         assert name in column
         assert all(len(line) <= 60 for line in shown.splitlines() if line.startswith("│"))
 
-    def test_asks_again(self, command: Command, repository: FakeRepository, models: Path, answers: list[str]) -> None:
+    def test_the_menu_asks_again_after_a_wrong_answer(
+        self, command: Command, repository: FakeRepository, models: Path, answers: list[str]
+    ) -> None:
         answers.extend(["99", "nonsense", NAME])
         outcome = command()
         assert outcome.status == 0
@@ -372,12 +386,14 @@ class TestMenu:
         assert visible(models) == ["tiny-reranker"]
 
     @pytest.mark.parametrize("typed", [[], [""]])
-    def test_quit(self, command: Command, hub: FakeHub, answers: list[str], typed: list[str]) -> None:
+    def test_an_empty_answer_quits_the_menu(
+        self, command: Command, hub: FakeHub, answers: list[str], typed: list[str]
+    ) -> None:
         answers.extend(typed)
         assert command().status == 0
         assert not hub.requests
 
-    def test_interrupted_at_the_prompt(
+    def test_ctrl_c_at_the_menu_is_interrupted(
         self, command: Command, answers: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupt(_prompt: str) -> str:
@@ -388,7 +404,7 @@ class TestMenu:
 
 
 class TestProcess:
-    def test_interrupted_then_resumed(
+    def test_an_interrupted_download_is_resumed(
         self, hub: FakeHub, repository: FakeRepository, models: Path, tmp_path: Path
     ) -> None:
         weights = repository.files[WEIGHTS]
@@ -412,7 +428,9 @@ class TestProcess:
         assert hub.ranges, "the second run asks only for what is missing"
         assert (models / "tiny-reranker" / WEIGHTS).read_bytes() == weights.content
 
-    def test_two_at_once(self, hub: FakeHub, repository: FakeRepository, tmp_path: Path) -> None:
+    def test_two_downloads_of_one_model_fetch_it_once(
+        self, hub: FakeHub, repository: FakeRepository, tmp_path: Path
+    ) -> None:
         weights = repository.files[WEIGHTS]
         weights.holding = True
         first = start(hub, tmp_path, NAME)
@@ -427,7 +445,7 @@ class TestProcess:
             assert (process.returncode, out) == (0, f"{NAME}: 17 kB in models/tiny-reranker\n"), err
         assert len(hub.requests_of(f"|{WEIGHTS}")) == 1
 
-    def test_heavy_libraries_stay_out(self) -> None:
+    def test_pull_imports_no_heavy_libraries(self) -> None:
         loaded = "import sys, rerank.cli.pull; print(sorted({'torch', 'transformers', 'rich'} & set(sys.modules)))"
         run = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
         assert run.stdout == "[]\n"

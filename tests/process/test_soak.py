@@ -11,7 +11,7 @@ from benchmarks.soak_traffic import KINDS
 
 
 @pytest.mark.timeout(300)
-def test_nothing_is_lost_and_nothing_grows(tmp_path: Path) -> None:
+def test_a_soak_loses_no_request_and_grows_nothing(tmp_path: Path) -> None:
     record = soak(Plan(30, tmp_path))
 
     assert record.failures == []

@@ -26,7 +26,7 @@ def test_a_new_key_is_printed_once_and_its_hash_kept(capsys: pytest.CaptureFixtu
     assert read_keys_file(folder / "keys.toml") == {key_hash(key): Caller("chat")}
 
 
-def test_with_everything(folder: Path) -> None:
+def test_a_new_key_takes_every_option(folder: Path) -> None:
     given = ["new", "shop", "--model", "bge-reranker-base", "--model", "maker/other", "--admin"]
     assert main(["key", *given, "--requests-per-minute", "60", "--tokens-per-minute", "9000"]) == 0
     assert list(read_keys_file(folder / "keys.toml").values()) == [
@@ -49,7 +49,7 @@ def test_with_everything(folder: Path) -> None:
         (["known"], "there is a key known; delete its entry first"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_written(
+def test_an_invalid_key_is_refused_and_nothing_written(
     capsys: pytest.CaptureFixture[str], folder: Path, arguments: list[str], said: str
 ) -> None:
     assert main(["key", "new", "known"]) == 0
@@ -62,6 +62,6 @@ def test_what_cannot_be_is_refused_and_nothing_written(
     assert (folder / "keys.toml").read_text() == before
 
 
-def test_help_says_where_the_key_goes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_says_that_the_key_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["key", "new", "--help"]) == 0
     assert "printed once" in capsys.readouterr().out

@@ -70,7 +70,7 @@ class TestAnswersThatAreTooLarge:
         ],
         ids=["one byte", "endless", "gzip bomb", "deflate bomb", "endless bomb"],
     )
-    def test_are_given_up_within_bounds(
+    def test_answers_that_are_too_large_are_given_up(
         self, call: Caller, server: FakeServer, content: Any, headers: dict[str, str], status: int
     ) -> None:
         answer = Answer(status, content() if callable(content) else content, headers)
@@ -85,21 +85,21 @@ class TestAnswersThatAreTooLarge:
         # the server's own packing is in it
         assert peak < 60_000_000
 
-    def test_end_exactly_at_the_limit(self, call: Caller, server: FakeServer) -> None:
+    def test_an_answer_may_be_as_large_as_the_limit(self, call: Caller, server: FakeServer) -> None:
         content = json.dumps(ONE).ljust(LIMIT)
         server.behave = lambda _: Answer(content=content)
         assert call.with_options(server.url, max_answer_bytes=LIMIT)("rerank", "q", ["a"])[0].relevance_score == 0.5
         server.behave = lambda _: Answer(content=gzip.compress(content.encode()), headers={"Content-Encoding": "gzip"})
         assert call.with_options(server.url, max_answer_bytes=LIMIT)("rerank", "q", ["a"])[0].relevance_score == 0.5
 
-    def test_leave_the_client_usable(self, server: FakeServer) -> None:
+    def test_a_client_works_after_an_answer_that_is_too_large(self, server: FakeServer) -> None:
         server.script.append(Answer(content="0" * 2 * LIMIT))
         with SyncRerankClient(server.url, max_answer_bytes=LIMIT) as client:
             with pytest.raises(InvalidResponseError):
                 client.rerank("q", ["a"])
             assert client.rerank("q", ["a"]) == [RerankResult(0, 1.0, "a")]
 
-    def test_have_a_default_limit_above_what_a_server_takes(self, call: Caller) -> None:
+    def test_the_default_limit_of_answers_exceeds_the_limit_of_requests(self, call: Caller) -> None:
         assert call.client_class().max_answer_bytes == 64 * 1024 * 1024
         with pytest.raises(ValueError, match="max_answer_bytes"):
             call.client_class(max_answer_bytes=0)
@@ -109,7 +109,7 @@ class TestCompressedAnswers:
     @pytest.mark.parametrize(
         ("encoding", "pack"), [("gzip", gzip.compress), ("x-gzip", gzip.compress), (" Deflate ", zlib.compress)]
     )
-    def test_are_read(self, call: Caller, server: FakeServer, encoding: str, pack: Any) -> None:
+    def test_compressed_answers_are_read(self, call: Caller, server: FakeServer, encoding: str, pack: Any) -> None:
         server.script.append(Answer(content=pack(json.dumps(ONE).encode()), headers={"Content-Encoding": encoding}))
         assert call(server.url, "rerank", "q", ["a"]) == [RerankResult(0, 0.5, None)]
 
@@ -124,7 +124,7 @@ class TestCompressedAnswers:
         # what gzip packs holds the time
         ids=["not packed", "cut off", "another coding", "packed twice"],
     )
-    def test_that_cannot_be_read_are_no_answers(
+    def test_broken_compressed_answers_are_invalid(
         self, call: Caller, server: FakeServer, encoding: str, content: bytes, complaint: str
     ) -> None:
         server.script.append(Answer(content=content, headers={"Content-Encoding": encoding, "X-Request-Id": "abc"}))
@@ -136,7 +136,9 @@ class TestCompressedAnswers:
 class TestNumbersBeyondEveryFloat:
     @pytest.mark.parametrize("field", ["relevance_score", "index"])
     @pytest.mark.parametrize("value", [HUGE, f"-{HUGE}", "1e999", "NaN", "9" * 4000])
-    def test_in_a_result_are_no_answer(self, call: Caller, server: FakeServer, field: str, value: str) -> None:
+    def test_a_result_with_a_number_beyond_floats_is_invalid(
+        self, call: Caller, server: FakeServer, field: str, value: str
+    ) -> None:
         result = {"index": "0", "relevance_score": "0.5"} | {field: value}
         row = ", ".join(f'"{name}": {number}' for name, number in result.items())
         server.script.append(Answer(content=f'{{"results": [{{{row}}}]}}'))
@@ -145,19 +147,19 @@ class TestNumbersBeyondEveryFloat:
         assert len(caught.value.message) < 300
 
     @pytest.mark.parametrize("value", ["9" * 400, "9" * 19, "Fri, 31 Dec 9999 23:59:59 GMT", "1e5"])
-    def test_in_retry_after_can_be_slept(self, value: str) -> None:
+    def test_a_huge_retry_after_can_be_slept(self, value: str) -> None:
         seconds = parse_retry_after(value, datetime.now(UTC))
         assert seconds is None or 0 <= seconds <= rerank_client.MAX_TIMEOUT_S
 
     @pytest.mark.parametrize("timeout", [10**400, 1e300, 1e10, float("inf"), float("nan"), 0, -1])
-    def test_as_a_timeout_are_refused(self, call: Caller, timeout: float) -> None:
+    def test_a_timeout_beyond_floats_is_refused(self, call: Caller, timeout: float) -> None:
         with pytest.raises(ValueError, match="timeout must be a positive number of seconds"):
             call.client_class(timeout=timeout)
 
-    def test_as_a_timeout_may_be_as_large_as_the_system_takes(self, call: Caller, server: FakeServer) -> None:
+    def test_a_timeout_may_be_as_large_as_the_system_takes(self, call: Caller, server: FakeServer) -> None:
         assert call.with_options(server.url, timeout=rerank_client.MAX_TIMEOUT_S)("health") is True
 
-    def test_on_the_command_line_are_wrong_usage(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_timeout_beyond_floats_is_wrong_usage(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as caught:
             main(["q", "a", "--timeout", "1e300"])
         assert caught.value.code == 2
@@ -165,13 +167,13 @@ class TestNumbersBeyondEveryFloat:
 
 
 class TestTimeouts:
-    def test_are_timeout_errors_too(self, call: Caller, server: FakeServer) -> None:
+    def test_timeouts_are_builtin_timeout_errors(self, call: Caller, server: FakeServer) -> None:
         server.behave = server.never_answer
         for kind in (TimeoutError, asyncio.TimeoutError, TimeoutFailedError, RerankError):
             with pytest.raises(kind, match=r"did not answer within 0\.1 s"):
                 call.with_options(server.url, timeout=0.1)("rerank", "q", ["a"])
 
-    def test_in_the_middle_of_an_answer_are_told_as_such(self, call: Caller, server: FakeServer) -> None:
+    def test_a_timeout_in_the_middle_of_an_answer_is_reported(self, call: Caller, server: FakeServer) -> None:
         def first_half() -> Iterator[bytes]:
             yield b'{"results": '
             server.released.wait()
@@ -185,7 +187,7 @@ class TestTimeouts:
         with pytest.raises(ConnectionFailedError):
             call.with_options(server.url, max_retries=0)("rerank", "q", ["a"])
 
-    async def test_are_caught_as_asyncio_has_them(self, server: FakeServer) -> None:
+    async def test_timeouts_are_caught_as_asyncio_timeout_errors(self, server: FakeServer) -> None:
         server.behave = server.never_answer
         async with RerankClient(server.url, timeout=0.1) as client:
             try:
@@ -196,7 +198,7 @@ class TestTimeouts:
 
     @pytest.mark.parametrize("remade", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
     @pytest.mark.parametrize("kind", [TimeoutFailedError, OverloadedError])
-    def test_keep_all_they_know(self, kind: type[RerankError], remade: Any) -> None:
+    def test_timeouts_keep_their_details(self, kind: type[RerankError], remade: Any) -> None:
         error = remade(kind("slow", 504, "abc", 2.0))
         assert type(error) is kind
         assert (error.message, error.status, error.request_id, error.retry_after) == ("slow", 504, "abc", 2.0)
@@ -209,7 +211,7 @@ ATTACK = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\u2066\x7f\r\b"
 
 class TestTerminal:
     @pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
-    def test_sees_what_documents_hold_instead_of_obeying_it(
+    def test_a_terminal_shows_control_characters_of_documents_escaped(
         self, server: FakeServer, capsys: pytest.CaptureFixture[str], options: list[str]
     ) -> None:
         assert main(["q", ATTACK, "--base-url", server.url, *options]) == 0
@@ -219,21 +221,23 @@ class TestTerminal:
         if options:
             assert json.loads(out)[0]["document"] == ATTACK
 
-    def test_sees_what_errors_hold(self, server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_terminal_shows_control_characters_of_errors_escaped(
+        self, server: FakeServer, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         server.script.append(Answer(400, {"error": {"message": f"no {ATTACK}"}}))
         assert main(["q", "a", "--base-url", server.url]) == 1
         err = capsys.readouterr().err
         assert not rerank_client._UNPRINTABLE.search(err.replace("\n", ""))
         assert err.startswith(r"rerank: HTTP 400: no \u001b]0;owned")
 
-    def test_sees_a_bounded_error(self, server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_terminal_shows_a_bounded_error(self, server: FakeServer, capsys: pytest.CaptureFixture[str]) -> None:
         server.script.append(Answer(400, {"error": {"message": "x" * 1_000_000}}))
         assert main(["q", "a", "--base-url", server.url]) == 1
         assert len(capsys.readouterr().err) < 3000
 
     @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
     @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])
-    def test_that_shows_few_characters_is_no_obstacle(self, server: FakeServer, encoding: str) -> None:
+    def test_a_terminal_with_few_characters_shows_escapes(self, server: FakeServer, encoding: str) -> None:
         ours, theirs = os.openpty()
         command = [sys.executable, SCRIPT, "熊猫", "机器学习 🐼 é", "--base-url", server.url]
         environment = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"}

@@ -205,7 +205,6 @@ class TestRoom:
         assert desk.tell(Want(3, A), found(A, 50)) == [Find(A, 3), Load("a")]
         assert desk.tell(loaded(A, 50)) == [Grant(3, "a")]
 
-
     def test_is_made_by_the_model_used_longest_ago(self, desk: Desk) -> None:
         desk.load(A, 50)
         desk.load(B, 50)

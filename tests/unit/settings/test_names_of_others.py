@@ -29,20 +29,22 @@ SERVICE_IPV6 = {"RERANK_SERVICE_HOST": "fd00::1", "RERANK_PORT": "tcp://[fd00::1
 
 class TestServiceLinks:
     @pytest.mark.parametrize("links", [SERVICE_RERANK, SERVICE_GATEWAY, SERVICE_IPV6, SERVICE_RERANK | SERVICE_GATEWAY])
-    def test_are_passed_over(self, links: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_service_links_are_ignored(self, links: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
         for name, value in links.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("PORT", "9001")
         assert read_settings().port == 9001
 
     @pytest.mark.parametrize("name", [*SERVICE_RERANK, *SERVICE_GATEWAY])
-    def test_are_passed_over_one_by_one(self, name: str) -> None:
+    def test_each_service_link_is_ignored(self, name: str) -> None:
         links = SERVICE_RERANK | SERVICE_GATEWAY
         # a port's number alone could be a mistake; next to its host it is not
         hosts = {host: value for host, value in links.items() if host.endswith("_SERVICE_HOST")}
         assert without_service_links(hosts | {name: links[name], "OTHER": "1"}) == {"OTHER": "1"}
 
-    def test_do_not_hide_the_port_of_dot_env(self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv) -> None:
+    def test_service_links_do_not_hide_the_port_of_dot_env(
+        self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
+    ) -> None:
         monkeypatch.setenv("RERANK_PORT", SERVICE_RERANK["RERANK_PORT"])
         dot_env("RERANK_PORT=9002\n")
         assert read_settings().port == 9002
@@ -56,12 +58,14 @@ class TestServiceLinks:
             ("RERANK_HTTP_PORT", "8000"),
         ],
     )
-    def test_are_no_excuse_for_a_mistake(self, name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_names_like_service_links_are_refused_as_unknown(
+        self, name: str, value: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv(name, value)
         with pytest.raises(SettingsError, match=f"^{name} is not a setting"):
             read_settings()
 
-    def test_are_no_excuse_for_a_wrong_port(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_wrong_port_is_not_taken_for_a_service_link(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_PORT", "eight thousand")
         with pytest.raises(SettingsError, match=r"^RERANK_PORT / PORT: "):
             read_settings()
@@ -72,14 +76,14 @@ class TestHost:
         ("given", "host"),
         [("[::]", "::"), ("[::1]", "::1"), (" 0.0.0.0 ", "0.0.0.0"), ("fe80::1%eth0", "fe80::1%eth0"), ("a_b", "a_b")],
     )
-    def test_goes_without_brackets(self, given: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_host_loses_brackets_and_spaces(self, given: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOST", given)
         assert read_settings().host == host
 
     @pytest.mark.parametrize(
         "value", ["0.0.0.0:8000", "http://0.0.0.0", "http://0.0.0.0:8000", "[::]:8000", "0.0.0.0/0", "one two", "[]"]
     )
-    def test_that_is_more_than_an_address_is_refused(self, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_host_with_more_than_an_address_is_refused(self, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOST", value)
         with pytest.raises(SettingsError, match=r"^RERANK_HOST / HOST: it has to be an IP address"):
             read_settings()
@@ -98,7 +102,7 @@ class TestLogFormat:
     @pytest.mark.parametrize(
         "given", ["%(asctime)s - %(name)s - %(levelname)s - %(message)s", "%(request_id)s: %(message)s"]
     )
-    def test_may_be_a_format_string_of_logging(self, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_log_format_may_be_a_format_string_of_logging(self, given: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("LOG_FORMAT", given)
         assert read_settings().log_format == given
 
@@ -113,7 +117,9 @@ class TestLogFormat:
             ("%(message)s %", "incomplete format"),
         ],
     )
-    def test_that_logging_cannot_use_is_refused(self, given: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_log_format_that_logging_cannot_use_is_refused(
+        self, given: str, reason: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("LOG_FORMAT", given)
         with pytest.raises(SettingsError) as mistake:
             read_settings()
@@ -122,7 +128,7 @@ class TestLogFormat:
 
 
 class TestModelNameOrPath:
-    def test_is_the_default_model_unless_the_own_name_says_another(self, dot_env: WriteDotEnv) -> None:
+    def test_model_name_or_path_is_the_default_model_unless_another_is_named(self, dot_env: WriteDotEnv) -> None:
         dot_env("MODEL_NAME_OR_PATH=./models/Qwen3-Reranker-4B\n")
         assert read_settings().default_model == "./models/Qwen3-Reranker-4B"
         dot_env("MODEL_NAME_OR_PATH=./models/Qwen3-Reranker-4B\nRERANK_DEFAULT_MODEL=org/name\n")
@@ -139,7 +145,7 @@ class TestKeepAlive:
             ("RERANK_MODEL_KEEP_ALIVE", 75, 5.0),
         ],
     )
-    def test_is_the_connections_or_the_models(
+    def test_keep_alive_is_for_connections_or_for_models(
         self, name: str, connections: int, models: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv(name, "5")
@@ -147,7 +153,7 @@ class TestKeepAlive:
         assert (settings.http_keep_alive, settings.keep_alive) == (connections, models)
 
     @pytest.mark.parametrize("name", ["KEEP_ALIVE", "RERANK_KEEP_ALIVE"])
-    def test_that_could_mean_either_is_explained_once(
+    def test_an_ambiguous_keep_alive_is_explained_once(
         self, name: str, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
     ) -> None:
         monkeypatch.setenv(name, "5")
@@ -157,14 +163,14 @@ class TestKeepAlive:
             "(RERANK_MODEL_KEEP_ALIVE)"
         ]
 
-    def test_by_a_clear_name_needs_no_explanation(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_clear_name_of_keep_alive_is_not_explained(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_MODEL_KEEP_ALIVE", "10m")
         monkeypatch.setenv("HTTP_KEEP_ALIVE", "5")
         monkeypatch.setenv("KEEP_ALIVE", "")
         assert remarks_on_names() == []
 
 
-def test_names_without_effect_are_told_in_one_line(monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv) -> None:
+def test_names_without_effect_are_logged_in_one_line(monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv) -> None:
     monkeypatch.setenv("WORKER_CLASS", "uvicorn.workers.UvicornWorker")
     dot_env("WORKER_CONNECTIONS=1000\n")
     assert remarks_on_names() == ["without effect, as one process serves everything: WORKER_CLASS, WORKER_CONNECTIONS"]
@@ -175,7 +181,7 @@ class TestPassingOn:
     def restored_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "environ", dict(os.environ))
 
-    def test_gives_libraries_what_dot_env_says_to_them(self, dot_env: WriteDotEnv) -> None:
+    def test_variables_of_libraries_in_dot_env_are_passed_on(self, dot_env: WriteDotEnv) -> None:
         os.environ["HF_TOKEN"] = "of the environment"
         dot_env(
             "TOKENIZERS_PARALLELISM=false  # 中文\nPYTORCH_CUDA_ALLOC_CONF=max_split_size_mb:128\n"
@@ -190,7 +196,7 @@ class TestPassingOn:
             "PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:128",
         }
 
-    def test_of_a_broken_file_says_what_is_wrong(self, dot_env: WriteDotEnv) -> None:
+    def test_passing_on_a_broken_dot_env_names_the_line(self, dot_env: WriteDotEnv) -> None:
         dot_env('HF_TOKEN="open\n')
         with pytest.raises(SettingsError, match="line 1"):
             prepare_libraries()
@@ -211,7 +217,7 @@ class TestKeysThatNoClientCouldSend:
             ("good-secret-key,x", "fewer than 8 characters"),
         ],
     )
-    def test_are_refused_without_being_shown(
+    def test_keys_that_no_client_can_send_are_refused_without_being_shown(
         self, setting: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv(setting, value)
@@ -222,7 +228,7 @@ class TestKeysThatNoClientCouldSend:
         assert "sk-secr" not in str(mistake.value)
 
     @pytest.mark.parametrize("value", ["bearer-token-of-mine", "Bearerish-key", "键键键键键键键键"])
-    def test_are_not_those_that_only_look_alike(self, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_keys_that_only_look_unsendable_are_accepted(self, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_API_KEY", value)
         assert read_settings().api_keys == (value,)
 
@@ -230,7 +236,7 @@ class TestKeysThatNoClientCouldSend:
 class TestHome:
     @pytest.mark.parametrize("field", ["models_dir", "models_file", "keys_file"])
     @pytest.mark.parametrize("source", ["environment", "dot_env", "command line"])
-    def test_is_what_a_tilde_means_from_every_source(
+    def test_a_tilde_is_the_home_folder_in_every_source(
         self, field: str, source: str, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
@@ -242,19 +248,19 @@ class TestHome:
         arguments = [f"--{name.lower().replace('_', '-')}=~/here"] if source == "command line" else []
         assert getattr(from_command_line(arguments), field) == tmp_path / "here"
 
-    def test_of_nobody_is_refused_by_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_home_folder_of_an_unknown_user_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_MODELS_DIR", "~no-such-user/models")
         with pytest.raises(SettingsError, match=r"^RERANK_MODELS_DIR: there is no home folder for ~no-such-user"):
             read_settings()
 
 
 class TestDotEnv:
-    def test_that_is_a_folder_is_refused(self, tmp_path: Path) -> None:
+    def test_a_dot_env_that_is_a_folder_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / ".env").mkdir()
         with pytest.raises(SettingsError, match=r"^\.env is a folder\. Docker makes one"):
             read_settings()
 
-    def test_may_begin_with_a_byte_order_mark(self, tmp_path: Path) -> None:
+    def test_dot_env_may_begin_with_a_byte_order_mark(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfRERANK_API_KEY=a-secret-key\r\nPORT=9001\r\n")
         settings = read_settings()
         assert (settings.api_keys, settings.port) == (("a-secret-key",), 9001)

@@ -147,11 +147,11 @@ def refuse_with(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 
 class TestNames:
-    def test_are_all_told(self) -> None:
+    def test_all_names_of_all_settings_are_listed(self) -> None:
         assert setting_names() == {field: names for field, (names, _, _) in SETTINGS.items()}
 
     @pytest.mark.parametrize("field", SETTINGS)
-    def test_a_setting_left_alone_has_its_default(self, field: str) -> None:
+    def test_a_setting_has_its_default(self, field: str) -> None:
         assert seen(read_settings(), field) == DEFAULTS[field]
 
     @pytest.mark.parametrize(("field", "name"), EVERY_NAME)
@@ -161,13 +161,13 @@ class TestNames:
         assert seen(read_settings(), field) == value
 
     @pytest.mark.parametrize(("field", "name"), EVERY_NAME)
-    def test_and_from_dot_env(self, field: str, name: str, dot_env: WriteDotEnv) -> None:
+    def test_a_setting_comes_from_dot_env(self, field: str, name: str, dot_env: WriteDotEnv) -> None:
         _, text, value = SETTINGS[field]
         dot_env(f"{name}={text}\n")
         assert seen(read_settings(), field) == value
 
     @pytest.mark.parametrize(("field", "name"), EVERY_NAME)
-    def test_and_from_the_command_line(self, field: str, name: str) -> None:
+    def test_a_setting_comes_from_the_command_line(self, field: str, name: str) -> None:
         _, text, value = SETTINGS[field]
         assert seen(from_command_line([f"--{name.lower().replace('_', '-')}", text]), field) == value
 
@@ -181,7 +181,7 @@ class TestNames:
 
 
 class TestPrecedence:
-    def test_goes_from_the_command_line_over_the_environment_and_dot_env_to_the_default(
+    def test_the_command_line_precedes_the_environment_dot_env_and_the_default(
         self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
     ) -> None:
         assert read_settings().port == 8000
@@ -203,7 +203,7 @@ class TestPrecedence:
         monkeypatch.setenv("RERANK_PORT", "")
         assert read_settings().port == 9001
 
-    def test_the_command_line_is_left_alone_unless_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_command_line_is_not_read_unless_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "argv", ["pytest", "--port", "9001"])
         assert read_settings().port == 8000
 
@@ -240,7 +240,7 @@ class TestMistakes:
             ("HF_ENDPOINT", "hf-mirror.com", "RERANK_HF_ENDPOINT / HF_ENDPOINT"),
         ],
     )
-    def test_a_wrong_value_is_told_by_the_settings_name(
+    def test_a_wrong_value_is_reported_with_the_names_of_its_setting(
         self, name: str, value: str, told_as: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv(name, value)
@@ -250,7 +250,7 @@ class TestMistakes:
         assert str(mistake.value).endswith(f"(got {value!r})")
 
     @pytest.mark.parametrize(("strict", "dialect"), [("1", "sglang"), ("no", "strict-vllm")])
-    def test_two_dialects_at_once_are_refused_and_keys_are_not_told(
+    def test_contradictory_dialects_are_refused_and_keys_are_not_shown(
         self, strict: str, dialect: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("RERANK_STRICT_VLLM", strict)
@@ -270,7 +270,7 @@ class TestMistakes:
             ("HF_ENDPOINT", "hf-mirror.com", "a whole address that begins with https:// or http://"),
         ],
     )
-    def test_what_is_allowed_is_told_in_words(
+    def test_allowed_values_are_described_in_words(
         self, name: str, value: str, allowed: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv(name, value)
@@ -280,25 +280,25 @@ class TestMistakes:
         assert "pattern" not in str(mistake.value)
         assert "Value error" not in str(mistake.value)
 
-    def test_all_wrong_values_are_told_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_all_wrong_values_are_reported_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PORT", "http")
         monkeypatch.setenv("TIMEOUT", "soon")
         with pytest.raises(SettingsError, match=r"PORT: .*; RERANK_TIMEOUT / TIMEOUT: "):
             read_settings()
 
-    def test_a_wrong_value_on_the_command_line_is_told_too(self) -> None:
+    def test_a_wrong_value_on_the_command_line_is_reported(self) -> None:
         with pytest.raises(SettingsError, match=r"^RERANK_BATCH_SIZE / BATCH_SIZE: .*got '0'"):
             from_command_line(["--batch-size", "0"])
 
     @pytest.mark.parametrize("name", ["RERANK_API_KEY", "ACCESS_TOKEN"])
-    def test_a_key_is_never_told(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_key_is_never_shown(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "s3cret")
         monkeypatch.setenv("PORT", "http")
         with pytest.raises(SettingsError) as mistake:
             read_settings()
         assert "s3cret" not in str(mistake.value)
 
-    def test_a_key_that_is_itself_wrong_is_not_told_either(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_wrong_key_is_not_shown(self, monkeypatch: pytest.MonkeyPatch) -> None:
         problem = InitErrorDetails(type="string_type", loc=("rerank_api_key",), input="s3cret")
         refuse_with(monkeypatch, ValidationError.from_exception_data("Settings", [problem]))
         with pytest.raises(SettingsError) as mistake:
@@ -306,7 +306,7 @@ class TestMistakes:
         assert str(mistake.value).startswith("RERANK_API_KEY / ACCESS_TOKEN: ")
         assert "s3cret" not in str(mistake.value)
 
-    def test_a_source_that_cannot_be_read_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unreadable_source_is_reported(self, monkeypatch: pytest.MonkeyPatch) -> None:
         refuse_with(monkeypatch, UnreadableSetting("error parsing value for field"))
         with pytest.raises(SettingsError, match="error parsing value"):
             read_settings()
@@ -317,7 +317,7 @@ class TestStrictVllm:
         ("strict", "dialect", "meant"),
         [("1", "", "strict-vllm"), ("true", "vllm", "strict-vllm"), ("0", "", "vllm"), ("0", "sglang", "sglang")],
     )
-    def test_its_former_setting_says_the_dialect(
+    def test_strict_vllm_is_a_former_name_of_a_dialect(
         self, strict: str, dialect: str, meant: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("RERANK_STRICT_VLLM", strict)
@@ -334,28 +334,30 @@ class TestUnknownNames:
             ("RERANK_API_KEYS", "RERANK_API_KEY"),
         ],
     )
-    def test_stop_the_start_with_what_was_meant(self, name: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unknown_name_is_refused_with_the_nearest_one(
+        self, name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv(name, "s3cret")
         with pytest.raises(SettingsError) as mistake:
             read_settings()
         assert str(mistake.value).startswith(f"{name} is not a setting. Did you mean {meant}? ")
         assert "s3cret" not in str(mistake.value)
 
-    def test_that_resemble_nothing_stop_it_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unknown_name_that_resembles_nothing_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_QQQQQQQQQQQQQQQQQQQQ", "1")
         with pytest.raises(SettingsError, match=r"is not a setting\. `rerank serve --help`"):
             read_settings()
 
-    def test_stop_it_from_dot_env(self, dot_env: WriteDotEnv) -> None:
+    def test_an_unknown_name_in_dot_env_is_refused(self, dot_env: WriteDotEnv) -> None:
         dot_env("RERANK_TIMEOUTS=5\n")
         with pytest.raises(SettingsError, match="Did you mean RERANK_TIMEOUT"):
             read_settings()
 
-    def test_the_clients_own_name_is_none_of_our_business(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_settings_of_the_client_are_ignored(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RERANK_BASE_URL", "http://localhost:8000")
         assert read_settings().port == 8000
 
-    def test_names_without_the_prefix_belong_to_others(
+    def test_unknown_names_without_the_prefix_are_ignored(
         self, monkeypatch: pytest.MonkeyPatch, dot_env: WriteDotEnv
     ) -> None:
         monkeypatch.setenv("KEEP_ALIVES", "5")
@@ -368,14 +370,14 @@ class TestKeys:
         ("text", "keys"),
         [(None, ()), ("first-key", ("first-key",)), (" first-key , ,second-key, ", ("first-key", "second-key"))],
     )
-    def test_are_separated_by_commas(
+    def test_keys_are_separated_by_commas(
         self, text: str | None, keys: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         if text is not None:
             monkeypatch.setenv("RERANK_API_KEY", text)
         assert read_settings().api_keys == keys
 
-    def test_do_not_show_when_settings_are_printed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_keys_are_masked_when_settings_are_printed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ACCESS_TOKEN", "s3cret-key")
         settings = read_settings()
         assert settings.api_keys == ("s3cret-key",)

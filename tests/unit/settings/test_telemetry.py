@@ -49,22 +49,22 @@ def stream() -> io.StringIO:
 
 
 class TestText:
-    def test_a_line_carries_the_request_id(self, stream: io.StringIO, request_id: str) -> None:
+    def test_a_log_line_carries_the_request_id(self, stream: io.StringIO, request_id: str) -> None:
         configure_logging("info", "text", stream)
         logger.info("scored %d pairs", 3)
         assert stream.getvalue().endswith("INFO    rerank.test [req-42] scored 3 pairs\n")
 
-    def test_a_line_of_no_request_says_so(self, stream: io.StringIO) -> None:
+    def test_a_log_line_outside_requests_has_a_dash(self, stream: io.StringIO) -> None:
         configure_logging("info", "text", stream)
         logger.warning("started")
         assert "WARNING rerank.test [-] started" in stream.getvalue()
 
-    def test_a_line_has_the_form_of_a_format_string(self, stream: io.StringIO, request_id: str) -> None:
+    def test_a_log_line_follows_a_format_string(self, stream: io.StringIO, request_id: str) -> None:
         configure_logging("info", "%(name)s|%(levelname)s|%(request_id)s|%(message)s", stream)
         logger.info("scored %d pairs", 3)
         assert stream.getvalue() == "rerank.test|INFO|req-42|scored 3 pairs\n"
 
-    async def test_each_task_has_its_own_id(self, stream: io.StringIO) -> None:
+    async def test_each_task_logs_its_own_request_id(self, stream: io.StringIO) -> None:
         configure_logging("info", "text", stream)
 
         async def answer(name: str) -> None:
@@ -78,7 +78,7 @@ class TestText:
 
 
 class TestJson:
-    def test_a_line_is_one_object(self, stream: io.StringIO, request_id: str) -> None:
+    def test_a_json_log_line_is_one_object(self, stream: io.StringIO, request_id: str) -> None:
         configure_logging("info", "json", stream)
         logger.info("two\nlines")
         (line,) = stream.getvalue().splitlines()
@@ -86,7 +86,7 @@ class TestJson:
         assert told.pop("time")
         assert told == {"level": "INFO", "logger": "rerank.test", "request_id": "req-42", "message": "two\nlines"}
 
-    def test_a_traceback_stays_in_its_line(self, stream: io.StringIO) -> None:
+    def test_a_traceback_stays_in_its_json_line(self, stream: io.StringIO) -> None:
         configure_logging("info", "json", stream)
         try:
             raise RuntimeError("broken")
@@ -97,7 +97,7 @@ class TestJson:
 
 
 class TestLevels:
-    def test_less_than_the_least_level_is_not_logged(self, stream: io.StringIO) -> None:
+    def test_lines_below_the_minimum_level_are_not_logged(self, stream: io.StringIO) -> None:
         configure_logging("warning", "text", stream)
         logger.info("hidden")
         logger.warning("shown")
@@ -113,12 +113,12 @@ class TestLevels:
 
 
 class TestUvicorn:
-    def test_its_access_log_which_prints_query_strings_is_silent(self, stream: io.StringIO) -> None:
+    def test_the_access_log_of_uvicorn_is_silent(self, stream: io.StringIO) -> None:
         configure_logging("debug", "text", stream)
         logging.getLogger("uvicorn.access").critical("GET /v1/models?key=s3cret")
         assert stream.getvalue() == ""
 
-    def test_its_other_lines_come_the_same_way_once(self, stream: io.StringIO) -> None:
+    def test_other_lines_of_uvicorn_are_logged_once(self, stream: io.StringIO) -> None:
         own = io.StringIO()
         logging.getLogger("uvicorn").addHandler(logging.StreamHandler(own))
         configure_logging("info", "text", stream)
@@ -127,7 +127,7 @@ class TestUvicorn:
         assert own.getvalue() == ""
 
 
-def test_lines_go_to_stderr_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_lines_go_to_stderr_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "text")
     logger.info("to stderr")
     captured = capsys.readouterr()
@@ -135,7 +135,7 @@ def test_lines_go_to_stderr_unless_told_otherwise(capsys: pytest.CaptureFixture[
     assert captured.out == ""
 
 
-def test_configuring_twice_logs_once(stream: io.StringIO) -> None:
+def test_configuring_the_log_twice_logs_once(stream: io.StringIO) -> None:
     configure_logging("info", "text", stream)
     configure_logging("info", "text", stream)
     logger.info("once")

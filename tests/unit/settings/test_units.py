@@ -11,12 +11,12 @@ GIB = 1024**3
     ("text", "seconds"),
     [("0", 0), ("90", 90), ("1.5", 1.5), ("45s", 45), ("10m", 600), (" 10 M ", 600), ("1.5h", 5400), ("2d", 172800)],
 )
-def test_times(text: str, seconds: float) -> None:
+def test_reads_times(text: str, seconds: float) -> None:
     assert parse_seconds(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1", "1y", "10 m 5 s", "nan", "inf", "1e3", "m", "١m"])
-def test_what_is_no_time(text: str) -> None:
+def test_refuses_invalid_times(text: str) -> None:
     with pytest.raises(ValueError, match="as in 10m"):
         parse_seconds(text)
 
@@ -39,11 +39,11 @@ def test_what_is_no_time(text: str) -> None:
         ("101", 101),
     ],
 )
-def test_memory(text: str, size: int) -> None:
+def test_reads_amounts_of_memory(text: str, size: int) -> None:
     assert parse_memory(text, whole=1000) == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "-8GB", "8 apples", "GB", "%", "8G B"])
-def test_what_is_no_memory(text: str) -> None:
+def test_refuses_invalid_amounts_of_memory(text: str) -> None:
     with pytest.raises(ValueError, match="as in 8GB or 8GiB"):
         parse_memory(text, whole=1000)
