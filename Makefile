@@ -37,7 +37,7 @@ quick: $(VENV)/.dev
 mutants: $(VENV)/.mutants
 	$(BIN)/mutmut run
 	$(BIN)/mutmut export-cicd-stats
-	$(BIN)/python -m tests.mutants
+	$(BIN)/python -m tools.mutants
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -47,6 +47,7 @@ check: $(VENV)/.dev
 	$(BANDIT)
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/yamllint --strict compose.yaml
+	$(BIN)/python tools/words.py
 
 # `--strict`: a package that could not be looked up is a failure. The files pin everything, so nothing is resolved;
 # both are named, because pip-audit follows no `-r` within a file.
@@ -114,5 +115,5 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@touch $@
 
 $(VENV)/.mutants: requirements-mutants.txt $(VENV)/.dev
-	$(PIP) -r requirements-mutants.txt
+	@$(BIN)/python tools/install.py $(VENV) requirements-mutants.txt
 	@touch $@

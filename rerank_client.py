@@ -430,7 +430,7 @@ def _load(library: str, client: str) -> Any:
 
 
 async def _keep(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    # Before an event loop ends it closes the async generators it has seen, and those nobody holds any more sooner:
+    # Before an event loop ends it closes the async generators it has seen, and unreferenced ones sooner:
     # so no session outlives its loop, even where close() was forgotten.
     async with session:
         yield

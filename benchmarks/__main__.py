@@ -3,7 +3,7 @@
     python -m benchmarks.overhead      what the server adds to its engine
     python -m benchmarks.http_load     this server and its peers over HTTP
     python -m benchmarks.fairness      a short request while a long one runs
-    python -m benchmarks.key_fairness  a key that asks now and then beside one that floods the server
+    python -m benchmarks.key_fairness  a key that asks now and then next to one that floods the server
     python -m benchmarks.int8          precisions, and ONNX Runtime
     python -m benchmarks.qwen3         Qwen3-Reranker's size against the model card's procedure
     python -m benchmarks.engine        against sentence-transformers

@@ -1,4 +1,4 @@
-"""A short request beside a long one: how much longer it takes than alone. The real engine, no HTTP.
+"""A short request next to a long one: how much longer it takes than alone. The real engine, no HTTP.
 
     python -m benchmarks.fairness --model minilm --short 10 --long 1000
 
@@ -28,7 +28,7 @@ def seconds(score: Score, pairs: list[Pair]) -> float:
     return time.perf_counter() - started
 
 
-def beside(score: Score, short: list[Pair], long: list[Pair], pause: float) -> list[float]:
+def while_scoring(score: Score, short: list[Pair], long: list[Pair], pause: float) -> list[float]:
     """Seconds of each short request that was answered while the long one ran; ``pause`` is the longest between them."""
     moments = random.Random(0)  # noqa: S311
     found: list[float] = []
@@ -63,11 +63,11 @@ def main() -> None:
     with engine_alone(folder, arguments.precision, arguments.folder, budget=budget) as score:
         seconds(score, short)
         alone = statistics.median(seconds(score, short) for _ in range(9))
-        found = sorted(beside(score, short, long, pause=4 * alone))
-    print(f"{arguments.model} {arguments.precision}: {arguments.short} documents beside {arguments.long}")
+        found = sorted(while_scoring(score, short, long, pause=4 * alone))
+    print(f"{arguments.model} {arguments.precision}: {arguments.short} documents next to {arguments.long}")
     print(f"alone  {alone:8.3f} s   median of 9")
     for name, value in (("median", statistics.median(found)), ("p90", found[len(found) * 9 // 10])):
-        print(f"beside {value:8.3f} s   {name} of {len(found)}   x {value / alone:.2f}")
+        print(f"next to {value:8.3f} s   {name} of {len(found)}   x {value / alone:.2f}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python -m benchmarks.key_fairness --model minilm --clients 32 --flood 50 --short 10 --seconds 60
 
-Prints the latency of the short requests alone, beside the flood under a key of their own, and beside it under the
+Prints the latency of the short requests alone, next to the flood under a key of their own, and next to it under the
 flood's key; and how many documents of the flood were scored a second meanwhile.
 """
 
@@ -109,7 +109,7 @@ def main() -> None:
     entry = ours(model, options.precision)
     entry = replace(entry, environment=entry.environment | {"RERANK_API_KEY": f"{_FLOOD},{_OTHER}"})
     scenes = {"alone": (0, _OTHER), "own key": (options.clients, _OTHER), "the flood's key": (options.clients, _FLOOD)}
-    print(f"{options.model}: {options.short} documents beside {options.clients} clients with {options.flood} each")
+    print(f"{options.model}: {options.short} documents next to {options.clients} clients with {options.flood} each")
     print(f"{'short requests':16} {'number':>6} {'p50 s':>7} {'p95 s':>7} {'x alone':>8} {'flood docs/s':>13}")
     alone = 0.0
     with serving(entry, options.folder / "logs") as server:

@@ -73,7 +73,7 @@ def limited(entry: Contestant, budget: str) -> Contestant:
 
 
 async def pick_at_random(url: str, pid: int, options: argparse.Namespace) -> Record:
-    """All requests from all clients, while somebody watches what the server holds."""
+    """All requests from all clients, while another thread watches what the server holds."""
     picks = random.Random(0)  # noqa: S311
     wanted = iter([picks.choice(options.models) for _ in range(options.requests)])
     record = Record()
@@ -115,7 +115,7 @@ async def keep_looking(session: aiohttp.ClientSession, url: str, pid: int, recor
 
 
 def held_bytes(models: dict[str, Any]) -> int:
-    """Bytes of the models that are in memory; of one that is being loaded nobody knows yet."""
+    """Bytes of the models that are in memory; those of one that is being loaded are not known yet."""
     return sum(int(model["bytes"] or 0) for model in models["data"] if model["state"] in ("ready", "draining"))
 
 

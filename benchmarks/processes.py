@@ -54,7 +54,7 @@ class RunningServer:
         return sum(_peak(pid) for pid in process_tree(self.pid))
 
     def forget_peak(self) -> None:
-        """Begin the peak anew, so that it leaves out what only the start took."""
+        """Begin the peak again, so that it leaves out what only the start took."""
         for pid in process_tree(self.pid):
             with suppress(OSError):
                 (_PROC / str(pid) / "clear_refs").write_text("5")

@@ -4,7 +4,7 @@
 
 Starts the server with the embedded model and random checkpoints under a memory budget that does not hold them all, asks
 for some rankings alone, and then has clients send them again, mixed with everything a server has to bear (KINDS in
-benchmarks/soak_traffic.py), while the models file is read anew now and then. Prints what was sent and what came back,
+benchmarks/soak_traffic.py), while the models file is read again now and then. Prints what was sent and what came back,
 and how memory, open files and threads moved; then whatever was not as it should be, each with its request id, and ends
 with status 1 if there was anything. ``--picture`` draws the run (benchmarks/requirements.txt). Linux only.
 """
@@ -207,7 +207,7 @@ async def _watch(server: RunningServer, end: float, record: Record) -> None:
 
 
 async def _reload(server: RunningServer, file: ModelsFile, end: float, record: Record) -> None:
-    """Have the models file read anew now and then."""
+    """Have the models file read again now and then."""
     pause = min(20, (end - time.monotonic()) / 6)
     while time.monotonic() + pause < end:
         await asyncio.sleep(pause)
@@ -219,7 +219,7 @@ async def _reload(server: RunningServer, file: ModelsFile, end: float, record: R
 
 
 async def _settled(url: str, record: Record) -> list[str]:
-    """What the server says is still in work once every client is done."""
+    """What the server says is still in flight once every client is done."""
     async with _session(url) as session:
         for _ in range(_SETTLING_SECONDS * 10):
             metrics = await _metrics(session)
@@ -230,7 +230,7 @@ async def _settled(url: str, record: Record) -> list[str]:
             if not any(busy.values()):
                 return []
             await asyncio.sleep(0.1)
-    return [f"still in work when all clients were done: {busy}"]
+    return [f"still in flight when all clients were done: {busy}"]
 
 
 async def _metrics(session: aiohttp.ClientSession) -> dict[str, Metric]:

@@ -54,7 +54,7 @@ class Record:
     events: Counter[str] = field(default_factory=Counter)
     """How often models were loaded, unloaded, or failed to load, by the server's own count."""
     reloads: int = 0
-    """How often the models file was to be read anew."""
+    """How often the models file was to be read again."""
     wrong_files: int = 0
     """How often it was one that cannot be read."""
     failures: list[str] = field(default_factory=list)
@@ -107,7 +107,7 @@ class Course:
 
 
 _MEMORY = "memory, MB"
-_BESIDE = "memory beside the models, MB"
+_BESIDE = "memory without the models, MB"
 _LONG_SECONDS = 240
 _GROWTH = 1.1
 _SWAY = 5
@@ -163,8 +163,11 @@ def log_objections(record: Record, log: str) -> list[str]:
 
 
 def growth_objections(record: Record) -> list[str]:
-    """What the server takes more and more of. Memory goes with the models that happen to be in it, so what is beside
-    them is judged; and of that a short run cannot tell."""
+    """What the server takes more and more of.
+
+    Memory goes with the models that happen to be in it, so what is left without them is judged; and of that a short
+    run cannot tell.
+    """
     unjudged = {_MEMORY} if record.seconds >= _LONG_SECONDS else {_MEMORY, _BESIDE}
     judged = [one for one in courses(record.looks) if one.name not in unjudged]
     return [f"{one.name} grew from {one.first:.0f} to {one.last:.0f}" for one in judged if one.grown]

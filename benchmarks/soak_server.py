@@ -32,7 +32,7 @@ def furnish(checkpoints: Path, home: Path) -> tuple[Contestant, ModelsFile]:
 
 
 class ModelsFile:
-    """The models file, which changes whenever it is written: a model's card, a card that nobody asks for, or all."""
+    """The models file, which changes whenever it is written: a model's card, a card that is never asked for, or all."""
 
     def __init__(self, path: Path, folders: Sequence[Path]) -> None:
         self.path = path
@@ -50,7 +50,7 @@ class ModelsFile:
         return not wrong
 
     def _cards(self) -> list[str]:
-        # another length has the model loaded anew, and every text here is shorter
+        # another length has the model loaded again, and every text here is shorter
         length = 512 - self._turn % 2
         cards = [f'[[model]]\nid = "{one.name}"\npath = "{one}"\nmax_length = {length}\n' for one in self._folders]
         return cards + ['[[model]]\nid = "soak/nobody-asks"\n'] * (self._turn % 2)

@@ -262,7 +262,7 @@ KINDS = (
     Kind(f"300 to {MAX_DOCUMENTS} documents", 20, _EXACT, lambda random, cases: _rank(random, cases, "large")),
     Kind("too little time (X-Request-Timeout)", 60, f"429, 503, 504, or {_EXACT}", _hurry),
     Kind("wrong: body, header, address, size", 100, "the 4xx of what is wrong", _wrong),
-    Kind("model that nobody knows", 30, "404", _unknown_model),
+    Kind("unknown model", 30, "404", _unknown_model),
     Kind("no key, or a wrong one", 30, "401", _wrong_key),
     Kind("body that stops coming", 5, "408", _stall),
     Kind("client leaves with half a body sent", 40, "left", _half),

@@ -40,7 +40,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "bge-large": {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "vocabulary": 250002, "positions": 514},
     "bge-v2-m3": {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "vocabulary": 250002, "positions": 8194},
     "minilm": {"layers": 6, "hidden": 384, "heads": 12, "inner": 1536, "vocabulary": 30522, "positions": 512},
-    # nobody's: nearly all of it is embeddings, so that it takes memory but hardly time, and its scores lie apart
+    # no real model's: nearly all of it is embeddings, so that it takes memory but hardly time, and its scores lie apart
     "thin-64": _THIN | {"hidden": 64, "inner": 128, "spread": 0.25},
     "thin-80": _THIN | {"hidden": 80, "inner": 160, "spread": 0.25},
 }

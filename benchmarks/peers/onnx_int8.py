@@ -3,7 +3,7 @@
     onnx_int8.py FOLDER int8 PAIRS.json 8 CACHE    (FOLDER: checkpoint; PAIRS.json: [[query, document], ...])
 
 Runs in its own virtual environment (`make bench-peers`). Prints JSON: seconds of one pass after a warm-up, and logits.
-`python -m benchmarks.int8` runs it beside this engine.
+`python -m benchmarks.int8` runs it next to this engine.
 """
 
 import json

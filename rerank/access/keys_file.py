@@ -63,11 +63,11 @@ class _KeysFile(BaseModel):
 def read_keys_file(path: Path) -> dict[str, Caller]:
     """Callers by the hash of their key; empty if the file does not exist. Raises SettingsError.
 
-    A file without a key is an error: it would open the server to everybody.
+    A file without a key is an error: it would open the server to all clients.
     """
     callers = {key.sha256: key.caller() for key in read_toml(path, _KeysFile).key}
     if path.exists() and not callers:
-        raise SettingsError(f"{path}: it holds no key; delete it to let everybody in, or add one: {_NEW_KEY}")
+        raise SettingsError(f"{path}: it holds no key; delete it to let all clients in, or add one: {_NEW_KEY}")
     return callers
 
 

@@ -28,8 +28,8 @@ class Spending:
 class RateLimits:
     """Requests and tokens of each key over the last minute. Belongs to the event loop's thread.
 
-    A request counts when it comes in, its tokens when it has been answered; till then an estimate of them is held back,
-    so that requests at the same time cannot use one allowance twice.
+    A request counts when it comes in, its tokens when it has been answered; until then an estimate of them is held
+    back, so that requests at the same time cannot use one allowance twice.
     """
 
     def __init__(self) -> None:

@@ -100,8 +100,9 @@ async def _bare_health(services: ServicesDep) -> Response:
 
 @router.get("/", summary="The server at a glance")
 async def root(request: Request, services: ServicesDep) -> Status:
-    """Which model answers by default and why, what is in memory, what could be asked for: for everybody, but a key that
-    is for some models sees only those."""
+    """Which model answers by default and why, what is in memory, what could be asked for.
+
+    A key that is for some models sees only those."""
     caller = caller_of(request)
     cards = await run_in_threadpool(services.catalog.cards)
     default = services.gateway.default_for(caller)

@@ -33,7 +33,7 @@ def warm_up(scorer: Scorer) -> None:
 
 @cache
 def import_scorers() -> None:
-    """Import the libraries that scorers work with, lest the first model be taken for larger by their size."""
+    """Import the libraries that scorers work with, so that the first model is not measured with their size."""
     for row in IMPLEMENTATIONS:
         row.module()
     # they stay for good; looking through them at each load and unload would stop every request for a fifth of a second

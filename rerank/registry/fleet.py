@@ -157,8 +157,8 @@ class Fleet:
         decisions = self._models[name].loaded(size, now)
         # it may be larger than estimated
         others = [resident for resident in self._residents() if resident.id != name]
-        beside = {device: limit - size.get(device, 0) for device, limit in self._budget.items()}
-        return decisions + self._dismiss_all(overfull(beside, others))
+        left = {device: limit - size.get(device, 0) for device, limit in self._budget.items()}
+        return decisions + self._dismiss_all(overfull(left, others))
 
     def _unloaded(self, name: str, now: float) -> list[Decision]:
         model = self._models[name]

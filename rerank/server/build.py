@@ -140,7 +140,7 @@ def _reload(gateway: Gateway, readiness: Readiness, keyring: Keyring, settings: 
         fresh = _prepare(catalog, settings)
         if keyring.guarded and not fresh.guarded:
             raise SettingsError(
-                f"{settings.keys_file}: no key is left, which would open the server to everybody; "
+                f"{settings.keys_file}: no key is left, which would open the server to all clients; "
                 "restart it if that is meant"
             )
 

@@ -177,7 +177,7 @@ def test_memory_is_judged_beside_the_models_and_only_where_the_run_was_long_enou
     assert growth_objections(record) == []
 
     record.looks = looks(2.0)
-    assert [line.split(" grew from ")[0] for line in growth_objections(record)] == ["memory beside the models, MB"]
+    assert [line.split(" grew from ")[0] for line in growth_objections(record)] == ["memory without the models, MB"]
 
 
 def test_the_line_through_points_on_a_line_is_that_line() -> None:

@@ -52,7 +52,7 @@ def test_keys_come_and_go_while_the_server_runs(tmp_path: Path) -> None:
 
         (tmp_path / "keys.toml").unlink()
         server.signal(signal.SIGHUP)
-        server.wait_for_log("no key is left, which would open the server to everybody")
+        server.wait_for_log("no key is left, which would open the server to all clients")
         assert requests.post(f"{server.url}/v1/rerank", json=BODY, timeout=60).status_code == 401
     log = "".join(server.log)
     assert chat not in log

@@ -150,7 +150,7 @@ def test_chunks_that_lie(peer: Peer) -> None:
 
 
 def test_nothing_is_left_behind(peer: Peer, record_property: RecordProperty) -> None:
-    """Requests in work, once everything is over; this test is the last of the file."""
+    """Requests in flight, once everything is over; this test is the last of the file."""
     record_property(FUZZED, peer.cases)
     with peer.connect() as connection:
         connection.sendall(b"GET /load HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")

@@ -101,7 +101,7 @@ def _left_behind(target: Target) -> list[str]:
     headers = {"Authorization": f"Bearer {KEY}"}
     load = requests.get(f"{target.url}/load", headers=headers, timeout=30).json()["server_load"]
     samples = len(requests.get(f"{target.url}/metrics", headers=headers, timeout=30).text.splitlines())
-    found = [f"{load} requests are still in work once all is over"] if load else []
+    found = [f"{load} requests are still in flight once all is over"] if load else []
     return found + ([f"/metrics has {samples} lines"] if samples > _MOST_SAMPLES else [])
 
 
@@ -114,7 +114,7 @@ def growth(tally: Tally) -> list[str]:
 
 def _courses(tally: Tally) -> list[Course]:
     """How memory, open files and threads moved, each once: the models in memory are always the same few."""
-    return [one for one in courses(tally.looks) if "beside" not in one.name]
+    return [one for one in courses(tally.looks) if "without the models" not in one.name]
 
 
 def report(tally: Tally) -> list[str]:

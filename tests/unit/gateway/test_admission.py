@@ -181,7 +181,7 @@ class TestBytes:
         admission = Admission(Work(1000, 1000, 100))
         with (
             admission.admit(Work(1, 1, 0)),
-            pytest.raises(Overloaded, match="0 bytes of texts are in work") as refusal,
+            pytest.raises(Overloaded, match="0 bytes of texts are in flight") as refusal,
             admission.admit(Work(1, 1, 101)),
         ):
             pass
@@ -235,7 +235,7 @@ class TestCallers:
         ):
             pass
         assert refusal.value.message == (
-            "The server is busy: 4 documents wait for a model to load, at most 10 may be. Try again shortly."
+            "The server is busy: 4 documents wait for a model to load (maximum 10). Try again shortly."
         )
 
     def test_beyond_their_share_are_let_in_up_to_the_limit(self, admission: Admission) -> None:

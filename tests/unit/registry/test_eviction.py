@@ -30,6 +30,13 @@ class TestRoom:
         residents = [resident("small", 10, 1), resident("large", 90, 2)]
         assert make_room({"gpu": 85}, BUDGET, residents) == AfterLeaving(("large",))
 
+    def test_is_not_made_by_any_of_several_whose_leaving_does_not_help(self) -> None:
+        residents = [resident("a", 10, 1), resident("b", 10, 2), resident("large", 80, 3)]
+        assert make_room({"gpu": 75}, BUDGET, residents) == AfterLeaving(("large",))
+
+    def test_is_not_taken_on_a_device_that_a_model_does_not_use(self) -> None:
+        assert taken([Resident("a", {"one": 60}, 1)], "two") == 0
+
     def test_is_made_by_idle_models_before_busy_ones(self) -> None:
         residents = [resident("busy", 50, 1, busy=True), resident("idle", 50, 9)]
         assert make_room({"gpu": 50}, BUDGET, residents) == AfterLeaving(("idle",))

@@ -10,6 +10,15 @@ def test_alone_a_job_ends_after_its_own_tokens() -> None:
     assert sharing.enter(5) == 15
 
 
+def test_what_was_served_before_counts_towards_the_end() -> None:
+    sharing = EqualSharing()
+    sharing.enter(100)
+    sharing.enter(300)
+    sharing.serve(80)
+    sharing.serve(130)
+    assert sharing.enter(1) == 111
+
+
 def test_what_is_served_is_shared_by_all_that_are_there() -> None:
     sharing = EqualSharing()
     sharing.enter(100)
