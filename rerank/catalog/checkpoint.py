@@ -80,13 +80,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     _check_tokenizer(folder)
     refuse_other_proportions(folder, config, _shapes(weight_files))
     architecture = _architecture(folder / "config.json", config)
-    return Checkpoint(
-        folder=folder,
-        architecture=architecture,
-        family=_family(folder, architecture),
-        max_positions=usable_positions(config),
-        weight_files=weight_files,
-    )
+    return Checkpoint(folder, architecture, _family(folder, architecture), usable_positions(config), weight_files)
 
 
 def read_tokenizer_config(folder: Path) -> dict[str, Any]:
@@ -141,15 +135,19 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     index = folder / WEIGHTS_INDEX
     # in this order, as transformers chooses
     if index.is_file() and not (folder / WEIGHTS_FILE).is_file():
-        shards = _read_json(index).get("weight_map")
-        if not isinstance(shards, dict) or not shards:
-            raise _broken(index, "has no weight_map")
-        return tuple(_shard(index, name) for name in sorted({str(name) for name in shards.values()}))
+        return _shards(index)
     if not (folder / WEIGHTS_FILE).is_file() and any(folder.glob("*.bin")):
         raise _broken(
             folder / WEIGHTS_FILE, "is missing; pickled .bin weights are not loaded, convert them to safetensors"
         )
     return (folder / WEIGHTS_FILE,)
+
+
+def _shards(index: Path) -> tuple[Path, ...]:
+    names = _read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise _broken(index, "has no weight_map")
+    return tuple(_shard(index, name) for name in sorted({str(name) for name in names.values()}))
 
 
 def _shard(index: Path, name: str) -> Path:

@@ -35,16 +35,20 @@ def runs_own_code(folder: Path, card: ModelCard) -> bool:
     refuse_untrusted_code(folder, card)
     classes = list(_mapped_classes(folder))
     for name in classes:
-        repository, _, local = name.rpartition("--")
-        if repository:
-            raise ModelUnavailable(
-                f"{card.id} cannot be used: its code lies in another repository ({repository}), which is never "
-                f"fetched. Copy the Python files into the model's folder and write `{local}` for `{name}` there."
-            )
-        file = f"{local.split('.', maxsplit=1)[0]}.py"
-        if not (folder / file).is_file():
-            raise WeightsBroken(f"{folder.name}/{file} is missing, which holds {local}")
+        _check_local(folder, card, name)
     return bool(classes) or any(_own_modules(folder))
+
+
+def _check_local(folder: Path, card: ModelCard, name: str) -> None:
+    repository, _, local = name.rpartition("--")
+    if repository:
+        raise ModelUnavailable(
+            f"{card.id} cannot be used: its code lies in another repository ({repository}), which is never fetched. "
+            f"Copy the Python files into the model's folder and write `{local}` for `{name}` there."
+        )
+    file = f"{local.split('.', maxsplit=1)[0]}.py"
+    if not (folder / file).is_file():
+        raise WeightsBroken(f"{folder.name}/{file} is missing, which holds {local}")
 
 
 def _mapped_classes(folder: Path) -> Iterator[str]:

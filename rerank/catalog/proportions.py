@@ -49,9 +49,8 @@ def _comparisons(config: Mapping[str, Any], shapes: Mapping[str, list[int]]) -> 
     if "num_hidden_groups" in config:
         # ALBERT's layers are one and the same
         return
-    width = _number(config, "hidden_size")
     # each layer has at least two products of the hidden by the inner size
-    minimum = 2 * layers * width * _number(config, "intermediate_size")
+    minimum = 2 * layers * _number(config, "hidden_size") * _number(config, "intermediate_size")
     held = sum(math.prod(shape) for shape in shapes.values())
     yield "weights", minimum, held * _TOLERANCE if _layers_in(shapes) else 0
 

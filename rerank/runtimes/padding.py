@@ -11,22 +11,22 @@ from rerank.runtimes.base import TokenIds
 
 def pad(batch: Sequence[TokenIds], pad_id: int, *, segments: bool, left: bool = False) -> dict[str, torch.Tensor]:
     """int64 tensors of shape (pairs, longest pair): ``input_ids``, ``attention_mask``, with ``segments`` their ids."""
-    longest = max(sequence.tokens for sequence in batch)
-
-    def rectangle(rows: list[tuple[int, ...]], filler: int) -> torch.Tensor:
-        filled = []
-        for row in rows:
-            padding = (filler,) * (longest - len(row))
-            filled.append(padding + row if left else row + padding)
-        return torch.tensor(filled, dtype=torch.long)
-
     tensors = {
-        "input_ids": rectangle([sequence.input_ids for sequence in batch], pad_id),
-        "attention_mask": rectangle([(1,) * sequence.tokens for sequence in batch], 0),
+        "input_ids": _rectangle([sequence.input_ids for sequence in batch], pad_id, left=left),
+        "attention_mask": _rectangle([(1,) * sequence.tokens for sequence in batch], 0, left=left),
     }
     if segments:
-        tensors["token_type_ids"] = rectangle([sequence.type_ids for sequence in batch], 0)
+        tensors["token_type_ids"] = _rectangle([sequence.type_ids for sequence in batch], 0, left=left)
     return tensors
+
+
+def _rectangle(rows: Sequence[tuple[int, ...]], filler: int, *, left: bool) -> torch.Tensor:
+    longest = max(map(len, rows))
+    filled = []
+    for row in rows:
+        padding = (filler,) * (longest - len(row))
+        filled.append(padding + row if left else row + padding)
+    return torch.tensor(filled, dtype=torch.long)
 
 
 def example_ids(names: Sequence[str]) -> dict[str, torch.Tensor]:

@@ -138,6 +138,12 @@ def score(scorer: Scorer, batch: Sequence[Any]) -> list[float]:
     return scorer.start(batch).result()
 
 
+_TOO_GREAT = (
+    "truncate_prompt_tokens value is greater than max_model_len ({}). Please request a smaller truncation size."
+)
+"""vLLM's own words."""
+
+
 def pair_limit(truncation: Truncation, max_length: int) -> int:
     """Maximum tokens of a whole pair. Raises InvalidRequest where the caller asks for more than the model reads."""
     asked = truncation.max_tokens
@@ -146,11 +152,7 @@ def pair_limit(truncation: Truncation, max_length: int) -> int:
     if asked == 0:
         raise InvalidRequest("truncate_prompt_tokens leaves no room for a pair", param="truncate_prompt_tokens")
     if asked > max_length:
-        raise InvalidRequest(
-            f"truncate_prompt_tokens value is greater than max_model_len ({max_length}). "
-            "Please request a smaller truncation size.",
-            param="truncate_prompt_tokens",
-        )
+        raise InvalidRequest(_TOO_GREAT.format(max_length), param="truncate_prompt_tokens")
     return asked
 
 

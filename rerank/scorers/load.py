@@ -54,6 +54,12 @@ IMPLEMENTATIONS = (
 """In the order in which they are asked; the last one of a family claims every checkpoint that is left."""
 
 
+_NO_ROOM = (
+    "A pair may have {} tokens, which leaves this model no room for a document: raise RERANK_MAX_SEQ_LENGTH, or "
+    "max_length in models.toml."
+)
+
+
 def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     """Load the weights onto the device and score two pairs, so that a model that cannot score never counts as loaded.
 
@@ -106,10 +112,7 @@ def _check_scores(scorer: Scorer) -> None:
     try:
         encoded = scorer.encode(pairs)
     except InvalidRequest as error:
-        raise ModelUnavailable(
-            f"A pair may have {scorer.max_length} tokens, which leaves this model no room for a document: raise "
-            "RERANK_MAX_SEQ_LENGTH, or max_length in models.toml."
-        ) from error
+        raise ModelUnavailable(_NO_ROOM.format(scorer.max_length)) from error
     logits = score(scorer, encoded)
     if len(logits) != len(pairs) or not all(math.isfinite(logit) for logit in logits):
         raise WeightsBroken(f"the model answered {logits} for two pairs instead of two finite numbers")

@@ -132,10 +132,7 @@ def refuse_random_weights(network: PreTrainedModel, checkpoint: Checkpoint, unus
 
     ``unused`` as for ``load_network``.
     """
-    stored: set[str] = set()
-    for file in checkpoint.weight_files:
-        with safe_open(file, framework="numpy") as tensors:
-            stored.update(tensors.keys())
+    stored = _stored_names(checkpoint)
     tied = set(getattr(network, "all_tied_weights_keys", None) or ())
     body = f"{network.base_model_prefix}."
     for name, _ in network.named_parameters():
@@ -144,6 +141,14 @@ def refuse_random_weights(network: PreTrainedModel, checkpoint: Checkpoint, unus
             # it may be stored under an older name, which only transformers knows
             load_network(type(network), checkpoint, network.dtype, unused, config=network.config)
             return
+
+
+def _stored_names(checkpoint: Checkpoint) -> set[str]:
+    names: set[str] = set()
+    for file in checkpoint.weight_files:
+        with safe_open(file, framework="numpy") as tensors:
+            names.update(tensors.keys())
+    return names
 
 
 def _begins(name: str, start: str) -> bool:

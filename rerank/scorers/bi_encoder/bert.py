@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from sentence_transformers.sentence_transformer.modules import Pooling
@@ -16,7 +17,7 @@ from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.bert_body import MODEL_TYPES, BertSegments, FirstTokenVector, MeanVector
 from rerank.scorers.bi_encoder.scorer import SentenceReading
 from rerank.scorers.pretrained import load_network, open_tokenizer, read_json
-from rerank.scorers.saved_modules import saved_modules, saved_prompts
+from rerank.scorers.saved_modules import SavedModules, saved_modules, saved_prompts
 from rerank.scorers.tokens import PairTokenizer
 
 
@@ -51,18 +52,21 @@ def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
     """The model, if ``bert_body`` runs it; None if it needs more than a body, pooling and a normalised vector."""
     folder = checkpoint.folder
     saved = saved_modules(folder)
-    if (
-        saved is None
-        or saved.kinds[1:] not in (("Pooling",), ("Pooling", "Normalize"))
-        or not saved.is_plain("feature-extraction")
-        or read_json(folder / "config.json").get("model_type") not in MODEL_TYPES
-        or not (folder / "tokenizer.json").is_file()
-    ):
+    if saved is None or not _is_plain(folder, saved):
         return None
     pooling = Pooling.load(str(folder), subfolder=saved.folders[1], local_files_only=True)
     if pooling.pooling_mode not in ("mean", "cls") or not pooling.include_prompt:
         return None
     return BertEmbedding(checkpoint, mean=pooling.pooling_mode == "mean")
+
+
+def _is_plain(folder: Path, saved: SavedModules) -> bool:
+    return (
+        saved.kinds[1:] in (("Pooling",), ("Pooling", "Normalize"))
+        and saved.is_plain("feature-extraction")
+        and read_json(folder / "config.json").get("model_type") in MODEL_TYPES
+        and (folder / "tokenizer.json").is_file()
+    )
 
 
 class BertSentences:

@@ -12,6 +12,7 @@ from rerank.catalog.prompts import RECOGNISED, PromptFormat
 from rerank.scorers.pretrained import open_tokenizer, read_json
 
 _QUERY, _DOCUMENT, _INSTRUCTION = "a query", "a document", "an instruction"
+_PAIR = [{"role": "query", "content": _QUERY}, {"role": "document", "content": _DOCUMENT}]
 
 
 def recognised_format(folder: Path) -> PromptFormat | None:
@@ -41,18 +42,16 @@ def _shown_prompts(template: str | None) -> dict[str, str]:
     sentence-transformers gives the template a message for each text, with the instruction as the system's.
     """
     shown: dict[str, str] = {}
-    pair = [{"role": "query", "content": _QUERY}, {"role": "document", "content": _DOCUMENT}]
     for instruction in ("", _INSTRUCTION) if template else ():
-        said = [{"role": "system", "content": instruction}] if instruction else []
+        messages = [{"role": "system", "content": instruction}] if instruction else []
         try:
             # annotated as a string, which it is not
-            conversations: Any = render_jinja_template([[*said, *pair]], chat_template=template)[0]
+            rendered: Any = render_jinja_template([messages + _PAIR], chat_template=template)[0]
         except (TemplateError, TypeError):
             # templates for chats may reject other roles
             break
-        (rendered,) = conversations
-        if _QUERY in rendered and _DOCUMENT in rendered:
-            shown[instruction] = rendered
+        if _QUERY in rendered[0] and _DOCUMENT in rendered[0]:
+            shown[instruction] = rendered[0]
     return shown
 
 

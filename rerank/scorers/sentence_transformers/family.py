@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from sentence_transformers import CrossEncoder
 
@@ -25,6 +26,14 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     """The model on the device, in plain torch."""
     logger.info("%s runs in plain torch, through sentence-transformers: no other family claims it", card.id)
+    model = _saved_model(checkpoint, card, placement)
+    length = fit_length(card, placement, checkpoint, model.max_seq_length)
+    bytes_per_token = activation_bytes(model.transformers_model.config)
+    precision = placement.device.torch_precision
+    return cross_encoder_scorer(model, length, bytes_per_token, precision, card.activation)
+
+
+def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Any:
     model = CrossEncoder(
         str(checkpoint.folder),
         device=placement.device.name,
@@ -33,7 +42,4 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Score
         model_kwargs={"dtype": placement.device.dtype, "use_safetensors": True},
     )
     refuse_random_weights(model.transformers_model, checkpoint)
-    length = fit_length(card, placement, checkpoint, model.max_seq_length)
-    bytes_per_token = activation_bytes(model.transformers_model.config)
-    precision = placement.device.torch_precision
-    return cross_encoder_scorer(model, length, bytes_per_token, precision, card.activation)
+    return model
