@@ -88,7 +88,7 @@ def test_chunks_within_the_limit_are_read(serve: Serve) -> None:
     connection.close()
 
 
-def test_429_when_too_much_is_in_work(open_house: OpenHouse) -> None:
+def test_429_when_too_much_is_in_flight(open_house: OpenHouse) -> None:
     scorer = GatedScorer()
     house = open_house(scorer, max_inflight_documents=4)
     first = house.rerank_meanwhile(documents=["a", "b", "c"])

@@ -75,7 +75,7 @@ def test_the_list_of_models_holds_those_that_the_key_allows(open_house: OpenHous
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/tei/rerank", "/infinity/rerank", "/v1/ranking"])
-def test_a_key_that_has_used_up_its_minute_is_told_when_to_come_back(open_house: OpenHouse, path: str) -> None:
+def test_a_key_over_its_limit_gets_429_with_retry_after(open_house: OpenHouse, path: str) -> None:
     house = open_house(named_keys=named(chat=Caller("chat", requests_per_minute=2), all=Caller("all")))
     assert [ask(house, "CHAT")[0] for _ in range(2)] == [200, 200]
     body = BODY | {"passages": DOCUMENTS, "texts": DOCUMENTS}
@@ -131,7 +131,7 @@ def test_a_request_with_an_invalid_body_is_counted_for_its_key(open_house: OpenH
     )
 
 
-def test_a_flood_of_one_key_is_no_drought_for_another(open_house: OpenHouse) -> None:
+def test_a_key_that_floods_the_server_cannot_starve_another(open_house: OpenHouse) -> None:
     """Counted in batches, not in seconds: forty requests wait, one of another key is done two batches later."""
     scorer = GatedScorer()
     batch = BatchBudget(4, 16384)

@@ -15,7 +15,7 @@ from .house import PATIENCE, GatedScorer, indices
 
 
 @pytest.mark.parametrize("at", ["encode", "score"])
-def test_the_server_answers_while_a_thousand_documents_are_in_work(open_house: OpenHouse, at: str) -> None:
+def test_the_server_answers_while_a_thousand_documents_are_in_flight(open_house: OpenHouse, at: str) -> None:
     scorer = GatedScorer(at)
     house = open_house(scorer)
     thousand = house.rerank_meanwhile(documents=[f"document {number}" for number in range(1000)])

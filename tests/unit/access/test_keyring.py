@@ -19,7 +19,7 @@ def test_each_key_stands_for_its_caller() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "On", "onee", "ONE", "one ", "one,root", key_hash("one"), "\udcff", "ключ"])
-def test_anything_else_is_nobodys(wrong: str) -> None:
+def test_a_wrong_key_has_no_caller(wrong: str) -> None:
     assert Keyring(collect_keys(("one",), ("root",))).caller_of(wrong) is None
 
 

@@ -52,7 +52,7 @@ def test_room_is_given_back_when_the_request_fails(admission: Admission) -> None
         assert in_flight(admission) == (10, 1)
 
 
-async def test_once_closed_nobody_is_let_in_and_who_is_in_ends(admission: Admission) -> None:
+async def test_once_closed_no_request_is_admitted_and_admitted_ones_end(admission: Admission) -> None:
     with admission.admit(work(1)):
         admission.close()
         drained = asyncio.ensure_future(admission.drained())
@@ -189,7 +189,7 @@ class TestBytes:
 
 
 class TestCallers:
-    def test_who_filled_the_house_keeps_nobody_else_out(self, admission: Admission) -> None:
+    def test_a_caller_that_used_all_capacity_does_not_lock_another_out(self, admission: Admission) -> None:
         with admission.admit(work(10), caller="flood"):
             with pytest.raises(Overloaded), admission.admit(work(1), caller="flood"):
                 pass

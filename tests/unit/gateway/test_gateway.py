@@ -104,7 +104,7 @@ def ask(*documents: str, query: str = "a query", **rest: Any) -> ScoringRequest:
 
 
 class TestChoice:
-    async def test_a_request_naming_no_model_gets_the_default_and_is_told_why(self, house: House) -> None:
+    async def test_a_request_that_names_no_model_gets_the_default_and_the_reason(self, house: House) -> None:
         result = await house.gateway().score(ask("x"))
         assert result.model == EMBEDDED.id
         assert result.model_reason == "default: nothing better is there"
@@ -248,9 +248,7 @@ class TestLease:
 
 class TestDeadline:
     @pytest.mark.parametrize("limits", [{"timeout": SOON}, {"load_timeout": SOON}], ids=["of all", "of the load"])
-    async def test_while_loading_the_caller_is_told_to_come_back_and_the_load_goes_on(
-        self, house: House, limits: dict[str, float]
-    ) -> None:
+    async def test_a_load_that_outlasts_the_request_goes_on(self, house: House, limits: dict[str, float]) -> None:
         house.may_load.clear()
         with pytest.raises(StillLoading) as refusal:
             await house.gateway(**limits).score(ask("x", model="base"))  # type: ignore[arg-type]

@@ -76,7 +76,7 @@ async def test_a_new_option_is_part_of_the_cache_key() -> None:
     assert len(backend.asked) == 2
 
 
-async def test_a_model_that_was_loaded_anew_starts_with_nothing() -> None:
+async def test_a_reloaded_model_starts_with_an_empty_cache() -> None:
     cache = PairCache(10)
     for backend in (Backend(), Backend()):
         await logits(cache, backend, ask("a"))
