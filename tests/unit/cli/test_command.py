@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,14 @@ HELPED = [[], *([command] for command in COMMANDS), ["key", "new"]]
 def test_every_command_is_a_module() -> None:
     modules = {path.stem for path in (ROOT / "rerank" / "cli").glob("*.py")}
     assert modules - {"__init__", "main", "terminal"} == set(COMMANDS)
+
+
+def test_every_script_of_the_project_is_a_function() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
+    assert set(scripts) == {"rerank", "rerank-server", "rerank-download"}
+    for place in scripts.values():
+        module_name, _, function = place.partition(":")
+        assert callable(getattr(importlib.import_module(module_name), function))
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
