@@ -35,20 +35,23 @@ _UV_NAMES = {
 def main(arguments: Sequence[str]) -> int:
     """Install; the exit status."""
     venv, requirements = Path(arguments[0]), Path(arguments[1])
-    python = venv / "bin" / "python"
-    run = _Installer(python)
+    installer = _Installer(venv / "bin" / "python")
     has_torch = any(venv.glob("lib/python*/site-packages/torch"))
     if not has_torch and needs_cpu_build(sys.platform, os.environ, _DRIVERS):
-        if is_reachable(f"{CPU_INDEX}/torch/"):
-            print(f"no NVIDIA driver: torch's CPU build comes from {CPU_INDEX}")
-            run.install("--no-deps", "--index-url", CPU_INDEX, pinned("torch", ROOT / "requirements.txt"))
-        else:
-            print(f"no NVIDIA driver, but {CPU_INDEX} is unreachable: torch may bring several GB of CUDA libraries")
-    if not run.install("-r", str(requirements)):
+        _install_cpu_build(installer)
+    if not installer.install("-r", str(requirements)):
         return 1
-    if not run.install("--no-deps", "--editable", str(ROOT)):
+    if not installer.install("--no-deps", "--editable", str(ROOT)):
         print("the command rerank is not installed; `python rerank_server.py` works without it")
     return 0
+
+
+def _install_cpu_build(installer: _Installer) -> None:
+    if is_reachable(f"{CPU_INDEX}/torch/"):
+        print(f"no NVIDIA driver: torch's CPU build comes from {CPU_INDEX}")
+        installer.install("--no-deps", "--index-url", CPU_INDEX, pinned("torch", ROOT / "requirements.txt"))
+    else:
+        print(f"no NVIDIA driver, but {CPU_INDEX} is unreachable: torch may bring several GB of CUDA libraries")
 
 
 class _Installer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
@@ -41,11 +42,15 @@ def models() -> None:
 def show_models(catalog: Catalog, *, numbered: bool) -> None:
     """Print the table of known models: drawn on a terminal, plain text elsewhere."""
     rows = [_row(card, catalog) for card in catalog.cards()]
-    if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
-        for row in (_HEADINGS, *rows):
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if sys.stdout.isatty():
+        _draw(rows, numbered=numbered)
         return
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    for row in (_HEADINGS, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _draw(rows: Sequence[tuple[str, ...]], *, numbered: bool) -> None:
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text

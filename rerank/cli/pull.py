@@ -91,34 +91,40 @@ def _path(text: str | None) -> Path | None:
         raise typer.BadParameter(str(error)) from error
 
 
+_Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Id, alias, folder name, or organisation/name.")
+]
+_All = Annotated[bool, typer.Option("--all", help="Download all bundled models.")]
+_List = Annotated[bool, typer.Option("--list", help="Show the known models and exit, as `rerank models`.")]
+_Folder = Annotated[
+    str | None, typer.Option("--dir", metavar="PATH", help="Models folder. Default: RERANK_MODELS_DIR, or ./models.")
+]
+_ModelsFile = Annotated[
+    str | None, typer.Option(metavar="PATH", help="File with cards. Default: RERANK_MODELS_FILE, or ./models.toml.")
+]
+_Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit, for one model.")]
+_Endpoint = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Address of the Hub or a mirror. Default: HF_ENDPOINT, or huggingface.co."),
+]
+_Force = Annotated[bool, typer.Option("--force", help="Download again and replace what is on disk.")]
+_Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress, only results and errors.")]
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(epilog=verbatim(_EPILOG))
 def pull(
     ctx: typer.Context,
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Id, alias, folder name, or organisation/name.")
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Download all bundled models.")] = False,
-    only_list: Annotated[
-        bool, typer.Option("--list", help="Show the known models and exit, as `rerank models`.")
-    ] = False,
-    folder: Annotated[
-        str | None,
-        typer.Option("--dir", metavar="PATH", help="Models folder. Default: RERANK_MODELS_DIR, or ./models."),
-    ] = None,
-    models_file: Annotated[
-        str | None,
-        typer.Option(metavar="PATH", help="File with cards. Default: RERANK_MODELS_FILE, or ./models.toml."),
-    ] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit, for one model.")] = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Address of the Hub or a mirror. Default: HF_ENDPOINT, or huggingface.co."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Download again and replace what is on disk.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print no progress, only results and errors.")] = False,
+    names: _Names = None,
+    every: _All = False,
+    only_list: _List = False,
+    folder: _Folder = None,
+    models_file: _ModelsFile = None,
+    revision: _Revision = None,
+    endpoint: _Endpoint = None,
+    force: _Force = False,
+    quiet: _Quiet = False,
 ) -> None:
     """Download models from the Hugging Face Hub. Without names, choose from a menu.
 
@@ -130,17 +136,20 @@ def pull(
         if only_list:
             show_models(catalog, numbered=False)
             return
-        if names or every:
-            cards = _chosen(catalog, names or (), every=every)
-        elif sys.stdin.isatty() and sys.stdout.isatty():
-            cards = _menu(catalog)
-        else:
-            ctx.fail("give the names of models, --all or --list (the menu needs a terminal)")
+        cards = _asked(ctx, catalog, names or (), every=every)
         if revision and len(cards) > 1:
             ctx.fail("--revision is for one model")
         options = _Options(revision, endpoint or settings.hf_endpoint, force, quiet, settings.min_free_bytes)
         results = [_provide(card, catalog, options) for card in cards]
     raise typer.Exit(next((result for result in results if result), Exit.DONE))
+
+
+def _asked(ctx: typer.Context, catalog: Catalog, names: Sequence[str], *, every: bool) -> list[ModelCard]:
+    if names or every:
+        return _chosen(catalog, names, every=every)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        ctx.fail("give the names of models, --all or --list (the menu needs a terminal)")
+    return _menu(catalog)
 
 
 @contextmanager
