@@ -8,9 +8,9 @@ from pathlib import Path
 import uvicorn
 
 from rerank.scheduling.batching import CPU_BATCH
-from tests.service.house import House
+from tests.support.app import AppUnderTest
 
 if __name__ == "__main__":
-    house = House(Path("models"), batch=CPU_BATCH)
-    uvicorn.run(house.app, host="127.0.0.1", port=int(sys.argv[1]), log_config=None, access_log=False)
-    house.release()
+    app = AppUnderTest(Path("models"), batch=CPU_BATCH)
+    uvicorn.run(app.asgi, host="127.0.0.1", port=int(sys.argv[1]), log_config=None, access_log=False)
+    app.release()

@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from rerank.api.bodies import JsonRoute
 from rerank.api.dialects.main import MainDialect
 from tests.process.server import ServerProcess
-from tests.service.house import House
+from tests.support.app import AppUnderTest
 
 from .support import MEGABYTE, SECONDS, measured
 
@@ -54,22 +54,22 @@ LISTS: dict[str, tuple[MainDialect, str, Body]] = {
 
 
 @pytest.fixture(scope="module")
-def houses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[MainDialect, House]]:
+def apps(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[MainDialect, AppUnderTest]]:
     opened = {
-        main: House(tmp_path_factory.mktemp("models"), main_dialect=main, max_documents=MAX_DOCUMENTS)
+        main: AppUnderTest(tmp_path_factory.mktemp("models"), main_dialect=main, max_documents=MAX_DOCUMENTS)
         for main in MainDialect
     }
-    for house in opened.values():
-        house.__enter__()
+    for app in opened.values():
+        app.__enter__()
     yield opened
-    for house in opened.values():
-        house.__exit__()
+    for app in opened.values():
+        app.__exit__()
 
 
 @pytest.mark.parametrize("case", LISTS)
-def test_only_the_first_wrong_item_is_named(houses: dict[MainDialect, House], case: str) -> None:
+def test_only_the_first_wrong_item_is_named(apps: dict[MainDialect, AppUnderTest], case: str) -> None:
     main, path, body = LISTS[case]
-    response = houses[main].post(path, body(["a", "b", *[7] * 40]))
+    response = apps[main].post(path, body(["a", "b", *[7] * 40]))
     assert response.status_code in (400, 422)
     assert "1 validation error: " in response.text
     assert ".2: Input should be a" in response.text
@@ -79,25 +79,25 @@ def test_only_the_first_wrong_item_is_named(houses: dict[MainDialect, House], ca
 @pytest.mark.parametrize("item", [7, "text", {"text": "text"}], ids=["wrong", "text", "object"])
 @pytest.mark.parametrize("case", LISTS)
 def test_documents_are_counted_before_one_is_looked_at(
-    houses: dict[MainDialect, House], case: str, item: object
+    apps: dict[MainDialect, AppUnderTest], case: str, item: object
 ) -> None:
     main, path, body = LISTS[case]
-    response = houses[main].post(path, body([item] * 1000))
+    response = apps[main].post(path, body([item] * 1000))
     assert response.status_code in (400, 422)
     assert "The request holds 1000 documents; this server takes at most 50 at once (MAX_DOCUMENTS)." in response.text
 
 
-def test_tei_and_weaviate_hear_of_too_many_documents_in_their_own_words(houses: dict[MainDialect, House]) -> None:
-    house = houses[MainDialect.VLLM]
-    tei = house.post("/rerank", {"query": "q", "texts": ["a"] * 51})
+def test_tei_and_weaviate_hear_of_too_many_documents_in_their_own_words(apps: dict[MainDialect, AppUnderTest]) -> None:
+    app = apps[MainDialect.VLLM]
+    tei = app.post("/rerank", {"query": "q", "texts": ["a"] * 51})
     assert (tei.status_code, tei.json()["error_type"]) == (422, "Validation")
-    weaviate = house.post("/rerank", {"query": "q", "documents": ["a"] * 51, "property": ""})
+    weaviate = app.post("/rerank", {"query": "q", "documents": ["a"] * 51, "property": ""})
     assert list(weaviate.json()) == ["error"]
 
 
 @pytest.mark.parametrize("main", MainDialect)
-def test_every_body_is_parsed_within_bounds(houses: dict[MainDialect, House], main: MainDialect) -> None:
-    routes = [context.original_route for context in iter_route_contexts(houses[main].app.routes)]
+def test_every_body_is_parsed_within_bounds(apps: dict[MainDialect, AppUnderTest], main: MainDialect) -> None:
+    routes = [context.original_route for context in iter_route_contexts(apps[main].asgi.routes)]
     taking_bodies = [route for route in routes if isinstance(route, APIRoute) and route.body_field]
     assert len(taking_bodies) > 20
     assert [route.path for route in taking_bodies if not isinstance(route, JsonRoute)] == []
@@ -166,8 +166,8 @@ def test_of_long_texts_only_the_beginning_is_logged(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("rerank"), "propagate", True)
     caplog.set_level(logging.INFO)
-    with House(tmp_path, log_texts=True) as house:
-        house.rerank(query="q" * 100_000, documents=["d" * 100_000] * 10)
+    with AppUnderTest(tmp_path, log_texts=True) as app:
+        app.rerank(query="q" * 100_000, documents=["d" * 100_000] * 10)
     lines = [record.getMessage() for record in caplog.records if "query 'qqq" in record.getMessage()]
     assert len(lines) == 10
     assert max(map(len, lines)) < 2100

@@ -18,7 +18,7 @@ from rerank.api.origins import OpenServer, Origins
 from rerank.api.paths import path_of
 from rerank.api.receiving import LimitBody
 from tests.abuse.support import MEGABYTE, RawClient, post_bytes
-from tests.service.house import DOCUMENTS, PATIENCE, QUERY, GatedScorer, House, LiveServer, error_message
+from tests.support.app import DOCUMENTS, PATIENCE, QUERY, AppUnderTest, GatedScorer, LiveServer, error_message
 
 KEY, OTHER_KEY = "sk-of-the-test", "sk-of-another-test"
 BODY = {"query": QUERY, "documents": DOCUMENTS}
@@ -29,29 +29,29 @@ SMALL = 200
 
 
 @pytest.fixture(scope="module")
-def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppUnderTest]:
     """A server with a key, whose bodies are small, which the page may use."""
-    with House(
+    with AppUnderTest(
         tmp_path_factory.mktemp("models"),
         keys=(KEY,),
         max_body_bytes=MAX_BODY,
         cors_origins=(PAGE.upper() + "/", "http://other.example:80"),
         client="127.0.0.1",
-    ) as house:
-        yield house
+    ) as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppUnderTest]:
     """A server without a key."""
-    with House(tmp_path_factory.mktemp("models"), cors_origins=(PAGE,)) as house:
-        yield house
+    with AppUnderTest(tmp_path_factory.mktemp("models"), cors_origins=(PAGE,)) as app:
+        yield app
 
 
 @pytest.fixture(scope="module")
-def live(locked: House) -> Iterator[RawClient]:
+def live(locked: AppUnderTest) -> Iterator[RawClient]:
     """The locked server behind a socket, as `uvicorn rerank_server:app` without our protocol would serve it."""
-    with LiveServer(locked.app) as server:
+    with LiveServer(locked.asgi) as server:
         yield RawClient("127.0.0.1", server.port)
 
 
@@ -62,7 +62,7 @@ def bearer(key: str = KEY) -> dict[str, str]:
 class TestPaths:
     @pytest.mark.parametrize("prefix", sorted({*PUBLIC_PATHS, "/docs/", "/static-offline-docs", "/llm", "/v1", "/l/"}))
     def test_no_prefix_of_a_proxy_opens_a_path(
-        self, locked: House, prefix: str, monkeypatch: pytest.MonkeyPatch
+        self, locked: AppUnderTest, prefix: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """uvicorn puts the prefix before every path; other servers leave it where the proxy does."""
         monkeypatch.setattr(locked.client._transport, "root_path", prefix)
@@ -80,7 +80,7 @@ class TestPaths:
 
     @pytest.mark.parametrize("path", sorted(PUBLIC_PATHS))
     def test_public_paths_stay_public_behind_a_prefix(
-        self, locked: House, path: str, monkeypatch: pytest.MonkeyPatch
+        self, locked: AppUnderTest, path: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(locked.client._transport, "root_path", "/llm")
         assert locked.client.get("/llm" + path).status_code in (200, 204, 503)
@@ -104,7 +104,7 @@ class TestPaths:
         assert path_of({"root_path": root, "path": path}) == found
 
     @pytest.mark.parametrize("path", ["//v1/rerank", "/v1//rerank", "/v1/rerank//", "///v1///rerank"])
-    def test_doubled_slashes_are_one(self, locked: House, path: str) -> None:
+    def test_doubled_slashes_are_one(self, locked: AppUnderTest, path: str) -> None:
         client = locked.client
         assert client.post(f"http://127.0.0.1:8000{path}", json=BODY).status_code == 401
         assert client.post(f"http://127.0.0.1:8000{path}", json=BODY, headers=bearer()).status_code == 200
@@ -113,26 +113,26 @@ class TestPaths:
         "path",
         ["/health%0A", "/docs%2F..%2Fv1%2Fmodels", "/%2e%2e/v1/models", "/v1%2Frerank", "/health%00", "/health;x"],
     )
-    def test_percent_encoding_opens_nothing(self, locked: House, path: str) -> None:
+    def test_percent_encoding_opens_nothing(self, locked: AppUnderTest, path: str) -> None:
         assert locked.client.get(path).status_code in (401, 404)
 
     @pytest.mark.parametrize("path", ["/health", "/", "/v1/models", "/metrics", "/docs", "/version"])
-    def test_head_is_answered_like_get(self, locked: House, path: str) -> None:
+    def test_head_is_answered_like_get(self, locked: AppUnderTest, path: str) -> None:
         wanted, got = (locked.client.request(method, path, headers=bearer()) for method in ("GET", "HEAD"))
         assert (got.status_code, got.content) == (wanted.status_code, b"") == (200, b"")
         assert got.headers["content-type" if wanted.content else "content-length"]
 
-    def test_head_of_what_has_no_get_is_refused(self, locked: House) -> None:
+    def test_head_of_what_has_no_get_is_refused(self, locked: AppUnderTest) -> None:
         assert locked.client.head("/v1/rerank", headers=bearer()).status_code == 405
         assert locked.client.head("/v1/models").status_code == 401
 
     @pytest.mark.parametrize(
         "address", ["/" + "x" * 9000, "/health?" + "&" * 9000, "/v1/rerank?access_token=" + "x" * 9000]
     )
-    def test_a_long_address_is_414(self, locked: House, address: str) -> None:
+    def test_a_long_address_is_414(self, locked: AppUnderTest, address: str) -> None:
         error_message(locked.client.get(address), 414, "BadRequestError")
 
-    def test_a_long_path_is_cut_in_the_log(self, locked: House, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_long_path_is_cut_in_the_log(self, locked: AppUnderTest, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO", "rerank.access")
         locked.client.get("/" + "x" * 5000)
         assert max(len(record.getMessage()) for record in caplog.records if record.name == "rerank.access") < 500
@@ -146,20 +146,20 @@ class TestPages:
         ("method", "path"), [("POST", "/v1/rerank"), ("GET", "/health"), ("GET", "/v1/models"), ("POST", "/nope")]
     )
     def test_a_foreign_page_is_refused_by_an_open_server(
-        self, opened: House, origin: str, method: str, path: str
+        self, opened: AppUnderTest, origin: str, method: str, path: str
     ) -> None:
         # without a content type a browser asks nobody before it sends
         response = opened.client.request(method, path, content=RAW_BODY, headers={"Origin": origin})
         assert "RERANK_CORS_ORIGINS" in error_message(response, 403, "PermissionDeniedError")
 
     @pytest.mark.parametrize("origin", ["http://127.0.0.1:8000", PAGE, PAGE.upper(), "HTTPS://chat.example:443"])
-    def test_its_own_pages_and_listed_ones_are_answered(self, opened: House, origin: str) -> None:
+    def test_its_own_pages_and_listed_ones_are_answered(self, opened: AppUnderTest, origin: str) -> None:
         assert opened.client.post("/v1/rerank", json=BODY, headers={"Origin": origin}).status_code == 200
 
     @pytest.mark.parametrize(
         "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "[::1", "localhost.x"]
     )
-    def test_another_name_is_refused_on_this_machine(self, opened: House, host: str) -> None:
+    def test_another_name_is_refused_on_this_machine(self, opened: AppUnderTest, host: str) -> None:
         for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
             for path in ("/health", "/v1/models", "/docs"):
                 response = opened.client.get(path, headers=headers)
@@ -169,10 +169,10 @@ class TestPages:
         "host",
         ["localhost", "LOCALHOST:8000", "127.0.0.1", "[::1]:8000", "app.localhost", "host.docker.internal:80", ""],
     )
-    def test_names_of_this_machine_are_answered(self, opened: House, host: str) -> None:
+    def test_names_of_this_machine_are_answered(self, opened: AppUnderTest, host: str) -> None:
         assert opened.client.get("/health", headers={"Host": host}).status_code == 200
 
-    def test_with_a_key_names_and_pages_do_not_matter(self, locked: House) -> None:
+    def test_with_a_key_names_and_pages_do_not_matter(self, locked: AppUnderTest) -> None:
         headers = {"Host": "evil.example", "Origin": "https://evil.example"} | bearer()
         assert locked.client.post("/v1/rerank", json=BODY, headers=headers).status_code == 200
 
@@ -192,7 +192,7 @@ class TestPages:
         scope = {"headers": [(b"host", host.encode())], "server": (server, 8000)}
         assert (OpenServer(Origins(()), hosts).refusal(scope) is None) == answered
 
-    def test_a_listed_page_may_send_any_header(self, locked: House) -> None:
+    def test_a_listed_page_may_send_any_header(self, locked: AppUnderTest) -> None:
         wanted = "authorization,content-type,traceparent,x-requested-with,x-stainless-lang,x-stainless-retry-count"
         asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": wanted}
         for origin in (PAGE, "http://other.example"):
@@ -211,38 +211,38 @@ def compressed(coding: str, content: bytes = RAW_BODY) -> bytes:
 
 
 class TestEncodings:
-    def send(self, house: House, coding: str, content: bytes) -> Any:
+    def send(self, app: AppUnderTest, coding: str, content: bytes) -> Any:
         headers = {"Content-Encoding": coding, "Content-Type": "application/json"} | bearer()
-        return house.client.post("/v1/rerank", content=content, headers=headers)
+        return app.client.post("/v1/rerank", content=content, headers=headers)
 
     @pytest.mark.parametrize("coding", ["gzip", "X-GZIP", "deflate", "raw"])
-    def test_compressed_bodies_are_read(self, locked: House, coding: str) -> None:
+    def test_compressed_bodies_are_read(self, locked: AppUnderTest, coding: str) -> None:
         response = self.send(locked, "deflate" if coding == "raw" else coding, compressed(coding))
         assert (response.status_code, len(response.json()["results"])) == (200, len(DOCUMENTS))
 
     @pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, gzip", "x" * 1000])
-    def test_others_are_415(self, locked: House, coding: str) -> None:
+    def test_others_are_415(self, locked: AppUnderTest, coding: str) -> None:
         response = self.send(locked, coding, RAW_BODY)
         assert "gzip, deflate" in error_message(response, 415, "UnsupportedMediaTypeError")
         assert response.headers["accept-encoding"] == "gzip, deflate"
 
     @pytest.mark.parametrize("coding", ["gzip", "deflate"])
-    def test_a_body_that_unpacks_beyond_the_limit_is_413(self, locked: House, coding: str) -> None:
+    def test_a_body_that_unpacks_beyond_the_limit_is_413(self, locked: AppUnderTest, coding: str) -> None:
         bomb = compressed(coding, b'{"query": "' + b"a" * 20 * MEGABYTE)
         assert len(bomb) < MAX_BODY
         error_message(self.send(locked, coding, bomb), 413, "RequestTooLargeError")
 
     @pytest.mark.parametrize("cut", [slice(0, -5), slice(0, 20), slice(3, None), slice(0, 1)])
-    def test_broken_ones_are_400(self, locked: House, cut: slice) -> None:
+    def test_broken_ones_are_400(self, locked: AppUnderTest, cut: slice) -> None:
         message = error_message(self.send(locked, "gzip", compressed("gzip")[cut]), 400, "BadRequestError")
         assert "Content-Encoding" in message
 
-    def test_what_follows_behind_the_end_is_400(self, locked: House) -> None:
+    def test_what_follows_behind_the_end_is_400(self, locked: AppUnderTest) -> None:
         response = self.send(locked, "gzip", compressed("gzip") + b"more")
         error_message(response, 400, "BadRequestError")
 
     @pytest.mark.parametrize("coding", ["", "identity"])
-    def test_plain_bodies_may_say_so(self, locked: House, coding: str) -> None:
+    def test_plain_bodies_may_say_so(self, locked: AppUnderTest, coding: str) -> None:
         assert self.send(locked, coding, RAW_BODY).status_code == 200
 
 
@@ -325,25 +325,25 @@ class TestPace:
 def test_one_key_leaves_room_for_the_bodies_of_others(tmp_path: Path) -> None:
     """One key holds all of MAX_INFLIGHT_BYTES with requests that wait; another one's body is still taken."""
     scorer = GatedScorer()
-    with House(tmp_path, scorer, keys=(KEY, OTHER_KEY), max_inflight_bytes=10_000) as house:
+    with AppUnderTest(tmp_path, scorer, keys=(KEY, OTHER_KEY), max_inflight_bytes=10_000) as app:
         large = BODY | {"documents": ["x" * 4000]}
 
         def post(key: str, body: Any = BODY) -> Any:
-            return house.client.post("/v1/rerank", json=body, headers=bearer(key))
+            return app.client.post("/v1/rerank", json=body, headers=bearer(key))
 
-        waiting = [house.meanwhile(post, KEY, large) for _ in range(2)]
+        waiting = [app.meanwhile(post, KEY, large) for _ in range(2)]
         assert scorer.reached.wait(PATIENCE)
-        house.scheduler.wait_for_jobs(2)
+        app.scheduler.wait_for_jobs(2)
         assert post(KEY, large).status_code == 429
-        third = house.meanwhile(post, OTHER_KEY)
-        house.scheduler.wait_for_jobs(1)
+        third = app.meanwhile(post, OTHER_KEY)
+        app.scheduler.wait_for_jobs(1)
         scorer.gate.set()
         assert [call.result(PATIENCE).status_code for call in [*waiting, third]] == [200, 200, 200]
 
 
 @pytest.mark.parametrize("main", MainDialect)
 def test_every_dialect_says_415_and_414(tmp_path: Path, main: MainDialect) -> None:
-    with House(tmp_path, main_dialect=main) as house:
-        encoded = house.client.post("/v1/rerank", content=RAW_BODY, headers={"Content-Encoding": "br"})
+    with AppUnderTest(tmp_path, main_dialect=main) as app:
+        encoded = app.client.post("/v1/rerank", content=RAW_BODY, headers={"Content-Encoding": "br"})
         assert (encoded.status_code, "error" in encoded.json()) == (415, True)
-        assert house.client.post("/v1/rerank?" + "x" * 9000, json=BODY).status_code == 414
+        assert app.client.post("/v1/rerank?" + "x" * 9000, json=BODY).status_code == 414

@@ -17,7 +17,7 @@ from benchmarks.processes import Contestant, NotAvailableError, last_line, proce
 from benchmarks.scheduled import scheduled
 from rerank.core import Pair
 from rerank.scorers.fake import WordOverlapScorer
-from tests.service.house import MODEL, House, LiveServer
+from tests.support.app import MODEL, AppUnderTest, LiveServer
 
 BODY = json.dumps({"model": MODEL.id, "query": "a b", "documents": ["a", "a b"]}).encode()
 _SERVER = """
@@ -45,8 +45,8 @@ def small_server(status: int = 200) -> Contestant:
 
 
 async def test_every_body_is_sent_once_by_any_number_of_clients(tmp_path: Path) -> None:
-    house = House(tmp_path)
-    with LiveServer(house.app) as server:
+    app = AppUnderTest(tmp_path)
+    with LiveServer(app.asgi) as server:
         url = f"http://127.0.0.1:{server.port}/v1/rerank"
         for clients in (1, 3, 9):
             sample = await load(url, [BODY] * 7, clients)
@@ -56,7 +56,7 @@ async def test_every_body_is_sent_once_by_any_number_of_clients(tmp_path: Path) 
             await load(url, [b"{}"], 1)
         with scheduled(WordOverlapScorer()) as engine:
             turns = await take_turns(url, MODEL.id, engine, [Pair("a b", "a"), Pair("a b", "c")], 4)
-    house.release()
+    app.release()
 
     assert [len(seconds) for seconds in turns] == [4, 4]
 

@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 
 from rerank.server import build
 from rerank.settings import Settings, setting_names
-from tests.service.conftest import access_log, open_house, serve
+from tests.service.conftest import access_log, open_app, serve
 
-__all__ = ["access_log", "open_house", "serve"]
+__all__ = ["access_log", "open_app", "serve"]
 
 OpenServer = Callable[..., TestClient]
 

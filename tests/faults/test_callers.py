@@ -7,8 +7,8 @@ import threading
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.scheduling.batching import BatchBudget
-from tests.service.conftest import OpenHouse, Serve
-from tests.service.house import PATIENCE, AccessLog, GatedScorer, request_bytes
+from tests.service.conftest import OpenApp, Serve
+from tests.support.app import PATIENCE, AccessLog, GatedScorer, request_bytes
 
 from .aftermath import assert_well, refused
 
@@ -18,17 +18,17 @@ HUNDRED = {"query": "q", "documents": [f"a {number}" for number in range(100)]}
 
 def test_the_pairs_of_a_client_that_leaves_are_dropped_and_counted(serve: Serve, access_log: AccessLog) -> None:
     scorer = GatedScorer()
-    house, server = serve(scorer, batch=BatchBudget(2, 16384))
+    app, server = serve(scorer, batch=BatchBudget(2, 16384))
     with server.connect() as connection:
         connection.sendall(request_bytes(HUNDRED))
         assert scorer.reached.wait(PATIENCE)
     assert access_log.next_line().startswith("POST /v1/rerank 499 ")
-    assert house.scheduler.waiting_pairs == 0
+    assert app.scheduler.waiting_pairs == 0
     scorer.gate.set()
     assert server.post("/v1/rerank", ONE)[0] == 200
     assert scorer.batches == [2, 1]
-    assert "rerank_cancellations_total 1.0" in house.client.get("/metrics").text
-    assert house.gateway.admission.requests == 0
+    assert "rerank_cancellations_total 1.0" in app.client.get("/metrics").text
+    assert app.gateway.admission.requests == 0
 
 
 def test_a_client_that_leaves_while_it_is_tokenised_is_not_scored(serve: Serve, access_log: AccessLog) -> None:
@@ -45,14 +45,14 @@ def test_a_client_that_leaves_while_it_is_tokenised_is_not_scored(serve: Serve, 
 
 def test_others_in_the_batch_of_a_client_that_leaves_are_served(serve: Serve, access_log: AccessLog) -> None:
     scorer = GatedScorer()
-    house, server = serve(scorer, batch=BatchBudget(4, 16384))
+    app, server = serve(scorer, batch=BatchBudget(4, 16384))
     with server.connect() as staying:
         staying.sendall(request_bytes(ONE))
         assert scorer.reached.wait(PATIENCE)
         staying.sendall(request_bytes({"query": "q", "documents": ["b", "c"]}))
         with server.connect() as leaving:
             leaving.sendall(request_bytes({"query": "q", "documents": ["d", "e"]}))
-            house.scheduler.wait_for_jobs(2)
+            app.scheduler.wait_for_jobs(2)
         assert " 499 " in access_log.next_line()
         scorer.gate.set()
         assert " 200 " in access_log.next_line()
@@ -62,12 +62,12 @@ def test_others_in_the_batch_of_a_client_that_leaves_are_served(serve: Serve, ac
 
 def test_room_is_given_back_when_a_client_leaves(serve: Serve, access_log: AccessLog) -> None:
     scorer = GatedScorer()
-    house, server = serve(scorer, max_inflight_documents=3)
+    app, server = serve(scorer, max_inflight_documents=3)
     with server.connect() as connection:
         connection.sendall(request_bytes({"query": "q", "documents": ["a"] * 3}))
         assert scorer.reached.wait(PATIENCE)
     assert " 499 " in access_log.next_line()
-    assert (house.gateway.admission.in_flight.documents, house.gateway.admission.requests) == (0, 0)
+    assert (app.gateway.admission.in_flight.documents, app.gateway.admission.requests) == (0, 0)
     scorer.gate.set()
 
 
@@ -80,9 +80,9 @@ def test_a_load_goes_on_when_the_client_that_caused_it_leaves(serve: Serve, acce
         loads.append(card.id)
         loading.set()
         assert may_load.wait(PATIENCE)
-        return house.loaded(card)
+        return app.loaded(card)
 
-    house, server = serve(load=load)
+    app, server = serve(load=load)
     with server.connect() as connection:
         connection.sendall(request_bytes(ONE))
         assert loading.wait(PATIENCE)
@@ -100,16 +100,16 @@ def test_a_client_that_leaves_within_its_body_harms_nobody(serve: Serve, access_
     assert server.post("/v1/rerank", ONE)[0] == 200
 
 
-def test_a_caller_whose_time_runs_out_leaves_nothing_behind(open_house: OpenHouse) -> None:
+def test_a_caller_whose_time_runs_out_leaves_nothing_behind(open_app: OpenApp) -> None:
     scorer = GatedScorer()
     scorer.gate.set()
-    house = open_house(scorer, timeout=0.5, batch=BatchBudget(1, 16384))
-    assert house.rerank(documents=["warm"]).status_code == 200
+    app = open_app(scorer, timeout=0.5, batch=BatchBudget(1, 16384))
+    assert app.rerank(documents=["warm"]).status_code == 200
     scorer.gate.clear()
-    assert "0.5 s (TIMEOUT)" in refused(house.rerank(), 504)
-    assert house.scheduler.waiting_pairs == 0
-    assert (house.gateway.admission.in_flight.documents, house.gateway.admission.requests) == (0, 0)
+    assert "0.5 s (TIMEOUT)" in refused(app.rerank(), 504)
+    assert app.scheduler.waiting_pairs == 0
+    assert (app.gateway.admission.in_flight.documents, app.gateway.admission.requests) == (0, 0)
     scorer.gate.set()
-    assert house.rerank(documents=["next"]).status_code == 200
+    assert app.rerank(documents=["next"]).status_code == 200
     assert scorer.batches == [1, 1, 1]
-    assert_well(house)
+    assert_well(app)

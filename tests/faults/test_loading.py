@@ -17,8 +17,8 @@ from rerank.catalog.cards import ModelCard
 from rerank.devices import Device
 from rerank.errors import WeightsBroken
 from rerank.registry.fleet import Fleet
-from tests.service.conftest import OpenHouse
-from tests.service.house import MODEL, OTHER_MODEL, PATIENCE, House, indices
+from tests.service.conftest import OpenApp
+from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, AppUnderTest, indices
 
 from .aftermath import SECRET, assert_out_of_order, assert_ready, assert_well, refused
 from .conftest import OpenServer
@@ -27,7 +27,7 @@ from .conftest import OpenServer
 class Loads:
     """Loads of ``MODEL`` wait, and then fail for as long as ``error`` is set; other models load at once."""
 
-    house: House
+    app: AppUnderTest
 
     def __init__(self, error: Exception) -> None:
         self.error: Exception | None = error
@@ -40,7 +40,7 @@ class Loads:
             assert self.may_end.wait(PATIENCE)
             if self.error:
                 raise self.error
-        return self.house.loaded(card)
+        return self.app.loaded(card)
 
 
 @pytest.mark.parametrize(
@@ -52,36 +52,36 @@ class Loads:
     ids=["known", "unexpected"],
 )
 def test_a_load_that_fails_half_way(
-    open_house: OpenHouse, error: Exception, said: str, caplog: pytest.LogCaptureFixture
+    open_app: OpenApp, error: Exception, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     loads = Loads(error)
     # either model alone takes all the room there is
-    house = loads.house = open_house(load=loads, budget=100, sizes={MODEL.id: 100, OTHER_MODEL.id: 100})
-    assert house.client.get("/ready").status_code == 503
-    waiting = [house.rerank_meanwhile() for _ in range(3)]
+    app = loads.app = open_app(load=loads, budget=100, sizes={MODEL.id: 100, OTHER_MODEL.id: 100})
+    assert app.client.get("/ready").status_code == 503
+    waiting = [app.rerank_meanwhile() for _ in range(3)]
     assert loads.begun.wait(PATIENCE)
-    assert house.client.get("/ready").json()["missing"] == ["acme/words is loading"]
+    assert app.client.get("/ready").json()["missing"] == ["acme/words is loading"]
     loads.may_end.set()
 
     assert {refused(request.result(PATIENCE), 503) for request in waiting} == {said}
     assert str(error) in caplog.text
-    assert indices(house.rerank(model=OTHER_MODEL.id)) == [1, 0, 2]
-    ready: Response = house.client.get("/ready")
+    assert indices(app.rerank(model=OTHER_MODEL.id)) == [1, 0, 2]
+    ready: Response = app.client.get("/ready")
     assert (ready.status_code, ready.json()["missing"]) == (503, [f"acme/words is absent: {said}"])
-    assert house.client.get("/health").status_code == 200
+    assert app.client.get("/health").status_code == 200
 
     loads.error = None
-    assert house.rerank().status_code == 200
-    assert_well(house)
+    assert app.rerank().status_code == 200
+    assert_well(app)
 
 
 def test_the_owner_of_the_models_dies(
-    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     loads = Loads(WeightsBroken("unused"))
     loads.error = None
-    house = loads.house = open_house(load=loads)
-    waiting = house.rerank_meanwhile()
+    app = loads.app = open_app(load=loads)
+    waiting = app.rerank_meanwhile()
     assert loads.begun.wait(PATIENCE)
 
     def fail(*_: object) -> None:
@@ -89,9 +89,9 @@ def test_the_owner_of_the_models_dies(
 
     monkeypatch.setattr(Fleet, "handle", fail)
     why = "the model registry crashed; restart the server"
-    assert why in refused(house.rerank(model=OTHER_MODEL.id), 503)
+    assert why in refused(app.rerank(model=OTHER_MODEL.id), 503)
     assert why in refused(waiting.result(PATIENCE), 503)
-    assert_out_of_order(house, why)
+    assert_out_of_order(app, why)
     assert SECRET in caplog.text
     loads.may_end.set()
 

@@ -13,8 +13,8 @@ from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.core import Finished, PendingLogits
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
-from tests.service.conftest import OpenHouse
-from tests.service.house import MODEL, OTHER_MODEL, PATIENCE, GatedScorer, House, indices
+from tests.service.conftest import OpenApp
+from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, AppUnderTest, GatedScorer, indices
 
 from .aftermath import SECRET, assert_out_of_order, assert_ready, assert_well, refused
 
@@ -39,13 +39,13 @@ class FaultyScorer(GatedScorer):
 class Scene:
     """A caller whose batch is held on the device, and another behind it in line, for another model."""
 
-    def __init__(self, house: House, scorer: FaultyScorer) -> None:
-        self.house = house
+    def __init__(self, app: AppUnderTest, scorer: FaultyScorer) -> None:
+        self.app = app
         self.scorer = scorer
-        self.hit: Future[Response] = house.rerank_meanwhile(documents=ONE_BATCH)
+        self.hit: Future[Response] = app.rerank_meanwhile(documents=ONE_BATCH)
         assert scorer.reached.wait(PATIENCE)
-        self.behind: Future[Response] = house.rerank_meanwhile(model=OTHER_MODEL.id)
-        house.scheduler.wait_for_jobs(2)
+        self.behind: Future[Response] = app.rerank_meanwhile(model=OTHER_MODEL.id)
+        app.scheduler.wait_for_jobs(2)
 
     def goes_wrong(self, fault: Fault) -> None:
         """Let the batch that is held end so."""
@@ -54,14 +54,14 @@ class Scene:
 
 
 @pytest.fixture
-def scene(open_house: OpenHouse) -> Iterator[Scene]:
+def scene(open_app: OpenApp) -> Iterator[Scene]:
     scorer = FaultyScorer()
 
     def load(card: ModelCard) -> LoadedModel:
-        return house.loaded(card, scorer if card.id == MODEL.id else WordOverlapScorer())
+        return app.loaded(card, scorer if card.id == MODEL.id else WordOverlapScorer())
 
-    house: House = open_house(scorer, load=load)
-    scene = Scene(house, scorer)
+    app: AppUnderTest = open_app(scorer, load=load)
+    scene = Scene(app, scorer)
     yield scene
     scorer.gate.set()
 
@@ -93,9 +93,9 @@ def test_a_scorer_that_fails(scene: Scene, fault: Fault, said: str) -> None:
     scene.goes_wrong(fault)
     assert said in refused(scene.hit.result(PATIENCE), 500)
     assert indices(scene.behind.result(PATIENCE)) == [1, 0, 2]
-    assert_ready(scene.house.client)
+    assert_ready(scene.app.client)
     scene.scorer.fault = None
-    assert_well(scene.house)
+    assert_well(scene.app)
 
 
 def test_a_thread_that_dies(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
@@ -103,29 +103,29 @@ def test_a_thread_that_dies(scene: Scene, caplog: pytest.LogCaptureFixture) -> N
     assert "The scoring thread died" in refused(scene.hit.result(PATIENCE), 500)
     why = "the scoring thread of test died; restart the server"
     assert why in refused(scene.behind.result(PATIENCE), 503)
-    assert_out_of_order(scene.house, why)
+    assert_out_of_order(scene.app, why)
     assert "the scoring thread of test died" in caplog.text
 
 
 def test_a_device_that_is_lost(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    scene.house.scheduler.device_is_lost = True
+    scene.app.scheduler.device_is_lost = True
     scene.goes_wrong(raising(RuntimeError("CUDA error: an illegal memory access was encountered")))
     assert "The model failed while scoring." in refused(scene.hit.result(PATIENCE), 500)
     why = "every call to test fails since an error on it; restart the server"
     assert why in refused(scene.behind.result(PATIENCE), 503)
-    assert_out_of_order(scene.house, why)
+    assert_out_of_order(scene.app, why)
     assert "an illegal memory access" in caplog.text
-    assert scene.house.scheduler.working() == {"test": False}
+    assert scene.app.scheduler.working() == {"test": False}
 
 
 def test_a_batch_that_hangs_and_comes_back_after_all(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
-    scheduler = scene.house.scheduler
+    scheduler = scene.app.scheduler
     scheduler.pass_by(60)
-    assert_ready(scene.house.client)
+    assert_ready(scene.app.client)
     scheduler.pass_by(1)
     why = "test is stuck: its batch has run for more than 60 s"
     assert why in refused(scene.behind.result(PATIENCE), 503)
-    assert_out_of_order(scene.house, why)
+    assert_out_of_order(scene.app, why)
     scheduler.pass_by(100)
     assert [record.getMessage() for record in caplog.records].count(
         "test is stuck: its batch has run for more than 60 s"
@@ -135,20 +135,20 @@ def test_a_batch_that_hangs_and_comes_back_after_all(scene: Scene, caplog: pytes
     assert indices(scene.hit.result(PATIENCE)) == [1, 0, 2]
     while scheduler.trouble:
         scheduler.look()
-    assert_well(scene.house)
+    assert_well(scene.app)
     assert "test works again: its batch ended" in caplog.text
 
 
-def test_a_batch_that_hangs_for_longer_than_its_callers_wait(open_house: OpenHouse) -> None:
+def test_a_batch_that_hangs_for_longer_than_its_callers_wait(open_app: OpenApp) -> None:
     scorer = FaultyScorer()
-    house = open_house(scorer, timeout=0.5)
+    app = open_app(scorer, timeout=0.5)
     scorer.gate.set()
-    assert house.rerank().status_code == 200
+    assert app.rerank().status_code == 200
     scorer.gate.clear()
-    assert "not done within 0.5 s (TIMEOUT)" in refused(house.rerank(), 504)
-    house.scheduler.pass_by(61)
-    assert_out_of_order(house, "test is stuck: its batch has run for more than 60 s")
+    assert "not done within 0.5 s (TIMEOUT)" in refused(app.rerank(), 504)
+    app.scheduler.pass_by(61)
+    assert_out_of_order(app, "test is stuck: its batch has run for more than 60 s")
     scorer.gate.set()
-    while house.scheduler.trouble:
-        house.scheduler.look()
-    assert_well(house)
+    while app.scheduler.trouble:
+        app.scheduler.look()
+    assert_well(app)

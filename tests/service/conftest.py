@@ -9,32 +9,31 @@ import pytest
 from fastapi.testclient import TestClient
 
 from rerank.telemetry import configure_logging
+from tests.support.app import AccessLog, AppUnderTest, LiveServer
 
-from .house import AccessLog, House, LiveServer
-
-OpenHouse = Callable[..., House]
-Serve = Callable[..., tuple[House, LiveServer]]
+OpenApp = Callable[..., AppUnderTest]
+Serve = Callable[..., tuple[AppUnderTest, LiveServer]]
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house as most tests need it; they leave nothing behind in it."""
-    with House(tmp_path_factory.mktemp("models")) as shared:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppUnderTest]:
+    """A app as most tests need it; they leave nothing behind in it."""
+    with AppUnderTest(tmp_path_factory.mktemp("models")) as shared:
         yield shared
 
 
 @pytest.fixture
-def client(house: House) -> Iterator[TestClient]:
-    yield house.client
-    house.client.cookies.clear()
+def client(app: AppUnderTest) -> Iterator[TestClient]:
+    yield app.client
+    app.client.cookies.clear()
 
 
 @pytest.fixture
-def open_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenHouse]:
-    """Opens a house of one's own; takes what ``House`` takes."""
-    with ExitStack() as houses:
-        yield lambda *args, **options: houses.enter_context(
-            House(tmp_path_factory.mktemp("models"), *args, **options),
+def open_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenApp]:
+    """Opens a app of one's own; takes what ``AppUnderTest`` takes."""
+    with ExitStack() as apps:
+        yield lambda *args, **options: apps.enter_context(
+            AppUnderTest(tmp_path_factory.mktemp("models"), *args, **options),
         )
 
 
@@ -43,11 +42,11 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """The same behind a real socket."""
     with ExitStack() as servers:
 
-        def start(*args: object, **options: object) -> tuple[House, LiveServer]:
-            house = House(tmp_path_factory.mktemp("models"), *args, **options)  # type: ignore[arg-type]
-            server = servers.enter_context(LiveServer(house.app))
-            servers.callback(house.release)
-            return house, server
+        def start(*args: object, **options: object) -> tuple[AppUnderTest, LiveServer]:
+            app = AppUnderTest(tmp_path_factory.mktemp("models"), *args, **options)  # type: ignore[arg-type]
+            server = servers.enter_context(LiveServer(app.asgi))
+            servers.callback(app.release)
+            return app, server
 
         yield start
 

@@ -8,8 +8,9 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from .conftest import OpenHouse
-from .house import DOCUMENTS, MODEL, QUERY, FixedScorer, House, indices
+from tests.support.app import DOCUMENTS, MODEL, QUERY, AppUnderTest, FixedScorer, indices
+
+from .conftest import OpenApp
 
 RERANK_PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")
 
@@ -23,24 +24,24 @@ def test_every_path_gives_the_same_answer(client: TestClient, path: str) -> None
     assert indices(response) == [1, 0, 2]
 
 
-def test_a_document_is_an_object_with_its_text(house: House) -> None:
-    for result in house.rerank().json()["results"]:
+def test_a_document_is_an_object_with_its_text(app: AppUnderTest) -> None:
+    for result in app.rerank().json()["results"]:
         assert result["document"] == {"text": DOCUMENTS[result["index"]], "multi_modal": None}
 
 
 @pytest.mark.parametrize("fields", [{}, {"return_documents": True}, {"return_documents": None}])
-def test_an_item_holds_three_keys_only(house: House, fields: dict[str, object]) -> None:
-    for result in house.rerank(**fields).json()["results"]:
+def test_an_item_holds_three_keys_only(app: AppUnderTest, fields: dict[str, object]) -> None:
+    for result in app.rerank(**fields).json()["results"]:
         assert list(result) == ["index", "document", "relevance_score"]
 
 
-def test_the_document_is_absent_only_when_it_is_not_wanted(house: House) -> None:
-    for result in house.rerank(return_documents=False).json()["results"]:
+def test_the_document_is_absent_only_when_it_is_not_wanted(app: AppUnderTest) -> None:
+    for result in app.rerank(return_documents=False).json()["results"]:
         assert list(result) == ["index", "relevance_score"]
 
 
-def test_the_body_names_itself_its_model_and_its_counts(house: House) -> None:
-    body = house.rerank().json()
+def test_the_body_names_itself_its_model_and_its_counts(app: AppUnderTest) -> None:
+    body = app.rerank().json()
     tokens = sum(len(QUERY.split()) + len(document.split()) + 3 for document in DOCUMENTS)
     assert body["object"] == "rerank"
     assert body["model"] == MODEL.id
@@ -54,8 +55,8 @@ def test_the_body_names_itself_its_model_and_its_counts(house: House) -> None:
     assert "code" not in body
 
 
-def test_counters_are_ints_and_scores_are_floats(house: House) -> None:
-    body = house.rerank().json()
+def test_counters_are_ints_and_scores_are_floats(app: AppUnderTest) -> None:
+    body = app.rerank().json()
     for counter in (body["created"], body["usage"]["total_tokens"], body["results"][0]["index"]):
         assert type(counter) is int
     for result in body["results"]:
@@ -64,64 +65,64 @@ def test_counters_are_ints_and_scores_are_floats(house: House) -> None:
 
 
 @pytest.mark.parametrize(("logit", "printed"), [(40.0, "1.0"), (0.0, "0.5"), (-800.0, "0.0")])
-def test_a_whole_score_is_printed_as_a_float(open_house: OpenHouse, logit: float, printed: str) -> None:
-    text = open_house(FixedScorer(logit)).rerank(documents=["a"]).text
+def test_a_whole_score_is_printed_as_a_float(open_app: OpenApp, logit: float, printed: str) -> None:
+    text = open_app(FixedScorer(logit)).rerank(documents=["a"]).text
     assert re.findall(r'"relevance_score":([^,}]+)', text) == [printed]
 
 
-def test_a_whole_logit_is_printed_as_a_float(open_house: OpenHouse) -> None:
-    text = open_house(FixedScorer(3.0)).rerank(documents=["a"], use_activation=False).text
+def test_a_whole_logit_is_printed_as_a_float(open_app: OpenApp) -> None:
+    text = open_app(FixedScorer(3.0)).rerank(documents=["a"], use_activation=False).text
     assert '"relevance_score":3.0' in text
 
 
-def test_best_first_and_ties_by_place(house: House) -> None:
+def test_best_first_and_ties_by_place(app: AppUnderTest) -> None:
     documents = ["x", "capital", "capital of", "y", "of capital", "z"]
-    assert indices(house.rerank(documents=documents)) == [2, 4, 1, 0, 3, 5]
+    assert indices(app.rerank(documents=documents)) == [2, 4, 1, 0, 3, 5]
 
 
-def test_scores_that_print_alike_still_rank_by_logit(open_house: OpenHouse) -> None:
-    response = open_house(FixedScorer(40.0, 50.0, 45.0)).rerank(documents=["a", "b", "c"])
+def test_scores_that_print_alike_still_rank_by_logit(open_app: OpenApp) -> None:
+    response = open_app(FixedScorer(40.0, 50.0, 45.0)).rerank(documents=["a", "b", "c"])
     assert indices(response) == [1, 2, 0]
     assert {result["relevance_score"] for result in response.json()["results"]} == {1.0}
 
 
-def test_without_top_n_every_document_comes_back(house: House) -> None:
+def test_without_top_n_every_document_comes_back(app: AppUnderTest) -> None:
     documents = [f"document {number}" for number in range(1000)]
-    assert sorted(indices(house.rerank(documents=documents))) == list(range(1000))
+    assert sorted(indices(app.rerank(documents=documents))) == list(range(1000))
 
 
-def test_top_n_takes_the_best(house: House) -> None:
-    assert indices(house.rerank(top_n=2)) == [1, 0]
+def test_top_n_takes_the_best(app: AppUnderTest) -> None:
+    assert indices(app.rerank(top_n=2)) == [1, 0]
 
 
-def test_usage_counts_documents_that_top_n_leaves_out(house: House) -> None:
-    assert house.rerank(top_n=1).json()["usage"] == house.rerank().json()["usage"]
+def test_usage_counts_documents_that_top_n_leaves_out(app: AppUnderTest) -> None:
+    assert app.rerank(top_n=1).json()["usage"] == app.rerank().json()["usage"]
 
 
-def test_raw_logits_on_request(house: House) -> None:
-    scores = [result["relevance_score"] for result in house.rerank(use_activation=False).json()["results"]]
+def test_raw_logits_on_request(app: AppUnderTest) -> None:
+    scores = [result["relevance_score"] for result in app.rerank(use_activation=False).json()["results"]]
     assert scores == [2.0, -2.0, -2.0]
 
 
-def test_texts_come_back_as_they_were_sent(house: House) -> None:
+def test_texts_come_back_as_they_were_sent(app: AppUnderTest) -> None:
     documents = ["機器學習\u2028", "a\x00b", "\U0001f600", ' "quoted" \\ \t', "\ufeff"]
-    results = house.rerank(documents=documents).json()["results"]
+    results = app.rerank(documents=documents).json()["results"]
     assert {result["index"]: result["document"]["text"] for result in results} == dict(enumerate(documents))
 
 
-def test_one_document_of_two_megabytes(house: House) -> None:
+def test_one_document_of_two_megabytes(app: AppUnderTest) -> None:
     document = "capital " * 250_000
-    response = house.rerank(documents=[document])
+    response = app.rerank(documents=[document])
     assert response.status_code == 200
     assert response.json()["results"][0]["document"]["text"] == document
 
 
-def test_the_most_documents_allowed(open_house: OpenHouse) -> None:
-    assert len(indices(open_house(max_documents=20).rerank(documents=["a"] * 20))) == 20
+def test_the_most_documents_allowed(open_app: OpenApp) -> None:
+    assert len(indices(open_app(max_documents=20).rerank(documents=["a"] * 20))) == 20
 
 
-def test_the_answer_is_json_to_a_strict_reader(house: House) -> None:
+def test_the_answer_is_json_to_a_strict_reader(app: AppUnderTest) -> None:
     def refuse(constant: str) -> None:
         raise ValueError(constant)
 
-    json.loads(house.rerank().text, parse_constant=refuse)
+    json.loads(app.rerank().text, parse_constant=refuse)

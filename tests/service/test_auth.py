@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 
 from rerank.api.dialects import dashscope, shared, tei
 from rerank.api.dialects.vllm.unsupported import TASKS
+from tests.support.app import DOCUMENTS, QUERY, AppUnderTest, error_message
 
-from .conftest import OpenHouse, Serve
-from .house import DOCUMENTS, QUERY, House, error_message
+from .conftest import OpenApp, Serve
 
 KEY = "s3cret-key"
 SECOND_KEY = "an0ther-key"
@@ -51,8 +51,8 @@ PUBLIC = (
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with House(tmp_path_factory.mktemp("models"), keys=(KEY, SECOND_KEY)) as house:
-        yield house.client
+    with AppUnderTest(tmp_path_factory.mktemp("models"), keys=(KEY, SECOND_KEY)) as app:
+        yield app.client
 
 
 @pytest.mark.parametrize("header", [None, "Bearer None", "Bearer ", "Bearer", "Bearer x", "x", "Basic eDp5", ""])
@@ -180,8 +180,8 @@ def test_options_asks_for_no_key(locked: TestClient, method: str, path: str) -> 
     assert locked.options(path).status_code == 405
 
 
-def test_the_key_is_looked_at_before_the_body(open_house: OpenHouse) -> None:
-    client = open_house(keys=(KEY,), max_body_bytes=1024).client
+def test_the_key_is_looked_at_before_the_body(open_app: OpenApp) -> None:
+    client = open_app(keys=(KEY,), max_body_bytes=1024).client
     body = BODY | {"documents": ["x" * 2000]}
     assert client.post("/v1/rerank", json=body).status_code == 401
     assert client.post("/v1/rerank", json=body, headers={"Authorization": KEY}).status_code == 413
@@ -227,8 +227,8 @@ def test_no_key_in_an_answer(locked: TestClient) -> None:
 
 
 @pytest.mark.parametrize("header", ["Bearer clé".encode(), "Bearer clé".encode("latin-1"), "bearer  clé ".encode()])
-def test_a_key_that_is_not_ascii_passes_in_either_encoding(open_house: OpenHouse, header: bytes) -> None:
-    client = open_house(keys=("clé",)).client
+def test_a_key_that_is_not_ascii_passes_in_either_encoding(open_app: OpenApp, header: bytes) -> None:
+    client = open_app(keys=("clé",)).client
 
     assert client.post("/v1/rerank", json=BODY, headers={b"Authorization": header}).status_code == 200
 

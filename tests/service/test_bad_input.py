@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from .house import House, error_message
+from tests.support.app import AppUnderTest, error_message
 
 NOT_A_TEXT = "Input should be a string, or an object with a string field `text`, or with `content` of text parts"
 
@@ -52,20 +52,20 @@ NOT_A_TEXT = "Input should be a string, or an object with a string field `text`,
     ],
     ids=str,
 )
-def test_a_wrong_value_is_named(house: House, fields: dict[str, Any], param: str, said: str) -> None:
-    response = house.rerank(**fields)
+def test_a_wrong_value_is_named(app: AppUnderTest, fields: dict[str, Any], param: str, said: str) -> None:
+    response = app.rerank(**fields)
     message = error_message(response, 400, "Bad Request")
     assert message.startswith(f"1 validation error: {said}")
     assert response.json()["error"]["param"] == param
 
 
-def test_no_documents(house: House) -> None:
-    message = error_message(house.rerank(documents=[]), 400, "BadRequestError")
+def test_no_documents(app: AppUnderTest) -> None:
+    message = error_message(app.rerank(documents=[]), 400, "BadRequestError")
     assert message == "At least one text_pair element must be given"
 
 
-def test_too_many_documents(house: House) -> None:
-    response = house.rerank(documents=["a"] * 10_000)
+def test_too_many_documents(app: AppUnderTest) -> None:
+    response = app.rerank(documents=["a"] * 10_000)
     message = error_message(response, 400, "BadRequestError")
     assert "10000 documents" in message
     assert "at most 5000" in message
@@ -73,19 +73,19 @@ def test_too_many_documents(house: House) -> None:
     assert response.json()["error"]["param"] == "documents"
 
 
-def test_of_many_wrong_documents_the_first_is_named(house: House) -> None:
-    message = error_message(house.rerank(documents=["a", *range(20)]), 400, "Bad Request")
+def test_of_many_wrong_documents_the_first_is_named(app: AppUnderTest) -> None:
+    message = error_message(app.rerank(documents=["a", *range(20)]), 400, "Bad Request")
     assert message == f"1 validation error: documents.1: {NOT_A_TEXT} (got 0)"
 
 
-def test_every_wrong_field_is_named(house: House) -> None:
-    message = error_message(house.rerank(top_n=-1, documents=3, use_activation="maybe"), 400, "Bad Request")
+def test_every_wrong_field_is_named(app: AppUnderTest) -> None:
+    message = error_message(app.rerank(top_n=-1, documents=3, use_activation="maybe"), 400, "Bad Request")
     assert message.startswith("3 validation errors: ")
     assert all(f"{field}: Input should be" in message for field in ("documents", "top_n", "use_activation"))
 
 
-def test_a_long_wrong_value_is_not_repeated_in_full(house: House) -> None:
-    message = error_message(house.rerank(top_n="x" * 100_000), 400, "Bad Request")
+def test_a_long_wrong_value_is_not_repeated_in_full(app: AppUnderTest) -> None:
+    message = error_message(app.rerank(top_n="x" * 100_000), 400, "Bad Request")
     assert len(message) < 300
 
 
@@ -101,8 +101,8 @@ def test_a_long_wrong_value_is_not_repeated_in_full(house: House) -> None:
     ],
     ids=ascii,
 )
-def test_half_a_surrogate_pair_is_no_text(house: House, fields: dict[str, Any], place: str) -> None:
-    message = error_message(house.rerank(**fields), 400, "Bad Request")
+def test_half_a_surrogate_pair_is_no_text(app: AppUnderTest, fields: dict[str, Any], place: str) -> None:
+    message = error_message(app.rerank(**fields), 400, "Bad Request")
     assert message.startswith(f"1 validation error: {place}: ")
     assert "nicode" in message
 
@@ -112,8 +112,8 @@ def test_a_whole_surrogate_pair_is_a_text(client: TestClient) -> None:
     assert response.json()["results"][0]["document"]["text"] == "\U0001f600"
 
 
-def test_nul_is_a_character_like_any_other(house: House) -> None:
-    assert house.rerank(query="a\x00b", documents=["\x00"]).status_code == 200
+def test_nul_is_a_character_like_any_other(app: AppUnderTest) -> None:
+    assert app.rerank(query="a\x00b", documents=["\x00"]).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -191,18 +191,18 @@ def test_a_content_type_that_is_not_json(client: TestClient, path: str, content_
 
 
 @pytest.mark.parametrize("name", ["nope", "acme/nope", "../../etc/passwd", "x" * 512, "a\nb"], ids=lambda n: n[:20])
-def test_an_unknown_model(house: House, name: str) -> None:
-    message = error_message(house.rerank(model=name), 404, "NotFoundError")
+def test_an_unknown_model(app: AppUnderTest, name: str) -> None:
+    message = error_message(app.rerank(model=name), 404, "NotFoundError")
     shown = name[:200].replace("\n", "�")
     assert message.startswith(f"The model `{shown}` does not exist. Known models: ")
     assert "acme/words" in message
     assert len(message) < 600
 
 
-def test_more_values_than_the_server_reads_are_refused(house: House) -> None:
-    message = error_message(house.rerank(metadata=[[]] * 250_000), 400, "BadRequestError")
+def test_more_values_than_the_server_reads_are_refused(app: AppUnderTest) -> None:
+    message = error_message(app.rerank(metadata=[[]] * 250_000), 400, "BadRequestError")
     assert "more than 500000 values and names" in message
-    assert house.rerank(metadata=[[]] * 249_000).status_code == 200
+    assert app.rerank(metadata=[[]] * 249_000).status_code == 200
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
@@ -211,21 +211,21 @@ def test_values_are_counted_in_every_encoding(client: TestClient, encoding: str)
     assert "values and names" in error_message(client.post("/v1/rerank", content=raw), 400, "BadRequestError")
 
 
-def test_what_stands_in_strings_is_no_structure(house: House) -> None:
+def test_what_stands_in_strings_is_no_structure(app: AppUnderTest) -> None:
     texts = ["[{,}]" * 200_000, '"' * 1_000_000, "\\" * 1_000_001, '\\"[,' * 300_000, "7" * 5_000_000]
-    assert house.rerank(documents=texts, return_documents=False).status_code == 200
+    assert app.rerank(documents=texts, return_documents=False).status_code == 200
 
 
-def test_the_nearest_known_model_comes_first(house: House) -> None:
-    message = error_message(house.rerank(model="bge-reranker-v2-m4"), 404, "NotFoundError")
+def test_the_nearest_known_model_comes_first(app: AppUnderTest) -> None:
+    message = error_message(app.rerank(model="bge-reranker-v2-m4"), 404, "NotFoundError")
     assert "Known models: BAAI/bge-reranker-v2-m3, " in message
 
 
-def test_a_limit_beyond_every_integer_is_no_limit(house: House) -> None:
-    assert house.rerank(max_tokens_per_doc=2**64).status_code == 200
+def test_a_limit_beyond_every_integer_is_no_limit(app: AppUnderTest) -> None:
+    assert app.rerank(max_tokens_per_doc=2**64).status_code == 200
 
 
-def test_a_pair_of_no_tokens_is_refused_by_the_fields_name(house: House) -> None:
-    response = house.rerank(truncate_prompt_tokens=0)
+def test_a_pair_of_no_tokens_is_refused_by_the_fields_name(app: AppUnderTest) -> None:
+    response = app.rerank(truncate_prompt_tokens=0)
 
     assert error_message(response, 400, "BadRequestError").startswith("truncate_prompt_tokens ")

@@ -17,8 +17,7 @@ from rerank.server.protocol import guarded
 from rerank.telemetry.metrics import Metrics
 from tests.abuse.fuzz.strategies import BODY, FIELDS, HEADERS, JSON, PATHS
 from tests.conftest import FUZZED, RecordProperty
-
-from .house import PATIENCE, House, LiveServer, request_bytes
+from tests.support.app import PATIENCE, AppUnderTest, LiveServer, request_bytes
 
 
 class Peer:
@@ -54,12 +53,12 @@ class Peer:
 
 @pytest.fixture(scope="module")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
-    house = House(tmp_path_factory.mktemp("models"))
-    with LiveServer(house.app, guarded(HttpLimits(), Connections(None, Metrics()))) as server:
+    app = AppUnderTest(tmp_path_factory.mktemp("models"))
+    with LiveServer(app.asgi, guarded(HttpLimits(), Connections(None, Metrics()))) as server:
         peer = Peer(server)
         yield peer
         assert peer.is_served()
-    house.release()
+    app.release()
 
 
 def post(path: str, content: bytes, *headers: str) -> bytes:

@@ -11,20 +11,20 @@ from httpx2 import Response
 
 from rerank.api.dialects.main import MainDialect
 from rerank.core import DEFAULT_OPTIONS, ScoringOptions
-
-from .conftest import OpenHouse
-from .house import (
+from tests.support.app import (
     DOCUMENTS,
     MODEL,
     PATIENCE,
     QUERY,
+    AppUnderTest,
     BrokenScorer,
     FixedScorer,
     GatedScorer,
-    House,
     error_message,
     indices,
 )
+
+from .conftest import OpenApp
 
 ASKED = {"query": QUERY, "documents": DOCUMENTS}
 TEXTS = {"query": QUERY, "texts": DOCUMENTS}
@@ -51,9 +51,9 @@ def post(client: TestClient, path: str, body: Any) -> Any:
 
 
 @pytest.fixture
-def scores(house: House) -> list[float]:
+def scores(app: AppUnderTest) -> list[float]:
     """What the plain endpoint says, in the documents' order."""
-    results = house.rerank().json()["results"]
+    results = app.rerank().json()["results"]
     return [item["relevance_score"] for item in sorted(results, key=lambda item: item["index"])]
 
 
@@ -77,42 +77,42 @@ class TestObject:
             [{"page_content": text, "metadata": {}} for text in DOCUMENTS],
         ],
     )
-    def test_takes_documents_of_many_forms(self, house: House, documents: Any, scores: list[float]) -> None:
-        assert in_order(house.rerank(documents=documents).json()["results"]) == scores
+    def test_takes_documents_of_many_forms(self, app: AppUnderTest, documents: Any, scores: list[float]) -> None:
+        assert in_order(app.rerank(documents=documents).json()["results"]) == scores
 
-    def test_joins_the_fields_that_rank(self, house: House, scores: list[float]) -> None:
+    def test_joins_the_fields_that_rank(self, app: AppUnderTest, scores: list[float]) -> None:
         documents = [{"title": text.split()[0], "body": text.partition(" ")[2], "id": 7} for text in DOCUMENTS]
-        results = house.rerank(documents=documents, rank_fields=["title", "body"]).json()["results"]
+        results = app.rerank(documents=documents, rank_fields=["title", "body"]).json()["results"]
         assert in_order(results) == scores
         assert results[0]["document"]["text"] == f"{documents[1]['title']}\n{documents[1]['body']}"
 
     @pytest.mark.parametrize("name", ["documents", "docs"])
     @pytest.mark.parametrize("alone", [True, False])
-    def test_joins_the_fields_of_one_object_and_of_docs(self, house: House, name: str, alone: bool) -> None:
+    def test_joins_the_fields_of_one_object_and_of_docs(self, app: AppUnderTest, name: str, alone: bool) -> None:
         document = {"title": "Paris", "body": "France"}
         body = {"query": QUERY, name: document if alone else [document], "rank_fields": ["body", "title", "body"]}
-        [result] = house.post("/v1/rerank", body).json()["results"]
+        [result] = app.post("/v1/rerank", body).json()["results"]
         assert result["document"]["text"] == "France\nParis"
 
-    def test_spells_the_fields_as_json_does(self, house: House) -> None:
+    def test_spells_the_fields_as_json_does(self, app: AppUnderTest) -> None:
         document = {"yes": True, "none": None, "list": [1.5, "é"], "object": {"a": False}, "text": "t"}
-        [result] = house.rerank(documents=[document], rank_fields=[*document]).json()["results"]
+        [result] = app.rerank(documents=[document], rank_fields=[*document]).json()["results"]
         assert result["document"]["text"] == 'true\n[1.5, "é"]\n{"a": false}\nt'
 
-    def test_reads_the_text_where_no_field_ranks(self, house: House) -> None:
-        [result] = house.rerank(documents=[{"text": "t", "n": 1}], rank_fields=["nope"]).json()["results"]
+    def test_reads_the_text_where_no_field_ranks(self, app: AppUnderTest) -> None:
+        [result] = app.rerank(documents=[{"text": "t", "n": 1}], rank_fields=["nope"]).json()["results"]
         assert result["document"]["text"] == "t"
 
-    def test_joins_no_more_than_a_body_may_hold(self, open_house: OpenHouse) -> None:
-        house = open_house(max_body_bytes=1000)
+    def test_joins_no_more_than_a_body_may_hold(self, open_app: OpenApp) -> None:
+        app = open_app(max_body_bytes=1000)
         # four letters here are 18 as they are written out
         raw = f'{{"query": "q", "documents": [{{"n": [{",".join(["1e15"] * 150)}]}}], "rank_fields": ["n"]}}'
-        response = house.client.post("/v1/rerank", content=raw)
+        response = app.client.post("/v1/rerank", content=raw)
         error_message(response, 400, "BadRequestError")
         assert response.json()["error"]["param"] == "rank_fields"
 
-    def test_names_a_document_without_text(self, house: House) -> None:
-        response = house.rerank(documents=["a", {"content": [{"type": "image_url", "image_url": {"url": "x"}}]}])
+    def test_names_a_document_without_text(self, app: AppUnderTest) -> None:
+        response = app.rerank(documents=["a", {"content": [{"type": "image_url", "image_url": {"url": "x"}}]}])
         assert "documents.1" in error_message(response, 400, "Bad Request")
 
     @pytest.mark.parametrize(
@@ -123,21 +123,21 @@ class TestObject:
             {"raw_scores": "true"},
         ],
     )
-    def test_gives_raw_scores(self, house: House, fields: dict[str, Any]) -> None:
-        assert in_order(house.rerank(**fields).json()["results"])[1] == 2.0
+    def test_gives_raw_scores(self, app: AppUnderTest, fields: dict[str, Any]) -> None:
+        assert in_order(app.rerank(**fields).json()["results"])[1] == 2.0
 
     @pytest.mark.parametrize("body", [NESTED, NESTED | {"parameters": {"top_n": 3, "instruct": "Find it"}}])
     def test_takes_a_nested_body_and_answers_flat(self, client: TestClient, body: dict[str, Any]) -> None:
         assert indices(client.post("/v1/rerank", json=body)) == ORDER
 
     @pytest.mark.parametrize(("side", "first"), [("left", 1), ("Left", 1), ("right", 0), (None, 0)])
-    def test_cuts_the_end_it_is_told_to(self, house: House, side: str | None, first: int) -> None:
+    def test_cuts_the_end_it_is_told_to(self, app: AppUnderTest, side: str | None, first: int) -> None:
         documents = [f"{QUERY} {'x ' * 20}", f"{'x ' * 20} {QUERY}"]
-        body = house.rerank(documents=documents, max_tokens_per_doc=6, truncation_side=side).json()
+        body = app.rerank(documents=documents, max_tokens_per_doc=6, truncation_side=side).json()
         assert body["results"][0]["index"] == first
 
     @pytest.mark.parametrize("name", ["instruction", "instruct", "chat_template_kwargs"])
-    def test_takes_an_instruction_by_any_name(self, open_house: OpenHouse, name: str) -> None:
+    def test_takes_an_instruction_by_any_name(self, open_app: OpenApp, name: str) -> None:
         heard: list[str | None] = []
 
         class Listening(FixedScorer):
@@ -146,8 +146,8 @@ class TestObject:
                 return super().encode(pairs, options)
 
         given = {"instruction": "Find it"} if name == "chat_template_kwargs" else "Find it"
-        house = open_house(Listening(1.0))
-        assert house.rerank(documents=["a"], **{name: given}).status_code == 200
+        app = open_app(Listening(1.0))
+        assert app.rerank(documents=["a"], **{name: given}).status_code == 200
         assert heard[-1] == "Find it"
 
 
@@ -191,19 +191,19 @@ class TestTei:
         response = client.post("/tei/rerank", content=b"{", headers={"Content-Type": "application/json"})
         assert (response.status_code, response.json()["error_type"]) == (400, "Validation")
 
-    def test_says_424_where_the_model_failed(self, open_house: OpenHouse) -> None:
-        house = open_house(BrokenScorer(ValueError("secret")))
-        response = house.post("/tei/rerank", TEXTS)
+    def test_says_424_where_the_model_failed(self, open_app: OpenApp) -> None:
+        app = open_app(BrokenScorer(ValueError("secret")))
+        response = app.post("/tei/rerank", TEXTS)
         assert (response.status_code, response.json()["error_type"]) == (424, "Backend")
         assert "request id" in response.json()["error"]
         assert "secret" not in response.text
 
-    def test_says_429_where_there_is_no_room(self, open_house: OpenHouse) -> None:
+    def test_says_429_where_there_is_no_room(self, open_app: OpenApp) -> None:
         scorer = GatedScorer()
-        house = open_house(scorer, max_inflight_documents=4)
-        running = house.rerank_meanwhile()
-        house.scheduler.wait_for_jobs(1)
-        response = house.post("/rerank", TEXTS)
+        app = open_app(scorer, max_inflight_documents=4)
+        running = app.rerank_meanwhile()
+        app.scheduler.wait_for_jobs(1)
+        response = app.post("/rerank", TEXTS)
         scorer.gate.set()
         assert running.result(PATIENCE).status_code == 200
         assert (response.status_code, response.json()["error_type"]) == (429, "Overloaded")
@@ -256,15 +256,15 @@ class TestDashScope:
         assert list(response.json()) == ["code", "message", "request_id"]
         assert response.json()["request_id"] == response.headers["X-Request-Id"]
 
-    def test_says_that_a_key_is_wrong(self, open_house: OpenHouse) -> None:
-        response = open_house(keys=("key",)).post(NATIVE, NESTED)
+    def test_says_that_a_key_is_wrong(self, open_app: OpenApp) -> None:
+        response = open_app(keys=("key",)).post(NATIVE, NESTED)
         assert (response.status_code, response.json()["code"]) == (401, "InvalidApiKey")
 
 
 class TestRerankerApi:
     @pytest.mark.parametrize("main", MainDialect)
-    def test_has_texts_in_its_results(self, open_house: OpenHouse, main: MainDialect) -> None:
-        client = open_house(main_dialect=main).client
+    def test_has_texts_in_its_results(self, open_app: OpenApp, main: MainDialect) -> None:
+        client = open_app(main_dialect=main).client
         answer = post(client, "/api/v1/rerank", ASKED | {"top_k": 2})
         assert list(answer) == ["id", "model", "results", "usage"]
         assert [list(item) for item in answer["results"]] == [["index", "relevance_score", "text"]] * 2
@@ -277,17 +277,17 @@ class TestRerankerApi:
         answer = post(client, "/api/v1/rerank", ASKED | {"return_documents": False})
         assert [list(item) for item in answer["results"]] == [["index", "relevance_score"]] * 3
 
-    def test_wants_the_key_and_says_errors_as_the_others(self, open_house: OpenHouse) -> None:
-        house = open_house(keys=("key",))
-        error_message(house.post("/api/v1/rerank", ASKED), 401, "AuthenticationError")
+    def test_wants_the_key_and_says_errors_as_the_others(self, open_app: OpenApp) -> None:
+        app = open_app(keys=("key",))
+        error_message(app.post("/api/v1/rerank", ASKED), 401, "AuthenticationError")
         bearer = {"Authorization": "Bearer key"}
-        error_message(house.client.post("/api/v1/rerank", json={}, headers=bearer), 400, "Bad Request")
-        unknown = house.client.post("/api/v1/rerank", json=ASKED | {"model": "nope"}, headers=bearer)
+        error_message(app.client.post("/api/v1/rerank", json={}, headers=bearer), 400, "Bad Request")
+        unknown = app.client.post("/api/v1/rerank", json=ASKED | {"model": "nope"}, headers=bearer)
         error_message(unknown, 404, "NotFoundError")
 
-    def test_keeps_the_limits(self, open_house: OpenHouse) -> None:
-        house = open_house(max_documents=2)
-        assert house.post("/api/v1/rerank", ASKED).status_code == 400
+    def test_keeps_the_limits(self, open_app: OpenApp) -> None:
+        app = open_app(max_documents=2)
+        assert app.post("/api/v1/rerank", ASKED).status_code == 400
 
 
 class TestEmptyQuery:
@@ -295,16 +295,16 @@ class TestEmptyQuery:
 
     @pytest.mark.parametrize("main", MainDialect)
     @pytest.mark.parametrize("query", ["", " ", "\n\u3000"], ids=ascii)
-    def test_is_scored_at_every_address(self, open_house: OpenHouse, main: MainDialect, query: str) -> None:
-        client = open_house(main_dialect=main).client
+    def test_is_scored_at_every_address(self, open_app: OpenApp, main: MainDialect, query: str) -> None:
+        client = open_app(main_dialect=main).client
         for path, body in BODIES.items():
             assert client.post(path, json=body | {"query": query}).status_code == 200, path
         assert client.post(NATIVE, json=NESTED | {"input": ASKED | {"query": query}}).status_code == 200
         assert client.post("/score", json={"text_1": query, "text_2": DOCUMENTS}).status_code == 200
 
     @pytest.mark.parametrize("main", MainDialect)
-    def test_is_not_a_missing_one(self, open_house: OpenHouse, main: MainDialect) -> None:
-        client = open_house(main_dialect=main).client
+    def test_is_not_a_missing_one(self, open_app: OpenApp, main: MainDialect) -> None:
+        client = open_app(main_dialect=main).client
         for path, body in BODIES.items():
             for missing in ({}, {"query": None}):
                 asked = {name: value for name, value in body.items() if name != "query"} | missing
@@ -347,8 +347,8 @@ def test_nvidia_refuses_what_is_too_long_when_told_to(client: TestClient) -> Non
     assert "documents.0" in error_message(client.post("/v1/ranking", json=body), 400, "BadRequestError")
 
 
-def test_weaviate(house: House, scores: list[float]) -> None:
-    client = house.client
+def test_weaviate(app: AppUnderTest, scores: list[float]) -> None:
+    client = app.client
     answer = post(client, "/rerank", ASKED | {"property": ""})
     assert answer == {"scores": [{"document": d, "score": s} for d, s in zip(DOCUMENTS, scores, strict=True)]}
     wrong = client.post("/rerank", json={"query": "a", "documents": [], "property": ""})
@@ -360,9 +360,9 @@ def test_weaviate(house: House, scores: list[float]) -> None:
 class TestXinference:
     """The requests its client makes, in order."""
 
-    def test_is_told_that_a_key_is_needed(self, open_house: OpenHouse) -> None:
-        assert open_house(keys=("key",)).client.get("/v1/cluster/auth").json() == {"auth": True}
-        assert open_house().client.get("/v1/cluster/auth").json() == {"auth": False}
+    def test_is_told_that_a_key_is_needed(self, open_app: OpenApp) -> None:
+        assert open_app(keys=("key",)).client.get("/v1/cluster/auth").json() == {"auth": True}
+        assert open_app().client.get("/v1/cluster/auth").json() == {"auth": False}
 
     def test_finds_its_model(self, client: TestClient) -> None:
         listed = client.get("/v1/models").json()["data"]
@@ -374,18 +374,18 @@ class TestXinference:
 
 
 class TestOtherMainDialects:
-    def test_sglang(self, open_house: OpenHouse, scores: list[float]) -> None:
-        house = open_house(main_dialect=MainDialect.SGLANG)
-        for response in (house.post("/v1/rerank", ASKED), house.client.put("/v1/rerank", json=ASKED)):
+    def test_sglang(self, open_app: OpenApp, scores: list[float]) -> None:
+        app = open_app(main_dialect=MainDialect.SGLANG)
+        for response in (app.post("/v1/rerank", ASKED), app.client.put("/v1/rerank", json=ASKED)):
             assert in_order(response.json(), "score") == scores
             assert response.json()[0]["document"] == DOCUMENTS[1]
-        assert "document" not in house.rerank(return_documents=False).json()[0]
-        assert indices(house.post("/rerank", ASKED)) == ORDER
+        assert "document" not in app.rerank(return_documents=False).json()[0]
+        assert indices(app.post("/rerank", ASKED)) == ORDER
 
     @pytest.mark.parametrize("path", ["/v1/rerank", "/v2/rerank", "/rerank"])
-    def test_strict_vllm_answers_nothing_else(self, open_house: OpenHouse, path: str) -> None:
-        house = open_house(main_dialect=MainDialect.STRICT_VLLM)
-        answer = house.post(path, ASKED | {"return_documents": False}).json()
+    def test_strict_vllm_answers_nothing_else(self, open_app: OpenApp, path: str) -> None:
+        app = open_app(main_dialect=MainDialect.STRICT_VLLM)
+        answer = app.post(path, ASKED | {"return_documents": False}).json()
         assert list(answer) == ["id", "model", "usage", "results"]
         assert answer["results"][0]["document"] == {"text": DOCUMENTS[1], "multi_modal": None}
 
@@ -393,28 +393,28 @@ class TestOtherMainDialects:
         "fields",
         [{"top_n": None}, {"documents": [{"text": "a"}]}, {"documents": ["a " * 600]}, {"model": "nope"}],
     )
-    def test_strict_vllm_refuses_what_vllm_refuses(self, open_house: OpenHouse, fields: dict[str, Any]) -> None:
-        response = open_house(main_dialect=MainDialect.STRICT_VLLM).rerank(**fields)
+    def test_strict_vllm_refuses_what_vllm_refuses(self, open_app: OpenApp, fields: dict[str, Any]) -> None:
+        response = open_app(main_dialect=MainDialect.STRICT_VLLM).rerank(**fields)
         assert response.status_code == (404 if "model" in fields else 400)
         assert list(response.json()) == ["error"]
         assert list(response.json()["error"]) == ["message", "type", "param", "code"]
 
-    def test_strict_vllm_says_one_word_without_a_key(self, open_house: OpenHouse) -> None:
-        house = open_house(main_dialect=MainDialect.STRICT_VLLM, keys=("key",))
-        assert (house.rerank().status_code, house.rerank().json()) == (401, {"error": "Unauthorized"})
-        assert house.post("/tei/rerank", TEXTS).json()["error_type"] == "Unauthorized"
+    def test_strict_vllm_says_one_word_without_a_key(self, open_app: OpenApp) -> None:
+        app = open_app(main_dialect=MainDialect.STRICT_VLLM, keys=("key",))
+        assert (app.rerank().status_code, app.rerank().json()) == (401, {"error": "Unauthorized"})
+        assert app.post("/tei/rerank", TEXTS).json()["error_type"] == "Unauthorized"
 
-    def test_strict_vllm_shows_plain_cards(self, open_house: OpenHouse) -> None:
-        house = open_house(main_dialect=MainDialect.STRICT_VLLM)
-        (card, *_) = house.client.get("/v1/models").json()["data"]
+    def test_strict_vllm_shows_plain_cards(self, open_app: OpenApp) -> None:
+        app = open_app(main_dialect=MainDialect.STRICT_VLLM)
+        (card, *_) = app.client.get("/v1/models").json()["data"]
         assert list(card) == ["id", "object", "created", "owned_by", "root", "parent", "max_model_len", "permission"]
 
     @pytest.mark.parametrize("main", [MainDialect.SGLANG, MainDialect.STRICT_VLLM])
-    def test_the_other_dialects_stay(self, open_house: OpenHouse, main: MainDialect) -> None:
-        house = open_house(main_dialect=main)
-        assert isinstance(house.post("/tei/rerank", TEXTS).json(), list)
-        assert house.post("/reranking", TEXTS).status_code == 200
-        assert house.post(NATIVE, NESTED).status_code == 200
+    def test_the_other_dialects_stay(self, open_app: OpenApp, main: MainDialect) -> None:
+        app = open_app(main_dialect=main)
+        assert isinstance(app.post("/tei/rerank", TEXTS).json(), list)
+        assert app.post("/reranking", TEXTS).status_code == 200
+        assert app.post(NATIVE, NESTED).status_code == 200
 
 
 @pytest.mark.parametrize("path", [*OBJECT, *COMPATIBLE, NATIVE, "/tei/rerank", "/infinity/rerank", "/api/rerank"])
@@ -429,13 +429,13 @@ def test_every_dialect_wants_the_key(locked: TestClient, path: str, header: str 
 
 @pytest.fixture(scope="session")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with House(tmp_path_factory.mktemp("models"), keys=("key",)) as house:
-        yield house.client
+    with AppUnderTest(tmp_path_factory.mktemp("models"), keys=("key",)) as app:
+        yield app.client
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/tei/rerank", NATIVE, "/v1/ranking", "/infinity/rerank"])
-def test_whole_scores_keep_their_point(open_house: OpenHouse, path: str) -> None:
-    house = open_house(FixedScorer(40.0))
+def test_whole_scores_keep_their_point(open_app: OpenApp, path: str) -> None:
+    app = open_app(FixedScorer(40.0))
     body = {"query": "a", "passages" if path == "/v1/ranking" else "documents": ["a"]}
-    response: Response = house.post(path, body)
+    response: Response = app.post(path, body)
     assert re.search(r'"(relevance_)?(score|logit)":(1|40)\.0\b', response.text)

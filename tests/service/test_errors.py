@@ -13,25 +13,25 @@ from rerank.catalog.cards import ModelCard
 from rerank.core import ScoringRequest, ScoringResult
 from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
 from rerank.scheduling.batching import BatchBudget
+from tests.support.app import PATIENCE, AppUnderTest, GatedScorer, error_message
 
-from .conftest import OpenHouse, Serve
-from .house import PATIENCE, GatedScorer, House, error_message
+from .conftest import OpenApp, Serve
 
 SECRET = "/home/operator/models"
 
 
-def test_400_bad_request(house: House) -> None:
-    error_message(house.rerank(query=None), 400, "Bad Request")
+def test_400_bad_request(app: AppUnderTest) -> None:
+    error_message(app.rerank(query=None), 400, "Bad Request")
 
 
-def test_401_unauthorized(open_house: OpenHouse) -> None:
-    response = open_house(keys=("k",)).rerank()
+def test_401_unauthorized(open_app: OpenApp) -> None:
+    response = open_app(keys=("k",)).rerank()
     error_message(response, 401, "AuthenticationError")
     assert response.headers["www-authenticate"] == "Bearer"
 
 
-def test_404_unknown_model(house: House) -> None:
-    error_message(house.rerank(model="nope"), 404, "NotFoundError")
+def test_404_unknown_model(app: AppUnderTest) -> None:
+    error_message(app.rerank(model="nope"), 404, "NotFoundError")
 
 
 @pytest.mark.parametrize(
@@ -46,23 +46,23 @@ def test_404_unknown_model(house: House) -> None:
     ],
 )
 def test_404_and_405_of_routes_are_said_as_vllm_says_them(
-    house: House, method: str, path: str, status: int, detail: str
+    app: AppUnderTest, method: str, path: str, status: int, detail: str
 ) -> None:
-    response = house.client.request(method, path)
+    response = app.client.request(method, path)
     assert (response.status_code, response.json()) == (status, {"detail": detail})
 
 
-def test_413_by_the_declared_length(open_house: OpenHouse) -> None:
-    house = open_house(max_body_bytes=2000)
-    message = error_message(house.rerank(documents=["x" * 2000]), 413, "RequestTooLargeError")
+def test_413_by_the_declared_length(open_app: OpenApp) -> None:
+    app = open_app(max_body_bytes=2000)
+    message = error_message(app.rerank(documents=["x" * 2000]), 413, "RequestTooLargeError")
     assert "2000 bytes (MAX_BODY_BYTES)" in message
-    assert house.rerank().status_code == 200
+    assert app.rerank().status_code == 200
 
 
 @pytest.mark.parametrize(("extra", "status"), [(0, 200), (1, 413)])
-def test_413_starts_one_byte_beyond_the_limit(open_house: OpenHouse, extra: int, status: int) -> None:
+def test_413_starts_one_byte_beyond_the_limit(open_app: OpenApp, extra: int, status: int) -> None:
     raw = json.dumps({"query": "q", "documents": ["a"]}).encode().ljust(2000 + extra)
-    assert open_house(max_body_bytes=2000).client.post("/v1/rerank", content=raw).status_code == status
+    assert open_app(max_body_bytes=2000).client.post("/v1/rerank", content=raw).status_code == status
 
 
 def test_413_while_chunks_still_come(serve: Serve) -> None:
@@ -88,33 +88,33 @@ def test_chunks_within_the_limit_are_read(serve: Serve) -> None:
     connection.close()
 
 
-def test_429_when_too_much_is_in_flight(open_house: OpenHouse) -> None:
+def test_429_when_too_much_is_in_flight(open_app: OpenApp) -> None:
     scorer = GatedScorer()
-    house = open_house(scorer, max_inflight_documents=4)
-    first = house.rerank_meanwhile(documents=["a", "b", "c"])
-    house.scheduler.wait_for_jobs(1)
-    response = house.rerank(documents=["d", "e"])
+    app = open_app(scorer, max_inflight_documents=4)
+    first = app.rerank_meanwhile(documents=["a", "b", "c"])
+    app.scheduler.wait_for_jobs(1)
+    response = app.rerank(documents=["d", "e"])
     message = error_message(response, 429, "RateLimitError")
     assert response.headers["retry-after"] == "1"
     assert "3 documents are in flight (maximum 4)" in message
     scorer.gate.set()
     assert first.result(PATIENCE).status_code == 200
-    assert house.rerank(documents=["d", "e"]).status_code == 200
+    assert app.rerank(documents=["d", "e"]).status_code == 200
 
 
-def test_a_request_alone_is_never_too_much(open_house: OpenHouse) -> None:
-    assert open_house(max_inflight_documents=1).rerank().status_code == 200
+def test_a_request_alone_is_never_too_much(open_app: OpenApp) -> None:
+    assert open_app(max_inflight_documents=1).rerank().status_code == 200
 
 
 def test_500_when_nobody_expected_it_and_nothing_leaks(
-    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def explode(request: ScoringRequest) -> ScoringResult:
         raise RuntimeError(SECRET)
 
-    house = open_house()
-    monkeypatch.setattr(house.gateway, "score", explode)
-    response = house.rerank()
+    app = open_app()
+    monkeypatch.setattr(app.gateway, "score", explode)
+    response = app.rerank()
     message = error_message(response, 500, "InternalServerError")
     assert message == f"Internal server error. (request id {response.headers['x-request-id']})"
     assert SECRET in caplog.text
@@ -129,54 +129,54 @@ def test_500_when_nobody_expected_it_and_nothing_leaks(
     ],
     ids=["missing", "broken", "unexpected"],
 )
-def test_503_when_the_model_cannot_be_loaded(open_house: OpenHouse, error: Exception, said: str) -> None:
+def test_503_when_the_model_cannot_be_loaded(open_app: OpenApp, error: Exception, said: str) -> None:
     def load(card: ModelCard) -> LoadedModel:
         raise error
 
-    message = error_message(open_house(load=load).rerank(), 503, "ServiceUnavailableError")
+    message = error_message(open_app(load=load).rerank(), 503, "ServiceUnavailableError")
     assert said in message
     assert SECRET not in message
 
 
-def test_503_while_the_model_is_still_loading(open_house: OpenHouse) -> None:
+def test_503_while_the_model_is_still_loading(open_app: OpenApp) -> None:
     may_load = threading.Event()
     loads = []
 
     def load(card: ModelCard) -> LoadedModel:
         loads.append(card.id)
         assert may_load.wait(PATIENCE)
-        return house.loaded(card)
+        return app.loaded(card)
 
-    house = open_house(load=load, timeout=0.2)
-    response = house.rerank()
+    app = open_app(load=load, timeout=0.2)
+    response = app.rerank()
     message = error_message(response, 503, "ServiceUnavailableError")
     assert message.startswith("acme/words is still loading after 0.2 s")
     assert response.headers["retry-after"] == "5"
     may_load.set()
-    assert any(house.rerank().status_code == 200 for _ in range(50))
+    assert any(app.rerank().status_code == 200 for _ in range(50))
     assert loads == ["acme/words"]
 
 
-def test_no_time_left_for_a_model_in_memory_is_no_load(open_house: OpenHouse) -> None:
-    house = open_house()
-    assert house.rerank().status_code == 200
-    response = house.client.post(
+def test_no_time_left_for_a_model_in_memory_is_no_load(open_app: OpenApp) -> None:
+    app = open_app()
+    assert app.rerank().status_code == 200
+    response = app.client.post(
         "/v1/rerank", json={"query": "a", "documents": ["b"]}, headers={"X-Request-Timeout": "1e-9"}
     )
     assert "was not done within 1e-09 s (X-Request-Timeout)" in error_message(response, 504, "TimeoutError")
 
 
-def test_503_when_the_server_stops(open_house: OpenHouse) -> None:
-    house = open_house()
-    house.scheduler.stop(PATIENCE)
-    assert error_message(house.rerank(), 503, "ServiceUnavailableError") == "The server is shutting down."
+def test_503_when_the_server_stops(open_app: OpenApp) -> None:
+    app = open_app()
+    app.scheduler.stop(PATIENCE)
+    assert error_message(app.rerank(), 503, "ServiceUnavailableError") == "The server is shutting down."
 
 
-def test_503_for_those_in_line_when_the_server_stops(open_house: OpenHouse) -> None:
+def test_503_for_those_in_line_when_the_server_stops(open_app: OpenApp) -> None:
     scorer = GatedScorer()
-    house = open_house(scorer, batch=BatchBudget(1, 16384))
-    waiting = house.rerank_meanwhile()
-    house.scheduler.wait_for_jobs(1)
-    house.scheduler.stop(timeout=0)
+    app = open_app(scorer, batch=BatchBudget(1, 16384))
+    waiting = app.rerank_meanwhile()
+    app.scheduler.wait_for_jobs(1)
+    app.scheduler.stop(timeout=0)
     scorer.gate.set()
     error_message(waiting.result(PATIENCE), 503, "ServiceUnavailableError")

@@ -7,35 +7,36 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from .conftest import OpenHouse, Serve
-from .house import DOCUMENTS, PATIENCE, QUERY, GatedScorer, House, error_message
+from tests.support.app import DOCUMENTS, PATIENCE, QUERY, AppUnderTest, GatedScorer, error_message
+
+from .conftest import OpenApp, Serve
 
 PAGE = "https://chat.example"
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/v1/models", "/nowhere", "/docs"])
-def test_every_answer_tells_browsers_to_be_careful(house: House, path: str) -> None:
-    headers = house.client.get(path).headers
+def test_every_answer_tells_browsers_to_be_careful(app: AppUnderTest, path: str) -> None:
+    headers = app.client.get(path).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
-def preflight(house: House, origin: str) -> dict[str, str]:
+def preflight(app: AppUnderTest, origin: str) -> dict[str, str]:
     asked = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization",
     }
-    return dict(house.client.options("/v1/rerank", headers=asked).headers)
+    return dict(app.client.options("/v1/rerank", headers=asked).headers)
 
 
-def test_pages_may_not_use_the_server_unless_they_are_listed(open_house: OpenHouse) -> None:
-    assert "access-control-allow-origin" not in preflight(open_house(), PAGE)
-    house = open_house(cors_origins=(PAGE,), keys=("key",))
-    assert preflight(house, PAGE)["access-control-allow-origin"] == PAGE
-    assert "access-control-allow-origin" not in preflight(house, "https://other.example")
-    refused = house.client.post("/v1/rerank", json={}, headers={"Origin": PAGE})
+def test_pages_may_not_use_the_server_unless_they_are_listed(open_app: OpenApp) -> None:
+    assert "access-control-allow-origin" not in preflight(open_app(), PAGE)
+    app = open_app(cors_origins=(PAGE,), keys=("key",))
+    assert preflight(app, PAGE)["access-control-allow-origin"] == PAGE
+    assert "access-control-allow-origin" not in preflight(app, "https://other.example")
+    refused = app.client.post("/v1/rerank", json={}, headers={"Origin": PAGE})
     assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, PAGE)
 
 
@@ -65,19 +66,19 @@ def test_a_long_wait_for_the_answer_is_no_slow_body(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("given", ["soon", "0", "-1", "nan", "inf", ""])
-def test_a_wrong_deadline_is_named(house: House, given: str) -> None:
-    response = house.client.post(
+def test_a_wrong_deadline_is_named(app: AppUnderTest, given: str) -> None:
+    response = app.client.post(
         "/v1/rerank", json={"query": QUERY, "documents": DOCUMENTS}, headers={"X-Request-Timeout": given}
     )
     assert "X-Request-Timeout" in error_message(response, 400, "BadRequestError")
 
 
-def test_a_deadline_ends_the_work(open_house: OpenHouse) -> None:
+def test_a_deadline_ends_the_work(open_app: OpenApp) -> None:
     scorer = GatedScorer()
-    house = open_house(scorer)
+    app = open_app(scorer)
     body = {"query": QUERY, "documents": DOCUMENTS}
-    response = house.client.post("/v1/rerank", json=body, headers={"X-Request-Timeout": "0.2"})
+    response = app.client.post("/v1/rerank", json=body, headers={"X-Request-Timeout": "0.2"})
     scorer.gate.set()
     said = error_message(response, 504, "TimeoutError")
     assert said == "The request was not done within 0.2 s (X-Request-Timeout). Send fewer documents."
-    assert house.rerank().status_code == 200
+    assert app.rerank().status_code == 200

@@ -13,9 +13,9 @@ import pytest
 
 from rerank.cli.main import main
 from tests.process.server import ROOT, clean_environment
+from tests.support.app import AppUnderTest, LiveServer
 
 from .conftest import Serve
-from .house import House, LiveServer
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +59,8 @@ def test_the_images_check_asks_the_port_that_is_listened_on_and_no_proxy(
 def test_what_is_wrong_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with House(tmp_path / "models") as house, LiveServer(house.app) as server:
-        house.scheduler.stop(0)
+    with AppUnderTest(tmp_path / "models") as app, LiveServer(app.asgi) as server:
+        app.scheduler.stop(0)
         monkeypatch.setenv("PORT", str(server.port))
         assert main(["health"]) == 1
     assert capsys.readouterr().out.startswith("503 ")

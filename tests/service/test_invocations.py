@@ -9,9 +9,9 @@ from fastapi.testclient import TestClient
 
 from rerank.api.dialects.main import MainDialect
 from rerank.api.dialects.vllm.unsupported import TASKS
+from tests.support.app import DOCUMENTS, MODEL, QUERY, AppUnderTest, error_message
 
-from .conftest import OpenHouse
-from .house import DOCUMENTS, MODEL, QUERY, House, error_message
+from .conftest import OpenApp
 
 ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "rerank": ("/rerank", {"query": QUERY, "documents": DOCUMENTS, "top_n": 2}),
@@ -42,10 +42,10 @@ def test_a_body_is_answered_as_at_its_own_address(client: TestClient, case: str)
 
 
 @pytest.mark.parametrize("case", STRICTLY)
-def test_strictly_too(open_house: OpenHouse, case: str) -> None:
-    house = open_house(main_dialect=MainDialect.STRICT_VLLM)
+def test_strictly_too(open_app: OpenApp, case: str) -> None:
+    app = open_app(main_dialect=MainDialect.STRICT_VLLM)
     path, body = ASKED[case]
-    assert without_ids(house.post("/invocations", body).json()) == without_ids(house.post(path, body).json())
+    assert without_ids(app.post("/invocations", body).json()) == without_ids(app.post(path, body).json())
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_strictly_too(open_house: OpenHouse, case: str) -> None:
         ({"input": "x", "model": 3}, "body.model"),
     ],
 )
-def test_a_wrong_field_is_named(house: House, body: dict[str, Any], param: str) -> None:
-    response = house.post("/invocations", body)
+def test_a_wrong_field_is_named(app: AppUnderTest, body: dict[str, Any], param: str) -> None:
+    response = app.post("/invocations", body)
     error_message(response, 400, "Bad Request")
     assert response.json()["error"]["param"] == param
 
 
-def test_a_tei_body_is_refused_in_teis_words(house: House) -> None:
-    response = house.post("/invocations", {"query": "q", "texts": [3]})
+def test_a_tei_body_is_refused_in_teis_words(app: AppUnderTest) -> None:
+    response = app.post("/invocations", {"query": "q", "texts": [3]})
     assert (response.status_code, response.json()["error_type"]) == (422, "Validation")
 
 
@@ -79,17 +79,17 @@ def test_a_tei_body_is_refused_in_teis_words(house: House) -> None:
     ],
 )
 def test_an_unsupported_task_is_told_which_address_to_use(
-    house: House, path: str, body: dict[str, Any], task: str
+    app: AppUnderTest, path: str, body: dict[str, Any], task: str
 ) -> None:
-    message = error_message(house.post(path, body), 400, "BadRequestError")
+    message = error_message(app.post(path, body), 400, "BadRequestError")
     assert message.startswith(f"Unsupported task: '{task}'. `{MODEL.id}` is a reranker: ")
     assert "/v1/rerank" in message
     assert "/v1/score" in message
 
 
-def test_an_unsupported_task_of_an_unknown_model_is_a_404(house: House) -> None:
-    error_message(house.post("/v1/embeddings", {"input": "x", "model": "nope"}), 404, "NotFoundError")
+def test_an_unsupported_task_of_an_unknown_model_is_a_404(app: AppUnderTest) -> None:
+    error_message(app.post("/v1/embeddings", {"input": "x", "model": "nope"}), 404, "NotFoundError")
 
 
-def test_a_long_task_is_refused(house: House) -> None:
-    assert "at most 64 characters" in error_message(house.post("/pooling", {"task": "x" * 10_000}), 400, "Bad Request")
+def test_a_long_task_is_refused(app: AppUnderTest) -> None:
+    assert "at most 64 characters" in error_message(app.post("/pooling", {"task": "x" * 10_000}), 400, "Bad Request")

@@ -10,9 +10,9 @@ import pytest
 from rerank.access.keyring import key_hash
 from rerank.core import Caller
 from rerank.scheduling.batching import BatchBudget
+from tests.support.app import DOCUMENTS, MODEL, OTHER_MODEL, QUERY, AppUnderTest, GatedScorer, error_message
 
-from .conftest import OpenHouse
-from .house import DOCUMENTS, MODEL, OTHER_MODEL, QUERY, GatedScorer, House, error_message
+from .conftest import OpenApp
 
 BODY = {"query": QUERY, "documents": DOCUMENTS}
 
@@ -22,8 +22,8 @@ def named(**callers: Caller) -> dict[str, Caller]:
     return {key_hash(name.upper()): caller for name, caller in callers.items()}
 
 
-def ask(house: House, key: str, path: str = "/v1/rerank", **fields: object) -> tuple[int, dict[str, object]]:
-    response = house.client.post(path, json=BODY | fields, headers={"Authorization": f"Bearer {key}"})
+def ask(app: AppUnderTest, key: str, path: str = "/v1/rerank", **fields: object) -> tuple[int, dict[str, object]]:
+    response = app.client.post(path, json=BODY | fields, headers={"Authorization": f"Bearer {key}"})
     return response.status_code, response.json()
 
 
@@ -31,43 +31,43 @@ def authorised(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def test_a_key_of_the_file_is_as_good_as_one_of_the_settings(open_house: OpenHouse) -> None:
-    house = open_house(keys=("plain",), named_keys=named(chat=Caller("chat")))
-    assert [ask(house, key)[0] for key in ("plain", "CHAT", "chat", "")] == [200, 200, 401, 401]
+def test_a_key_of_the_file_is_as_good_as_one_of_the_settings(open_app: OpenApp) -> None:
+    app = open_app(keys=("plain",), named_keys=named(chat=Caller("chat")))
+    assert [ask(app, key)[0] for key in ("plain", "CHAT", "chat", "")] == [200, 200, 401, 401]
 
 
-def test_a_key_may_be_for_some_models_only(open_house: OpenHouse) -> None:
-    house = open_house(named_keys=named(chat=Caller("chat", models=(OTHER_MODEL.id,)), all=Caller("all")))
-    refused = house.client.post("/v1/rerank", json=BODY | {"model": "the-words"}, headers=authorised("CHAT"))
+def test_a_key_may_be_for_some_models_only(open_app: OpenApp) -> None:
+    app = open_app(named_keys=named(chat=Caller("chat", models=(OTHER_MODEL.id,)), all=Caller("all")))
+    refused = app.client.post("/v1/rerank", json=BODY | {"model": "the-words"}, headers=authorised("CHAT"))
     assert error_message(refused, 403, "PermissionDeniedError") == (
         f"The key chat may not use the model `the-words`. The key chat may use: {OTHER_MODEL.id}."
     )
     assert refused.json()["error"]["param"] == "model"
-    status, answer = ask(house, "CHAT", model="other-words")
+    status, answer = ask(app, "CHAT", model="other-words")
     assert (status, answer["model"]) == (200, OTHER_MODEL.id)
-    assert ask(house, "ALL", model="the-words")[0] == 200
+    assert ask(app, "ALL", model="the-words")[0] == 200
 
 
-def test_each_dialect_says_so_its_way(open_house: OpenHouse) -> None:
-    house = open_house(named_keys=named(chat=Caller("chat", models=(OTHER_MODEL.id,))))
+def test_each_dialect_says_so_its_way(open_app: OpenApp) -> None:
+    app = open_app(named_keys=named(chat=Caller("chat", models=(OTHER_MODEL.id,))))
     body = {"model": MODEL.id, "input": BODY}
-    refused = house.client.post("/compatible-api/v1/reranks", json=body | BODY, headers=authorised("CHAT"))
+    refused = app.client.post("/compatible-api/v1/reranks", json=body | BODY, headers=authorised("CHAT"))
     assert (refused.status_code, refused.json()["code"]) == (403, "AccessDenied")
     body = {"model": MODEL.id, "query": QUERY, "texts": DOCUMENTS}
-    refused = house.client.post("/tei/rerank", json=body, headers=authorised("CHAT"))
+    refused = app.client.post("/tei/rerank", json=body, headers=authorised("CHAT"))
     assert (refused.status_code, refused.json()["error_type"]) == (403, "Unauthorized")
 
 
-def test_who_names_no_model_gets_the_first_that_the_key_allows(open_house: OpenHouse) -> None:
-    house = open_house(named_keys=named(chat=Caller("chat", models=(OTHER_MODEL.id,)), all=Caller("all")))
-    assert ask(house, "CHAT")[1]["model"] == OTHER_MODEL.id
-    assert ask(house, "ALL")[1]["model"] == MODEL.id
+def test_who_names_no_model_gets_the_first_that_the_key_allows(open_app: OpenApp) -> None:
+    app = open_app(named_keys=named(chat=Caller("chat", models=(OTHER_MODEL.id,)), all=Caller("all")))
+    assert ask(app, "CHAT")[1]["model"] == OTHER_MODEL.id
+    assert ask(app, "ALL")[1]["model"] == MODEL.id
 
 
-def test_the_list_of_models_holds_those_that_the_key_allows(open_house: OpenHouse) -> None:
-    house = open_house(named_keys=named(chat=Caller("chat", models=(OTHER_MODEL.id,)), all=Caller("all")))
+def test_the_list_of_models_holds_those_that_the_key_allows(open_app: OpenApp) -> None:
+    app = open_app(named_keys=named(chat=Caller("chat", models=(OTHER_MODEL.id,)), all=Caller("all")))
     listed = {
-        key: [model["id"] for model in house.client.get("/v1/models", headers=authorised(key)).json()["data"]]
+        key: [model["id"] for model in app.client.get("/v1/models", headers=authorised(key)).json()["data"]]
         for key in ("CHAT", "ALL")
     }
     assert listed["CHAT"] == [OTHER_MODEL.id]
@@ -75,46 +75,46 @@ def test_the_list_of_models_holds_those_that_the_key_allows(open_house: OpenHous
 
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/tei/rerank", "/infinity/rerank", "/v1/ranking"])
-def test_a_key_over_its_limit_gets_429_with_retry_after(open_house: OpenHouse, path: str) -> None:
-    house = open_house(named_keys=named(chat=Caller("chat", requests_per_minute=2), all=Caller("all")))
-    assert [ask(house, "CHAT")[0] for _ in range(2)] == [200, 200]
+def test_a_key_over_its_limit_gets_429_with_retry_after(open_app: OpenApp, path: str) -> None:
+    app = open_app(named_keys=named(chat=Caller("chat", requests_per_minute=2), all=Caller("all")))
+    assert [ask(app, "CHAT")[0] for _ in range(2)] == [200, 200]
     body = BODY | {"passages": DOCUMENTS, "texts": DOCUMENTS}
-    refused = house.client.post(path, json=body, headers=authorised("CHAT"))
+    refused = app.client.post(path, json=body, headers=authorised("CHAT"))
     assert refused.status_code == 429
     assert "The key chat has used up its 2 requests a minute" in refused.text
     assert 50 < int(refused.headers["Retry-After"]) <= 60
-    assert ask(house, "ALL")[0] == 200
+    assert ask(app, "ALL")[0] == 200
 
 
-def test_tokens_of_a_minute_are_counted_as_answers_state_them(open_house: OpenHouse) -> None:
-    house = open_house(named_keys=named(chat=Caller("chat", tokens_per_minute=60)))
-    _, answer = ask(house, "CHAT")
+def test_tokens_of_a_minute_are_counted_as_answers_state_them(open_app: OpenApp) -> None:
+    app = open_app(named_keys=named(chat=Caller("chat", tokens_per_minute=60)))
+    _, answer = ask(app, "CHAT")
     used = answer["usage"]["total_tokens"]  # type: ignore[index]
     assert 0 < used < 60
-    statuses = [ask(house, "CHAT")[0] for _ in range(10)]
+    statuses = [ask(app, "CHAT")[0] for _ in range(10)]
     assert Counter(statuses)[200] <= 60 // used
     assert statuses[-1] == 429
-    refused, told = ask(house, "CHAT", documents=["x" * 400])
+    refused, told = ask(app, "CHAT", documents=["x" * 400])
     assert (refused, told["error"]["param"]) == (400, "documents")  # type: ignore[index]
 
 
-def test_an_admin_key_of_the_file_administers_and_others_do_not(open_house: OpenHouse) -> None:
-    house = open_house(named_keys=named(boss=Caller("boss", admin=True), chat=Caller("chat")))
+def test_an_admin_key_of_the_file_administers_and_others_do_not(open_app: OpenApp) -> None:
+    app = open_app(named_keys=named(boss=Caller("boss", admin=True), chat=Caller("chat")))
     statuses = [
-        house.client.post(f"/v1/models/{MODEL.id}/load", headers=authorised(key)).status_code
+        app.client.post(f"/v1/models/{MODEL.id}/load", headers=authorised(key)).status_code
         for key in ("BOSS", "CHAT", "nobody")
     ]
     assert statuses == [200, 401, 401]
 
 
 def test_the_log_and_the_metrics_name_the_key_and_never_hold_it(
-    open_house: OpenHouse, caplog: pytest.LogCaptureFixture
+    open_app: OpenApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    house = open_house(named_keys={key_hash("s3cret"): Caller("chat")})
-    _, answer = ask(house, "s3cret")
+    app = open_app(named_keys={key_hash("s3cret"): Caller("chat")})
+    _, answer = ask(app, "s3cret")
     used = answer["usage"]["total_tokens"]  # type: ignore[index]
-    metrics = house.client.get("/metrics", headers=authorised("s3cret")).text
+    metrics = app.client.get("/metrics", headers=authorised("s3cret")).text
     assert 'rerank_key_requests_total{key="chat",status="200"} 1.0' in metrics
     assert f'rerank_key_tokens_total{{key="chat"}} {float(used)}' in metrics
     assert "POST /v1/rerank 200" in caplog.text
@@ -122,24 +122,22 @@ def test_the_log_and_the_metrics_name_the_key_and_never_hold_it(
     assert "s3cret" not in caplog.text + metrics
 
 
-def test_a_request_with_an_invalid_body_is_counted_for_its_key(open_house: OpenHouse) -> None:
-    house = open_house(named_keys={key_hash("s3cret"): Caller("chat")})
+def test_a_request_with_an_invalid_body_is_counted_for_its_key(open_app: OpenApp) -> None:
+    app = open_app(named_keys={key_hash("s3cret"): Caller("chat")})
     headers = authorised("s3cret")
-    assert house.client.post("/v1/rerank", json={"documents": ["a"]}, headers=headers).status_code == 400
-    assert (
-        'rerank_key_requests_total{key="chat",status="400"} 1.0' in house.client.get("/metrics", headers=headers).text
-    )
+    assert app.client.post("/v1/rerank", json={"documents": ["a"]}, headers=headers).status_code == 400
+    assert 'rerank_key_requests_total{key="chat",status="400"} 1.0' in app.client.get("/metrics", headers=headers).text
 
 
-def test_a_key_that_floods_the_server_cannot_starve_another(open_house: OpenHouse) -> None:
+def test_a_key_that_floods_the_server_cannot_starve_another(open_app: OpenApp) -> None:
     """Counted in batches, not in seconds: forty requests wait, one of another key is done two batches later."""
     scorer = GatedScorer()
     batch = BatchBudget(4, 16384)
-    house = open_house(scorer, named_keys=named(flood=Caller("flood"), trickle=Caller("trickle")), batch=batch)
+    app = open_app(scorer, named_keys=named(flood=Caller("flood"), trickle=Caller("trickle")), batch=batch)
 
     def send(key: str, marker: str, number: int) -> None:
-        house.meanwhile(
-            house.client.post,
+        app.meanwhile(
+            app.client.post,
             "/v1/rerank",
             json={"query": "q", "documents": [f"{marker} {number} {place}" for place in range(4)]},
             headers=authorised(key),
@@ -150,52 +148,52 @@ def test_a_key_that_floods_the_server_cannot_starve_another(open_house: OpenHous
     for number in range(1, 25):
         send("FLOOD", "flood", number)
     send("TRICKLE", "trickle", 0)
-    house.scheduler.wait_for_jobs(26)
+    app.scheduler.wait_for_jobs(26)
     scorer.gate.set()
-    house.release()
+    app.release()
 
     batches = [{document.split()[0] for document in documents} for documents in scorer.seen]
     assert len(batches) == 26
     assert batches.index({"trickle"}) <= 2
 
 
-def test_a_house_full_of_one_key_lets_another_in(open_house: OpenHouse) -> None:
+def test_a_server_full_of_one_key_lets_another_in(open_app: OpenApp) -> None:
     scorer = GatedScorer()
     callers = named(flood=Caller("flood"), trickle=Caller("trickle"))
-    house = open_house(scorer, named_keys=callers, max_inflight_documents=6)
+    app = open_app(scorer, named_keys=callers, max_inflight_documents=6)
     waiting = [
-        house.meanwhile(ask, house, "FLOOD"),
-        house.meanwhile(ask, house, "FLOOD"),
+        app.meanwhile(ask, app, "FLOOD"),
+        app.meanwhile(ask, app, "FLOOD"),
     ]
-    house.scheduler.wait_for_jobs(2)
-    assert ask(house, "FLOOD")[0] == 429
-    waiting.append(house.meanwhile(ask, house, "TRICKLE"))
-    house.scheduler.wait_for_jobs(1)
+    app.scheduler.wait_for_jobs(2)
+    assert ask(app, "FLOOD")[0] == 429
+    waiting.append(app.meanwhile(ask, app, "TRICKLE"))
+    app.scheduler.wait_for_jobs(1)
     scorer.gate.set()
     assert [answer.result()[0] for answer in waiting] == [200, 200, 200]
 
 
-def test_bodies_of_all_requests_together_are_limited(open_house: OpenHouse) -> None:
+def test_bodies_of_all_requests_together_are_limited(open_app: OpenApp) -> None:
     scorer = GatedScorer()
-    house = open_house(scorer, max_inflight_bytes=1024)
-    first = house.rerank_meanwhile(documents=["x" * 900])
-    house.scheduler.wait_for_jobs(1)
-    refused = house.rerank(documents=["y" * 900])
+    app = open_app(scorer, max_inflight_bytes=1024)
+    first = app.rerank_meanwhile(documents=["x" * 900])
+    app.scheduler.wait_for_jobs(1)
+    refused = app.rerank(documents=["y" * 900])
     assert "it holds" in error_message(refused, 429, "RateLimitError")
     assert refused.headers["Retry-After"] == "1"
     scorer.gate.set()
     assert first.result().status_code == 200
     # alone, as large as a body may be
-    assert house.rerank(documents=["z" * 5000]).status_code == 200
+    assert app.rerank(documents=["z" * 5000]).status_code == 200
 
 
-def test_tokens_of_all_requests_together_are_limited(open_house: OpenHouse) -> None:
+def test_tokens_of_all_requests_together_are_limited(open_app: OpenApp) -> None:
     scorer = GatedScorer()
-    house = open_house(scorer, max_inflight_tokens=100)
-    first = house.rerank_meanwhile(documents=["x" * 300])
-    house.scheduler.wait_for_jobs(1)
+    app = open_app(scorer, max_inflight_tokens=100)
+    first = app.rerank_meanwhile(documents=["x" * 300])
+    app.scheduler.wait_for_jobs(1)
     assert "tokens are in flight (maximum 100)" in error_message(
-        house.rerank(documents=["y" * 300]), 429, "RateLimitError"
+        app.rerank(documents=["y" * 300]), 429, "RateLimitError"
     )
     scorer.gate.set()
     assert first.result().status_code == 200
@@ -203,10 +201,10 @@ def test_tokens_of_all_requests_together_are_limited(open_house: OpenHouse) -> N
 
 @pytest.mark.parametrize("log_texts", [True, False])
 def test_texts_are_logged_only_where_the_operator_says_so(
-    open_house: OpenHouse, caplog: pytest.LogCaptureFixture, log_texts: bool
+    open_app: OpenApp, caplog: pytest.LogCaptureFixture, log_texts: bool
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    house = open_house(log_texts=log_texts)
-    house.rerank(query="a private question", documents=["a private\nanswer"])
+    app = open_app(log_texts=log_texts)
+    app.rerank(query="a private question", documents=["a private\nanswer"])
     assert ("a private question" in caplog.text) is log_texts
     assert (r"documents.0: query 'a private question', document 'a private\nanswer'" in caplog.text) is log_texts

@@ -7,8 +7,9 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from .conftest import OpenHouse
-from .house import DOCUMENTS, MODEL, BrokenScorer, House
+from tests.support.app import DOCUMENTS, MODEL, AppUnderTest, BrokenScorer
+
+from .conftest import OpenApp
 
 STAGES = ("Model", "Tokenise", "Queue", "Device", "Total")
 
@@ -21,11 +22,11 @@ def value(client: TestClient, name: str, **labels: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def test_a_request_is_counted_and_timed(open_house: OpenHouse) -> None:
-    house = open_house()
-    response = house.rerank()
+def test_a_request_is_counted_and_timed(open_app: OpenApp) -> None:
+    app = open_app()
+    response = app.rerank()
     tokens = response.json()["usage"]["total_tokens"]
-    client = house.client
+    client = app.client
     assert value(client, "rerank_requests_total", dialect="vLLM", model=MODEL.id, status="200") == 1
     assert value(client, "rerank_documents_total", model=MODEL.id) == len(DOCUMENTS)
     assert value(client, "rerank_tokens_total", model=MODEL.id) == tokens
@@ -44,44 +45,44 @@ def test_a_request_is_counted_and_timed(open_house: OpenHouse) -> None:
         ("/voyage/v1/rerank", {"query": "a", "documents": ["a"]}, "Voyage"),
     ],
 )
-def test_each_dialect_is_counted_apart(open_house: OpenHouse, path: str, body: dict[str, object], dialect: str) -> None:
-    house = open_house()
-    assert house.post(path, body).status_code == 200
-    assert value(house.client, "rerank_requests_total", dialect=dialect, model=MODEL.id, status="200") == 1
+def test_each_dialect_is_counted_apart(open_app: OpenApp, path: str, body: dict[str, object], dialect: str) -> None:
+    app = open_app()
+    assert app.post(path, body).status_code == 200
+    assert value(app.client, "rerank_requests_total", dialect=dialect, model=MODEL.id, status="200") == 1
 
 
-def test_the_same_numbers_stand_in_the_headers(house: House) -> None:
-    headers = house.rerank().headers
+def test_the_same_numbers_stand_in_the_headers(app: AppUnderTest) -> None:
+    headers = app.rerank().headers
     spent = {stage: float(headers[f"X-{stage}-Ms"]) for stage in STAGES}
     assert spent["Total"] >= sum(spent.values()) - spent["Total"] - 0.5
-    assert "X-Total-Ms" not in house.client.get("/v1/models").headers
+    assert "X-Total-Ms" not in app.client.get("/v1/models").headers
 
 
-def test_errors_are_counted_by_class_however_many_fields_are_wrong(open_house: OpenHouse) -> None:
-    house = open_house()
+def test_errors_are_counted_by_class_however_many_fields_are_wrong(open_app: OpenApp) -> None:
+    app = open_app()
     for place in range(3):
         documents: list[object] = ["a"] * 3
         documents[place] = 7
-        assert house.rerank(documents=documents).status_code == 400
-    assert house.rerank(model="nope").status_code == 404
-    assert value(house.client, "rerank_errors_total", error="InvalidBody") == 3
-    assert value(house.client, "rerank_errors_total", error="ModelNotFound") == 1
-    assert "documents.1" not in house.client.get("/metrics").text
+        assert app.rerank(documents=documents).status_code == 400
+    assert app.rerank(model="nope").status_code == 404
+    assert value(app.client, "rerank_errors_total", error="InvalidBody") == 3
+    assert value(app.client, "rerank_errors_total", error="ModelNotFound") == 1
+    assert "documents.1" not in app.client.get("/metrics").text
 
 
-def test_failures_are_counted(open_house: OpenHouse) -> None:
-    house = open_house(BrokenScorer(ValueError("x")))
-    house.rerank()
-    assert value(house.client, "rerank_requests_total", dialect="vLLM", model="", status="500") == 1
-    assert value(house.client, "rerank_errors_total", error="ScoringFailed") == 1
+def test_failures_are_counted(open_app: OpenApp) -> None:
+    app = open_app(BrokenScorer(ValueError("x")))
+    app.rerank()
+    assert value(app.client, "rerank_requests_total", dialect="vLLM", model="", status="500") == 1
+    assert value(app.client, "rerank_errors_total", error="ScoringFailed") == 1
 
 
-def test_metrics_need_the_key_unless_they_are_open(open_house: OpenHouse) -> None:
-    assert open_house(keys=("key",)).client.get("/metrics").status_code == 401
-    assert open_house(keys=("key",), open_paths=("/metrics",)).client.get("/metrics").status_code == 200
+def test_metrics_need_the_key_unless_they_are_open(open_app: OpenApp) -> None:
+    assert open_app(keys=("key",)).client.get("/metrics").status_code == 401
+    assert open_app(keys=("key",), open_paths=("/metrics",)).client.get("/metrics").status_code == 200
 
 
-def test_the_pages_can_be_closed(open_house: OpenHouse) -> None:
-    client = open_house(pages=False).client
+def test_the_pages_can_be_closed(open_app: OpenApp) -> None:
+    client = open_app(pages=False).client
     assert {client.get(path).status_code for path in ("/docs", "/redoc", "/openapi.json")} == {404}
     assert client.get("/health").status_code == 200

@@ -11,13 +11,15 @@ import pytest
 from rerank.api.dialects.main import MainDialect
 from tests.abuse.fuzz.documented import CHECKS, operations
 from tests.conftest import FUZZED, RecordProperty
-
-from .house import House, LiveServer
+from tests.support.app import AppUnderTest, LiveServer
 
 
 @pytest.fixture(scope="module", params=MainDialect)
 def url(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
-    with House(tmp_path_factory.mktemp("models"), main_dialect=request.param) as house, LiveServer(house.app) as live:
+    with (
+        AppUnderTest(tmp_path_factory.mktemp("models"), main_dialect=request.param) as app,
+        LiveServer(app.asgi) as live,
+    ):
         yield f"http://127.0.0.1:{live.port}"
 
 

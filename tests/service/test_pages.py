@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 import rerank
 from rerank.api.dialects.main import MainDialect
 from rerank.catalog.cards import BUILT_IN
+from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, error_message
 
-from .conftest import OpenHouse
-from .house import MODEL, OTHER_MODEL, PATIENCE, error_message
+from .conftest import OpenApp
 
 
 @pytest.mark.parametrize("path", ["/health", "/ping"])
@@ -25,8 +25,8 @@ def test_alive(client: TestClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/health", "/ping"])
-def test_alive_as_vllm_says_it(open_house: OpenHouse, path: str) -> None:
-    response = open_house(main_dialect=MainDialect.STRICT_VLLM).client.get(path)
+def test_alive_as_vllm_says_it(open_app: OpenApp, path: str) -> None:
+    response = open_app(main_dialect=MainDialect.STRICT_VLLM).client.get(path)
     assert (response.status_code, response.content) == (200, b"")
 
 
@@ -38,9 +38,9 @@ def test_load_of_an_idle_server(client: TestClient) -> None:
     assert client.get("/load").json() == {"server_load": 0}
 
 
-def test_the_server_at_a_glance(open_house: OpenHouse) -> None:
-    house = open_house()
-    before = house.client.get("/").json()
+def test_the_server_at_a_glance(open_app: OpenApp) -> None:
+    app = open_app()
+    before = app.client.get("/").json()
     assert before == {
         "status": "running",
         "default_model": MODEL.id,
@@ -51,9 +51,9 @@ def test_the_server_at_a_glance(open_house: OpenHouse) -> None:
         "runtimes": {},
         "version": rerank.__version__,
     }
-    house.rerank(model=OTHER_MODEL.id)
-    house.rerank()
-    assert house.client.get("/").json() == before | {
+    app.rerank(model=OTHER_MODEL.id)
+    app.rerank()
+    assert app.client.get("/").json() == before | {
         "loaded_models": [OTHER_MODEL.id, MODEL.id],
         "runtimes": {OTHER_MODEL.id: "none on cpu", MODEL.id: "none on cpu"},
     }
@@ -81,8 +81,8 @@ OUR_KEYS = [
 ]
 
 
-def test_models(open_house: OpenHouse) -> None:
-    body = open_house().client.get("/v1/models").json()
+def test_models(open_app: OpenApp) -> None:
+    body = open_app().client.get("/v1/models").json()
     assert list(body) == ["object", "data"]
     assert body["object"] == "list"
     assert body["data"][0]["id"] == MODEL.id
@@ -93,10 +93,10 @@ def test_models(open_house: OpenHouse) -> None:
         assert card["permission"][0]["object"] == "model_permission"
 
 
-def test_loaded_models_come_after_the_default(open_house: OpenHouse) -> None:
-    house = open_house()
-    house.rerank(model=OTHER_MODEL.id)
-    cards = house.client.get("/v1/models").json()["data"]
+def test_loaded_models_come_after_the_default(open_app: OpenApp) -> None:
+    app = open_app()
+    app.rerank(model=OTHER_MODEL.id)
+    cards = app.client.get("/v1/models").json()["data"]
     assert [(card["id"], card["loaded"]) for card in cards[:2]] == [(MODEL.id, False), (OTHER_MODEL.id, True)]
     assert (cards[1]["max_model_len"], cards[1]["family"]) == (512, "cross-encoder")
 
@@ -117,8 +117,8 @@ ADDRESS = re.compile(r"""(?:src|href)=["']([^"']+)["']""")
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
-def test_the_documentation_needs_no_other_host(open_house: OpenHouse, path: str) -> None:
-    client = open_house(keys=("k",)).client
+def test_the_documentation_needs_no_other_host(open_app: OpenApp, path: str) -> None:
+    client = open_app(keys=("k",)).client
     page = client.get(path)
     assert page.status_code == 200
     assert "//" not in re.sub(r"<!--.*?-->|^\s*//.*$", "", page.text, flags=re.DOTALL | re.MULTILINE)
@@ -172,12 +172,12 @@ def form(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("main", MainDialect)
-def test_every_example_in_the_documentation_is_answered_as_it_says(open_house: OpenHouse, main: MainDialect) -> None:
-    house = open_house(main_dialect=main)
-    examples = _examples(house.app)
+def test_every_example_in_the_documentation_is_answered_as_it_says(open_app: OpenApp, main: MainDialect) -> None:
+    app = open_app(main_dialect=main)
+    examples = _examples(app.asgi)
     assert {"/v1/rerank", "/score", "/tei/rerank", "/v1/ranking", "/reranks"} <= {path for _, path, _, _ in examples}
     for method, path, request, answer in examples:
-        response = house.client.request(method, path.replace("{model}", "any"), json=request)
+        response = app.client.request(method, path.replace("{model}", "any"), json=request)
         assert response.status_code == 200, (path, request, response.text)
         assert form(response.json()) == form(answer), (path, request)
 
@@ -191,18 +191,18 @@ def test_every_error_in_the_documentation_has_the_real_body(client: TestClient) 
             assert re.findall(r"/schemas/(\w+)", shown) == named
 
 
-def test_health_turns_red_when_the_scoring_thread_has_died(open_house: OpenHouse) -> None:
-    house = open_house()
-    assert house.client.get("/health").status_code == 200
+def test_health_turns_red_when_the_scoring_thread_has_died(open_app: OpenApp) -> None:
+    app = open_app()
+    assert app.client.get("/health").status_code == 200
 
-    house.scheduler.stop(PATIENCE)
+    app.scheduler.stop(PATIENCE)
 
-    assert house.client.get("/health").status_code == 503
+    assert app.client.get("/health").status_code == 503
 
 
-def test_the_documentation_offers_to_take_a_key_where_one_is_needed(open_house: OpenHouse) -> None:
-    guarded = open_house(keys=("key",)).client.get("/openapi.json").json()
-    opened = open_house().client.get("/openapi.json").json()
+def test_the_documentation_offers_to_take_a_key_where_one_is_needed(open_app: OpenApp) -> None:
+    guarded = open_app(keys=("key",)).client.get("/openapi.json").json()
+    opened = open_app().client.get("/openapi.json").json()
 
     assert guarded["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     assert guarded["security"] == [{"key": []}]

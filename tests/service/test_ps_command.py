@@ -14,9 +14,9 @@ from rerank.cli import ps
 from rerank.cli.main import main
 from rerank.cli.terminal import CommandFailed
 from rerank.settings import setting_names
+from tests.support.app import MODEL, OTHER_MODEL
 
 from .conftest import Serve
-from .house import MODEL, OTHER_MODEL
 
 
 @pytest.fixture(autouse=True)

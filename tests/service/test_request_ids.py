@@ -9,8 +9,9 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 
-from .conftest import OpenHouse
-from .house import DOCUMENTS, QUERY, BrokenScorer, House
+from tests.support.app import DOCUMENTS, QUERY, AppUnderTest, BrokenScorer
+
+from .conftest import OpenApp
 
 BODY = {"query": QUERY, "documents": DOCUMENTS}
 MADE = re.compile(r"[0-9a-f]{32}")
@@ -42,8 +43,8 @@ def test_an_id_is_made_where_none_or_a_hostile_one_is_given(client: TestClient, 
     assert "x-evil" not in response.headers
 
 
-def test_each_request_gets_its_own(house: House) -> None:
-    assert len({house.rerank().json()["id"] for _ in range(5)}) == 5
+def test_each_request_gets_its_own(app: AppUnderTest) -> None:
+    assert len({app.rerank().json()["id"] for _ in range(5)}) == 5
 
 
 @pytest.mark.parametrize(("path", "status"), [("/health", 200), ("/nope", 404), ("/v1/models", 200), ("/docs", 200)])
@@ -52,9 +53,9 @@ def test_every_answer_has_one(client: TestClient, path: str, status: int) -> Non
     assert (response.status_code, response.headers["x-request-id"]) == (status, "abc")
 
 
-def test_an_error_of_the_server_says_it(open_house: OpenHouse) -> None:
-    house = open_house(BrokenScorer(RuntimeError("x")))
-    response = house.client.post("/v1/rerank", json=BODY, headers={"X-Request-Id": "abc"})
+def test_an_error_of_the_server_says_it(open_app: OpenApp) -> None:
+    app = open_app(BrokenScorer(RuntimeError("x")))
+    response = app.client.post("/v1/rerank", json=BODY, headers={"X-Request-Id": "abc"})
     assert response.json()["message"].endswith("(request id abc)")
 
 
@@ -68,11 +69,11 @@ def test_the_log_line_carries_it(client: TestClient, server_log: io.StringIO) ->
 
 
 def test_an_error_in_the_log_carries_it(
-    open_house: OpenHouse, server_log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+    open_app: OpenApp, server_log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = open_house()
-    monkeypatch.setattr(house.gateway, "score", None)
-    house.client.post("/v1/rerank", json=BODY, headers={"X-Request-Id": "abc-123"})
+    app = open_app()
+    monkeypatch.setattr(app.gateway, "score", None)
+    app.client.post("/v1/rerank", json=BODY, headers={"X-Request-Id": "abc-123"})
     assert re.search(r"ERROR\s+rerank\.access \[abc-123\] unexpected error\nTraceback", server_log.getvalue())
 
 
@@ -83,10 +84,10 @@ def test_a_path_cannot_forge_a_log_line(client: TestClient, server_log: io.Strin
     ]
 
 
-def test_texts_stay_out_of_the_log(house: House, caplog: pytest.LogCaptureFixture) -> None:
+def test_texts_stay_out_of_the_log(app: AppUnderTest, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    house.rerank(query="private-query", documents=["private-document"])
-    house.rerank(query="private-query", documents=["private-document", 3])
+    app.rerank(query="private-query", documents=["private-document"])
+    app.rerank(query="private-query", documents=["private-document", 3])
     assert "POST /v1/rerank 200" in caplog.text
     assert "private" not in caplog.text
 

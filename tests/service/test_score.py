@@ -8,8 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
-from .conftest import OpenHouse
-from .house import MODEL, FixedScorer, House, error_message
+from tests.support.app import MODEL, AppUnderTest, FixedScorer, error_message
+
+from .conftest import OpenApp
 
 SCORE_PATHS = ("/v1/score", "/score")
 ALIASES = (("text_1", "text_2"), ("queries", "documents"), ("queries", "items"), ("data_1", "data_2"))
@@ -64,9 +65,9 @@ def test_names_of_the_fields(client: TestClient, first: str, second: str) -> Non
     assert len(scores(client.post("/score", json={first: "a", second: ["a", "b"]}))) == 2
 
 
-def test_scores_are_relevance_by_default_and_print_as_floats(open_house: OpenHouse) -> None:
-    house = open_house(FixedScorer(40.0))
-    assert '"score":1.0}' in house.client.post("/score", json={"text_1": "a", "text_2": "b"}).text
+def test_scores_are_relevance_by_default_and_print_as_floats(open_app: OpenApp) -> None:
+    app = open_app(FixedScorer(40.0))
+    assert '"score":1.0}' in app.client.post("/score", json={"text_1": "a", "text_2": "b"}).text
 
 
 @pytest.mark.parametrize(
@@ -98,8 +99,8 @@ def test_nothing_to_score(client: TestClient, first: object, second: object) -> 
     ],
     ids=ascii,
 )
-def test_a_wrong_value_is_named(house: House, body: dict[str, Any], said: str) -> None:
-    message = error_message(house.post("/score", body), 400, "Bad Request")
+def test_a_wrong_value_is_named(app: AppUnderTest, body: dict[str, Any], said: str) -> None:
+    message = error_message(app.post("/score", body), 400, "Bad Request")
     assert message.startswith(f"1 validation error: {said}")
 
 

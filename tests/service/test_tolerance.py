@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from .house import DOCUMENTS, MODEL, QUERY, House, indices
+from tests.support.app import DOCUMENTS, MODEL, QUERY, AppUnderTest, indices
 
 ALL = [1, 0, 2]
 
@@ -29,16 +29,16 @@ ALL = [1, 0, 2]
     ],
     ids=str,
 )
-def test_top_n(house: House, fields: dict[str, Any], expected: list[int]) -> None:
-    assert indices(house.rerank(**fields)) == expected
+def test_top_n(app: AppUnderTest, fields: dict[str, Any], expected: list[int]) -> None:
+    assert indices(app.rerank(**fields)) == expected
 
 
 @pytest.mark.parametrize(
     ("value", "echoed"),
     [(True, True), ("true", True), (1, True), (None, True), (False, False), ("false", False), ("False", False)],
 )
-def test_return_documents(house: House, value: object, echoed: bool) -> None:
-    result = house.rerank(return_documents=value).json()["results"][0]
+def test_return_documents(app: AppUnderTest, value: object, echoed: bool) -> None:
+    result = app.rerank(return_documents=value).json()["results"][0]
     assert ("document" in result) is echoed
 
 
@@ -54,13 +54,13 @@ def test_return_documents(house: House, value: object, echoed: bool) -> None:
     ],
     ids=str,
 )
-def test_forms_of_documents(house: House, documents: object, texts: list[str]) -> None:
-    results = house.rerank(documents=documents).json()["results"]
+def test_forms_of_documents(app: AppUnderTest, documents: object, texts: list[str]) -> None:
+    results = app.rerank(documents=documents).json()["results"]
     assert [result["document"]["text"] for result in sorted(results, key=lambda found: found["index"])] == texts
 
 
-def test_a_query_may_be_an_object(house: House) -> None:
-    assert indices(house.rerank(query={"text": QUERY})) == ALL
+def test_a_query_may_be_an_object(app: AppUnderTest) -> None:
+    assert indices(app.rerank(query={"text": QUERY})) == ALL
 
 
 OPTIONAL_FIELDS = (
@@ -80,13 +80,13 @@ OPTIONAL_FIELDS = (
 
 
 @pytest.mark.parametrize("field", OPTIONAL_FIELDS)
-def test_null_is_absent(house: House, field: str) -> None:
-    body = house.rerank(**{field: None}).json()
-    assert body["results"] == house.rerank().json()["results"]
+def test_null_is_absent(app: AppUnderTest, field: str) -> None:
+    body = app.rerank(**{field: None}).json()
+    assert body["results"] == app.rerank().json()["results"]
 
 
-def test_all_nulls_at_once(house: House) -> None:
-    assert indices(house.rerank(**dict.fromkeys(OPTIONAL_FIELDS))) == ALL
+def test_all_nulls_at_once(app: AppUnderTest) -> None:
+    assert indices(app.rerank(**dict.fromkeys(OPTIONAL_FIELDS))) == ALL
 
 
 @pytest.mark.parametrize(
@@ -100,16 +100,16 @@ def test_all_nulls_at_once(house: House) -> None:
     ],
     ids=ascii,
 )
-def test_unknown_fields_are_ignored(house: House, fields: dict[str, Any]) -> None:
-    assert indices(house.rerank(**fields)) == ALL
+def test_unknown_fields_are_ignored(app: AppUnderTest, fields: dict[str, Any]) -> None:
+    assert indices(app.rerank(**fields)) == ALL
 
 
 @pytest.mark.parametrize(
     "name",
     [None, "", MODEL.id, "the-words", "words", "ACME/Words", "acme/words/", "acme/words___VLLM", " acme/words "],
 )
-def test_names_of_the_model(house: House, name: str | None) -> None:
-    body = house.rerank(model=name).json()
+def test_names_of_the_model(app: AppUnderTest, name: str | None) -> None:
+    body = app.rerank(model=name).json()
     assert body["model"] == MODEL.id
     assert body["meta"]["model_reason"] == ("named in the request" if name else "default: the test says so")
 
@@ -143,8 +143,8 @@ def test_a_byte_order_mark_is_no_obstacle(client: TestClient, encoding: str) -> 
     assert indices(client.post("/v1/rerank", content=BODY.decode().encode(encoding))) == [1, 0]
 
 
-def test_an_instruction_is_taken(house: House) -> None:
-    assert indices(house.rerank(instruction="Find capitals")) == ALL
+def test_an_instruction_is_taken(app: AppUnderTest) -> None:
+    assert indices(app.rerank(instruction="Find capitals")) == ALL
 
 
 # what clients really send, from the reference notes

@@ -12,10 +12,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from rerank.telemetry.spans import Tracing
 from rerank.telemetry.tracing import open_tracing
+from tests.support.app import DOCUMENTS, MODEL, PATIENCE, QUERY, AppUnderTest, BrokenScorer, GatedScorer, request_bytes
 from tests.support.waiting import wait_until
 
-from .conftest import OpenHouse, Serve
-from .house import DOCUMENTS, MODEL, PATIENCE, QUERY, BrokenScorer, GatedScorer, House, request_bytes
+from .conftest import OpenApp, Serve
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PARENT_ID = "b7ad6b7169203331"
@@ -47,14 +47,14 @@ def traces() -> Iterator[Traces]:
 
 
 @pytest.fixture
-def traced(open_house: OpenHouse, traces: Traces) -> Callable[..., House]:
-    return lambda *args, **options: open_house(*args, tracing=traces.tracing, **options)
+def traced(open_app: OpenApp, traces: Traces) -> Callable[..., AppUnderTest]:
+    return lambda *args, **options: open_app(*args, tracing=traces.tracing, **options)
 
 
-def test_a_request_has_a_span_that_tells_what_it_was(traced: OpenHouse, traces: Traces) -> None:
-    house = traced()
+def test_a_request_has_a_span_that_tells_what_it_was(traced: OpenApp, traces: Traces) -> None:
+    app = traced()
     body = {"query": QUERY, "documents": DOCUMENTS}
-    answer = house.client.post("/v1/rerank", json=body, headers={"X-Request-Id": "abc"})
+    answer = app.client.post("/v1/rerank", json=body, headers={"X-Request-Id": "abc"})
     span = traces.request()
     assert span.name == "POST /v1/rerank"
     assert dict(span.attributes or {}) | {
@@ -71,7 +71,7 @@ def test_a_request_has_a_span_that_tells_what_it_was(traced: OpenHouse, traces: 
     assert span.status.status_code is StatusCode.UNSET
 
 
-def test_stages_are_spans_below_it_one_after_another(traced: OpenHouse, traces: Traces) -> None:
+def test_stages_are_spans_below_it_one_after_another(traced: OpenApp, traces: Traces) -> None:
     traced().rerank()
     request = traces.request()
     stages = [span for span in traces.spans() if span is not request]
@@ -84,33 +84,33 @@ def test_stages_are_spans_below_it_one_after_another(traced: OpenHouse, traces: 
         assert span.context.trace_id == request.context.trace_id
 
 
-def test_it_continues_the_callers_trace(traced: OpenHouse, traces: Traces) -> None:
+def test_it_continues_the_callers_trace(traced: OpenApp, traces: Traces) -> None:
     traced().client.get("/v1/models", headers={"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-01"})
     span = traces.request()
     assert span.parent
     assert (span.context.trace_id, span.parent.span_id) == (int(TRACE_ID, 16), int(PARENT_ID, 16))
 
 
-def test_what_the_caller_does_not_sample_is_not_sent(traced: OpenHouse, traces: Traces) -> None:
-    house = traced()
+def test_what_the_caller_does_not_sample_is_not_sent(traced: OpenApp, traces: Traces) -> None:
+    app = traced()
     headers = {"traceparent": f"00-{TRACE_ID}-{PARENT_ID}-00"}
-    house.client.post("/v1/rerank", json={"query": QUERY, "documents": DOCUMENTS}, headers=headers)
+    app.client.post("/v1/rerank", json={"query": QUERY, "documents": DOCUMENTS}, headers=headers)
     assert not traces.spans()
 
 
 @pytest.mark.parametrize("fields", [{}, {"documents": ["private-document", 7]}, {"model": "private-model"}], ids=str)
-def test_neither_texts_nor_keys_are_in_it(traced: OpenHouse, traces: Traces, fields: dict[str, object]) -> None:
-    house = traced(keys=["private-key"])
+def test_neither_texts_nor_keys_are_in_it(traced: OpenApp, traces: Traces, fields: dict[str, object]) -> None:
+    app = traced(keys=["private-key"])
     body = {"query": "private-query", "documents": ["private-document"]} | fields
-    house.client.post("/v1/rerank?access_token=private-key&query=private-query", json=body)
-    house.client.post("/v1/rerank", json=body, headers={"Authorization": "Bearer private-key"})
-    house.client.post("/v1/rerank", json=body, headers={"Authorization": "Bearer private-but-wrong"})
+    app.client.post("/v1/rerank?access_token=private-key&query=private-query", json=body)
+    app.client.post("/v1/rerank", json=body, headers={"Authorization": "Bearer private-key"})
+    app.client.post("/v1/rerank", json=body, headers={"Authorization": "Bearer private-but-wrong"})
     sent = [span.to_json() for span in traces.spans()]
     assert len([span for span in sent if "SpanKind.SERVER" in span]) == 3
     assert not [span for span in sent if "private" in span]
 
 
-def test_an_error_is_told_by_its_class(traced: OpenHouse, traces: Traces) -> None:
+def test_an_error_is_told_by_its_class(traced: OpenApp, traces: Traces) -> None:
     traced(BrokenScorer(ValueError("private"))).rerank()
     span = traces.request()
     assert span.status.status_code is StatusCode.ERROR
@@ -119,12 +119,12 @@ def test_an_error_is_told_by_its_class(traced: OpenHouse, traces: Traces) -> Non
     assert "private" not in span.to_json()
 
 
-def test_a_wrong_body_is_an_error_of_one_class(traced: OpenHouse, traces: Traces) -> None:
+def test_a_wrong_body_is_an_error_of_one_class(traced: OpenApp, traces: Traces) -> None:
     traced().rerank(documents=["a", 7])
     assert (traces.request().attributes or {})["rerank.error"] == "InvalidBody"
 
 
-def test_what_monitors_ask_all_day_has_no_span(traced: OpenHouse, traces: Traces) -> None:
+def test_what_monitors_ask_all_day_has_no_span(traced: OpenApp, traces: Traces) -> None:
     client = traced().client
     for path in ("/health", "/health/", "/ready", "/metrics"):
         client.get(path)
@@ -144,15 +144,15 @@ def test_a_client_that_leaves_is_told(serve: Serve, traces: Traces) -> None:
 
 
 def test_a_collector_out_of_reach_harms_no_request_and_floods_no_log(
-    open_house: OpenHouse, server_log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+    open_app: OpenApp, server_log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
     tracing = open_tracing()
     assert tracing
-    house = open_house(tracing=tracing)
+    app = open_app(tracing=tracing)
     for _ in range(3):
-        assert house.rerank().status_code == 200
+        assert app.rerank().status_code == 200
         tracing.provider.force_flush()
     lines = [line for line in server_log.getvalue().splitlines() if " opentelemetry" in line]
     assert len(lines) == 1

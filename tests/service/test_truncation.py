@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from .house import House, error_message, indices
+from tests.support.app import AppUnderTest, error_message, indices
 
 LIMIT = 512
 SPECIALS = 3
 LONG = "x " * 1000
 
 
-def tokens(house: House, **fields: Any) -> int:
-    response = house.rerank(query="q", **fields)
+def tokens(app: AppUnderTest, **fields: Any) -> int:
+    response = app.rerank(query="q", **fields)
     assert response.status_code == 200, response.text
     total = response.json()["usage"]["total_tokens"]
     assert isinstance(total, int)
@@ -39,21 +39,21 @@ def tokens(house: House, **fields: Any) -> int:
     ],
     ids=str,
 )
-def test_how_much_is_read(house: House, fields: dict[str, Any], expected: int) -> None:
-    assert tokens(house, documents=[LONG], **fields) == expected
+def test_how_much_is_read(app: AppUnderTest, fields: dict[str, Any], expected: int) -> None:
+    assert tokens(app, documents=[LONG], **fields) == expected
 
 
-def test_the_documents_tail_is_cut(house: House) -> None:
+def test_the_documents_tail_is_cut(app: AppUnderTest) -> None:
     documents = ["x " * 600 + "needle", "x x x needle", "needle " + "x " * 600]
-    assert indices(house.rerank(query="needle", documents=documents)) == [1, 2, 0]
+    assert indices(app.rerank(query="needle", documents=documents)) == [1, 2, 0]
 
 
-def test_a_document_comes_back_whole_though_it_was_cut(house: House) -> None:
-    assert house.rerank(documents=[LONG]).json()["results"][0]["document"]["text"] == LONG
+def test_a_document_comes_back_whole_though_it_was_cut(app: AppUnderTest) -> None:
+    assert app.rerank(documents=[LONG]).json()["results"][0]["document"]["text"] == LONG
 
 
-def test_a_document_that_would_be_cut_is_named_where_cutting_is_forbidden(house: House) -> None:
-    response = house.rerank(query="q", documents=["short", LONG], truncate=False)
+def test_a_document_that_would_be_cut_is_named_where_cutting_is_forbidden(app: AppUnderTest) -> None:
+    response = app.rerank(query="q", documents=["short", LONG], truncate=False)
     message = error_message(response, 400, "BadRequestError")
     assert message.startswith("This model's maximum context length is 512 tokens. However, documents.1 ")
     assert message.endswith("(parameter=input_tokens, value=1004)")
@@ -61,13 +61,13 @@ def test_a_document_that_would_be_cut_is_named_where_cutting_is_forbidden(house:
 
 
 @pytest.mark.parametrize("truncate", [False, "false"])
-def test_what_fits_passes_where_cutting_is_forbidden(house: House, truncate: object) -> None:
-    assert tokens(house, documents=["x " * (LIMIT - SPECIALS - 1)], truncate=truncate) == LIMIT
+def test_what_fits_passes_where_cutting_is_forbidden(app: AppUnderTest, truncate: object) -> None:
+    assert tokens(app, documents=["x " * (LIMIT - SPECIALS - 1)], truncate=truncate) == LIMIT
 
 
 @pytest.mark.parametrize("asked", [LIMIT + 1, 100_000, 10**30])
-def test_more_than_the_model_reads(house: House, asked: int) -> None:
-    response = house.rerank(truncate_prompt_tokens=asked)
+def test_more_than_the_model_reads(app: AppUnderTest, asked: int) -> None:
+    response = app.rerank(truncate_prompt_tokens=asked)
     message = error_message(response, 400, "BadRequestError")
     assert "truncate_prompt_tokens value is greater than max_model_len (512)" in message
 
@@ -77,18 +77,18 @@ def test_more_than_the_model_reads(house: House, asked: int) -> None:
     [{"query": "q " * 600}, {"query": "q " * 509}, {"query": "q", "truncate_prompt_tokens": 4}],
     ids=["longer than the model", "no room left", "no room asked for"],
 )
-def test_a_query_that_leaves_no_room(house: House, fields: dict[str, Any]) -> None:
-    response = house.rerank(**fields)
+def test_a_query_that_leaves_no_room(app: AppUnderTest, fields: dict[str, Any]) -> None:
+    response = app.rerank(**fields)
     assert "no room for a document" in error_message(response, 400, "BadRequestError")
     assert response.json()["error"]["param"] == "query"
 
 
-def test_the_longest_query_that_leaves_room(house: House) -> None:
-    assert house.rerank(query="q " * 508, documents=["a b c"]).json()["usage"]["total_tokens"] == LIMIT
+def test_the_longest_query_that_leaves_room(app: AppUnderTest) -> None:
+    assert app.rerank(query="q " * 508, documents=["a b c"]).json()["usage"]["total_tokens"] == LIMIT
 
 
-def test_the_score_endpoint_cuts_alike(house: House) -> None:
+def test_the_score_endpoint_cuts_alike(app: AppUnderTest) -> None:
     body = {"text_1": "q", "text_2": ["short", LONG]}
-    assert house.client.post("/score", json=body).json()["usage"]["total_tokens"] == 5 + LIMIT
-    refused = house.client.post("/score", json=body | {"truncate": False})
+    assert app.client.post("/score", json=body).json()["usage"]["total_tokens"] == 5 + LIMIT
+    refused = app.client.post("/score", json=body | {"truncate": False})
     assert "documents.1" in error_message(refused, 400, "BadRequestError")

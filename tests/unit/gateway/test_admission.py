@@ -29,7 +29,7 @@ def test_counts_what_is_in_flight(admission: Admission) -> None:
     assert in_flight(admission) == (0, 0)
 
 
-def test_a_request_alone_in_the_house_is_let_in_however_large(admission: Admission) -> None:
+def test_a_request_alone_on_the_server_is_admitted_however_large(admission: Admission) -> None:
     with admission.admit(work(1000)):
         assert in_flight(admission) == (1000, 1)
 
@@ -63,7 +63,7 @@ async def test_once_closed_no_request_is_admitted_and_admitted_ones_end(admissio
     await drained
 
 
-async def test_an_empty_house_is_drained(admission: Admission) -> None:
+async def test_an_idle_server_is_drained(admission: Admission) -> None:
     admission.close()
     await admission.drained()
 
@@ -250,9 +250,9 @@ class TestCallers:
 
     def test_together_they_have_at_most_twice_the_room(self) -> None:
         admission = Admission(Work(100, 100_000))
-        with ExitStack() as house:
-            house.enter_context(admission.admit(work(100), caller="first"))
+        with ExitStack() as app:
+            app.enter_context(admission.admit(work(100), caller="first"))
             for number in range(200):
                 with suppress(Overloaded):
-                    house.enter_context(admission.admit(work(1), caller=f"caller-{number % 20}"))
+                    app.enter_context(admission.admit(work(1), caller=f"caller-{number % 20}"))
             assert 100 < admission.in_flight.documents < 200

@@ -64,7 +64,7 @@ class Backend(NoBackend):
         raise AssertionError("nobody asked for it")
 
 
-class House:
+class GatewayParts:
     """A gateway whose models answer from one backend."""
 
     def __init__(self, models_dir: Path) -> None:
@@ -92,11 +92,11 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
-    house = House(tmp_path)
-    async with house.registry:
-        yield house
-    house.may_load.set()
+async def parts(tmp_path: Path) -> AsyncIterator[GatewayParts]:
+    parts = GatewayParts(tmp_path)
+    async with parts.registry:
+        yield parts
+    parts.may_load.set()
 
 
 def ask(*documents: str, query: str = "a query", **rest: Any) -> ScoringRequest:
@@ -104,187 +104,189 @@ def ask(*documents: str, query: str = "a query", **rest: Any) -> ScoringRequest:
 
 
 class TestChoice:
-    async def test_a_request_that_names_no_model_gets_the_default_and_the_reason(self, house: House) -> None:
-        result = await house.gateway().score(ask("x"))
+    async def test_a_request_that_names_no_model_gets_the_default_and_the_reason(self, parts: GatewayParts) -> None:
+        result = await parts.gateway().score(ask("x"))
         assert result.model == EMBEDDED.id
         assert result.model_reason == "default: nothing better is there"
 
-    async def test_a_named_model_answers_under_its_id(self, house: House) -> None:
-        result = await house.gateway().score(ask("x", model="BASE___VLLM"))
+    async def test_a_named_model_answers_under_its_id(self, parts: GatewayParts) -> None:
+        result = await parts.gateway().score(ask("x", model="BASE___VLLM"))
         assert (result.model, result.model_reason) == ("maker/base", "named in the request")
-        assert house.loads == ["maker/base"]
+        assert parts.loads == ["maker/base"]
 
-    async def test_an_unknown_model_is_refused_before_anything_is_done(self, house: House) -> None:
+    async def test_an_unknown_model_is_refused_before_anything_is_done(self, parts: GatewayParts) -> None:
         with pytest.raises(ModelNotFound, match="maker/bass"):
-            await house.gateway().score(ask("x", model="maker/bass"))
-        assert house.loads == []
+            await parts.gateway().score(ask("x", model="maker/bass"))
+        assert parts.loads == []
 
 
 class TestScores:
-    async def test_come_in_request_order_with_tokens(self, house: House) -> None:
-        result = await house.gateway().score(ask("abc", "a", "ab"))
+    async def test_come_in_request_order_with_tokens(self, parts: GatewayParts) -> None:
+        result = await parts.gateway().score(ask("abc", "a", "ab"))
         assert result.scores == tuple(SIGMOID(logit) for logit in (3.0, 1.0, 2.0))
         assert result.tokens == 13 + 11 + 12
 
-    async def test_follow_the_activation_of_the_model(self, house: House) -> None:
-        house.backend.activation = COSINE
-        result = await house.gateway().score(ask("a", ""))
+    async def test_follow_the_activation_of_the_model(self, parts: GatewayParts) -> None:
+        parts.backend.activation = COSINE
+        result = await parts.gateway().score(ask("a", ""))
         assert result.scores == (1.0, 0.5)
 
-    async def test_are_raw_logits_for_a_caller_who_wants_them(self, house: House) -> None:
-        result = await house.gateway().score(ask("abc", "a", activated=False))
+    async def test_are_raw_logits_for_a_caller_who_wants_them(self, parts: GatewayParts) -> None:
+        result = await parts.gateway().score(ask("abc", "a", activated=False))
         assert result.scores == (3.0, 1.0)
 
     @pytest.mark.parametrize(("top_n", "places"), [(0, [0, 2, 1]), (2, [0, 2])])
     async def test_the_ranking_has_as_many_documents_as_the_request_wants(
-        self, house: House, top_n: int, places: list[int]
+        self, parts: GatewayParts, top_n: int, places: list[int]
     ) -> None:
-        result = await house.gateway().score(ask("abc", "a", "ab", top_n=top_n))
+        result = await parts.gateway().score(ask("abc", "a", "ab", top_n=top_n))
         assert [(scored.index, scored.relevance_score) for scored in result.ranked] == [
             (place, result.scores[place]) for place in places
         ]
 
-    async def test_raw_logits_of_a_model_that_has_none_are_refused(self, house: House) -> None:
-        house.backend.gives_logits = False
-        assert (await house.gateway().score(ask("abc"))).model == EMBEDDED.id
+    async def test_raw_logits_of_a_model_that_has_none_are_refused(self, parts: GatewayParts) -> None:
+        parts.backend.gives_logits = False
+        assert (await parts.gateway().score(ask("abc"))).model == EMBEDDED.id
         with pytest.raises(InvalidRequest, match="gives relevance only"):
-            await house.gateway().score(ask("abc", activated=False))
+            await parts.gateway().score(ask("abc", activated=False))
 
-    async def test_truncation_and_instruction_reach_the_backend(self, house: House) -> None:
+    async def test_truncation_and_instruction_reach_the_backend(self, parts: GatewayParts) -> None:
         options = ScoringOptions(Truncation(max_tokens=7), "rank")
-        await house.gateway().score(ask("d", options=options))
-        assert house.backend.asked == [options]
+        await parts.gateway().score(ask("d", options=options))
+        assert parts.backend.asked == [options]
 
 
 class TestRefusals:
-    async def test_no_pairs(self, house: House) -> None:
+    async def test_no_pairs(self, parts: GatewayParts) -> None:
         with pytest.raises(InvalidRequest, match="At least one text_pair element"):
-            await house.gateway().score(ask())
+            await parts.gateway().score(ask())
 
-    async def test_more_documents_than_a_request_may_hold(self, house: House) -> None:
-        gateway = house.gateway(max_documents=2)
+    async def test_more_documents_than_a_request_may_hold(self, parts: GatewayParts) -> None:
+        gateway = parts.gateway(max_documents=2)
         await gateway.score(ask("x", "y"))
         with pytest.raises(InvalidRequest, match=r"3 documents.*at most 2") as refusal:
             await gateway.score(ask("x", "y", "z"))
         assert refusal.value.param == "documents"
 
     @pytest.mark.parametrize("query", ["", " \n\t", "\u3000"])
-    async def test_a_blank_query_is_scored(self, house: House, query: str) -> None:
-        assert len((await house.gateway().score(ask("x", query=query))).scores) == 1
+    async def test_a_blank_query_is_scored(self, parts: GatewayParts, query: str) -> None:
+        assert len((await parts.gateway().score(ask("x", query=query))).scores) == 1
 
-    async def test_an_empty_document_is_scored(self, house: House) -> None:
-        assert (await house.gateway().score(ask(""))).scores == (0.5,)
+    async def test_an_empty_document_is_scored(self, parts: GatewayParts) -> None:
+        assert (await parts.gateway().score(ask(""))).scores == (0.5,)
 
 
 class TestRoom:
-    async def test_is_taken_while_a_request_is_in_flight_and_refused_beyond(self, house: House) -> None:
-        house.backend.hangs = True
-        gateway = house.gateway()
+    async def test_is_taken_while_a_request_is_in_flight_and_refused_beyond(self, parts: GatewayParts) -> None:
+        parts.backend.hangs = True
+        gateway = parts.gateway()
         running = asyncio.create_task(gateway.score(ask(*"abcdef")))
-        await asyncio.wait_for(house.backend.entered.wait(), WAIT)
-        assert (house.admission.in_flight.documents, house.admission.requests) == (6, 1)
+        await asyncio.wait_for(parts.backend.entered.wait(), WAIT)
+        assert (parts.admission.in_flight.documents, parts.admission.requests) == (6, 1)
         with pytest.raises(Overloaded):
             await gateway.score(ask(*"abcde"))
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert (house.admission.in_flight.documents, house.admission.requests) == (0, 0)
+        assert (parts.admission.in_flight.documents, parts.admission.requests) == (0, 0)
 
-    async def test_is_given_back_when_scoring_fails(self, house: House) -> None:
-        house.backend.error = ScoringFailed("the model failed")
+    async def test_is_given_back_when_scoring_fails(self, parts: GatewayParts) -> None:
+        parts.backend.error = ScoringFailed("the model failed")
         with pytest.raises(ScoringFailed):
-            await house.gateway().score(ask("x"))
-        assert house.admission.in_flight.documents == 0
+            await parts.gateway().score(ask("x"))
+        assert parts.admission.in_flight.documents == 0
 
-    async def test_is_not_taken_for_an_unknown_model(self, house: House) -> None:
-        house.backend.hangs = True
-        gateway = house.gateway()
+    async def test_is_not_taken_for_an_unknown_model(self, parts: GatewayParts) -> None:
+        parts.backend.hangs = True
+        gateway = parts.gateway()
         running = asyncio.create_task(gateway.score(ask(*"abcdefgh")))
-        await asyncio.wait_for(house.backend.entered.wait(), WAIT)
+        await asyncio.wait_for(parts.backend.entered.wait(), WAIT)
         with pytest.raises(ModelNotFound):
             await gateway.score(ask(*"abcdefgh", model="unknown"))
         running.cancel()
 
-    async def test_is_given_back_when_the_load_fails(self, house: House) -> None:
-        house.load_error = ModelUnavailable("no weights")
+    async def test_is_given_back_when_the_load_fails(self, parts: GatewayParts) -> None:
+        parts.load_error = ModelUnavailable("no weights")
         with pytest.raises(ModelUnavailable, match="no weights"):
-            await house.gateway().score(ask("x"))
-        assert (house.admission.in_flight, house.admission.waiting, house.admission.requests) == (Work(), Work(), 0)
+            await parts.gateway().score(ask("x"))
+        assert (parts.admission.in_flight, parts.admission.waiting, parts.admission.requests) == (Work(), Work(), 0)
 
-    async def test_of_requests_for_a_loading_model_is_counted_apart(self, house: House) -> None:
-        gateway = house.gateway()
+    async def test_of_requests_for_a_loading_model_is_counted_apart(self, parts: GatewayParts) -> None:
+        gateway = parts.gateway()
         await gateway.score(ask("x"))
-        house.may_load.clear()
+        parts.may_load.clear()
         waiting = asyncio.create_task(gateway.score(ask(*"abcdefgh", model="base")))
         await asyncio.sleep(0)
-        assert (house.admission.waiting.documents, house.admission.in_flight.documents) == (8, 0)
+        assert (parts.admission.waiting.documents, parts.admission.in_flight.documents) == (8, 0)
         with pytest.raises(Overloaded, match=r"8 documents wait for a model to load \(maximum 10\)"):
             await gateway.score(ask(*"abc", model="base"))
         assert (await gateway.score(ask(*"abcdefgh"))).model == EMBEDDED.id
 
-        house.may_load.set()
+        parts.may_load.set()
         assert len((await waiting).scores) == 8
-        assert (house.admission.in_flight, house.admission.waiting, house.admission.requests) == (Work(), Work(), 0)
+        assert (parts.admission.in_flight, parts.admission.waiting, parts.admission.requests) == (Work(), Work(), 0)
 
 
 class TestLease:
-    async def test_keeps_the_model_until_the_last_score(self, house: House) -> None:
-        house.backend.hangs = True
-        running = asyncio.create_task(house.gateway().score(ask("x", model="base")))
-        await asyncio.wait_for(house.backend.entered.wait(), WAIT)
-        assert house.registry.status(BASE).leases == 1
+    async def test_keeps_the_model_until_the_last_score(self, parts: GatewayParts) -> None:
+        parts.backend.hangs = True
+        running = asyncio.create_task(parts.gateway().score(ask("x", model="base")))
+        await asyncio.wait_for(parts.backend.entered.wait(), WAIT)
+        assert parts.registry.status(BASE).leases == 1
         running.cancel()
         await asyncio.wait([running], timeout=WAIT)
-        await house.registry.pin(BASE, pinned=False)
-        assert house.registry.status(BASE).leases == 0
+        await parts.registry.pin(BASE, pinned=False)
+        assert parts.registry.status(BASE).leases == 0
 
-    async def test_ends_when_scoring_fails(self, house: House) -> None:
-        house.backend.error = ScoringFailed("the model failed")
+    async def test_ends_when_scoring_fails(self, parts: GatewayParts) -> None:
+        parts.backend.error = ScoringFailed("the model failed")
         with pytest.raises(ScoringFailed):
-            await house.gateway().score(ask("x", model="base"))
-        await house.registry.pin(BASE, pinned=False)
-        assert house.registry.status(BASE).leases == 0
+            await parts.gateway().score(ask("x", model="base"))
+        await parts.registry.pin(BASE, pinned=False)
+        assert parts.registry.status(BASE).leases == 0
 
 
 class TestDeadline:
     @pytest.mark.parametrize("limits", [{"timeout": SOON}, {"load_timeout": SOON}], ids=["of all", "of the load"])
-    async def test_a_load_that_outlasts_the_request_goes_on(self, house: House, limits: dict[str, float]) -> None:
-        house.may_load.clear()
+    async def test_a_load_that_outlasts_the_request_goes_on(
+        self, parts: GatewayParts, limits: dict[str, float]
+    ) -> None:
+        parts.may_load.clear()
         with pytest.raises(StillLoading) as refusal:
-            await house.gateway(**limits).score(ask("x", model="base"))  # type: ignore[arg-type]
+            await parts.gateway(**limits).score(ask("x", model="base"))  # type: ignore[arg-type]
         assert refusal.value.message.startswith("maker/base is still loading after 0.02 s")
         assert refusal.value.retryable
         assert refusal.value.retry_after == 5
-        assert house.registry.status(BASE).state is State.LOADING
-        assert house.admission.in_flight.documents == 0
+        assert parts.registry.status(BASE).state is State.LOADING
+        assert parts.admission.in_flight.documents == 0
 
-        house.may_load.set()
-        assert (await house.gateway().score(ask("x", model="base"))).model == "maker/base"
-        assert house.loads == ["maker/base"]
+        parts.may_load.set()
+        assert (await parts.gateway().score(ask("x", model="base"))).model == "maker/base"
+        assert parts.loads == ["maker/base"]
 
-    async def test_while_scoring_the_work_is_cancelled(self, house: House) -> None:
-        async with house.registry.lease(BASE):
+    async def test_while_scoring_the_work_is_cancelled(self, parts: GatewayParts) -> None:
+        async with parts.registry.lease(BASE):
             pass
-        house.backend.hangs = True
+        parts.backend.hangs = True
         # on a busy machine the first may pass before the work begins
         for seconds in (SOON, 1, WAIT):
             with pytest.raises(DeadlineExceeded, match=rf"within {seconds:g} s \(TIMEOUT\)"):
-                await house.gateway(timeout=seconds).score(ask("x", model="base"))
-            if house.backend.cancelled:
+                await parts.gateway(timeout=seconds).score(ask("x", model="base"))
+            if parts.backend.cancelled:
                 break
-        assert house.backend.cancelled
-        assert house.admission.in_flight.documents == 0
+        assert parts.backend.cancelled
+        assert parts.admission.in_flight.documents == 0
 
-    async def test_a_timeout_of_the_backend_is_not_taken_for_the_deadline(self, house: House) -> None:
-        house.backend.error = TimeoutError("the upstream's")
+    async def test_a_timeout_of_the_backend_is_not_taken_for_the_deadline(self, parts: GatewayParts) -> None:
+        parts.backend.error = TimeoutError("the upstream's")
         with pytest.raises(TimeoutError, match="the upstream's"):
-            await house.gateway().score(ask("x"))
+            await parts.gateway().score(ask("x"))
 
-    async def test_a_caller_that_leaves_is_not_taken_for_a_deadline(self, house: House) -> None:
-        house.backend.hangs = True
-        running = asyncio.create_task(house.gateway().score(ask("x")))
-        await asyncio.wait_for(house.backend.entered.wait(), WAIT)
+    async def test_a_caller_that_leaves_is_not_taken_for_a_deadline(self, parts: GatewayParts) -> None:
+        parts.backend.hangs = True
+        running = asyncio.create_task(parts.gateway().score(ask("x")))
+        await asyncio.wait_for(parts.backend.entered.wait(), WAIT)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert house.backend.cancelled
+        assert parts.backend.cancelled

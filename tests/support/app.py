@@ -129,7 +129,7 @@ class WatchedScheduler(Scheduler):
             assert self._submitted.acquire(timeout=PATIENCE)
 
 
-class House:
+class AppUnderTest:
     """The application and everything behind it. Every part is the real one but the scorer."""
 
     def __init__(
@@ -175,7 +175,7 @@ class House:
         self._sizes = sizes or {}
         self._log_texts = log_texts
         self._preloaded = preloaded
-        self.app = build_app(
+        self.asgi = build_app(
             self._open,
             keyring=Keyring(collect_keys(keys, admin_keys, named_keys)),
             max_inflight_bytes=max_inflight_bytes,
@@ -189,7 +189,7 @@ class House:
             tracing=tracing,
         )
         self.gateway: Gateway
-        self.client = TestClient(self.app, base_url="http://127.0.0.1:8000", client=(client, 50000))
+        self.client = TestClient(self.asgi, base_url="http://127.0.0.1:8000", client=(client, 50000))
         self._open_parts = ExitStack()
 
     @asynccontextmanager
@@ -211,7 +211,7 @@ class House:
         backend = LocalBackend([scorer or self.scorer], self.scheduler, self._tokenisers)
         return loaded(card, backend, self._sizes.get(card.id, 0))
 
-    def __enter__(self) -> House:
+    def __enter__(self) -> AppUnderTest:
         self._open_parts.enter_context(self.client)
         return self
 
