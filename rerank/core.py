@@ -88,7 +88,7 @@ class ScoringOptions:
 
     truncation: Truncation = Truncation()
     instruction: str | None = None
-    """What to look for; None leaves the model's own instruction."""
+    """Task of the model; None leaves the model's own instruction."""
 
 
 DEFAULT_OPTIONS = ScoringOptions()
@@ -108,7 +108,7 @@ class Caller:
     tokens_per_minute: int | None = None
 
     def may_use(self, model: str) -> bool:
-        """Whether the key is for the model with this id."""
+        """True if the key allows the model with this id."""
         return self.models is None or model in self.models
 
 

@@ -19,7 +19,7 @@ from rerank.errors import Forbidden, Unauthorized
 
 
 class PinBody(BaseModel):
-    """Whether the model stays in memory."""
+    """True keeps the model in memory."""
 
     pinned: bool = Field(default=True, description="false: it may be unloaded again when room is needed.")
 

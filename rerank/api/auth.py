@@ -16,7 +16,7 @@ from rerank.errors import RerankError, Unauthorized
 
 _STATUS_PATHS = ("/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json")
 PUBLIC_PATHS = frozenset(_STATUS_PATHS).union(*(dialect.public_paths for dialect in DIALECTS))
-"""What load balancers, status pages, readers of the documentation and clients that send no key yet may see."""
+"""Paths without a key: for load balancers, status pages, documentation, and clients that send no key yet."""
 _MISSING = "Unauthorized: send the API key as `Authorization: Bearer <key>`."
 _WRONG = "Unauthorized: the API key is wrong."
 _SEVERAL = "Unauthorized: send one Authorization header, not several that differ."

@@ -78,7 +78,7 @@ class ModelInfo(VllmModel):
     local: bool
     """True if the weights are on disk."""
     family: str | None
-    """How it scores; null if nothing on disk says."""
+    """Way of scoring; null if nothing on disk says."""
     device: str | None = None
     """Devices, separated by commas; null unless it is loaded."""
     runtime: str | None = None

@@ -76,7 +76,7 @@ _HEALTH_PATHS = {
 
 
 def health_router(*, bare: bool) -> APIRouter:
-    """Whether the server is alive; ``bare`` as vLLM says it, without a body."""
+    """Liveness of the server; ``bare`` as in vLLM, without a body."""
     router = APIRouter(tags=["status"])
     for path, summary in _HEALTH_PATHS.items():
         if bare:

@@ -87,7 +87,7 @@ class Output(TypedDict):
 
 
 class NativeAnswer(TypedDict):
-    """What the SDK reads. No `code`: its clients take one for an error."""
+    """The fields that the SDK reads. No `code`: its clients take one for an error."""
 
     output: Output
     usage: Usage

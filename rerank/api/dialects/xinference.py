@@ -9,7 +9,7 @@ from rerank.api.dialects.dialect import Dialect
 
 
 class Auth(BaseModel):
-    """Whether a key is needed."""
+    """True if a key is needed."""
 
     auth: bool
 

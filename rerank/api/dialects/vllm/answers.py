@@ -23,7 +23,7 @@ class HasDocuments(Protocol):
 
     @property
     def return_documents(self) -> bool:
-        """Whether results hold their texts."""
+        """True to put texts into the results."""
         ...
 
 
