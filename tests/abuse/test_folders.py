@@ -78,7 +78,9 @@ class TestPassedOver:
         ],
         ids=["loop", "line feed", "not UTF-8", "quote", "pipe", "file", "dead link", "empty"],
     )
-    def test_with_one_log_line(self, models: Path, spoil: Spoil, lines: int, caplog: pytest.LogCaptureFixture) -> None:
+    def test_entries_that_are_no_models_are_passed_over_with_one_log_line(
+        self, models: Path, spoil: Spoil, lines: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
         spoil(models)
         catalog = Catalog(models)
         for _ in range(5):
@@ -86,7 +88,7 @@ class TestPassedOver:
         json.dumps([card.id for card in catalog.cards()]).encode()
         assert len(caplog.records) == lines, caplog.text
 
-    def test_whatever_an_inner_config_leads_to(self, models: Path) -> None:
+    def test_a_model_is_passed_over_whatever_an_inner_config_leads_to(self, models: Path) -> None:
         (models / "inner").mkdir()
         loop(models / "inner" / "config.json")
         assert found(models) == ["sound"]
@@ -263,23 +265,23 @@ class TestManifest:
     """A manifest names the repository only of a folder that a fetch would have named so."""
 
     @pytest.mark.parametrize("claimed", [BASE, "evil/other", "../..", "/etc", "x" * 10_000, 7, None, ["a"]])
-    def test_of_a_stranger_lends_no_name(self, models: Path, claimed: object) -> None:
+    def test_manifest_of_a_stranger_lends_no_name(self, models: Path, claimed: object) -> None:
         write_json(models / "sound" / MANIFEST, {"repo": claimed, "commit": "c0ffee"})
         assert found(models) == ["sound"]
         assert Catalog(models).resolve(BASE).path is None
 
-    def test_of_a_stranger_takes_no_folder_away(self, models: Path) -> None:
+    def test_manifest_of_a_stranger_takes_no_folder_away(self, models: Path) -> None:
         folder = write_checkpoint(models / "bge-reranker-base")
         write_json(folder / MANIFEST, {"repo": "evil/other", "commit": "c0ffee"})
         catalog = Catalog(models)
         assert catalog.folder(catalog.resolve(BASE)) == folder
 
     @pytest.mark.parametrize("content", [b"[" * 200_000, b"x" * 2_000_000, b"\xff", b"null"])
-    def test_that_is_none_says_nothing(self, models: Path, content: bytes) -> None:
+    def test_manifest_that_is_none_says_nothing(self, models: Path, content: bytes) -> None:
         (models / "sound" / MANIFEST).write_bytes(content)
         assert found(models) == ["sound"]
 
-    def test_that_is_a_pipe_is_not_waited_for(self, models: Path) -> None:
+    def test_manifest_that_is_a_pipe_is_not_waited_for(self, models: Path) -> None:
         os.mkfifo(models / "sound" / MANIFEST)
         assert found(models) == ["sound"]
 
@@ -294,23 +296,23 @@ class TestModelsFile:
         ],
         ids=["100 MB", "nested", "UTF-16"],
     )
-    def test_is_refused_by_name(self, tmp_path: Path, content: bytes, says: str) -> None:
+    def test_models_file_is_refused_by_name(self, tmp_path: Path, content: bytes, says: str) -> None:
         file = tmp_path / "models.toml"
         file.write_bytes(content)
         with pytest.raises(SettingsError, match=f"models.toml: {says}"):
             read_models_file(file)
 
-    def test_that_is_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+    def test_models_file_that_is_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "models.toml")
         with pytest.raises(SettingsError, match="it is not a regular file"):
             read_models_file(tmp_path / "models.toml")
 
-    def test_may_begin_with_a_byte_order_mark(self, tmp_path: Path) -> None:
+    def test_models_file_may_begin_with_a_byte_order_mark(self, tmp_path: Path) -> None:
         file = tmp_path / "models.toml"
         file.write_bytes(b'\xef\xbb\xbf[[model]]\nid = "org/name"\n')
         assert [card.id for card in read_models_file(file)] == ["org/name"]
 
-    def test_may_hold_as_many_aliases_as_fit(self, tmp_path: Path) -> None:
+    def test_models_file_may_hold_as_many_aliases_as_fit(self, tmp_path: Path) -> None:
         file = tmp_path / "models.toml"
         aliases = ", ".join(f'"alias-{number}"' for number in range(200_000))
         file.write_text(f'[[model]]\nid = "org/name"\naliases = [{aliases}]\n')
@@ -358,7 +360,7 @@ Close = Callable[..., None]
 class TestUnreadable:
     """To the server, which has rights like anybody's, whoever runs the tests."""
 
-    def test_folders_are_passed_over_with_one_line_each(self, tmp_path: Path, closed: Close) -> None:
+    def test_unreadable_folders_are_passed_over_with_one_line_each(self, tmp_path: Path, closed: Close) -> None:
         models = tmp_path / "models"
         for name in ("sound", "closed", "bge-reranker-base"):
             write_checkpoint(models / name)

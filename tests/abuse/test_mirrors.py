@@ -229,7 +229,7 @@ class TestToken:
             running.refused_tokens = {"hf_expired"}
             yield running
 
-    def test_that_expired_does_not_keep_a_public_model_away(
+    def test_token_that_expired_does_not_keep_a_public_model_away(
         self, hub: FakeHub, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         hub.add_repository(NAME, tiny_checkpoint())
@@ -237,7 +237,7 @@ class TestToken:
         assert "refuses the token of HF_TOKEN; org/tiny-reranker is fetched without it" in caplog.text
         assert "hf_expired" not in caplog.text
 
-    def test_that_expired_is_named_for_a_private_one(self, hub: FakeHub, tmp_path: Path) -> None:
+    def test_token_that_expired_is_named_for_a_private_one(self, hub: FakeHub, tmp_path: Path) -> None:
         hub.add_repository(NAME, tiny_checkpoint(), private_to="hf_owner")
         with pytest.raises(WeightsMissing, match="refuses the token of HF_TOKEN: it has expired") as refused:
             fetch(NAME, tmp_path / "models" / "tiny", endpoint=hub.url)
@@ -268,7 +268,7 @@ class TestProxy:
     @pytest.mark.parametrize(
         "proxy", ["socks5://127.0.0.1:9", "socks://127.0.0.1:9", "socks4://127.0.0.1:9", "ftp://x"]
     )
-    def test_that_does_not_serve_the_hub_is_not_opened(self, tmp_path: Path, proxy: str) -> None:
+    def test_proxy_that_does_not_serve_the_hub_is_not_opened(self, tmp_path: Path, proxy: str) -> None:
         with FakeHub() as hub:
             hub.add_repository(NAME, tiny_checkpoint())
             done = self.fetch(tmp_path, hub, ALL_PROXY=proxy, NO_PROXY="127.0.0.1,localhost")
@@ -280,7 +280,7 @@ class TestProxy:
         assert "cannot be reached (SSL_CERT_FILE or SSL_CERT_DIR: No such file" in done.stderr
         assert "WeightsMissing" in done.stderr
 
-    def test_that_cannot_be_spoken_to_is_named(self, tmp_path: Path) -> None:
+    def test_proxy_that_cannot_be_spoken_to_is_named(self, tmp_path: Path) -> None:
         with FakeHub() as hub:
             done = self.fetch(tmp_path, hub, ALL_PROXY="socks5://me:secret@127.0.0.1:9")
         assert "the proxy socks5://127.0.0.1:9 is none for HTTP" in done.stderr
@@ -316,13 +316,15 @@ class TestDisk:
             running.add_repository(NAME, tiny_checkpoint(size=1_000_000))
             yield running
 
-    def test_keeps_what_is_to_stay_free(self, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_disk_keeps_what_is_to_stay_free(
+        self, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**10, 0, 1_900_000_000))
         with pytest.raises(WeightsMissing, match=r"has 1\.9 GB free and keeps 2\.0 GB of it \(RERANK_MIN_FREE_DISK\)"):
             fetch(NAME, tmp_path / "models" / "tiny", endpoint=hub.url, min_free=2_000_000_000)
         assert not hub.requests_of(WEIGHTS)
 
-    def test_that_others_fill_stops_a_download_on_its_way(
+    def test_disk_that_others_fill_stops_a_download_on_its_way(
         self, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(room, "_CHECKED_AFTER", 100_000)
@@ -345,7 +347,7 @@ class TestRules:
             (Allowed.OFF, True, False),
         ],
     )
-    def test_say_what_is_fetched(self, allowed: Allowed, configured: bool, fetched: bool) -> None:
+    def test_download_rules_say_what_is_fetched(self, allowed: Allowed, configured: bool, fetched: bool) -> None:
         with contextlib.nullcontext() if fetched else pytest.raises(Forbidden, match=f"RERANK_DOWNLOADS={allowed}"):
             DownloadRules(allowed).check(self.CARD, configured=configured)
 
@@ -367,7 +369,9 @@ class TestRules:
         fetching_for.set(None)
 
     @pytest.mark.parametrize(("allowed", "named", "status"), [("off", False, 403), ("configured", True, 503)])
-    def test_of_a_server_hold_for_its_callers(self, tmp_path: Path, allowed: str, named: bool, status: int) -> None:
+    def test_download_rules_of_a_server_hold_for_its_callers(
+        self, tmp_path: Path, allowed: str, named: bool, status: int
+    ) -> None:
         settings = {"RERANK_DOWNLOADS": allowed} | ({"RERANK_DEFAULT_MODEL": "bge-reranker-base"} if named else {})
         with ServerProcess(tmp_path, settings) as server:
             body = {"query": "q", "documents": ["d"], "model": "BAAI/bge-reranker-base"}

@@ -15,67 +15,67 @@ def resident(
 
 
 class TestRoom:
-    def test_that_is_there_costs_nobody_anything(self) -> None:
+    def test_room_that_is_there_costs_nobody_anything(self) -> None:
         assert make_room({"gpu": 40}, BUDGET, [resident("a", 60)]) == Fits()
 
-    def test_is_made_by_the_one_used_longest_ago(self) -> None:
+    def test_room_is_made_by_the_one_used_longest_ago(self) -> None:
         residents = [resident("new", 50, 3), resident("old", 50, 1)]
         assert make_room({"gpu": 50}, BUDGET, residents) == AfterLeaving(("old",))
 
-    def test_is_made_by_as_many_as_it_takes_the_oldest_first(self) -> None:
+    def test_room_is_made_by_as_many_as_it_takes_the_oldest_first(self) -> None:
         residents = [resident("c", 30, 3), resident("a", 30, 1), resident("b", 30, 2)]
         assert make_room({"gpu": 70}, BUDGET, residents) == AfterLeaving(("a", "b"))
 
-    def test_is_not_made_by_one_whose_leaving_does_not_help(self) -> None:
+    def test_room_is_not_made_by_one_whose_leaving_does_not_help(self) -> None:
         residents = [resident("small", 10, 1), resident("large", 90, 2)]
         assert make_room({"gpu": 85}, BUDGET, residents) == AfterLeaving(("large",))
 
-    def test_is_not_made_by_any_of_several_whose_leaving_does_not_help(self) -> None:
+    def test_room_is_not_made_by_any_of_several_whose_leaving_does_not_help(self) -> None:
         residents = [resident("a", 10, 1), resident("b", 10, 2), resident("large", 80, 3)]
         assert make_room({"gpu": 75}, BUDGET, residents) == AfterLeaving(("large",))
 
-    def test_is_not_taken_on_a_device_that_a_model_does_not_use(self) -> None:
+    def test_room_is_not_taken_on_a_device_that_a_model_does_not_use(self) -> None:
         assert taken([Resident("a", {"one": 60}, 1)], "two") == 0
 
-    def test_is_made_by_idle_models_before_busy_ones(self) -> None:
+    def test_room_is_made_by_idle_models_before_busy_ones(self) -> None:
         residents = [resident("busy", 50, 1, busy=True), resident("idle", 50, 9)]
         assert make_room({"gpu": 50}, BUDGET, residents) == AfterLeaving(("idle",))
 
-    def test_is_made_by_busy_models_where_idle_ones_are_not_enough(self) -> None:
+    def test_room_is_made_by_busy_models_where_idle_ones_are_not_enough(self) -> None:
         residents = [resident("busy", 50, 9, busy=True), resident("idle", 50, 1)]
         assert make_room({"gpu": 80}, BUDGET, residents) == AfterLeaving(("idle", "busy"))
 
-    def test_that_those_leaving_will_give_back_is_waited_for(self) -> None:
+    def test_room_that_those_leaving_will_give_back_is_waited_for(self) -> None:
         residents = [resident("leaving", 50, leaving=True), resident("idle", 50)]
         assert make_room({"gpu": 50}, BUDGET, residents) == AfterLeaving(())
 
-    def test_that_pinned_models_take_cannot_be_had(self) -> None:
+    def test_room_that_pinned_models_take_cannot_be_had(self) -> None:
         residents = [resident("pinned", 60, pinned=True), resident("idle", 40)]
         assert make_room({"gpu": 50}, BUDGET, residents) == Never("gpu", 50, 40, ("pinned",))
 
-    def test_of_more_than_the_whole_budget_cannot_be_had(self) -> None:
+    def test_room_of_more_than_the_whole_budget_cannot_be_had(self) -> None:
         assert make_room({"gpu": 101}, BUDGET, []) == Never("gpu", 101, 100, ())
 
-    def test_has_to_be_there_on_every_device(self) -> None:
+    def test_room_has_to_be_there_on_every_device(self) -> None:
         budget = {"one": 100, "two": 100}
         residents = [Resident("a", {"one": 60}, 1), Resident("b", {"two": 60}, 2)]
         assert make_room({"one": 50, "two": 50}, budget, residents) == AfterLeaving(("a", "b"))
         assert make_room({"one": 50}, budget, residents) == AfterLeaving(("a",))
         assert make_room({"two": 101}, budget, residents) == Never("two", 101, 100, ())
 
-    def test_is_endless_where_there_is_no_budget(self) -> None:
+    def test_room_is_endless_where_there_is_no_budget(self) -> None:
         assert make_room({"gpu": 10**15}, {}, [resident("a", 10**15)]) == Fits()
 
 
 class TestTooFull:
-    def test_is_what_fits_not(self) -> None:
+    def test_models_that_fit_are_not_too_full(self) -> None:
         assert overfull(BUDGET, [resident("a", 100)]) == ()
 
-    def test_lets_the_oldest_idle_model_go(self) -> None:
+    def test_too_full_memory_lets_the_oldest_idle_model_go(self) -> None:
         residents = [resident("a", 60, 2), resident("b", 60, 1)]
         assert overfull(BUDGET, residents) == ("b",)
 
-    def test_never_asks_a_busy_or_a_pinned_model_to_go(self) -> None:
+    def test_too_full_memory_never_asks_a_busy_or_a_pinned_model_to_go(self) -> None:
         residents = [resident("busy", 80, busy=True), resident("pinned", 80, pinned=True), resident("idle", 80)]
         assert overfull(BUDGET, residents) == ("idle",)
 

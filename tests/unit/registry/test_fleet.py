@@ -112,27 +112,27 @@ class TestLoads:
 
 
 class TestModelsThatTakeNoMemory:
-    def test_are_loaded_while_another_load_runs(self, desk: Desk) -> None:
+    def test_models_that_take_no_memory_are_loaded_while_another_load_runs(self, desk: Desk) -> None:
         desk.tell(Want(1, A), found(A, 10), Want(2, B), Want(3, C))
         assert desk.tell(Found("b", {}), Found("c", {"gpu": 0})) == [Load("b"), Load("c")]
         assert desk.tell(Loaded("c", {}), Loaded("b", {})) == [Grant(3, "c"), Grant(2, "b")]
 
-    def test_are_loaded_while_another_model_waits_for_room(self, desk: Desk) -> None:
+    def test_models_that_take_no_memory_are_loaded_while_another_model_waits_for_room(self, desk: Desk) -> None:
         desk.load(A, 60, ticket=1, release=False)
         desk.tell(Want(2, B), found(B, 60), Want(3, C))
         assert desk.tell(Found("c", {})) == [Load("c")]
 
-    def test_keep_no_other_load_waiting(self, desk: Desk) -> None:
+    def test_models_that_take_no_memory_keep_no_other_load_waiting(self, desk: Desk) -> None:
         desk.tell(Want(1, A), Found("a", {}), Want(2, B))
         assert desk.tell(found(B, 10)) == [Load("b")]
 
-    def test_are_not_loaded_once_the_server_stops(self, desk: Desk) -> None:
+    def test_models_that_take_no_memory_are_not_loaded_once_the_server_stops(self, desk: Desk) -> None:
         desk.tell(Want(1, A), found(A, 10), Want(2, B), Shutdown())
         assert desk.tell(Found("b", {})) == []
 
 
 class TestRoom:
-    def test_is_made_before_the_load_begins(self, desk: Desk) -> None:
+    def test_room_is_made_before_the_load_begins(self, desk: Desk) -> None:
         desk.load(A, 60)
         desk.load(B, 40)
         assert desk.tell(Want(1, C), found(C, 50)) == [Find(C, 1), Unload("a")]
@@ -140,7 +140,7 @@ class TestRoom:
         assert desk.tell(Unloaded("a")) == [Load("c")]
         assert desk.states(A, B, C) == [State.ABSENT, State.READY, State.LOADING]
 
-    def test_of_a_busy_model_is_waited_for(self, desk: Desk) -> None:
+    def test_room_of_a_busy_model_is_waited_for(self, desk: Desk) -> None:
         desk.load(A, 60, ticket=1, release=False)
         assert desk.tell(Want(2, B), found(B, 60)) == [Find(B, 2)]
         assert desk.states(A) == [State.DRAINING]
@@ -158,7 +158,7 @@ class TestRoom:
         assert desk.states(B) == [State.DRAINING]
         assert desk.tell(Release(2), Unloaded("b"), loaded(A, 60)) == [Unload("b"), Load("a"), Grant(3, "a")]
 
-    def test_that_can_never_be_had_is_refused_with_both_numbers(self, desk: Desk) -> None:
+    def test_room_that_can_never_be_had_is_refused_with_both_numbers(self, desk: Desk) -> None:
         _, refusal = desk.tell(Want(1, A), Found("a", {"gpu": 2_000_000_000}))
         assert isinstance(refusal, Refuse)
         assert isinstance(refusal.error, ModelTooLarge)
@@ -168,7 +168,7 @@ class TestRoom:
         )
         assert desk.states(A) == [State.ABSENT]
 
-    def test_that_pinned_models_take_is_refused_by_their_names(self, desk: Desk) -> None:
+    def test_room_that_pinned_models_take_is_refused_by_their_names(self, desk: Desk) -> None:
         desk.tell(Pin(9, "a", pinned=True))
         desk.load(A, 60)
         _, refusal = desk.tell(Want(1, B), found(B, 60))
@@ -184,46 +184,46 @@ class TestRoom:
         assert [type(other) for other in others] == [Grant, Refuse]
         assert last == Load("c")
 
-    def test_is_taken_back_when_a_model_turns_out_larger_than_thought(self, desk: Desk) -> None:
+    def test_room_is_taken_back_when_a_model_turns_out_larger_than_thought(self, desk: Desk) -> None:
         desk.load(A, 40)
         desk.tell(Want(1, B), found(B, 50))
         assert desk.tell(loaded(B, 70)) == [Grant(1, "b"), Unload("a")]
 
-    def test_follows_what_was_measured_the_last_time(self, desk: Desk) -> None:
+    def test_room_follows_what_was_measured_the_last_time(self, desk: Desk) -> None:
         desk.tell(Want(1, A), found(A, 10), loaded(A, 90), Release(1), Dismiss(2, "a"), Unloaded("a"))
         desk.load(B, 20)
         assert desk.tell(Want(3, A), found(A, 10)) == [Find(A, 3), Unload("b")]
 
-    def test_beyond_the_budget_once_does_not_lock_a_model_out(self, desk: Desk) -> None:
+    def test_room_beyond_the_budget_once_does_not_lock_a_model_out(self, desk: Desk) -> None:
         desk.tell(Want(1, A), found(A, 90), loaded(A, 110), Release(1), Dismiss(2, "a"), Unloaded("a"))
         assert desk.tell(Want(3, A), found(A, 90)) == [Find(A, 3), Load("a")]
 
-    def test_beyond_what_pinned_models_leave_does_not_lock_a_model_out_that_ran(self, desk: Desk) -> None:
+    def test_room_beyond_what_pinned_models_leave_does_not_lock_a_model_out_that_ran(self, desk: Desk) -> None:
         desk.tell(Want(1, A), found(A, 50), loaded(A, 70), Release(1), Dismiss(2, "a"), Unloaded("a"))
         desk.tell(Pin(9, "b", pinned=True))
         desk.load(B, 40)
         assert desk.tell(Want(3, A), found(A, 50)) == [Find(A, 3), Load("a")]
         assert desk.tell(loaded(A, 50)) == [Grant(3, "a")]
 
-    def test_is_made_by_the_model_used_longest_ago(self, desk: Desk) -> None:
+    def test_room_is_made_by_the_model_used_longest_ago(self, desk: Desk) -> None:
         desk.load(A, 50)
         desk.load(B, 50)
         desk.tell(Want(1, A), Release(1))
         assert desk.tell(Want(2, C), found(C, 50)) == [Find(C, 2), Unload("b")]
 
-    def test_is_made_by_an_idle_model_rather_than_a_busy_one_used_longer_ago(self, desk: Desk) -> None:
+    def test_room_is_made_by_an_idle_model_rather_than_a_busy_one_used_longer_ago(self, desk: Desk) -> None:
         desk.load(A, 50, ticket=1, release=False)
         desk.load(B, 50)
         assert desk.tell(Want(2, C), found(C, 50)) == [Find(C, 2), Unload("b")]
 
-    def test_that_a_leaving_model_gives_back_is_taken_from_no_other(self, desk: Desk) -> None:
+    def test_room_that_a_leaving_model_gives_back_is_taken_from_no_other(self, desk: Desk) -> None:
         desk.load(A, 50, ticket=1, release=False)
         desk.load(B, 50)
         desk.tell(Dismiss(2, "a"))
         assert desk.tell(Want(3, C), found(C, 50)) == [Find(C, 3)]
         assert desk.states(B) == [State.READY]
 
-    def test_on_a_device_that_a_model_does_not_use_is_left_alone(self) -> None:
+    def test_room_on_a_device_that_a_model_does_not_use_is_left_alone(self) -> None:
         desk = Desk()
         desk.fleet = Fleet({"one": 100, "two": 100})
         desk.tell(Want(1, A), Found("a", {"two": 100}), Loaded("a", {"two": 100}), Release(1), Want(2, B))
@@ -231,33 +231,33 @@ class TestRoom:
 
 
 class TestDismissal:
-    def test_of_an_idle_model(self, desk: Desk) -> None:
+    def test_dismissal_of_an_idle_model(self, desk: Desk) -> None:
         desk.load(A, 10)
         assert desk.tell(Dismiss(1, "a")) == [Unload("a")]
         assert desk.tell(Unloaded("a")) == [Done(1)]
 
-    def test_of_a_busy_model_waits_for_its_work(self, desk: Desk) -> None:
+    def test_dismissal_of_a_busy_model_waits_for_its_work(self, desk: Desk) -> None:
         desk.load(A, 10, ticket=1, release=False)
         assert desk.tell(Dismiss(2, "a"), Dismiss(3, "a")) == []
         assert desk.tell(Release(1), Unloaded("a")) == [Unload("a"), Done(2), Done(3)]
 
-    def test_of_a_model_that_is_wanted_again_loads_it_again(self, desk: Desk) -> None:
+    def test_dismissal_of_a_model_that_is_wanted_again_loads_it_again(self, desk: Desk) -> None:
         desk.load(A, 10, ticket=1, release=False)
         desk.tell(Dismiss(2, "a"), Want(3, A), Release(1))
         assert desk.tell(Unloaded("a")) == [Done(2), Find(A, 3)]
         assert desk.fleet.row(A).since == desk.now
 
-    def test_of_an_absent_model_is_done(self, desk: Desk) -> None:
+    def test_dismissal_of_an_absent_model_is_done(self, desk: Desk) -> None:
         assert desk.tell(Dismiss(1, "a")) == [Done(1)]
 
-    def test_of_a_pinned_model_is_obeyed(self, desk: Desk) -> None:
+    def test_dismissal_of_a_pinned_model_is_obeyed(self, desk: Desk) -> None:
         desk.tell(Pin(9, "a", pinned=True))
         desk.load(A, 10)
         assert desk.tell(Dismiss(1, "a")) == [Unload("a")]
 
 
 class TestKeepAlive:
-    def test_lets_an_idle_model_go(self) -> None:
+    def test_keep_alive_lets_an_idle_model_go(self) -> None:
         desk = Desk(keep_alive=10)
         desk.load(A, 10)
         assert desk.fleet.next_tick() == desk.now + 10
@@ -266,7 +266,7 @@ class TestKeepAlive:
         assert desk.tell(Tick()) == [Unload("a")]
         assert desk.fleet.next_tick() is None
 
-    def test_does_not_run_while_work_does(self) -> None:
+    def test_keep_alive_does_not_run_while_work_does(self) -> None:
         desk = Desk(keep_alive=10)
         desk.load(A, 10, ticket=1, release=False)
         desk.now += 100
@@ -275,49 +275,49 @@ class TestKeepAlive:
         desk.tell(Release(1))
         assert desk.fleet.next_tick() == desk.now + 10
 
-    def test_of_a_card_beats_the_servers(self) -> None:
+    def test_keep_alive_of_a_card_beats_the_servers(self) -> None:
         desk = Desk(keep_alive=10)
         desk.load(replace(A, keep_alive=0), 10)
         desk.load(replace(B, keep_alive=5), 10)
         assert desk.fleet.next_tick() == desk.now + 5
 
-    def test_leaves_pinned_models_alone(self) -> None:
+    def test_keep_alive_leaves_pinned_models_alone(self) -> None:
         desk = Desk(keep_alive=10)
         desk.load(replace(A, pinned=True), 10)
         assert desk.fleet.next_tick() is None
         assert desk.tell(Pin(1, "a", pinned=False)) == [Done(1)]
         assert desk.fleet.next_tick() == desk.now - 1 + 10
 
-    def test_of_nothing_is_for_ever(self, desk: Desk) -> None:
+    def test_keep_alive_of_nothing_is_for_ever(self, desk: Desk) -> None:
         desk.load(A, 10)
         assert desk.fleet.next_tick() is None
 
 
 class TestReload:
-    def test_lets_models_go_whose_card_is_gone_or_loads_something_else(self, desk: Desk) -> None:
+    def test_reload_lets_models_go_whose_card_is_gone_or_loads_something_else(self, desk: Desk) -> None:
         for card in (A, B, C):
             desk.load(card, 10)
         assert desk.tell(Reload((A, replace(B, revision="v2")))) == [Unload("b"), Unload("c")]
 
-    def test_has_a_model_follow_its_card_where_nothing_else_is_loaded(self, desk: Desk) -> None:
+    def test_reload_has_a_model_follow_its_card_where_nothing_else_is_loaded(self, desk: Desk) -> None:
         desk.load(A, 10)
         assert desk.tell(Reload((replace(A, pinned=True, keep_alive=5, aliases=("x",)),))) == []
         assert desk.fleet.row(replace(A, pinned=True)).pinned
         desk.tell(Reload((replace(A, keep_alive=5),)))
         assert desk.fleet.next_tick() is not None
 
-    def test_forgets_what_a_model_took_that_loads_something_else(self, desk: Desk) -> None:
+    def test_reload_forgets_what_a_model_took_that_loads_something_else(self, desk: Desk) -> None:
         desk.load(A, 10)
         desk.tell(Reload((replace(A, revision="v2"),)), Unloaded("a"))
         assert desk.fleet.row(A).size is None
 
-    def test_of_a_loading_model_serves_who_waits_and_lets_it_go(self, desk: Desk) -> None:
+    def test_reload_of_a_loading_model_serves_who_waits_and_lets_it_go(self, desk: Desk) -> None:
         desk.tell(Want(1, A), found(A, 10), Reload((replace(A, revision="v2"),)))
         assert desk.tell(loaded(A, 10), Release(1)) == [Grant(1, "a"), Unload("a")]
 
 
 class TestShutdown:
-    def test_refuses_who_waits_and_who_comes(self, desk: Desk) -> None:
+    def test_shutdown_refuses_who_waits_and_who_comes(self, desk: Desk) -> None:
         desk.load(A, 10, ticket=1, release=False)
         desk.tell(Want(2, B), Want(3, C), found(B, 10), Dismiss(4, "a"))
         told = desk.tell(Shutdown(), Want(5, A), Dismiss(6, "a"))
@@ -329,7 +329,7 @@ class TestShutdown:
         )
         assert [decision for decision in told if isinstance(decision, Done)] == [Done(4), Done(6)]
 
-    def test_begins_no_further_load(self, desk: Desk) -> None:
+    def test_shutdown_begins_no_further_load(self, desk: Desk) -> None:
         desk.tell(Want(1, A), Want(2, B), found(A, 10), found(B, 10), Shutdown())
         assert desk.tell(loaded(A, 10)) == []
 

@@ -28,12 +28,12 @@ def ready(model: Model) -> Model:
 
 
 class TestLoading:
-    def test_goes_from_the_disk_over_the_queue_into_memory(self, model: Model) -> None:
+    def test_loading_goes_from_the_disk_over_the_queue_into_memory(self, model: Model) -> None:
         steps = [model.phase, model.found(SIZE, SIZE), model.phase, model.begin(), model.phase, model.loaded(SIZE, 1.0)]
         assert steps == [Phase.FINDING, [], Phase.QUEUED, [Load(CARD.id)], Phase.LOADING, []]
         assert model.phase is Phase.READY
 
-    def test_takes_memory_only_once_it_begins(self, model: Model) -> None:
+    def test_loading_takes_memory_only_once_it_begins(self, model: Model) -> None:
         model.found({"test": 7}, {"test": 7})
         assert (model.in_memory, model.size) == (False, {"test": 7})
         model.begin()
@@ -41,19 +41,19 @@ class TestLoading:
         model.loaded(SIZE, 1.0)
         assert (model.in_memory, model.size) == (True, SIZE)
 
-    def test_ends_the_wait_of_everybody_in_order(self, model: Model) -> None:
+    def test_loading_ends_the_wait_of_everybody_in_order(self, model: Model) -> None:
         assert [model.want(ticket, CARD, 0.0) for ticket in (3, 1, 2)] == [[], [], []]
         model.found(SIZE, SIZE)
         model.begin()
         assert model.loaded(SIZE, 1.0) == [Grant(3, CARD.id), Grant(1, CARD.id), Grant(2, CARD.id)]
         assert model.leases == {1, 2, 3}
 
-    def test_counts_as_its_last_use(self, model: Model) -> None:
+    def test_loading_counts_as_its_last_use(self, model: Model) -> None:
         model.want(1, CARD, 0.0)
         model.loaded(SIZE, 1.0)
         assert model.last_used == 1.0
 
-    def test_goes_on_when_nobody_waits_any_more(self, model: Model) -> None:
+    def test_loading_goes_on_when_nobody_waits_any_more(self, model: Model) -> None:
         model.want(1, CARD, 0.0)
         assert model.release(1, 0.5) == []
         model.found(SIZE, SIZE)
@@ -61,27 +61,27 @@ class TestLoading:
         assert model.loaded(SIZE, 1.0) == []
         assert (model.idle, model.last_used) == (True, 1.0)
 
-    def test_that_fails_refuses_everybody(self, model: Model) -> None:
+    def test_loading_that_fails_refuses_everybody(self, model: Model) -> None:
         model.want(1, CARD, 0.0)
         model.want(2, CARD, 0.0)
         assert model.fail(ERROR) == [Refuse(1, ERROR), Refuse(2, ERROR)]
 
     @pytest.mark.parametrize("phase", [Phase.FINDING, Phase.QUEUED, Phase.LOADING])
-    def test_is_one_state_for_people(self, phase: Phase) -> None:
+    def test_loading_is_one_state_for_people(self, phase: Phase) -> None:
         assert phase.state is State.LOADING
 
 
 class TestWork:
-    def test_begins_at_once_on_a_ready_model(self, ready: Model) -> None:
+    def test_work_begins_at_once_on_a_ready_model(self, ready: Model) -> None:
         assert ready.want(1, CARD, 2.0) == [Grant(1, CARD.id)]
         assert (ready.idle, ready.last_used) == (False, 2.0)
 
-    def test_that_ends_leaves_an_idle_model(self, ready: Model) -> None:
+    def test_work_that_ends_leaves_an_idle_model(self, ready: Model) -> None:
         ready.want(1, CARD, 2.0)
         assert ready.release(1, 3.0) == []
         assert (ready.idle, ready.last_used) == (True, 3.0)
 
-    def test_can_end_only_once(self, ready: Model) -> None:
+    def test_work_can_end_only_once(self, ready: Model) -> None:
         ready.want(1, CARD, 2.0)
         ready.release(1, 3.0)
         assert ready.release(1, 4.0) == []
@@ -89,11 +89,11 @@ class TestWork:
 
 
 class TestLeaving:
-    def test_is_immediate_for_an_idle_model(self, ready: Model) -> None:
+    def test_leaving_is_immediate_for_an_idle_model(self, ready: Model) -> None:
         assert ready.leave() == [Unload(CARD.id)]
         assert (ready.phase, ready.phase.state) == (Phase.UNLOADING, State.DRAINING)
 
-    def test_waits_for_the_last_work(self, ready: Model) -> None:
+    def test_leaving_waits_for_the_last_work(self, ready: Model) -> None:
         ready.want(1, CARD, 2.0)
         ready.want(2, CARD, 2.0)
         assert ready.leave() == []
@@ -101,12 +101,12 @@ class TestLeaving:
         assert ready.release(2, 3.0) == []
         assert ready.release(1, 3.0) == [Unload(CARD.id)]
 
-    def test_happens_once_however_often_it_is_asked_for(self, ready: Model) -> None:
+    def test_leaving_happens_once_however_often_it_is_asked_for(self, ready: Model) -> None:
         ready.leave()
         assert ready.leave() == []
         assert ready.unloaded(2.0) == []
 
-    def test_lets_no_new_work_in(self, ready: Model) -> None:
+    def test_leaving_lets_no_new_work_in(self, ready: Model) -> None:
         ready.want(1, CARD, 2.0)
         ready.leave()
         assert ready.want(2, CARD, 2.5) == []
@@ -114,13 +114,13 @@ class TestLeaving:
         assert ready.unloaded(4.0) == [Find(CARD, 2)]
         assert (ready.phase, ready.since, ready.unwanted) == (Phase.FINDING, 4.0, False)
 
-    def test_is_told_to_who_asked_for_it(self, ready: Model) -> None:
+    def test_leaving_is_told_to_who_asked_for_it(self, ready: Model) -> None:
         ready.dismissals += [7, 8]
         ready.leave()
         assert ready.unloaded(2.0) == [Done(7), Done(8)]
         assert ready.dismissals == []
 
-    def test_of_a_loading_model_comes_after_it_has_served_who_waits(self, model: Model) -> None:
+    def test_leaving_of_a_loading_model_comes_after_it_has_served_who_waits(self, model: Model) -> None:
         model.want(1, CARD, 0.0)
         model.found(SIZE, SIZE)
         model.begin()

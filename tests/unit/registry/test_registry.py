@@ -182,7 +182,7 @@ class TestLoading:
 
 
 class TestFailedLoads:
-    async def test_fail_all_who_wait_and_the_next_request_tries_again(
+    async def test_failed_loads_fail_all_who_wait_and_the_next_request_tries_again(
         self, registry: Registry, loader: Loader, caplog: pytest.LogCaptureFixture
     ) -> None:
         failure = WeightsMissing("the Hub is unreachable", FetchFailure.UNREACHABLE)
@@ -199,7 +199,7 @@ class TestFailedLoads:
         assert (await get(registry, CARD)).card is CARD
         assert loader.calls == ["maker/base", "maker/base"]
 
-    async def test_over_something_unexpected_are_logged_but_not_told(
+    async def test_failed_loads_over_something_unexpected_are_logged_but_not_told(
         self, registry: Registry, loader: Loader, caplog: pytest.LogCaptureFixture
     ) -> None:
         cause = RuntimeError("secret path /home/me")
@@ -211,7 +211,7 @@ class TestFailedLoads:
         assert failure.value.__cause__ is cause
         assert "secret path" in caplog.text
 
-    async def test_by_a_panic_in_a_native_library_do_not_leave_callers_waiting(
+    async def test_failed_loads_by_a_panic_in_a_native_library_do_not_leave_callers_waiting(
         self, registry: Registry, loader: Loader
     ) -> None:
         class Panic(BaseException):
@@ -223,7 +223,7 @@ class TestFailedLoads:
             await get(registry, CARD)
         assert registry.status(CARD).state is State.ABSENT
 
-    async def test_nobody_waits_for_are_still_logged(self, registry: Registry, loader: Loader) -> None:
+    async def test_failed_loads_nobody_waits_for_are_still_logged(self, registry: Registry, loader: Loader) -> None:
         loader.errors = [ModelUnavailable("out of memory")]
         (task,) = await waiters(registry, CARD, 1)
         task.cancel()
@@ -234,7 +234,7 @@ class TestFailedLoads:
 
 
 class TestLeaving:
-    async def test_does_not_stop_the_load(self, registry: Registry, loader: Loader) -> None:
+    async def test_leaving_does_not_stop_the_load(self, registry: Registry, loader: Loader) -> None:
         leaving, staying = await waiters(registry, CARD, 2)
         leaving.cancel()
         await asyncio.wait([leaving], timeout=WAIT)
@@ -244,7 +244,7 @@ class TestLeaving:
         assert (await staying).card is CARD
         assert loader.calls == ["maker/base"]
 
-    async def test_of_everybody_does_not_stop_it_either(self, registry: Registry, loader: Loader) -> None:
+    async def test_leaving_of_everybody_does_not_stop_it_either(self, registry: Registry, loader: Loader) -> None:
         tasks = await waiters(registry, CARD, 3)
         for task in tasks:
             task.cancel()
@@ -253,7 +253,9 @@ class TestLeaving:
         await get(registry, CARD)
         assert loader.calls == ["maker/base"]
 
-    async def test_in_the_moment_of_the_answer_gives_the_model_back(self, registry: Registry, loader: Loader) -> None:
+    async def test_leaving_in_the_moment_of_the_answer_gives_the_model_back(
+        self, registry: Registry, loader: Loader
+    ) -> None:
         loader.release.set()
         await get(registry, CARD)
         task = asyncio.create_task(get(registry, CARD))
@@ -265,7 +267,7 @@ class TestLeaving:
         await settle(registry)
         assert registry.status(CARD).leases == 0
 
-    async def test_after_the_time_a_load_may_take_is_told_and_the_load_goes_on(
+    async def test_leaving_after_the_time_a_load_may_take_is_told_and_the_load_goes_on(
         self, registry: Registry, loader: Loader
     ) -> None:
         with pytest.raises(StillLoading) as refusal:
@@ -278,14 +280,14 @@ class TestLeaving:
 
 
 class TestUnloading:
-    async def test_closes_the_model_off_the_event_loop(self, registry: Registry, loader: Loader) -> None:
+    async def test_unloading_closes_the_model_off_the_event_loop(self, registry: Registry, loader: Loader) -> None:
         loader.release.set()
         await get(registry, CARD)
         await registry.unload(CARD)
         assert loader.closed == ["maker/base"]
         assert (registry.loaded(), registry.status(CARD).state) == ((), State.ABSENT)
 
-    async def test_waits_for_running_work(self, registry: Registry, loader: Loader) -> None:
+    async def test_unloading_waits_for_running_work(self, registry: Registry, loader: Loader) -> None:
         loader.release.set()
         async with registry.lease(CARD):
             unloading = asyncio.create_task(registry.unload(CARD))
@@ -299,7 +301,7 @@ class TestUnloading:
         assert (await newcomer).card is CARD
         assert loader.calls == ["maker/base", "maker/base"]
 
-    async def test_of_idle_models_leaves_pinned_ones_and_those_in_work(
+    async def test_unloading_of_idle_models_leaves_pinned_ones_and_those_in_work(
         self, registry: Registry, loader: Loader
     ) -> None:
         loader.release.set()
@@ -311,7 +313,7 @@ class TestUnloading:
             assert loader.closed == ["idle"]
             assert [model.card for model in registry.loaded()] == [pinned, busy]
 
-    async def test_that_fails_counts_all_the_same(
+    async def test_unloading_that_fails_counts_all_the_same(
         self, registry: Registry, loader: Loader, caplog: pytest.LogCaptureFixture
     ) -> None:
         loader.release.set()
@@ -325,7 +327,7 @@ class TestUnloading:
         assert registry.status(CARD).state is State.ABSENT
         assert "no such device" in caplog.text
 
-    async def test_happens_when_another_model_needs_the_room(self) -> None:
+    async def test_unloading_happens_when_another_model_needs_the_room(self) -> None:
         loader = Loader({CARD.id: 60, OTHER.id: 60})
         loader.release.set()
         async with Registry(loader, {DEVICE: 100}) as registry:
@@ -334,7 +336,7 @@ class TestUnloading:
             assert loader.closed == ["maker/base"]
             assert [model.card for model in registry.loaded()] == [OTHER]
 
-    async def test_makes_no_room_for_a_model_that_never_fits(self) -> None:
+    async def test_unloading_makes_no_room_for_a_model_that_never_fits(self) -> None:
         loader = Loader({CARD.id: 60, OTHER.id: 101})
         loader.release.set()
         async with Registry(loader, {DEVICE: 100}) as registry:
@@ -343,7 +345,7 @@ class TestUnloading:
                 await get(registry, OTHER)
             assert loader.closed == []
 
-    async def test_happens_by_itself_after_the_idle_time(self, loader: Loader) -> None:
+    async def test_unloading_happens_by_itself_after_the_idle_time(self, loader: Loader) -> None:
         closed = asyncio.Event()
         loop = asyncio.get_running_loop()
         loader.release.set()
@@ -352,7 +354,7 @@ class TestUnloading:
             model.backend.close = lambda: loop.call_soon_threadsafe(closed.set)  # type: ignore[method-assign, assignment]
             await asyncio.wait_for(closed.wait(), WAIT)
 
-    async def test_follows_a_change_of_the_cards(self, registry: Registry, loader: Loader) -> None:
+    async def test_unloading_follows_a_change_of_the_cards(self, registry: Registry, loader: Loader) -> None:
         loader.release.set()
         await get(registry, CARD)
         newer = replace(CARD, revision="v2")
@@ -362,7 +364,7 @@ class TestUnloading:
 
 
 class TestStatus:
-    async def test_tells_moments_as_unix_time(self, registry: Registry, loader: Loader) -> None:
+    async def test_status_tells_moments_as_unix_time(self, registry: Registry, loader: Loader) -> None:
         (task,) = await waiters(registry, CARD, 1)
         since = registry.status(CARD).since
         assert since is not None
@@ -373,7 +375,7 @@ class TestStatus:
         assert last_used is not None
         assert last_used >= since
 
-    async def test_tells_pins(self, registry: Registry) -> None:
+    async def test_status_tells_pins(self, registry: Registry) -> None:
         assert not registry.status(CARD).pinned
         await registry.pin(CARD, pinned=True)
         assert registry.status(CARD).pinned
@@ -387,14 +389,14 @@ async def outcome(task: asyncio.Task[LoadedModel]) -> RerankError:
 
 
 class TestTheEnd:
-    async def test_is_told_to_who_waits(self, registry: Registry, loader: Loader) -> None:
+    async def test_the_end_is_told_to_who_waits(self, registry: Registry, loader: Loader) -> None:
         (task,) = await waiters(registry, CARD, 1)
         registry.stop()
         assert isinstance(await outcome(task), ServerStopping)
         with pytest.raises(ServerStopping):
             await get(registry, CARD)
 
-    async def test_of_its_context_ends_it(self, loader: Loader) -> None:
+    async def test_the_end_of_its_context_ends_it(self, loader: Loader) -> None:
         alive = []
         async with Registry(loader) as registry:
             alive.append(registry.trouble is None)
@@ -405,7 +407,7 @@ class TestTheEnd:
         with pytest.raises(ServerStopping):
             await get(registry, CARD)
 
-    async def test_by_a_mistake_of_its_own_leaves_nobody_waiting(
+    async def test_the_end_by_a_mistake_of_its_own_leaves_nobody_waiting(
         self, registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         (task,) = await waiters(registry, CARD, 1)
@@ -420,7 +422,7 @@ class TestTheEnd:
         assert registry.trouble
         assert "a mistake" in caplog.text
 
-    def test_before_that_of_a_load_is_quiet(self, loader: Loader) -> None:
+    def test_the_end_before_that_of_a_load_is_quiet(self, loader: Loader) -> None:
         async def give_up() -> None:
             async with Registry(loader) as registry:
                 with suppress(StillLoading):

@@ -142,13 +142,13 @@ def test_padding_is_never_more_than_a_third_of_a_batch(crowds: list[list[int]], 
 
 
 class TestBudgetOfMemory:
-    def test_is_as_many_tokens_as_the_bytes_hold(self) -> None:
+    def test_memory_budget_is_as_many_tokens_as_the_bytes_hold(self) -> None:
         assert ROOMY.within(1_000_000, 1000) == BatchBudget(32, 1000)
 
-    def test_is_never_above_the_budget(self) -> None:
+    def test_memory_budget_is_never_above_the_budget(self) -> None:
         assert ROOMY.within(10**12, 1000) == ROOMY
 
-    def test_counts_nothing_where_tokens_take_nothing(self) -> None:
+    def test_memory_budget_counts_nothing_where_tokens_take_nothing(self) -> None:
         assert ROOMY.within(0, 0) == ROOMY
 
     @pytest.mark.parametrize("padded", [True, False])

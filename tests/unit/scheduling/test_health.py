@@ -33,7 +33,7 @@ def watch(health: Health, until: float, since: float = 0.0) -> dict[str, bool]:
 
 
 class TestStuck:
-    def test_is_a_device_that_is_at_one_batch_for_longer_than_patience(self) -> None:
+    def test_stuck_is_a_device_that_is_at_one_batch_for_longer_than_patience(self) -> None:
         one = health()
         one.begin(0, 0.0)
         assert watch(one, 60) == {}
@@ -41,25 +41,25 @@ class TestStuck:
         assert one.look(60.5) == {"one": True}
         assert one.trouble == STUCK
 
-    def test_is_news_once(self) -> None:
+    def test_stuck_is_news_once(self) -> None:
         one = health()
         one.begin(0, 0.0)
         assert watch(one, 61) == {"one": True}
         assert watch(one, 100, since=61) == {}
 
-    def test_is_not_a_device_at_one_batch_after_another(self) -> None:
+    def test_stuck_is_not_a_device_at_one_batch_after_another(self) -> None:
         one = health()
         for moment in range(0, 200, 50):
             one.begin(0, float(moment))
             assert watch(one, moment + 50, since=moment) == {}
 
-    def test_is_not_a_device_that_rests(self) -> None:
+    def test_stuck_is_not_a_device_that_rests(self) -> None:
         one = health()
         one.begin(0, 0.0)
         one.rest(0)
         assert watch(one, 1000) == {}
 
-    def test_is_no_longer_a_device_that_came_back(self) -> None:
+    def test_stuck_is_no_longer_a_device_that_came_back(self) -> None:
         one = health()
         one.begin(0, 0.0)
         watch(one, 61)
@@ -67,7 +67,7 @@ class TestStuck:
         assert one.look(62) == {"one": False}
         assert one.trouble is None
 
-    def test_leaves_out_the_time_in_which_the_whole_process_stood_still(self) -> None:
+    def test_stuck_leaves_out_the_time_in_which_the_whole_process_stood_still(self) -> None:
         one = health()
         watch(one, 10)
         one.begin(0, 10.0)
@@ -77,7 +77,7 @@ class TestStuck:
 
 
 class TestTrouble:
-    def test_is_only_where_no_device_works(self) -> None:
+    def test_trouble_is_only_where_no_device_works(self) -> None:
         both = health("one", "two")
         both.lose(1, "two fell off the bus")
         assert both.trouble is None
@@ -86,13 +86,13 @@ class TestTrouble:
         watch(both, 61)
         assert both.trouble == f"{STUCK}; two fell off the bus"
 
-    def test_keeps_the_first_reason(self) -> None:
+    def test_trouble_keeps_the_first_reason(self) -> None:
         one = health()
         one.lose(0, "it fell off the bus")
         one.lose(0, "its thread ended")
         assert one.trouble == "it fell off the bus"
 
-    def test_lost_is_lost_even_if_it_was_stuck(self) -> None:
+    def test_a_lost_device_stays_lost_even_if_it_was_stuck(self) -> None:
         one = health()
         one.begin(0, 0.0)
         watch(one, 61)

@@ -100,7 +100,7 @@ class TestAnswers:
 
 
 class TestCancelling:
-    def test_takes_waiting_pairs_out_of_the_line(self, scheduler: Scheduler, gate: Gate) -> None:
+    def test_cancelling_takes_waiting_pairs_out_of_the_line(self, scheduler: Scheduler, gate: Gate) -> None:
         running = scheduler.submit((gate,), pieces(1))
         assert gate.entered.wait(WAIT)
         left = scheduler.submit((gate,), pieces(100))
@@ -345,7 +345,7 @@ def pair_of_devices() -> Iterator[Scheduler]:
 
 
 class TestSeveralDevices:
-    def test_share_one_request(self, pair_of_devices: Scheduler) -> None:
+    def test_several_devices_share_one_request(self, pair_of_devices: Scheduler) -> None:
         gates = Gate(), Gate()
         job = pair_of_devices.submit(gates, pieces(8))
         assert all(gate.entered.wait(WAIT) for gate in gates)
