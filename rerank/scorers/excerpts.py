@@ -4,9 +4,9 @@ A text is encoded in slices until enough tokens are settled. Slices overlap, and
 end far enough from the cut, because the tokens of a character depend on its neighbours. So the
 tokens are those of the whole text, while time and memory depend on how many are wanted.
 
-They may differ only where 16,384 characters repeat one pattern in which no word ends, for a tokenizer that does not
-split them (there the first token may depend on where the last one ends), and in a word with 131,072 characters inside
-it of which the tokenizer makes nothing.
+They may differ only where no word ends in 16,384 characters and more than 512 of them repeat one pattern, for a
+tokenizer that does not split them (there the first token may depend on where the last one ends), and in a word with
+131,072 characters inside it of which the tokenizer makes nothing.
 """
 
 from __future__ import annotations
@@ -127,7 +127,15 @@ class _Ruler:
         if distance >= self.length:
             return self.length
         end = min(distance + _SLACK, self.length)
-        return self._seam(distance, end, begins=self.side == "left") or end
+        if self.side == "right":
+            return self._seam(distance, end, begins=False) or end
+        return self._seam(distance, end, begins=True) or self._before_row(end)
+
+    def _before_row(self, distance: int) -> int:
+        """The same distance, or where the row of equal characters begins that it is in: they may be merged in pairs."""
+        place = self.length - distance
+        before = self.text[max(0, place - _SLACK) : place]
+        return distance + len(before) - len(before.rstrip(self.text[place]))
 
     def near_end(self, settled: int) -> int:
         """A distance at which a slice may begin, for what is settled up to here to stay as it is."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from itertools import accumulate
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rerank.scorers.base import finish
@@ -24,6 +25,8 @@ _WORDS = (
     "ﬁ①ﷺ각\u1100\u1161",
 )
 _RUNS = tuple(".-=a1 \n\t中😀\u0301\ue123é\u200b\x01")
+ENDLESS = re.compile(r"(\S)\1{16000}")
+"""A row in which tokens may differ from the whole text's."""
 _SIDES: tuple[Side, Side] = ("right", "left")
 
 words = st.tuples(st.sampled_from(_WORDS), st.integers(1, 300))
@@ -41,6 +44,7 @@ def test_tokens_are_those_of_the_whole_text(kind: str, texts: list[str], wanted:
     tokenizer = KINDS[kind]()
     # as they come out of JSON: no half of a surrogate pair
     readable = [text.encode("utf-8", "replace").decode() for text in texts]
+    assume(not any(ENDLESS.search(text) for text in readable))
     for side in _SIDES:
         excerpts = finish(read_texts(tokenizer, readable, [wanted] * len(readable), side))
         for text, excerpt in zip(readable, excerpts, strict=True):
@@ -88,6 +92,16 @@ def test_a_word_goes_on_behind_characters_that_count_for_nothing(side: Side) -> 
         ids = tokenizer.encode(readable, add_special_tokens=False).ids
         (excerpt,) = finish(read_texts(tokenizer, [readable], [3], side))
         assert list(excerpt.ids) == (ids[:3] if side == "right" else ids[-3:])
+
+
+@pytest.mark.parametrize("side", _SIDES)
+def test_a_slice_does_not_begin_within_a_row_of_equal_characters(side: Side) -> None:
+    tokenizer = KINDS["unsplit_merges"]()
+    text = "." * 7001 + "😀" * 14_833 + "."
+    for readable in (text, text[::-1]):
+        kept = tokenizer.encode(readable, add_special_tokens=False).ids
+        (excerpt,) = finish(read_texts(tokenizer, [readable], [30], side))
+        assert list(excerpt.ids) == (kept[:30] if side == "right" else kept[-30:])
 
 
 @pytest.mark.parametrize("side", _SIDES)
