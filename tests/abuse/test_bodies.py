@@ -143,7 +143,7 @@ def test_tokenizing_dots_costs_little_time_and_memory(server: ServerProcess, siz
     with measured(server.pid) as cost:
         response = requests.post(f"{server.url}/tokenize", json={"prompt": "." * size}, timeout=SECONDS)
     assert response.status_code == status
-    assert cost.seconds < SECONDS / 2
+    assert cost.seconds < 15
     assert cost.peak < 200 * MEGABYTE + 3 * size
 
 
@@ -156,7 +156,7 @@ def test_costs_little_time_and_memory(server: ServerProcess, attack: str) -> Non
         )
     assert response.status_code == 400, response.text
     assert len(response.content) < 2000
-    assert cost.seconds < SECONDS / 3
+    assert cost.seconds < 10
     # the body, once more as text, and once more in parts
     assert cost.peak < 200 * MEGABYTE + 3 * len(raw)
 

@@ -52,26 +52,26 @@ def test_a_long_document_costs_what_is_read_of_it(scorer: Scorer, atom: str, sid
 
 
 def test_a_long_query_is_refused_without_being_read(scorer: Scorer) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(InvalidRequest, match="at least"):
         scorer.encode([Pair("panda " * (LONG // 6), "a bear")] * 5000)
-    assert time.monotonic() - begun < PATIENCE
+    assert time.process_time() - begun < PATIENCE
 
 
 def test_a_long_instruction_is_refused_or_left_out(scorer: Scorer) -> None:
-    begun = time.monotonic()
+    begun = time.process_time()
     pairs = [Pair(f"panda {number}", "a bear") for number in range(100)]
     with suppress(InvalidRequest):
         scorer.encode(pairs, ScoringOptions(instruction="find " * (LONG // 5)))
-    assert time.monotonic() - begun < PATIENCE
+    assert time.process_time() - begun < PATIENCE
 
 
 def test_a_long_document_that_may_not_be_cut_is_refused_without_being_read(scorer: Scorer) -> None:
     pairs = [Pair("panda", "a bear"), Pair("panda", "the panda " * (LONG // 10))]
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(InvalidRequest, match=r"documents\.1 with the query has at least"):
         scorer.encode(pairs, ScoringOptions(Truncation(allowed=False)))
-    assert time.monotonic() - begun < PATIENCE
+    assert time.process_time() - begun < PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,6 @@ async def test_a_short_request_is_answered_while_a_word_without_an_end_is_read(b
     flood.cancel()
     await asyncio.gather(flood, return_exceptions=True)
     # and nobody reads on: the only thread is free
-    begun = time.monotonic()
+    begun = time.process_time()
     await backend.score([Pair("panda", "a bear")], DEFAULT_OPTIONS, caller="flood")
-    assert time.monotonic() - begun < PATIENCE
+    assert time.process_time() - begun < PATIENCE

@@ -13,12 +13,12 @@ from rerank.catalog.catalog import Catalog
 from rerank.catalog.names import MAX_NAME, NameIndex
 from rerank.errors import ModelNotFound
 from tests.abuse.conftest import MODEL, StartServer
-from tests.abuse.support import SECONDS
+from tests.abuse.support import SECONDS, measured
 from tests.process.server import ServerProcess
 from tests.unit.catalog.folders import write_json
 
 STANDSTILL = 10.0
-"""Seconds; what is asked for here takes milliseconds, and took up to a minute."""
+"""Seconds of CPU time; what is asked for here takes milliseconds, and took up to a minute."""
 UNDERSCORES = "_" * 60_000 + "/x"
 
 
@@ -28,31 +28,31 @@ UNDERSCORES = "_" * 60_000 + "/x"
     ids=lambda name: f"{len(name)} of {name[:3]}",
 )
 def test_an_endless_name_is_not_looked_at(tmp_path: Path, name: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ModelNotFound) as unknown:
         Catalog(tmp_path).resolve(name)
-    assert time.monotonic() - began < STANDSTILL
+    assert time.process_time() - began < STANDSTILL
     assert len(unknown.value.message) < 2_000
 
 
 @pytest.mark.parametrize("name", ["_" * MAX_NAME, "a-" * (MAX_NAME // 2), "___" * (MAX_NAME // 3), "x/" * 256])
 def test_the_longest_name_is_compared_with_thousands_in_no_time(tmp_path: Path, name: str) -> None:
     cards = NameIndex(ids=tuple(f"organisation-{number}/{'long-name-' * 20}{number}" for number in range(20_000)))
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ModelNotFound):
         cards.resolve(name)
-    assert time.monotonic() - began < STANDSTILL
+    assert time.process_time() - began < STANDSTILL
 
 
 def test_thousands_of_unknown_names_look_through_a_full_folder_once_in_a_while(tmp_path: Path) -> None:
     for number in range(3_000):
         write_json(tmp_path / f"model-{number}" / "config.json", {})
     catalog = Catalog(tmp_path)
-    began = time.monotonic()
+    began = time.process_time()
     for number in range(300):
         with pytest.raises(ModelNotFound):
             catalog.resolve(f"nobody-{number}")
-    assert time.monotonic() - began < STANDSTILL
+    assert time.process_time() - began < STANDSTILL
     assert catalog.is_large
 
 
@@ -68,18 +68,18 @@ def test_a_server_answers_all_the_while(server: ServerProcess) -> None:
         ("GET", f"/v1/models/{address}"),
         *(("POST", f"/v1/models/{address}/{action}") for action in ("load", "unload", "pin")),
     ]
-    began = time.monotonic()
-    answers = [requests.request(method, server.url + path, timeout=SECONDS) for method, path in asked]
     bodies = [{"model": name, "query": "q", "documents": ["d"]} for name in (UNDERSCORES, "a-" * 500_000)]
-    answers += [
-        requests.post(server.url + path, json=body, timeout=SECONDS)
-        for path in ("/v1/rerank", "/v1/score", "/v2/rerank")
-        for body in bodies
-    ]
+    with measured(server.pid) as cost:
+        answers = [requests.request(method, server.url + path, timeout=SECONDS) for method, path in asked]
+        answers += [
+            requests.post(server.url + path, json=body, timeout=SECONDS)
+            for path in ("/v1/rerank", "/v1/score", "/v2/rerank")
+            for body in bodies
+        ]
     assert {answer.status_code for answer in answers} <= {400, 404, 414, 422, 431}
     assert max(len(answer.content) for answer in answers) < 10_000
     assert requests.get(f"{server.url}/health", timeout=SECONDS).ok
-    assert time.monotonic() - began < 2 * STANDSTILL
+    assert cost.seconds < STANDSTILL
 
 
 STRANGE = [
