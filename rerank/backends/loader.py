@@ -14,7 +14,7 @@ from rerank.backends.base import FoundModel, LoadedModel, Local, too_large
 from rerank.backends.local import LocalBackend
 from rerank.backends.sizes import estimate, weights_on
 from rerank.backends.tokenisers import Tokenisers
-from rerank.backends.warming import import_scorers, warm_up
+from rerank.backends.warming import import_family, warm_up
 from rerank.catalog import hub
 from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.catalog import Catalog
@@ -102,8 +102,9 @@ class LocalLoader:
         card, checkpoint = found.card, found.checkpoint
         if checkpoint is None:
             raise ValueError(f"{card.id} was found, but not on this machine")
-        import_scorers()
         placements = self._placements_of(card)
+        with self._explained(card):
+            import_family(checkpoint, card)
         devices = [placement.device for placement in placements]
         before = {device.name: memory_in_use(device.name) for device in devices}
         started = time.monotonic()

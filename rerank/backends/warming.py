@@ -7,10 +7,12 @@ import logging
 import time
 from functools import cache
 
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.errors import InvalidRequest
 from rerank.scorers.base import Scorer, score
-from rerank.scorers.load import IMPLEMENTATIONS
+from rerank.scorers.load import family_module
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +33,14 @@ def warm_up(scorer: Scorer) -> None:
     logger.info("warmed up in %.1f s", time.monotonic() - started)
 
 
+def import_family(checkpoint: Checkpoint, card: ModelCard) -> None:
+    """Import the libraries that a model's family needs, so that the model is not measured with their size."""
+    family_module(checkpoint, card)
+    _freeze_libraries()
+
+
 @cache
-def import_scorers() -> None:
-    """Import the libraries that scorers work with, so that the first model is not measured with their size."""
-    for row in IMPLEMENTATIONS:
-        row.module()
-    # they stay for good; looking through them at each load and unload would stop every request for a fifth of a second
+def _freeze_libraries() -> None:
+    # once, before there is a model: libraries stay for good, and looking through them at each load and unload would
+    # stop every request for a fifth of a second
     gc.freeze()

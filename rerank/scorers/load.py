@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol, cast
 
 from rerank.catalog.cards import ModelCard
@@ -63,25 +65,47 @@ _NO_ROOM = (
 def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     """Load the weights onto the device and score two pairs, so that a model that cannot score never counts as loaded.
 
-    Raises ModelUnavailable, mostly as WeightsBroken, and library errors when memory runs out.
+    Raises ModelUnavailable, mostly as WeightsBroken, and what a library raises when memory runs out.
     """
     if runs_own_code(checkpoint.folder, card):
         logger.warning("%s runs Python code of its own, as its card's trust_remote_code allows", card.id)
-    _silence_libraries()
-    try:
-        scorer = _family_module(checkpoint, card).load(checkpoint, card, placement)
+    module = family_module(checkpoint, card)
+    with _explained(checkpoint):
+        scorer = module.load(checkpoint, card, placement)
         _check_scores(scorer)
+    return scorer
+
+
+def family_module(checkpoint: Checkpoint, card: ModelCard) -> FamilyModule:
+    """The first module of the table that claims the checkpoint, imported. Raises as ``load_scorer``."""
+    _silence_libraries()
+    family = card.family or checkpoint.family
+    with _explained(checkpoint):
+        for row in IMPLEMENTATIONS:
+            if row.family == family and (row.takes_prompt or card.prompt is None):
+                module = row.module()
+                if module.claims(checkpoint, card):
+                    return module
+    raise ModelUnavailable(
+        f"{card.id} cannot be used: the prompt in its card is for models with the body of Qwen3, and this one is a "
+        f"{checkpoint.architecture}."
+    )
+
+
+@contextmanager
+def _explained(checkpoint: Checkpoint) -> Iterator[None]:
+    """Raise errors of libraries over a broken file as WeightsBroken: they have no common class."""
+    try:
+        yield
     except ModelUnavailable:
         raise
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        # what the libraries raise over a file that is wrong inside has no common class
         logger.warning("%s cannot be loaded", checkpoint.folder.name, exc_info=True)
         raise WeightsBroken(
             f"{checkpoint.folder.name} cannot be loaded: {first_line(error, checkpoint.folder)}"
         ) from error
-    return scorer
 
 
 def _silence_libraries() -> None:
@@ -91,19 +115,6 @@ def _silence_libraries() -> None:
     # converting looks at every attribute of a model, and both libraries warn of those that are old
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-
-
-def _family_module(checkpoint: Checkpoint, card: ModelCard) -> FamilyModule:
-    family = card.family or checkpoint.family
-    for row in IMPLEMENTATIONS:
-        if row.family == family and (row.takes_prompt or card.prompt is None):
-            module = row.module()
-            if module.claims(checkpoint, card):
-                return module
-    raise ModelUnavailable(
-        f"{card.id} cannot be used: the prompt in its card is for models with the body of Qwen3, and this one is a "
-        f"{checkpoint.architecture}."
-    )
 
 
 def _check_scores(scorer: Scorer) -> None:

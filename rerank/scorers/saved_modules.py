@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentence_transformers.base.modules import Transformer
-
 from rerank.scorers.pretrained import read_json, tokenizer_length
 
 _KNOWN_SETTINGS = {"max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name"}
@@ -50,6 +48,9 @@ def saved_modules(folder: Path) -> SavedModules | None:
     file = folder / "modules.json"
     if not file.is_file():
         return None
+    # importing it takes seconds, which models without such files need not wait for
+    from sentence_transformers.base.modules import Transformer
+
     modules = json.loads(file.read_text(encoding="utf-8"))
     # also finds the file under the names it had in older versions
     settings = Transformer.load_config(str(folder), local_files_only=True)

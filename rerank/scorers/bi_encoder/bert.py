@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import AutoModel
 
 from rerank.catalog.checkpoint import Checkpoint
@@ -54,6 +53,8 @@ def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
     saved = saved_modules(folder)
     if saved is None or not _is_plain(folder, saved):
         return None
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
     pooling = Pooling.load(str(folder), subfolder=saved.folders[1], local_files_only=True)
     if pooling.pooling_mode not in ("mean", "cls") or not pooling.include_prompt:
         return None

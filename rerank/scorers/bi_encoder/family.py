@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentence_transformers import SentenceTransformer
-
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.own_code import runs_own_code
@@ -13,7 +11,6 @@ from rerank.errors import WeightsBroken
 from rerank.runtimes.padding import example_ids
 from rerank.scorers.base import Placement
 from rerank.scorers.bi_encoder.bert import BertEmbedding, BertSentences, bert_embedding
-from rerank.scorers.bi_encoder.saved import PaddedSentence, PaddedSentences, embedding_inputs, sentence_reading
 from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
 from rerank.scorers.networks import fit_length, open_body, open_runtime
 from rerank.scorers.pretrained import activation_bytes, read_config, refuse_random_weights
@@ -41,6 +38,9 @@ def _load_bert(model: BertEmbedding, card: ModelCard, placement: Placement) -> B
 
 
 def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:
+    # importing sentence-transformers takes seconds
+    from rerank.scorers.bi_encoder.saved import PaddedSentence, PaddedSentences, embedding_inputs, sentence_reading
+
     model = _saved_model(checkpoint, card, placement)
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
     reading = sentence_reading(model)
@@ -51,6 +51,8 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
 
 
 def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Any:
+    from sentence_transformers import SentenceTransformer
+
     options: dict[str, Any] = {"use_safetensors": True}
     if placement.device.openvino:
         # OpenVINO's fused attention gives NaN where a token sees none, as padding does next to a sliding window

@@ -3,13 +3,17 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from rerank.backends.warming import import_scorers, warm_up
+from rerank.backends.warming import import_family, warm_up
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import DEFAULT_OPTIONS, Pair, PendingLogits, ScoringOptions
 from rerank.errors import InvalidRequest
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
+from tests.support.tiny_checkpoints import make_xlm_roberta
 
 
 class NotingScorer(WordOverlapScorer):
@@ -49,8 +53,10 @@ def test_a_model_that_cannot_score_is_not_warm() -> None:
         warm_up(Broken())
 
 
-def test_the_libraries_of_the_scorers_are_imported_and_left_out_of_garbage_collections() -> None:
-    import_scorers()
+def test_the_libraries_of_a_family_are_imported_and_left_out_of_garbage_collections(tmp_path: Path) -> None:
+    make_xlm_roberta(tmp_path)
 
-    assert "rerank.scorers.load" in sys.modules
+    import_family(read_checkpoint(tmp_path), ModelCard(id="tiny"))
+
+    assert "rerank.scorers.bert_cross_encoder.family" in sys.modules
     assert gc.get_freeze_count()
