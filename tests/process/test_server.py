@@ -313,7 +313,7 @@ def test_a_second_signal_leaves_at_once(tmp_path: Path, second: signal.Signals) 
         running = callers.submit(post, server, long_request(960))
         wait_for_work(server)
         server.signal(signal.SIGTERM)
-        server.wait_for_log("stopping: ")
+        server.wait_for_log("shutting down: ")
         status = server.stop(second)
 
     assert status == 128 + second
