@@ -31,7 +31,7 @@ def test_every_operation_answers_as_documented(url: str, record_property: Record
 
         @hypothesis.given(case=operation.as_strategy())
         @hypothesis.settings(
-            max_examples=15,
+            max_examples=10,
             derandomize=True,
             database=None,
             deadline=None,
