@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -34,8 +35,10 @@ from rerank.settings import Settings, remarks_on_names
 from rerank.telemetry import configure_logging
 from rerank.telemetry.loop_watch import watched_loop
 from rerank.telemetry.metrics import Metrics
-from rerank.telemetry.spans import Tracing
 from rerank.telemetry.tracing import open_tracing
+
+if TYPE_CHECKING:
+    from rerank.telemetry.spans import Tracing
 
 logger = logging.getLogger(__name__)
 
