@@ -160,7 +160,7 @@ class _Pot:
             self._by_caller.pop(caller, None)
 
     def check(self, caller: str, seen: int) -> None:
-        """Raise Overloaded if a caller, with so many bytes of this request, exceeds its share."""
+        """Raise Overloaded if these bytes of a request take a caller beyond its share."""
         if self._most is None or self._held <= self._most or seen >= self._held:
             return
         if self._by_caller[caller] * len(self._by_caller) > self._most:

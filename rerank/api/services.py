@@ -66,7 +66,7 @@ class Services:
                 logger.info("documents.%d: query %r, document %r", number, query, document)
 
     async def drain(self, seconds: float) -> None:
-        """Admit no further request, let in-flight ones finish for so many seconds, then fail the rest.
+        """Admit no further request, let in-flight ones finish for ``seconds``, then fail the rest.
 
         Requests that wait for a model to load fail at once: the load would not end in time.
         """

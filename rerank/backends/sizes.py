@@ -12,7 +12,7 @@ _BESIDE = 80_000_000
 
 
 def estimate(values: int, devices: Iterable[Device]) -> dict[str, int]:
-    """Estimated bytes of a model of so many parameters on each device; rather too high than too low.
+    """Estimated bytes of a model with ``values`` parameters on each device; rather too high than too low.
 
     OpenVINO makes a second copy of the weights of products, next to the converted network. Measured, a fp32 network
     takes 1.6 times its weights if most of them are embeddings, otherwise up to 2.1 times; in torch it takes them once.
@@ -25,7 +25,7 @@ def _laid_out(values: int, device: Device) -> int:
 
 
 def weights_on(values: int, device: Device) -> int:
-    """Bytes of one copy of so many parameters, in the precision that the device keeps them in."""
+    """Bytes of one copy of ``values`` parameters, in the precision that the device keeps them in."""
     if device.openvino and device.precision != "int8":
         # the converted network is kept in fp32, whatever it is computed in
         return values * _BYTES["fp32"]

@@ -25,7 +25,7 @@ class Tokenisers:
         self._wake: dict[Reader, asyncio.Future[None]] = {}
 
     async def run(self, reading: Reading[T], characters: int, caller: str = "") -> T:
-        """The result of reading texts of so many characters. Cancelling stops it after the current part."""
+        """The result of reading texts with this number of characters. Cancelling stops it after the current part."""
         reader = self._turns.enter(caller, characters)
         try:
             while True:

@@ -78,8 +78,8 @@ class Admission:
     ) -> Iterator[Place]:
         """Reserve capacity for a request's work until it ends.
 
-        Raises Overloaded or ServerStopping before anything is done, also if the work could not end ``within`` so many
-        seconds at the rate of the last half minute.
+        Raises Overloaded or ServerStopping before anything is done, also if the work could not end ``within`` the
+        seconds given, at the rate of the last half minute.
 
         A single request is always admitted, however large: there is nothing to wait for. If one caller has used all
         capacity, another is still admitted up to an equal share, so up to twice the limit can be in flight.
@@ -122,7 +122,7 @@ class Admission:
         )
 
     def _seconds_for(self, tokens: float) -> float:
-        """Estimated seconds for so many tokens, from one second to a minute."""
+        """Estimated seconds for a number of tokens, from one second to a minute."""
         rate = self._rate.per_second(self._clock())
         return min(max(tokens / rate, 1.0), 60.0) if rate else 1.0
 

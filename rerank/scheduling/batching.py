@@ -17,11 +17,11 @@ class BatchBudget:
     """Tokens as the device computes them, padding included."""
 
     def within(self, memory: int, bytes_per_token: int) -> BatchBudget:
-        """The same with at most the tokens that fit into so many bytes."""
+        """The same with at most the tokens that fit into ``memory`` bytes."""
         return self.at_most(memory // bytes_per_token) if bytes_per_token else self
 
     def at_most(self, tokens: int | None) -> BatchBudget:
-        """The same with at most so many tokens; None is no limit."""
+        """The same with at most ``tokens``; None is no limit."""
         return self if tokens is None else BatchBudget(self.pairs, min(self.tokens, tokens))
 
 

@@ -41,7 +41,7 @@ class LearntLimits:
         return self._tokens.get(scorer)
 
     def learn(self, scorer: ScoresBatches, tokens: int) -> int:
-        """Halve the limit: a batch of so many tokens was too large. The new limit."""
+        """Halve the limit: a batch of ``tokens`` was too large. The new limit."""
         limit = max(1, tokens // 2)
         self._tokens[scorer] = min(limit, self._tokens.get(scorer, limit))
         return self._tokens[scorer]

@@ -20,7 +20,7 @@ class EqualSharing:
         """The shares at which unfinished jobs end, lowest first."""
 
     def enter(self, tokens: int) -> float:
-        """Add a job of so many tokens; the share at which it ends. Jobs are served by it, lowest first."""
+        """Add a job of ``tokens``; the share at which it ends. Jobs are served by it, lowest first."""
         end = self._share + tokens
         insort(self._ends, end)
         return end
@@ -31,7 +31,7 @@ class EqualSharing:
             self._ends.remove(end)
 
     def serve(self, tokens: int) -> None:
-        """Divide so many served tokens among all jobs, whichever job they were of."""
+        """Divide served tokens among all jobs, whichever job they were of."""
         left = float(tokens)
         while self._ends:
             until_next_end = (self._ends[0] - self._share) * len(self._ends)

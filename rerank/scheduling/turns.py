@@ -31,7 +31,7 @@ class Turns:
         self._waiting: list[Reader] = []
 
     def enter(self, caller: str, characters: int) -> Reader:
-        """Add a request of so many characters.
+        """Add a request with its number of characters.
 
         A caller without requests starts at the count of the least served caller: idle time earns no credit.
         """

@@ -101,7 +101,7 @@ def _first_part(text: str, wanted: int, side: Side) -> _Part:
 
 
 def _size(tokens: int, slices: int = 0) -> int:
-    """Characters to read for so many tokens, after so many slices that held too few."""
+    """Characters to read for a number of tokens, after ``slices`` that held too few."""
     return min(_MARGIN + (_PER_TOKEN * (tokens + _FOLLOWING) << min(slices, 16)), TURN_CHARACTERS)
 
 
