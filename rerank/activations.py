@@ -14,9 +14,11 @@ class Activation:
     name: str
     """As in models.toml, and in lower case what torch calls it."""
     function: Callable[[float], float]
+    scale: float = 1.0
+    """The logit is divided by it first."""
 
     def __call__(self, logit: float) -> float:
-        return self.function(logit)
+        return self.function(logit / self.scale)
 
 
 def _sigmoid(logit: float) -> float:

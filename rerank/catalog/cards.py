@@ -40,7 +40,7 @@ class ModelCard:
     prompt: PromptFormat | None = None
     """How a causal reranker is asked; None lets the checkpoint decide."""
     activation: Activation | None = None
-    """How logits become relevance; None means as the checkpoint says."""
+    """How logits become relevance, with the scale of the models file; None means as the checkpoint says."""
     precision: Precision | None = None
     """None means the server's; ``auto`` what suits the device."""
     special_tokens_in_text: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from rerank.activations import CHOOSABLE
+from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.families import FAMILIES
 from rerank.catalog.names import is_plain
@@ -77,6 +78,7 @@ class CardInFile(BaseModel):
     instruction: _Name | None = None
     prompt: PromptFormat | None = None
     activation: Annotated[str, _one_of(CHOOSABLE)] | None = None
+    scale: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     precision: Annotated[Precision, BeforeValidator(precision_name)] | None = None
     special_tokens_in_text: _Flag = False
     sha256: str | None = None
@@ -90,6 +92,12 @@ class CardInFile(BaseModel):
         if value is not None and not re.fullmatch("[0-9a-fA-F]{64}", value):
             raise ValueError("it has to be the 64 hexadecimal digits that `sha256sum model.safetensors` prints")
         return value and value.lower()
+
+    @model_validator(mode="after")
+    def _scales_a_sigmoid(self) -> CardInFile:
+        if self.scale is not None and self.activation != SIGMOID.name:
+            raise ValueError('`scale` divides the logit before the sigmoid: give `activation = "sigmoid"` with it')
+        return self
 
     @model_validator(mode="after")
     def _has_one_source(self) -> CardInFile:
@@ -127,5 +135,11 @@ def _card(entry: CardInFile, folder: Path) -> ModelCard:
     values: dict[str, Any] = dict(entry)
     values["repo"] = entry.repo or (None if entry.path else entry.id)
     values["path"] = (folder / entry.path).resolve() if entry.path else None
-    values["activation"] = CHOOSABLE[entry.activation] if entry.activation else None
+    values["activation"] = _activation(entry)
+    del values["scale"]
     return ModelCard(**values)
+
+
+def _activation(entry: CardInFile) -> Activation | None:
+    chosen = CHOOSABLE[entry.activation] if entry.activation else None
+    return replace(chosen, scale=entry.scale) if chosen and entry.scale else chosen

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rerank.activations import IDENTITY
+from rerank.activations import IDENTITY, SIGMOID
 from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, ModelCard, merge_cards
 from rerank.catalog.families import BI_ENCODER
 from rerank.catalog.models_file import read_models_file
@@ -73,6 +73,12 @@ class TestModelsFile:
             ),
         )
 
+    @pytest.mark.parametrize("written", ["5", "5.0"])
+    def test_a_scale_divides_the_logit_before_the_sigmoid(self, write: Write, written: str) -> None:
+        (card,) = read_models_file(write(f'[[model]]\nid = "a"\nactivation = "sigmoid"\nscale = {written}'))
+        assert card.activation == replace(SIGMOID, scale=5)
+        assert card.activation(10.0) == SIGMOID(2.0)
+
     def test_a_card_without_source_takes_its_id_as_the_repository(self, write: Write) -> None:
         (card,) = read_models_file(write('[[model]]\nid = " maker/small "\n'))
         assert (card.id, card.repo) == ("maker/small", "maker/small")
@@ -114,6 +120,11 @@ class TestModelsFile:
             ('[[model]]\nid = "a"\nrepo = "x/y"\npath = "z"', "model.0: "),
             ('[[model]]\nid = "a"\nrevision = "v2"\npath = "z"', "model.0: "),
             ('[[model]]\nid = "a"\nactivation = "cosine"', "model.0.activation"),
+            ('[[model]]\nid = "a"\nactivation = "sigmoid"\nscale = 0', "model.0.scale"),
+            ('[[model]]\nid = "a"\nactivation = "sigmoid"\nscale = inf', "model.0.scale"),
+            ('[[model]]\nid = "a"\nactivation = "sigmoid"\nscale = "5"', "model.0.scale"),
+            ('[[model]]\nid = "a"\nactivation = "identity"\nscale = 5', "model.0: `scale` divides"),
+            ('[[model]]\nid = "a"\nscale = 5', "model.0: `scale` divides"),
             ('[[model]]\nid = "a"\nprecision = "int4"', "model.0.precision"),
             ('[[model]]\nid = "a"\npinned = "yes"', "model.0.pinned"),
             ('[[model]]\nid = "a"\ntrust_remote_code = 1', "model.0.trust_remote_code"),
@@ -225,6 +236,7 @@ class TestLoadsLike:
             {"family": BI_ENCODER},
             {"instruction": "x"},
             {"activation": IDENTITY},
+            {"activation": replace(SIGMOID, scale=5)},
             {"prompt": QWEN3_RERANKER},
             {"sha256": "0" * 64},
             {"trust_remote_code": True},

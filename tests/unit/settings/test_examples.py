@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
 
+from rerank.activations import SIGMOID
 from rerank.catalog.cards import BUILT_IN, merge_cards
 from rerank.catalog.models_file import CardInFile, read_models_file
 from rerank.settings import Settings, read_settings, setting_names
@@ -68,5 +70,6 @@ def test_the_models_example_explains_every_key_of_a_card(tmp_path: Path) -> None
 
     assert shown == set(CardInFile.model_fields)
     assert (last.keep_alive, last.pinned, last.precision) == (600, True, "fp32")
-    for name in shown - {"id", "aliases", "repo", "revision", "path", "max_length"}:
+    assert last.activation == replace(SIGMOID, scale=5)
+    for name in shown - {"id", "aliases", "repo", "revision", "path", "max_length", "scale"}:
         assert getattr(last, name) != CardInFile.model_fields[name].default, name
