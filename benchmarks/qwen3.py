@@ -36,8 +36,8 @@ from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Pair, Truncation
 from rerank.scheduling.batching import CPU_BATCH, BatchBudget
 from rerank.scorers.base import finish
-from rerank.scorers.qwen3 import vectors
-from rerank.scorers.qwen3.prompt import Prompt, PromptTokenizer
+from rerank.scorers.causal import vectors
+from rerank.scorers.causal.prompt import Prompt, PromptTokenizer
 
 MAX_LENGTH = 8192
 

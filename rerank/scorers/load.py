@@ -50,7 +50,7 @@ class Implementation(NamedTuple):
 IMPLEMENTATIONS = (
     Implementation(BI_ENCODER, "bi_encoder"),
     Implementation(CROSS_ENCODER, "bert_cross_encoder"),
-    Implementation(CROSS_ENCODER, "qwen3", takes_prompt=True),
+    Implementation(CROSS_ENCODER, "causal", takes_prompt=True),
     Implementation(CROSS_ENCODER, "sentence_transformers"),
 )
 """In the order in which they are asked; the last one of a family claims every checkpoint that is left."""

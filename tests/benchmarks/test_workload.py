@@ -15,7 +15,7 @@ from benchmarks.workload import QUERY, body_parameters, checkpoint, documents
 from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Pair, Truncation
 from rerank.scorers.base import finish
-from rerank.scorers.qwen3.prompt import PromptTokenizer
+from rerank.scorers.causal.prompt import PromptTokenizer
 from tests.support.tiny_checkpoints import make_bert
 
 

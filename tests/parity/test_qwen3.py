@@ -25,20 +25,20 @@ from rerank.runtimes.segments import Segment
 from rerank.scheduling.batching import CPU_BATCH, pack
 from rerank.scheduling.job import Job
 from rerank.scorers.base import Placement, score
+from rerank.scorers.causal.prompt import PromptTokenizer
+from rerank.scorers.causal.scorer import CausalScorer
 from rerank.scorers.load import load_scorer
 from rerank.scorers.pretrained import open_tokenizer
-from rerank.scorers.qwen3.prompt import PromptTokenizer
-from rerank.scorers.qwen3.scorer import Qwen3Scorer
 from tests.support.tiny_checkpoints import make_qwen2, make_qwen3
 
 QUERY = "which planet is red?"
 DOCUMENTS = ["Mars is red", "", "\nVenus", " é  two spaces", "机器学习 " * 40, "a"]
 
 
-def load(folder: Path, card: ModelCard | None = None, precision: str = "fp32", runtime: str = "torch") -> Qwen3Scorer:
+def load(folder: Path, card: ModelCard | None = None, precision: str = "fp32", runtime: str = "torch") -> CausalScorer:
     placement = Placement(choose_device("cpu", precision, runtime), folder.parent / ".openvino")
     scorer = load_scorer(read_checkpoint(folder), card or ModelCard(id="reranker"), placement)
-    assert isinstance(scorer, Qwen3Scorer)
+    assert isinstance(scorer, CausalScorer)
     return scorer
 
 
@@ -111,7 +111,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         runs.append(len(inputs["input_ids"]))
         return inputs
 
-    monkeypatch.setattr("rerank.scorers.qwen3.vectors.rectangle_inputs", noted)
+    monkeypatch.setattr("rerank.scorers.causal.vectors.rectangle_inputs", noted)
     return runs
 
 
@@ -141,7 +141,7 @@ def test_a_query_is_read_once_however_many_batches_its_documents_fill(
 
 def test_more_queries_than_prefixes_are_kept(folder: Path, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # two of them
-    monkeypatch.setattr("rerank.scorers.qwen3.vectors._KEPT_BYTES", 2 * 2 * 2 * 250 * 2 * 16 * 4)
+    monkeypatch.setattr("rerank.scorers.causal.vectors._KEPT_BYTES", 2 * 2 * 2 * 250 * 2 * 16 * 4)
     scorer = load(folder, runtime=runtime)
     pairs = [Pair(f"query {number}", document) for number in range(20) for document in ("a", "b")]
 
@@ -227,7 +227,7 @@ def test_another_causal_model_is_not_taken_for_this_family(tmp_path: Path) -> No
     folder = make_qwen2(tmp_path / "other")
     placement = Placement(choose_device("cpu", "fp32"), tmp_path)
 
-    assert not isinstance(load_scorer(read_checkpoint(folder), ModelCard(id="other"), placement), Qwen3Scorer)
+    assert not isinstance(load_scorer(read_checkpoint(folder), ModelCard(id="other"), placement), CausalScorer)
 
 
 def predicted(folder: Path) -> list[float]:
@@ -253,7 +253,7 @@ def test_a_model_that_asks_otherwise_is_asked_its_own_way(folder: Path) -> None:
         read_checkpoint(folder), ModelCard(id="other"), Placement(choose_device("cpu", "fp32"), folder)
     )
 
-    assert not isinstance(scorer, Qwen3Scorer)
+    assert not isinstance(scorer, CausalScorer)
     assert score(scorer, scorer.encode(pairs_of())) == pytest.approx(predicted(folder), abs=1e-4)
 
 
@@ -261,7 +261,7 @@ def test_a_template_that_a_record_describes_is_recognised(folder: Path, monkeypa
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text().replace("Judge whether", "Decide whether"))
     record = replace(QWEN3_RERANKER, system=QWEN3_RERANKER.system.replace("Judge whether", "Decide whether"))
-    monkeypatch.setattr("rerank.scorers.qwen3.recognition.RECOGNISED", (QWEN3_RERANKER, record))
+    monkeypatch.setattr("rerank.scorers.causal.recognition.RECOGNISED", (QWEN3_RERANKER, record))
     scorer = load(folder)
 
     assert score(scorer, scorer.encode(pairs_of())) == pytest.approx(predicted(folder), abs=1e-4)

@@ -12,7 +12,7 @@ from rerank.runtimes.base import Runtime
 from rerank.runtimes.rectangle import KERNEL, rectangle_inputs
 from rerank.runtimes.segments import Segment, to_device
 from rerank.runtimes.torch_packed import PackedRuntime
-from rerank.scorers.qwen3.prompt import Prompt
+from rerank.scorers.causal.prompt import Prompt
 
 # bytes for keys and values of recent prefixes: 0.23 MB per token for the 0.6B model, 0.29 MB for the 8B
 _KEPT_BYTES = 256 * 1024**2

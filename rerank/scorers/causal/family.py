@@ -10,12 +10,12 @@ from rerank.catalog.own_code import runs_own_code
 from rerank.catalog.prompts import RECOGNISED
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import Placement
+from rerank.scorers.causal.prompt import PromptTokenizer
+from rerank.scorers.causal.recognition import recognised_format
+from rerank.scorers.causal.scorer import CONVERTED, CausalScorer, causal_network
+from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts, example_inputs
 from rerank.scorers.networks import fit_length, open_packed
 from rerank.scorers.pretrained import read_json, tokenizer_length
-from rerank.scorers.qwen3.prompt import PromptTokenizer
-from rerank.scorers.qwen3.recognition import recognised_format
-from rerank.scorers.qwen3.scorer import CONVERTED, Qwen3Scorer, qwen3_network
-from rerank.scorers.qwen3.vectors import PackedPrompts, RectanglePrompts, example_inputs
 
 
 def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
@@ -35,12 +35,12 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
     )
 
 
-def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Qwen3Scorer:
+def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> CausalScorer:
     """The body on the device, the direction of the score in fp32 next to it."""
     folder = checkpoint.folder
     config = read_json(folder / "config.json")
     prompt_format = card.prompt or recognised_format(folder) or RECOGNISED[0]
-    network = open_packed(partial(qwen3_network, checkpoint), example_inputs(config), checkpoint, placement)
+    network = open_packed(partial(causal_network, checkpoint), example_inputs(config), checkpoint, placement)
     prompts = PromptTokenizer(
         folder,
         prompt_format,
@@ -49,6 +49,6 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Qwen3
         keeps_prefix=not isinstance(network, PackedRuntime),
     )
     if isinstance(network, PackedRuntime):
-        return Qwen3Scorer(checkpoint, card, prompt_format, prompts, PackedPrompts(network))
+        return CausalScorer(checkpoint, card, prompt_format, prompts, PackedPrompts(network))
     vectors = RectanglePrompts(network, prompts.system, config)
-    return Qwen3Scorer(checkpoint, card, prompt_format, prompts, vectors)
+    return CausalScorer(checkpoint, card, prompt_format, prompts, vectors)

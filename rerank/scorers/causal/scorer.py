@@ -19,6 +19,9 @@ from rerank.core import Pair, PendingLogits, ScoringOptions
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import pending
 from rerank.scorers.base import Reading, ReadsInParts
+from rerank.scorers.causal.body import LastTokenVector
+from rerank.scorers.causal.prompt import Prompt, PromptTokenizer
+from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts
 from rerank.scorers.pretrained import (
     activation_bytes,
     load_network,
@@ -28,9 +31,6 @@ from rerank.scorers.pretrained import (
     read_tensor,
     refuse_other_labels,
 )
-from rerank.scorers.qwen3.body import LastTokenVector
-from rerank.scorers.qwen3.prompt import Prompt, PromptTokenizer
-from rerank.scorers.qwen3.vectors import PackedPrompts, RectanglePrompts
 from rerank.scorers.saved_modules import default_prompt
 from rerank.scorers.tokens import Vocabulary
 
@@ -38,7 +38,7 @@ CONVERTED = "Qwen3ForSequenceClassification"
 """The architecture of checkpoints converted to a classifier, whose head is the direction."""
 
 
-class Qwen3Scorer(ReadsInParts):
+class CausalScorer(ReadsInParts):
     """A Qwen3 whose last hidden state is compared with the scored words only; the vocabulary is never multiplied."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Qwen3Scorer(ReadsInParts):
         return pending(self._vectors(batch) @ self._direction)
 
 
-def qwen3_network(checkpoint: Checkpoint, dtype: torch.dtype) -> LastTokenVector:
+def causal_network(checkpoint: Checkpoint, dtype: torch.dtype) -> LastTokenVector:
     """The body. Raises WeightsBroken where a weight is missing."""
     kind = AutoModelForSequenceClassification if checkpoint.architecture == CONVERTED else AutoModelForCausalLM
     return LastTokenVector(load_network(kind, checkpoint, dtype).model)

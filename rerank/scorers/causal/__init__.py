@@ -1,0 +1,1 @@
+"""Causal rerankers: language models that are asked whether a document fits a query."""
