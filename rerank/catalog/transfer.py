@@ -21,13 +21,6 @@ from rerank.catalog.failures import CorruptFile
 from rerank.catalog.session import answer
 
 _TIMEOUT = 15.0
-_RETRY_DELAYS = (0.3, 1.0, 2.0, 4.0)
-"""Seconds before each retry of a connection without progress; the download fails after the last one."""
-_WORTH = 1 << 20
-"""Bytes a connection has to bring before it breaks to count as progress."""
-_PACE_SECONDS = 60.0
-_PACE_BYTES = 64_000
-"""A connection that brings less in that time is given up like one that broke."""
 _HASHED_AT_ONCE = 1 << 20
 _PASSING = (408, 429, 500, 502, 503, 504)
 
@@ -44,7 +37,30 @@ class RemoteFile:
     """Of the git blob; for a file with a sha256 that blob is only a pointer."""
 
 
-def transfer(url: str, file: RemoteFile, target: Path, report: Callable[[int], None], token: str | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When a connection is given up, and when the whole download."""
+
+    retry_delays: tuple[float, ...] = (0.3, 1.0, 2.0, 4.0)
+    """Seconds before each retry of a connection without progress; the download fails after the last one."""
+    progress_bytes: int = 1 << 20
+    """Bytes a connection has to bring before it breaks to count as progress."""
+    pace_seconds: float = 60.0
+    pace_bytes: int = 64_000
+    """A connection that brings less in that time is given up like one that broke."""
+
+
+PATIENCE = Patience()
+
+
+def transfer(
+    url: str,
+    file: RemoteFile,
+    target: Path,
+    report: Callable[[int], None],
+    token: str | None = None,
+    patience: Patience = PATIENCE,
+) -> None:
     """Bring ``file`` to ``target``, resuming what an earlier run left next to it.
 
     ``report`` gets the number of bytes each step added (or, negative, threw away). Raises CorruptFile, after deleting
@@ -61,7 +77,7 @@ def transfer(url: str, file: RemoteFile, target: Path, report: Callable[[int], N
     part.touch()
     report(part.stat().st_size)
     try:
-        _complete(url, file, part, report, token)
+        _Transfer(url, file, part, report, token, patience).complete()
         if not _matches(file, part):
             raise CorruptFile(file.path)
     except CorruptFile:
@@ -75,54 +91,61 @@ def part_of(target: Path, file: RemoteFile) -> Path:
     return target.with_name(f"{target.name}.{(file.sha256 or file.git_sha1)[:16]}.part")
 
 
-def _complete(url: str, file: RemoteFile, part: Path, report: Callable[[int], None], token: str | None) -> None:
-    """Request what is missing until the file is complete, or until too many connections in a row made no progress."""
-    fruitless = 0
-    while (held := part.stat().st_size) < file.size:
-        try:
-            _append(url, file, part, held, report, token)
-        except (httpx2.TransportError, HfHubHTTPError) as error:
-            if isinstance(error, HfHubHTTPError) and error.response.status_code not in _PASSING:
-                raise
-            fruitless = 0 if part.stat().st_size - held >= _WORTH else fruitless + 1
-            if fruitless > len(_RETRY_DELAYS):
-                raise
-            time.sleep(_RETRY_DELAYS[max(fruitless - 1, 0)])
+@dataclass(frozen=True, slots=True)
+class _Transfer:
+    url: str
+    file: RemoteFile
+    part: Path
+    report: Callable[[int], None]
+    token: str | None
+    patience: Patience
 
+    def complete(self) -> None:
+        """Request what is missing until the file is complete, or until patience ends."""
+        fruitless, delays = 0, self.patience.retry_delays
+        while (held := self.part.stat().st_size) < self.file.size:
+            try:
+                self._append(held)
+            except (httpx2.TransportError, HfHubHTTPError) as error:
+                if isinstance(error, HfHubHTTPError) and error.response.status_code not in _PASSING:
+                    raise
+                came = self.part.stat().st_size - held
+                fruitless = 0 if came >= self.patience.progress_bytes else fruitless + 1
+                if fruitless > len(delays):
+                    raise
+                time.sleep(delays[max(fruitless - 1, 0)])
 
-def _append(
-    url: str, file: RemoteFile, part: Path, held: int, report: Callable[[int], None], token: str | None
-) -> None:
-    """Ask once for the bytes from ``held`` on. Raises RemoteProtocolError if the answer ends early."""
-    wanted = {"Range": f"bytes={held}-"} if held else {}
-    with answer(url, token, _TIMEOUT, **wanted) as response:
-        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise CorruptFile(file.path)
-        if response.status_code != HTTPStatus.PARTIAL_CONTENT and held:
-            # the server ignores ranges and sends everything again
-            report(-held)
-            held = 0
-        with part.open("ab" if held else "wb") as stream:
-            for chunk in _paced(response.iter_raw()):
-                stream.write(chunk)
-                held += len(chunk)
-                report(len(chunk))
-                if held > file.size:
-                    raise CorruptFile(file.path)
-    if held < file.size:
-        raise httpx2.RemoteProtocolError("the answer ended early")
+    def _append(self, held: int) -> None:
+        """Ask once for the bytes from ``held`` on. Raises RemoteProtocolError if the answer ends early."""
+        wanted = {"Range": f"bytes={held}-"} if held else {}
+        with answer(self.url, self.token, _TIMEOUT, **wanted) as response:
+            if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise CorruptFile(self.file.path)
+            if response.status_code != HTTPStatus.PARTIAL_CONTENT and held:
+                # the server ignores ranges and sends everything again
+                self.report(-held)
+                held = 0
+            with self.part.open("ab" if held else "wb") as stream:
+                for chunk in self._paced(response.iter_raw()):
+                    stream.write(chunk)
+                    held += len(chunk)
+                    self.report(len(chunk))
+                    if held > self.file.size:
+                        raise CorruptFile(self.file.path)
+        if held < self.file.size:
+            raise httpx2.RemoteProtocolError("the answer ended early")
 
-
-def _paced(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same chunks. Raises ReadTimeout where they trickle in, as they could for ever."""
-    since, came = time.monotonic(), 0
-    for chunk in chunks:
-        yield chunk
-        came += len(chunk)
-        if time.monotonic() - since > _PACE_SECONDS:
-            if came < _PACE_BYTES:
-                raise httpx2.ReadTimeout(f"less than {_PACE_BYTES} bytes came in {_PACE_SECONDS:g} s")
-            since, came = time.monotonic(), 0
+    def _paced(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The same chunks. Raises ReadTimeout where they trickle in, as they could for ever."""
+        wanted, seconds = self.patience.pace_bytes, self.patience.pace_seconds
+        since, came = time.monotonic(), 0
+        for chunk in chunks:
+            yield chunk
+            came += len(chunk)
+            if time.monotonic() - since > seconds:
+                if came < wanted:
+                    raise httpx2.ReadTimeout(f"less than {wanted} bytes came in {seconds:g} s")
+                since, came = time.monotonic(), 0
 
 
 def _matches(file: RemoteFile, local: Path) -> bool:

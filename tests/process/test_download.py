@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import pytest
 
-from rerank.catalog import transfer
 from rerank.catalog.cards import BUILT_IN
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.staging import staging_folder
@@ -50,7 +49,6 @@ def command(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(transfer, "_RETRY_DELAYS", (0.0, 0.0))
     for variable in ("RERANK_MODELS_DIR", "RERANK_MODELS_FILE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
