@@ -6,7 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
+Vector = memoryview
+"""An embedding: float32 numbers, one per dimension."""
+
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 # Pair and RawScore exist once per document, and a tuple is made several times faster than a dataclass.
 
@@ -95,6 +99,21 @@ DEFAULT_OPTIONS = ScoringOptions()
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingOptions:
+    """Everything but the text and the model that an embedding depends on."""
+
+    truncation: Truncation = Truncation()
+    prompt: str | None = None
+    """Name of a prompt saved with the model, put before each text; None leaves the model's default."""
+    role: Literal["query", "document"] | None = None
+    """What the texts are, for models that have a prompt for it."""
+    dimensions: int | None = None
+    """Numbers to keep of each vector; None keeps all."""
+    normalised: bool | None = None
+    """True for vectors of length 1; None leaves them as the model's own modules do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """The user of one key, and what the key allows."""
 
@@ -130,6 +149,34 @@ class ScoringRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """A request to embed texts, independent of its dialect."""
+
+    texts: tuple[str, ...]
+    model: str | None = None
+    options: EmbeddingOptions = EmbeddingOptions()
+    within: float | None = None
+    caller: Caller = Caller()
+
+
+class Embedding(NamedTuple):
+    """A text's vector, and the number of tokens the model read for it."""
+
+    vector: Vector
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingResult:
+    """The vectors of a request, in order."""
+
+    vectors: tuple[Vector, ...]
+    tokens: int
+    model: str
+    """Id of the model that answered."""
+
+
+@dataclass(frozen=True, slots=True)
 class TokenizerRequest(Generic[T]):
     """Work for a model's tokenizer alone."""
 
@@ -153,29 +200,33 @@ class TokenizerResult(Generic[T]):
     """Maximum tokens per pair."""
 
 
-class PendingLogits(Protocol):
-    """The logits of a batch on its device. An asynchronous device leaves time to prepare the next batch meanwhile."""
+class Pending(Protocol[T_co]):
+    """The results of a batch on its device. An asynchronous device leaves time to prepare the next batch meanwhile."""
 
     @property
     def done(self) -> bool:
         """True if ``result`` returns at once."""
         ...
 
-    def result(self) -> list[float]:
-        """One raw logit per pair, in order. Waits for the device."""
+    def result(self) -> Sequence[T_co]:
+        """One result per item of the batch, in order. Waits for the device."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """Logits that are already computed."""
+PendingLogits = Pending[float]
+"""One raw logit per pair."""
 
-    logits: list[float]
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[T]):
+    """Results that are already computed."""
+
+    results: Sequence[T]
     done = True
 
-    def result(self) -> list[float]:
-        """See ``PendingLogits.result``."""
-        return self.logits
+    def result(self) -> Sequence[T]:
+        """See ``Pending.result``."""
+        return self.results
 
 
 @dataclass(frozen=True, slots=True)

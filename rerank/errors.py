@@ -68,6 +68,19 @@ class AddressTooLong(InvalidRequest):
     """Path and query string hold more bytes than the server accepts."""
 
 
+class WrongTask(InvalidRequest):
+    """The model cannot do what this address is for."""
+
+    def __init__(self, task: str, model: str, noun: str, *, gives_vectors: bool = False) -> None:
+        """``noun``: what the model is."""
+        more = ", or texts to /v1/embeddings" if gives_vectors else ""
+        super().__init__(
+            f"Unsupported task: {task!r}. `{model}` is {noun}: send a query and documents to /v1/rerank, or pairs of "
+            f"texts to /v1/score{more}.",
+            param="model",
+        )
+
+
 class NothingToScore(InvalidRequest):
     """The request holds no documents."""
 

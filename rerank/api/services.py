@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
@@ -16,7 +16,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.downloads import Downloads
-from rerank.core import Caller, ScoringRequest
+from rerank.core import Caller, Pair
 from rerank.gateway.gateway import Gateway
 from rerank.gateway.readiness import Readiness
 from rerank.registry.registry import Registry
@@ -53,17 +53,23 @@ class Services:
     """Progress of downloads."""
 
     log_texts: bool = False
-    """True logs queries and documents."""
+    """True logs the beginnings of the texts of requests."""
 
     estimate: Callable[[ModelCard, Checkpoint], Mapping[str, int]] = lambda *_: {}
     """Estimated bytes of a model on disk, on each device."""
 
-    def log_request(self, request: ScoringRequest) -> None:
-        """Log the beginnings of a request's texts, if the operator wants that."""
+    def log_pairs(self, pairs: Sequence[Pair]) -> None:
+        """Log the beginnings of a request's pairs, if the operator wants that."""
         if self.log_texts:
-            for number, pair in enumerate(request.pairs):
+            for number, pair in enumerate(pairs):
                 query, document = pair.query[:_LOGGED], pair.document[:_LOGGED]
                 logger.info("documents.%d: query %r, document %r", number, query, document)
+
+    def log_inputs(self, texts: Sequence[str]) -> None:
+        """The same for texts to embed."""
+        if self.log_texts:
+            for number, text in enumerate(texts):
+                logger.info("input.%d: %r", number, text[:_LOGGED])
 
     async def drain(self, seconds: float) -> None:
         """Admit no further request, let in-flight ones finish for ``seconds``, then fail the rest.

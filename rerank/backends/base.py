@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 from rerank.activations import Activation
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Pair, RawScore, ScoringOptions, TextTokenizer
+from rerank.core import Embedding, EmbeddingOptions, Pair, RawScore, ScoringOptions, TextTokenizer
 from rerank.errors import ModelTooLarge
 from rerank.units import human_size
 
@@ -44,6 +44,15 @@ class Backend(Protocol):
 
         Callers share the device equally, however many requests each has.
         """
+        ...
+
+    @property
+    def gives_vectors(self) -> bool:
+        """False for a model that reads query and document together."""
+        ...
+
+    async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
+        """A vector for each text, in order, as ``score`` for pairs. Only of a model that ``gives_vectors``."""
         ...
 
     async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:

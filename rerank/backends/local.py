@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rerank.backends.tokenisers import Tokenisers
-from rerank.core import Pair, RawScore, ScoringOptions, TextTokenizer
+from rerank.core import Embedding, EmbeddingOptions, Pair, RawScore, ScoringOptions, TextTokenizer
 from rerank.devices import release_memory
 from rerank.errors import ModelUnavailable, PairTooLarge
-from rerank.scheduling.job import Job
+from rerank.scheduling.job import Job, Replicas
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import TURN_CHARACTERS, Encoded, Reading, Scorer
 from rerank.telemetry import note_stage, timed
@@ -30,37 +30,54 @@ class LocalBackend:
         self.max_length = replicas[0].max_length
         self.activation = replicas[0].activation
         self.takes_instruction = replicas[0].takes_instruction
+        self._embedders = tuple(scorer.embedder for scorer in replicas if scorer.embedder)
+        self.gives_vectors = bool(self._embedders)
         self._scheduler = scheduler
         self._tokenisers = tokenisers
 
     async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
         """See ``Backend.score``."""
-        replicas = self._replicas
-        if not replicas:
-            raise ModelUnavailable("The model has been unloaded.")
+        replicas = self._loaded(self._replicas)
         characters = sum([len(pair.document) for pair in pairs])
+        computed = await self._compute(replicas, replicas[0].reading(pairs, options), characters, caller)
+        return [RawScore(*each) for each in computed]
+
+    async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
+        """See ``Backend.embed``."""
+        embedders = self._loaded(self._embedders)
+        characters = sum(map(len, texts))
+        computed = await self._compute(embedders, embedders[0].reading(texts, options), characters, caller)
+        return [Embedding(*each) for each in computed]
+
+    async def _compute(
+        self, replicas: Replicas, reading: Reading[list[Encoded]], characters: int, caller: str
+    ) -> list[tuple[Any, int]]:
+        """The model's result for each pair or text, and the number of tokens it read."""
         with timed("tokenise"):
-            distinct, places = await self._tokenisers.run(
-                _distinct(replicas[0].reading(pairs, options)), characters, caller
-            )
+            distinct, places = await self._tokenisers.run(_distinct(reading), characters, caller)
         job = self._scheduler.submit(replicas, distinct, caller)
         try:
-            logits = await asyncio.wrap_future(job.future)
+            results = await asyncio.wrap_future(job.future)
             _note_times(job)
         except PairTooLarge as error:
             raise PairTooLarge(places.index(error.index), error.tokens) from error
-        return [RawScore(logits[place], distinct[place].tokens) for place in places]
+        return [(results[place], distinct[place].tokens) for place in places]
+
+    @staticmethod
+    def _loaded(replicas: tuple[T, ...]) -> tuple[T, ...]:
+        if not replicas:
+            raise ModelUnavailable("The model has been unloaded.")
+        return replicas
 
     async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:
         """See ``Backend.use_tokenizer``."""
-        if not self._replicas:
-            raise ModelUnavailable("The model has been unloaded.")
+        tokenizer = self._loaded(self._replicas)[0].tokenizer
         with timed("tokenise"):
-            return await self._tokenisers.run(_in_one_part(use, self._replicas[0].tokenizer), TURN_CHARACTERS, caller)
+            return await self._tokenisers.run(_in_one_part(use, tokenizer), TURN_CHARACTERS, caller)
 
     def close(self) -> None:
         """See ``Backend.close``."""
-        self._replicas = ()
+        self._replicas = self._embedders = ()
         release_memory()
 
 
@@ -77,9 +94,9 @@ def _in_one_part(use: Callable[[TextTokenizer], T], tokenizer: TextTokenizer) ->
 
 
 def _distinct(reading: Reading[list[Encoded]]) -> Reading[tuple[list[Encoded], list[int]]]:
-    """The distinct pairs as tokens, and for each pair its place among them.
+    """The distinct pairs or texts as tokens, and for each its place among them.
 
-    Equal pairs are scored once: it saves work, and in one batch two equal rows may differ in the last bit, which would
+    Equal ones are computed once: it saves work, and in one batch two equal rows may differ in the last bit, which would
     break a tie the wrong way.
     """
     encoded = yield from reading

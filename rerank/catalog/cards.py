@@ -43,6 +43,8 @@ class ModelCard:
     """How logits become relevance, with the scale of the models file; None means as the checkpoint says."""
     precision: Precision | None = None
     """None means the server's; ``auto`` what suits the device."""
+    shorter_vectors: bool = False
+    """True allows ``dimensions`` to cut an embedding model's vectors: it was trained so (Matryoshka)."""
     special_tokens_in_text: bool = False
     """True reads ``<|im_end|>`` in a user's text as the special token, as the reference does: it can forge a prompt."""
     sha256: str | None = None

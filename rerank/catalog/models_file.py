@@ -80,6 +80,7 @@ class CardInFile(BaseModel):
     activation: Annotated[str, _one_of(CHOOSABLE)] | None = None
     scale: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     precision: Annotated[Precision, BeforeValidator(precision_name)] | None = None
+    shorter_vectors: _Flag = False
     special_tokens_in_text: _Flag = False
     sha256: str | None = None
     trust_remote_code: _Flag = False

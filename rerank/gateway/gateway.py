@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -14,8 +14,18 @@ from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.catalog.downloads import fetching_for
+from rerank.catalog.families import CROSS_ENCODER, FAMILIES
 from rerank.catalog.names import shown
-from rerank.core import Caller, ScoringRequest, ScoringResult, TokenizerRequest, TokenizerResult
+from rerank.core import (
+    Caller,
+    EmbeddingRequest,
+    EmbeddingResult,
+    Pair,
+    ScoringRequest,
+    ScoringResult,
+    TokenizerRequest,
+    TokenizerResult,
+)
 from rerank.errors import (
     DeadlineExceeded,
     Forbidden,
@@ -24,6 +34,7 @@ from rerank.errors import (
     NothingToScore,
     StillLoading,
     TooManyDocuments,
+    WrongTask,
 )
 from rerank.gateway.admission import Admission, Place, Work
 from rerank.gateway.estimate import estimated_tokens, held_bytes
@@ -34,7 +45,7 @@ from rerank.registry.registry import Registry, still_loading
 from rerank.telemetry import note_stage
 
 T = TypeVar("T")
-R = TypeVar("R", bound=ScoringResult | TokenizerResult[Any])
+R = TypeVar("R", bound=ScoringResult | EmbeddingResult | TokenizerResult[Any])
 Use = Callable[[LoadedModel], Awaitable[R]]
 """Work on a loaded model."""
 
@@ -75,11 +86,17 @@ class Gateway:
 
         Raises a RerankError: the request is wrong, the model is unavailable, or time ran out.
         """
-        self._check(request)
+        self._check(request.pairs, "text_pair")
         card, reason = await self._choose(request.model, request.caller)
-        work = Work(len(request.pairs), estimated_tokens(request.pairs, card.max_length), held_bytes(request.pairs))
         use = partial(self._score_with, request=request, reason=reason)
-        return await self._work(card, work, request.caller, request.within, use)
+        return await self._work(card, _work_of(request.pairs, card), request.caller, request.within, use)
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
+        """The vector of every text of a request, by one model. Raises what ``score`` raises."""
+        self._check(request.texts, "text")
+        card, _ = await self._choose(request.model, request.caller)
+        work = _work_of([Pair("", text) for text in request.texts], card)
+        return await self._work(card, work, request.caller, request.within, partial(_embed, request=request))
 
     async def use_tokenizer(self, request: TokenizerRequest[T]) -> TokenizerResult[T]:
         """Run work on a model's tokenizer. Raises what ``score`` raises."""
@@ -169,11 +186,11 @@ class Gateway:
         default = self.default_for(caller)
         return default.card, f"default: {default.reason}"
 
-    def _check(self, request: ScoringRequest) -> None:
-        if not request.pairs:
-            raise NothingToScore("At least one text_pair element must be given")
-        if len(request.pairs) > self.limits.max_documents:
-            raise TooManyDocuments(len(request.pairs), self.limits.max_documents)
+    def _check(self, items: Sequence[object], noun: str) -> None:
+        if not items:
+            raise NothingToScore(f"At least one {noun} element must be given")
+        if len(items) > self.limits.max_documents:
+            raise TooManyDocuments(len(items), self.limits.max_documents)
 
     def _seconds(self, within: float | None) -> float:
         return min(self.limits.timeout, within or self.limits.timeout)
@@ -184,6 +201,21 @@ class Gateway:
             return still_loading(card, seconds)
         whose = "TIMEOUT" if seconds == self.limits.timeout else "X-Request-Timeout"
         return DeadlineExceeded(f"The request was not done within {seconds:g} s ({whose}). Send fewer documents.")
+
+
+def _work_of(pairs: Sequence[Pair], card: ModelCard) -> Work:
+    return Work(len(pairs), estimated_tokens(pairs, card.max_length), held_bytes(pairs))
+
+
+async def _embed(model: LoadedModel, request: EmbeddingRequest) -> EmbeddingResult:
+    if not model.backend.gives_vectors:
+        raise WrongTask("embed", model.card.id, FAMILIES[CROSS_ENCODER].noun)
+    read = await model.backend.embed(request.texts, request.options, caller=request.caller.name)
+    return EmbeddingResult(
+        vectors=tuple(embedding.vector for embedding in read),
+        tokens=sum(embedding.tokens for embedding in read),
+        model=model.card.id,
+    )
 
 
 async def _use_tokenizer(model: LoadedModel, request: TokenizerRequest[T]) -> TokenizerResult[T]:

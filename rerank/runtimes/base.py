@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
 
-from rerank.core import Finished, PendingLogits
+from rerank.core import Finished, Pending, PendingLogits
 
+T = TypeVar("T")
 Tensors = Mapping[str, torch.Tensor]
 Attend = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Attention: query, key and value of shape (tokens, heads, size) to a result in the shape of the query."""
@@ -63,28 +64,33 @@ MakeNetwork = Callable[[torch.dtype], nn.Module]
 
 def pending(logits: torch.Tensor) -> PendingLogits:
     """The pending logits of a batch; on CUDA the next batch runs meanwhile."""
-    return _OnCuda(logits) if logits.is_cuda else Finished(logits.tolist())
+    return read_later(logits, torch.Tensor.tolist)
 
 
-class _OnCuda:
-    """Logits on their way to the host.
+def read_later(values: torch.Tensor, read: Callable[[torch.Tensor], list[T]]) -> Pending[T]:
+    """The results of a batch, which ``read`` makes of its values once they are on the host."""
+    return _OnCuda(values, read) if values.is_cuda else Finished(read(values))
+
+
+class _OnCuda(Generic[T]):
+    """Values on their way to the host.
 
     They travel by an asynchronous copy with an event behind it: reading the tensor itself would wait for everything
     in the stream, which by then holds the next batch.
     """
 
-    def __init__(self, logits: torch.Tensor) -> None:
-        self._host = torch.empty(logits.shape, dtype=logits.dtype, pin_memory=True)
-        self._host.copy_(logits, non_blocking=True)
+    def __init__(self, values: torch.Tensor, read: Callable[[torch.Tensor], list[T]]) -> None:
+        self._read = read
+        self._host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        self._host.copy_(values, non_blocking=True)
         self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        self._copied.record(torch.cuda.current_stream(logits.device))
+        self._copied.record(torch.cuda.current_stream(values.device))
 
     @property
     def done(self) -> bool:
         done: bool = self._copied.query()  # type: ignore[no-untyped-call]
         return done
 
-    def result(self) -> list[float]:
+    def result(self) -> list[T]:
         self._copied.synchronize()
-        logits: list[float] = self._host.tolist()
-        return logits
+        return self._read(self._host)

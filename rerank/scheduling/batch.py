@@ -7,8 +7,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from rerank.core import PendingLogits
+from rerank.core import Pending, Vector
 from rerank.errors import PairTooLarge, RerankError, ScoringFailed
 from rerank.scheduling.job import ScoresBatches, Slot
 from rerank.scheduling.memory import LearntLimits, Memory
@@ -113,7 +114,7 @@ class Batch:
 
     scoring: Scoring
     slots: Sequence[Slot]
-    running: PendingLogits
+    running: Pending[Any]
 
     def finish(self) -> None:
         """Wait for the device, and resolve the pairs."""
@@ -130,11 +131,11 @@ def fail(slots: Sequence[Slot], error: RerankError) -> None:
         job.fail(error)
 
 
-def _resolve(slots: Sequence[Slot], running: PendingLogits) -> None:
-    logits = running.result()
-    _check(logits, len(slots))
-    for slot, logit in zip(slots, logits, strict=True):
-        slot.job.resolve(slot.place, logit)
+def _resolve(slots: Sequence[Slot], running: Pending[Any]) -> None:
+    results = running.result()
+    _check(results, len(slots))
+    for slot, result in zip(slots, results, strict=True):
+        slot.job.resolve(slot.place, result)
 
 
 def batch_size(scorer: ScoresBatches, slots: Sequence[Slot]) -> BatchSize:
@@ -143,8 +144,12 @@ def batch_size(scorer: ScoresBatches, slots: Sequence[Slot]) -> BatchSize:
     return BatchSize(len(lengths), sum(lengths), max(lengths) * len(lengths) if scorer.padded else sum(lengths))
 
 
-def _check(logits: Sequence[float], pairs: int) -> None:
-    if len(logits) != pairs:
-        raise ScoringFailed(f"The model gave {len(logits)} scores for {pairs} pairs.")
-    if not all(math.isfinite(logit) for logit in logits):
-        raise ScoringFailed("The model gave a score that is not a finite number.")
+def _check(results: Sequence[Any], items: int) -> None:
+    if len(results) != items:
+        raise ScoringFailed(f"The model gave {len(results)} results for {items} inputs.")
+    if not all(map(_is_finite, results)):
+        raise ScoringFailed("The model gave a result that is not a finite number.")
+
+
+def _is_finite(result: float | Vector) -> bool:
+    return math.isfinite(result) if isinstance(result, float) else all(map(math.isfinite, result))

@@ -1,4 +1,4 @@
-"""A job: the pairs of one request. Pure: no threads, no clock, no tensors."""
+"""A job: the pairs, or texts, of one request. Pure: no threads, no clock, no tensors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from rerank.core import PendingLogits
+from rerank.core import Pending
 
 
 class HasTokens(Protocol):
@@ -26,7 +26,7 @@ class HasTokens(Protocol):
 
 
 class ScoresBatches(Protocol):
-    """A model on one device: a batch of encoded pairs to raw logits."""
+    """A model on one device: a batch of encoded pairs, or texts, to a result for each."""
 
     @property
     def padded(self) -> bool:
@@ -38,7 +38,7 @@ class ScoresBatches(Protocol):
         """Device memory per token of a running batch; 0 for no limit."""
         ...
 
-    def start(self, batch: Sequence[Any]) -> PendingLogits:
+    def start(self, batch: Sequence[Any]) -> Pending[Any]:
         """Put a batch on the device."""
         ...
 
@@ -50,7 +50,7 @@ Replicas = tuple[ScoresBatches, ...]
 class Job:
     """The pairs of one request for one model. Ends exactly once, through its future.
 
-    The future ends with every pair's logit in request order, with an error, or cancelled because the client
+    The future ends with every pair's result in request order, with an error, or cancelled because the client
     disconnected.
     """
 
@@ -58,7 +58,7 @@ class Job:
         self.replicas = replicas
         self.caller = caller
         """Name of the request's caller; callers take turns."""
-        self.future: Future[list[float]] = Future()
+        self.future: Future[list[Any]] = Future()
         self.waiting_tokens = sum(pair.computed for pair in pairs)
         """Tokens of the pairs not yet in a batch."""
         self.turn = 0.0
@@ -71,7 +71,7 @@ class Job:
         self._lengths = [pair.computed for pair in pairs]
         # longest first: neighbours have similar lengths and need little padding
         self._waiting = sorted(range(len(pairs)), key=self._lengths.__getitem__, reverse=True)
-        self._logits: dict[int, float] = {}
+        self._results: dict[int, Any] = {}
         if not pairs:
             self.future.set_result([])
 
@@ -111,13 +111,13 @@ class Job:
         self.waiting_tokens -= sum(slot.pair.computed for slot in taken)
         return taken
 
-    def resolve(self, place: int, logit: float) -> None:
-        """Set a pair's logit; the last one ends the job."""
-        self._logits[place] = logit
-        if len(self._logits) == len(self._pairs):
+    def resolve(self, place: int, result: Any) -> None:
+        """Set a pair's result; the last one ends the job."""
+        self._results[place] = result
+        if len(self._results) == len(self._pairs):
             # the client may disconnect, or another device's thread end the job, before this line
             with suppress(InvalidStateError):
-                self.future.set_result([self._logits[index] for index in range(len(self._pairs))])
+                self.future.set_result([self._results[index] for index in range(len(self._pairs))])
 
     def fail(self, error: Exception) -> None:
         """End the job with an error, unless it has ended already."""

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from rerank.activations import Activation
-from rerank.core import DEFAULT_OPTIONS, Pair, PendingLogits, ScoringOptions, TextTokenizer, Truncation
+from rerank.core import (
+    DEFAULT_OPTIONS,
+    EmbeddingOptions,
+    Pair,
+    Pending,
+    PendingLogits,
+    ScoringOptions,
+    TextTokenizer,
+    Truncation,
+    Vector,
+)
 from rerank.devices import Device
 from rerank.errors import InvalidRequest
 
@@ -35,6 +45,7 @@ class ReadsInParts:
     """A scorer that reads texts in parts, and so also all at once."""
 
     takes_instruction = False
+    embedder: Embedder | None = None
 
     def encode(self, pairs: Sequence[Pair], options: ScoringOptions = DEFAULT_OPTIONS) -> list[Any]:
         """See ``Scorer.encode``."""
@@ -46,7 +57,7 @@ class ReadsInParts:
 
 
 class Encoded(Protocol):
-    """A pair as tokens, hashable, equal for equal tokens, otherwise opaque to all but its scorer."""
+    """A pair, or a text to embed, as tokens. Hashable, equal for equal tokens, opaque to all but its scorer."""
 
     @property
     def tokens(self) -> int:
@@ -56,6 +67,32 @@ class Encoded(Protocol):
     @property
     def computed(self) -> int:
         """Tokens that the device computes for it, with its part of those shared by pairs of its request."""
+        ...
+
+
+class Embedder(Protocol):
+    """An embedding model's vectors of single texts. Threads may use it as they use a ``Scorer``."""
+
+    @property
+    def padded(self) -> bool:
+        """See ``Scorer.padded``."""
+        ...
+
+    @property
+    def bytes_per_token(self) -> int:
+        """See ``Scorer.bytes_per_token``."""
+        ...
+
+    def reading(self, texts: Sequence[str], options: EmbeddingOptions) -> Reading[list[Any]]:
+        """Tokens of each text, in order: a list of this embedder's own ``Encoded``.
+
+        Raises InvalidRequest for a prompt or dimensions that the model does not have, or naming the text that does
+        not fit where cutting is not allowed.
+        """
+        ...
+
+    def start(self, batch: Sequence[Any]) -> Pending[Vector]:
+        """Start a batch on the device; its result is one vector per text, in order."""
         ...
 
 
@@ -79,6 +116,11 @@ class Scorer(Protocol):
     @property
     def takes_instruction(self) -> bool:
         """False for a model that leaves an instruction out."""
+        ...
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """The same model's vectors; None for a model that reads query and document together."""
         ...
 
     @property
@@ -135,7 +177,7 @@ def finish(reading: Reading[T]) -> T:
 
 def score(scorer: Scorer, batch: Sequence[Any]) -> list[float]:
     """Start a batch and wait for its logits."""
-    return scorer.start(batch).result()
+    return list(scorer.start(batch).result())
 
 
 _TOO_GREAT = (
@@ -185,8 +227,17 @@ def too_long(index: int, tokens: int, limit: int, *, whole: bool = True) -> Inva
 
     ``whole`` is False if it has more tokens than that.
     """
+    return _exceeding(f"documents.{index} with the query", tokens, limit, whole=whole)
+
+
+def text_too_long(index: int, tokens: int, limit: int, *, whole: bool = True) -> InvalidRequest:
+    """The same for a text to embed."""
+    return _exceeding(f"input.{index}", tokens, limit, whole=whole)
+
+
+def _exceeding(text: str, tokens: int, limit: int, *, whole: bool) -> InvalidRequest:
     return InvalidRequest(
-        f"This model's maximum context length is {limit} tokens. However, documents.{index} with the query has "
+        f"This model's maximum context length is {limit} tokens. However, {text} has "
         f"{_counted(tokens, whole=whole)} input tokens. {_REDUCE}, or allow truncation. "
         f"(parameter=input_tokens, value={tokens})",
         param="input_tokens",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rerank.activations import SIGMOID
 from rerank.core import DEFAULT_OPTIONS, Finished, Pair, PendingLogits, ScoringOptions, TextTokens
 from rerank.errors import InvalidRequest
-from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
+from rerank.scorers.base import Embedder, Reading, document_limit, pair_limit, too_long
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class WordOverlapScorer:
 
     activation = SIGMOID
     takes_instruction = False
+    embedder: Embedder | None = None
     runtime = "none"
     precision = "fp32"
     padded = True

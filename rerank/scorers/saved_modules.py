@@ -68,12 +68,18 @@ def saved_length(folder: Path) -> int | None:
 
 
 def saved_prompts(folder: Path) -> dict[str, str]:
-    """The prompts saved with the model, by name; those that are empty left out."""
-    prompts = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
-    return {name: prompt for name, prompt in prompts.items() if prompt}
+    """The prompts saved with the model, by name; as in sentence-transformers, the two roles have one, maybe empty."""
+    saved = read_json(folder / "config_sentence_transformers.json").get("prompts") or {}
+    return {"query": "", "document": ""} | saved
+
+
+def default_prompt_name(folder: Path) -> str | None:
+    """Name of the prompt used by default; None if there is none."""
+    name: str | None = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
+    return name
 
 
 def default_prompt(folder: Path) -> str | None:
     """The prompt used by default; None if there is none."""
-    name = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
+    name = default_prompt_name(folder)
     return None if name is None else saved_prompts(folder).get(name, "")

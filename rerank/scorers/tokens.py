@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from rerank.core import Pair, TextTokens, Truncation
 from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds
-from rerank.scorers.base import Reading, document_limit, pair_limit, query_too_long, too_long
+from rerank.scorers.base import Reading, document_limit, pair_limit, query_too_long, text_too_long, too_long
 from rerank.scorers.excerpts import Excerpt, read_texts
 
 
@@ -127,6 +127,18 @@ class PairTokenizer:
         documents = yield from self._documents(texts, truncation, [room] * len(texts), limit)
         frame = self._alone.frame()
         return [frame.around(ids) for ids in documents]
+
+    def texts(self, texts: Sequence[str], truncation: Truncation, limit: int) -> Reading[list[TokenIds]]:
+        """The same for texts without a query."""
+        room = max(limit - self._alone.specials, 1)
+        read = yield from read_texts(
+            self.tokenizer, texts, [tokens_wanted(truncation, room)] * len(texts), truncation.side
+        )
+        for index, text in enumerate(read):
+            if len(text.ids) > room:
+                raise text_too_long(index, text.tokens + self._alone.specials, limit, whole=text.whole)
+        frame = self._alone.frame()
+        return [frame.around(text.ids) for text in read]
 
     def _documents(
         self, texts: Sequence[str], truncation: Truncation, rooms: Sequence[int], limit: int

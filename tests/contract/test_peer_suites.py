@@ -282,4 +282,4 @@ class TestLlamaCpp:
 
     @pytest.mark.parametrize("path", ["/embeddings", "/v1/embeddings"])
     def test_embeddings_are_rejected(self, server: Server, path: str) -> None:
-        assert "rerank" in server.refusal(path, input="hello")["message"]
+        assert "is a reranker" in server.refusal(path, input="hello")["message"]

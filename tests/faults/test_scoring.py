@@ -84,8 +84,8 @@ def answering(*logits: float) -> Fault:
         (answering(math.nan, 1.0, 1.0), "not a finite number"),
         (answering(1.0, math.inf, 1.0), "not a finite number"),
         (answering(1.0, -math.inf, 1.0), "not a finite number"),
-        (answering(1.0), "The model gave 1 scores for 3 pairs."),
-        (answering(1.0, 1.0, 1.0, 1.0), "The model gave 4 scores for 3 pairs."),
+        (answering(1.0), "The model gave 1 results for 3 inputs."),
+        (answering(1.0, 1.0, 1.0, 1.0), "The model gave 4 results for 3 inputs."),
     ],
     ids=["raises", "NaN", "infinity", "minus infinity", "too few", "too many"],
 )

@@ -41,8 +41,8 @@ GUARDED = (
 )
 OTHER_ERRORS = {("POST", path) for path in tei.DIALECT.paths | dashscope.DIALECT.paths}
 """Guarded too, but said in another shape."""
-REFUSED = {("POST", path) for path in TASKS}
-"""Guarded too, though no key helps."""
+REFUSED = {("POST", path) for path in (*TASKS, "/v1/embeddings", "/embeddings")}
+"""Guarded too, though with a reranker no key helps."""
 PUBLIC = (
     *("/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json"),
     *("/info", "/tei/info", "/tei/health", "/meta", "/.well-known/ready", "/.well-known/live", "/v1/cluster/auth"),

@@ -74,6 +74,7 @@ def test_a_tei_body_is_refused_in_teis_words(app: AppUnderTest) -> None:
     [
         *((path, {}, task) for path, task in TASKS.items()),
         ("/pooling", {"task": "token_embed", "input": "x"}, "token_embed"),
+        ("/v1/embeddings", {"input": "x"}, "embed"),
         ("/invocations", {"input": "x"}, "embed"),
         ("/invocations", {"messages": []}, "generate"),
     ],

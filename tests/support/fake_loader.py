@@ -9,7 +9,7 @@ from rerank.backends.base import Backend, FoundModel, LoadedModel, Local
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.families import CROSS_ENCODER
-from rerank.core import Pair, RawScore, ScoringOptions, T, TextTokenizer
+from rerank.core import Embedding, EmbeddingOptions, Pair, RawScore, ScoringOptions, T, TextTokenizer
 
 DEVICE = "test"
 Load = Callable[[ModelCard], LoadedModel]
@@ -22,6 +22,10 @@ class NoBackend:
     activation = SIGMOID
     gives_logits = True
     takes_instruction = False
+    gives_vectors = False
+
+    async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
+        raise NotImplementedError
 
     async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
         raise NotImplementedError

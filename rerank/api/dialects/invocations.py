@@ -11,7 +11,7 @@ from rerank.api.bodies import JsonRoute
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.scoring import answers, require_json
 from rerank.api.dialects.shared import ANSWER, ANSWER_EXAMPLES, ERRORS, AnyBody, SharedRoute, rerank
-from rerank.api.dialects.vllm import score, strict
+from rerank.api.dialects.vllm import embeddings, score, strict
 from rerank.api.dialects.vllm.answers import (
     PLAIN_RERANK_EXAMPLE,
     PLAIN_SCORE_EXAMPLE,
@@ -44,14 +44,14 @@ def task_of(body: Any) -> str:
 InvocationBody = Annotated[
     Annotated[AnyBody, Tag(_RERANK)]
     | Annotated[ScoreBody, Tag(_SCORE)]
-    | Annotated[UnsupportedBody, Tag(_EMBED)]
+    | Annotated[embeddings.EmbeddingsBody, Tag(_EMBED)]
     | Annotated[UnsupportedBody, Tag(_GENERATE)],
     Discriminator(task_of),
 ]
 StrictInvocationBody = Annotated[
     Annotated[strict.StrictRerankBody, Tag(_RERANK)]
     | Annotated[strict.StrictScoreBody, Tag(_SCORE)]
-    | Annotated[UnsupportedBody, Tag(_EMBED)]
+    | Annotated[embeddings.StrictEmbeddingsBody, Tag(_EMBED)]
     | Annotated[UnsupportedBody, Tag(_GENERATE)],
     Discriminator(task_of),
 ]
@@ -76,10 +76,12 @@ class InvocationRoute(SharedRoute):
 
 
 async def invoke(body: InvocationBody, request: Request, services: ServicesDep) -> Response:
-    """A rerank body is answered as at `/rerank`, a score body as at `/score`."""
+    """A rerank body is answered as at `/rerank`, a score body as at `/score`, one with `input` as at `/embeddings`."""
     match body:
         case ScoreBody():
             return await score.score_pairs(body, request, services)
+        case embeddings.EmbeddingsBody():
+            return await embeddings.embeddings(body, request, services)
         case UnsupportedBody():
             raise await refusal(body, request.state.task, request, services)
         case _:
@@ -87,25 +89,27 @@ async def invoke(body: InvocationBody, request: Request, services: ServicesDep) 
 
 
 async def invoke_strictly(body: StrictInvocationBody, request: Request, services: ServicesDep) -> Response:
-    """A rerank body is answered as at `/rerank`, a score body as at `/score`."""
+    """A rerank body is answered as at `/rerank`, a score body as at `/score`, one with `input` as at `/embeddings`."""
     match body:
         case strict.StrictRerankBody():
             return await strict.rerank(body, request, services)
         case strict.StrictScoreBody():
             return await strict.score_pairs(body, request, services)
+        case embeddings.EmbeddingsBody():
+            return await embeddings.embeddings(body, request, services)
         case _:
             raise await refusal(body, request.state.task, request, services)
 
 
 _ASKED = [Depends(require_json)]
-_SUMMARY = "Rerank or score, where SageMaker looks for it"
+_SUMMARY = "Rerank, score or embed, where SageMaker looks for it"
 
 router = APIRouter(route_class=InvocationRoute, tags=["rerank"], responses=ERRORS, dependencies=_ASKED)
 router.post(
     "/invocations",
     summary=_SUMMARY,
-    response_model=ANSWER | ScoreAnswer,
-    responses=answers(**ANSWER_EXAMPLES, score=SCORE_ANSWER_EXAMPLE),
+    response_model=ANSWER | ScoreAnswer | embeddings.EmbeddingsAnswer,
+    responses=answers(**ANSWER_EXAMPLES, score=SCORE_ANSWER_EXAMPLE, embeddings=embeddings.ANSWER_EXAMPLE),
 )(invoke)
 
 strict_router = APIRouter(
@@ -114,8 +118,8 @@ strict_router = APIRouter(
 strict_router.post(
     "/invocations",
     summary=_SUMMARY,
-    response_model=PlainRerankAnswer | PlainScoreAnswer,
-    responses=answers(rerank=PLAIN_RERANK_EXAMPLE, score=PLAIN_SCORE_EXAMPLE),
+    response_model=PlainRerankAnswer | PlainScoreAnswer | embeddings.EmbeddingsAnswer,
+    responses=answers(rerank=PLAIN_RERANK_EXAMPLE, score=PLAIN_SCORE_EXAMPLE, embeddings=embeddings.ANSWER_EXAMPLE),
 )(invoke_strictly)
 
 DIALECT = Dialect("rerank", (router,))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from rerank.api.dialects import invocations, sglang, shared, vllm
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.table import DIALECTS
-from rerank.api.dialects.vllm import strict, tokens, unsupported
+from rerank.api.dialects.vllm import embeddings, strict, tokens, unsupported
 from rerank.api.errors import ErrorRenderer, common_error
 
 
@@ -33,14 +33,16 @@ def dialects(main: MainDialect, *, tokenizer_info: bool = False) -> tuple[Dialec
 def _main(main: MainDialect) -> tuple[Dialect, ...]:
     match main:
         case MainDialect.VLLM:
-            return (shared.dialect(), vllm.DIALECT, invocations.DIALECT, *_OF_EVERY_VLLM)
+            return (shared.dialect(), vllm.DIALECT, invocations.DIALECT, embeddings.DIALECT, *_OF_EVERY_VLLM)
         case MainDialect.STRICT_VLLM:
-            strictly = [replace(dialect, render_error=strict.render_error) for dialect in _OF_EVERY_VLLM]
+            common = (embeddings.STRICT_DIALECT, *_OF_EVERY_VLLM)
+            strictly = [replace(dialect, render_error=strict.render_error) for dialect in common]
             own = strict.DIALECT
             return (own, shared.dialect(without=own.paths), invocations.STRICT_DIALECT, *strictly)
         case MainDialect.SGLANG:
             own = sglang.DIALECT
-            return (own, shared.dialect(without=own.paths), vllm.DIALECT, invocations.DIALECT, *_OF_EVERY_VLLM)
+            shared_with = shared.dialect(without=own.paths)
+            return (own, shared_with, vllm.DIALECT, invocations.DIALECT, embeddings.DIALECT, *_OF_EVERY_VLLM)
 
 
 def error_renderers(spoken: Sequence[Dialect]) -> Callable[[str], ErrorRenderer]:

@@ -9,14 +9,15 @@ from pathlib import Path
 import torch
 from transformers import AutoModel
 
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.runtimes.base import TokenIds
 from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.bert_body import MODEL_TYPES, BertSegments, FirstTokenVector, MeanVector
-from rerank.scorers.bi_encoder.scorer import SentenceReading
+from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
 from rerank.scorers.pretrained import load_network, open_tokenizer, read_json
-from rerank.scorers.saved_modules import SavedModules, saved_modules, saved_prompts
+from rerank.scorers.saved_modules import SavedModules, default_prompt_name, saved_modules, saved_prompts
 from rerank.scorers.tokens import PairTokenizer
 
 
@@ -27,6 +28,8 @@ class BertEmbedding:
     checkpoint: Checkpoint
     mean: bool
     """True if its vector is the mean of all tokens', False if it is the first token's."""
+    normalised: bool
+    """True if its own modules make vectors of length 1."""
 
     @property
     def segments(self) -> BertSegments:
@@ -42,9 +45,15 @@ class BertEmbedding:
     @property
     def reading(self) -> SentenceReading:
         """How it reads texts."""
+        folder = self.checkpoint.folder
         return SentenceReading(
-            PairTokenizer(open_tokenizer(self.checkpoint.folder)), saved_prompts(self.checkpoint.folder)
+            PairTokenizer(open_tokenizer(folder)), saved_prompts(folder), default_prompt_name(folder)
         )
+
+    def vector_size(self, card: ModelCard) -> VectorSize:
+        """The dimensions and the length of its vectors."""
+        config = read_json(self.checkpoint.folder / "config.json")
+        return VectorSize(dimensions_allowed(config, int(config["hidden_size"]), card), self.normalised)
 
 
 def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
@@ -58,7 +67,7 @@ def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
     pooling = Pooling.load(str(folder), subfolder=saved.folders[1], local_files_only=True)
     if pooling.pooling_mode not in ("mean", "cls") or not pooling.include_prompt:
         return None
-    return BertEmbedding(checkpoint, mean=pooling.pooling_mode == "mean")
+    return BertEmbedding(checkpoint, mean=pooling.pooling_mode == "mean", normalised="Normalize" in saved.kinds)
 
 
 def _is_plain(folder: Path, saved: SavedModules) -> bool:

@@ -13,7 +13,7 @@ from rerank.scorers.base import Placement
 from rerank.scorers.bi_encoder.bert import BertEmbedding, BertSentences, bert_embedding
 from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
 from rerank.scorers.networks import fit_length, open_body, open_runtime
-from rerank.scorers.pretrained import activation_bytes, read_config, refuse_random_weights
+from rerank.scorers.pretrained import activation_bytes, read_config, read_json, refuse_random_weights
 from rerank.scorers.saved_modules import saved_length
 
 
@@ -34,12 +34,20 @@ def _load_bert(model: BertEmbedding, card: ModelCard, placement: Placement) -> B
     length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
     runtime = open_body(model.network, model.segments.example(), checkpoint, placement)
     vectors = BertSentences(model.segments, runtime)
-    return BiEncoderScorer(model.reading, vectors, length, activation_bytes(read_config(checkpoint)), card.activation)
+    size = model.vector_size(card)
+    bytes_per_token = activation_bytes(read_config(checkpoint))
+    return BiEncoderScorer(model.reading, vectors, size, length, bytes_per_token, card.activation)
 
 
 def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:
     # importing sentence-transformers takes seconds
-    from rerank.scorers.bi_encoder.saved import PaddedSentence, PaddedSentences, embedding_inputs, sentence_reading
+    from rerank.scorers.bi_encoder.saved import (
+        PaddedSentence,
+        PaddedSentences,
+        embedding_inputs,
+        saved_vector_size,
+        sentence_reading,
+    )
 
     model = _saved_model(checkpoint, card, placement)
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
@@ -47,7 +55,8 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     example = example_ids(embedding_inputs(model))
     vectors = PaddedSentences(model, open_runtime(lambda _: PaddedSentence(model), example, checkpoint, placement))
     bytes_per_token = activation_bytes(model.transformers_model.config)
-    return BiEncoderScorer(reading, vectors, length, bytes_per_token, card.activation)
+    size = saved_vector_size(model, card, read_json(checkpoint.folder / "config.json"))
+    return BiEncoderScorer(reading, vectors, size, length, bytes_per_token, card.activation)
 
 
 def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Any:

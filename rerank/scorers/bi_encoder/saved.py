@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize
 from torch import nn
 
+from rerank.catalog.cards import ModelCard
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Runtime, TokenIds
 from rerank.runtimes.padding import pad
-from rerank.scorers.bi_encoder.scorer import SentenceReading
+from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
 from rerank.scorers.tokens import PairTokenizer, private_copy
 
 
@@ -45,7 +48,17 @@ def sentence_reading(model: SentenceTransformer) -> SentenceReading:
         raise WeightsBroken("its texts go through a chat template, which is not supported for embedding models")
     if any(model.prompts.values()) and not all(getattr(module, "include_prompt", True) for module in others):
         raise WeightsBroken("its pooling leaves the prompt out, which is not supported")
-    return SentenceReading(PairTokenizer(private_copy(model.tokenizer)), dict(model.prompts))
+    tokenizer = PairTokenizer(private_copy(model.tokenizer))
+    return SentenceReading(tokenizer, dict(model.prompts), model.default_prompt_name)
+
+
+def saved_vector_size(model: SentenceTransformer, card: ModelCard, config: Mapping[str, Any]) -> VectorSize:
+    """The dimensions and the length of the model's vectors."""
+    normalised = any(isinstance(module, Normalize) for module in model)
+    dimensions = model.get_embedding_dimension()
+    if dimensions is None:
+        raise WeightsBroken("none of its modules says how many dimensions its vectors have")
+    return VectorSize(dimensions_allowed(config, dimensions, card), normalised)
 
 
 class PaddedSentences:

@@ -1,17 +1,20 @@
-"""Embedding models as rerankers: query and document are embedded apart, the raw score is their cosine."""
+"""Embedding models: vectors of texts, and as rerankers, whose raw score is the cosine of query and document."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy
 import torch
 
 from rerank.activations import COSINE, Activation
-from rerank.core import Pair, PendingLogits, ScoringOptions
-from rerank.runtimes.base import TokenIds, pending
+from rerank.catalog.cards import ModelCard
+from rerank.core import EmbeddingOptions, Pair, Pending, PendingLogits, ScoringOptions, Vector
+from rerank.errors import InvalidRequest
+from rerank.runtimes.base import TokenIds, pending, read_later
 from rerank.runtimes.segments import to_device
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
@@ -39,7 +42,41 @@ class SentenceReading:
 
     tokenizer: PairTokenizer
     prompts: Mapping[str, str | None]
-    """The text prepended, by role: ``query`` or ``document``."""
+    """The text prepended, by name; ``query`` and ``document`` are those of the two roles."""
+    default_prompt: str | None = None
+    """Name of the prompt for texts of neither role."""
+
+    def put(self, name: str | None, texts: Sequence[str]) -> list[str]:
+        """The texts, each after the prompt of this name, if the model has it."""
+        prompt = self.prompts.get(name or "") or ""
+        return [prompt + text for text in texts]
+
+    def prompt_for(self, options: EmbeddingOptions) -> str | None:
+        """Name of the prompt that a request asks for. Raises InvalidRequest for an unknown one."""
+        if options.prompt is None:
+            return options.role or self.default_prompt
+        if options.prompt not in self.prompts:
+            known = ", ".join(sorted(self.prompts)) or "none"
+            raise InvalidRequest(f"The model has no prompt {options.prompt!r}; it has: {known}.", param="prompt_name")
+        return options.prompt
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSize:
+    """The dimensions and the length of a model's vectors."""
+
+    dimensions: Sequence[int]
+    """The numbers of dimensions that a request may ask for, the whole vector's last."""
+    normalised: bool
+    """True if the model's own modules make vectors of length 1."""
+
+    def check(self, asked: int | None) -> None:
+        """Raise InvalidRequest for a number of dimensions that the vectors do not have."""
+        allowed = self.dimensions
+        if asked is None or asked in allowed:
+            return
+        shown = f"1 to {allowed[-1]}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
+        raise InvalidRequest(f"dimensions is {asked}; the vectors of this model may have {shown}.", param="dimensions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +97,78 @@ class EncodedApart:
         return self.tokens
 
 
+def dimensions_allowed(config: Mapping[str, Any], whole: int, card: ModelCard) -> Sequence[int]:
+    """The dimensions that vectors may be cut to, as config.json names them for vLLM, or all as the card says."""
+    listed = config.get("matryoshka_dimensions")
+    if isinstance(listed, list):
+        return [*(shorter for shorter in listed if isinstance(shorter, int) and 0 < shorter < whole), whole]
+    return range(1, whole + 1) if card.shorter_vectors or config.get("is_matryoshka") is True else [whole]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedText:
+    """A text to embed, and what becomes of its vector."""
+
+    text: TokenIds
+    dimensions: int | None
+    normalised: bool
+
+    @property
+    def tokens(self) -> int:
+        """Its tokens."""
+        return self.text.tokens
+
+    @property
+    def computed(self) -> int:
+        """The same: it shares nothing."""
+        return self.tokens
+
+    def finish(self, vector: torch.Tensor) -> Vector:
+        """The vector as it is asked for: cut first, then made of length 1."""
+        kept = vector[: self.dimensions]
+        if self.normalised:
+            kept = torch.nn.functional.normalize(kept, dim=-1)
+        numbers: Any = kept.contiguous().numpy()
+        return memoryview(numbers)
+
+
+class TextEmbedder:
+    """Vectors of single texts."""
+
+    def __init__(
+        self,
+        reading: SentenceReading,
+        vectors: SentenceVectors,
+        size: VectorSize,
+        max_length: int,
+        bytes_per_token: int,
+    ) -> None:
+        self.padded = vectors.padded
+        self.bytes_per_token = bytes_per_token
+        self._reading = reading
+        self._vectors = vectors
+        self._size = size
+        self._max_length = max_length
+
+    def reading(self, texts: Sequence[str], options: EmbeddingOptions) -> Reading[list[EncodedText]]:
+        """See ``Embedder.reading``."""
+        self._size.check(options.dimensions)
+        limit = pair_limit(options.truncation, self._max_length)
+        put = self._reading.put(self._reading.prompt_for(options), texts)
+        read = yield from self._reading.tokenizer.texts(put, options.truncation, limit)
+        normalised = self._size.normalised if options.normalised is None else options.normalised
+        return [EncodedText(text, options.dimensions, normalised) for text in read]
+
+    @torch.inference_mode()
+    def start(self, batch: Sequence[EncodedText]) -> Pending[Vector]:
+        """See ``Embedder.start``."""
+        return read_later(self._vectors([item.text for item in batch]), partial(_finish, batch))
+
+
+def _finish(batch: Sequence[EncodedText], vectors: torch.Tensor) -> list[Vector]:
+    return [item.finish(vector) for item, vector in zip(batch, vectors, strict=True)]
+
+
 class BiEncoderScorer(ReadsInParts):
     """Cosine of two sentence embeddings, in -1..1. The maximum length applies to each text."""
 
@@ -67,10 +176,12 @@ class BiEncoderScorer(ReadsInParts):
         self,
         reading: SentenceReading,
         vectors: SentenceVectors,
+        size: VectorSize,
         max_length: int,
         bytes_per_token: int,
         activation: Activation | None = None,
     ) -> None:
+        self.embedder = TextEmbedder(reading, vectors, size, max_length, bytes_per_token)
         self.max_length = max_length
         self.activation = activation or COSINE
         self.runtime = vectors.description
@@ -78,8 +189,7 @@ class BiEncoderScorer(ReadsInParts):
         self.padded = vectors.padded
         self.bytes_per_token = bytes_per_token
         self._vectors = vectors
-        self._prompts = reading.prompts
-        self._tokenizer = reading.tokenizer
+        self._reading = reading
         self.tokenizer = Vocabulary(lambda: reading.tokenizer.tokenizer)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedApart]]:
@@ -87,10 +197,11 @@ class BiEncoderScorer(ReadsInParts):
         truncation = options.truncation
         limit = pair_limit(truncation, self.max_length)
         asked = list(dict.fromkeys(pair.query for pair in pairs))
-        read = yield from self._tokenizer.queries(self._put("query", asked), limit, self.max_length)
+        tokenizer, put = self._reading.tokenizer, self._reading.put
+        read = yield from tokenizer.queries(put("query", asked), limit, self.max_length)
         queries = dict(zip(asked, read, strict=True))
-        texts = self._put("document", [pair.document for pair in pairs])
-        documents = yield from self._tokenizer.documents(texts, truncation, limit)
+        texts = put("document", [pair.document for pair in pairs])
+        documents = yield from tokenizer.documents(texts, truncation, limit)
         return [EncodedApart(queries[pair.query], document) for pair, document in zip(pairs, documents, strict=True)]
 
     @torch.inference_mode()
@@ -105,8 +216,3 @@ class BiEncoderScorer(ReadsInParts):
 
     def _places(self, rows: list[int]) -> torch.Tensor:
         return to_device(numpy.array(rows), self._vectors.device)
-
-    def _put(self, role: str, texts: Sequence[str]) -> list[str]:
-        """The texts, each after the model's prompt for its role."""
-        prompt = self._prompts.get(role) or ""
-        return [prompt + text for text in texts]

@@ -124,9 +124,9 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("scores", "message"),
         [
-            ([], "0 scores for 2 pairs"),
-            ([1.0], "1 scores for 2 pairs"),
-            ([1.0, 2.0, 3.0], "3 scores for 2 pairs"),
+            ([], "0 results for 2 inputs"),
+            ([1.0], "1 results for 2 inputs"),
+            ([1.0, 2.0, 3.0], "3 results for 2 inputs"),
             ([1.0, math.nan], "not a finite number"),
             ([math.inf, 1.0], "not a finite number"),
             ([1.0, -math.inf], "not a finite number"),

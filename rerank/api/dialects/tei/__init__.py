@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rerank.api.dialects.dialect import Dialect, SharedBody
-from rerank.api.dialects.tei import ranking, tokens
+from rerank.api.dialects.tei import ranking, tokens, vectors
 from rerank.api.dialects.tei.errors import RESPONSES, TeiError, render_error
 
 
@@ -16,7 +16,7 @@ def _is_tei(body: Mapping[str, Any]) -> bool:
 
 DIALECT = Dialect(
     "TEI",
-    (ranking.router, tokens.router),
+    (ranking.router, tokens.router, vectors.router),
     render_error,
     public_paths=frozenset({"/info", "/tei/info", "/tei/health"}),
     shared=SharedBody(

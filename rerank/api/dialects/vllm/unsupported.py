@@ -15,12 +15,10 @@ from rerank.api.dialects.vllm.strict import EITHER, StrictError
 from rerank.api.errors import ErrorBody
 from rerank.api.models import model_info
 from rerank.api.services import Services, ServicesDep, caller_of
-from rerank.catalog.families import CROSS_ENCODER, FAMILIES
-from rerank.errors import InvalidRequest
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, FAMILIES
+from rerank.errors import WrongTask
 
 TASKS = {
-    "/v1/embeddings": "embed",
-    "/embeddings": "embed",
     "/pooling": "pooling",
     "/classify": "classify",
     "/v1/chat/completions": "generate",
@@ -44,18 +42,14 @@ def _refusing(task: str) -> Callable[..., Awaitable[None]]:
     return refuse
 
 
-async def refusal(body: UnsupportedBody, task: str, request: Request, services: Services) -> InvalidRequest:
+async def refusal(body: UnsupportedBody, task: str, request: Request, services: Services) -> WrongTask:
     """The error that names the model and the addresses to use. Raises ModelNotFound or Forbidden."""
     gateway, caller = services.gateway, caller_of(request)
     name = body.model_name
     card = await run_in_threadpool(gateway.find, name, caller) if name else gateway.default_for(caller).card
     info = await model_info(services, card)
-    noun = FAMILIES[info.family or CROSS_ENCODER].noun
-    return InvalidRequest(
-        f"Unsupported task: {(body.task or task)!r}. `{card.id}` is {noun}: send a query and documents to "
-        "/v1/rerank, or pairs of texts to /v1/score.",
-        param="model",
-    )
+    family = info.family or CROSS_ENCODER
+    return WrongTask(body.task or task, card.id, FAMILIES[family].noun, gives_vectors=family == BI_ENCODER)
 
 
 router = dialect_router("unsupported", errors=EITHER)

@@ -1,0 +1,50 @@
+"""Embeddings as in text-embeddings-inference: ``inputs`` in, an array of vectors out."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import ConfigDict, Field
+
+from rerank.api.bodies import JsonRoute
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, Texts, VectorsBody
+from rerank.api.dialects.scoring import answers, embed, json_answer, require_json
+from rerank.api.dialects.tei.errors import RESPONSES
+from rerank.api.services import ServicesDep
+from rerank.core import EmbeddingOptions, EmbeddingRequest
+
+
+class EmbedBody(VectorsBody):
+    """Texts to embed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": [*EXAMPLE_DOCUMENTS]}]})
+
+    inputs: Texts = Field(description="A text, or a list of texts.")
+    normalize: bool = Field(default=True, description="false: vectors as the model's own modules leave them.")
+
+    def embedding_request(self) -> EmbeddingRequest:
+        """The request in the gateway's terms."""
+        options = EmbeddingOptions(
+            truncation=self.truncation(),
+            prompt=self.prompt_name,
+            dimensions=self.dimensions,
+            normalised=self.normalize or None,
+        )
+        return EmbeddingRequest(tuple(self.inputs), self.model_name, options)
+
+
+Vectors = list[list[float]]
+router = APIRouter(
+    route_class=JsonRoute,
+    tags=["TEI"],
+    responses=RESPONSES | answers(TEI=[[0.0561, 0.0437, -0.0352], [0.1032, 0.0304, -0.0026]]),
+    dependencies=[Depends(require_json)],
+)
+
+
+@router.post("/embed", summary="Vectors of texts, as text-embeddings-inference has them", response_model=Vectors)
+@router.post("/tei/embed", summary="The same, under TEI's prefix", response_model=Vectors)
+async def embed_texts(body: EmbedBody, request: Request, services: ServicesDep) -> Response:
+    """An array of vectors, even for one text."""
+    result = await embed(request, services, body.embedding_request())
+    return await run_in_threadpool(json_answer, (vector.tolist() for vector in result.vectors))

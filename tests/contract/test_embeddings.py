@@ -1,0 +1,134 @@
+"""`/v1/embeddings` as OpenAI's and vLLM's clients ask, and `/embed` as TEI's do, of the bundled model."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from httpx2 import Response
+
+from .conftest import MODEL as RERANKER
+
+MODEL = "all-MiniLM-L6-v2"
+TEXTS = ["Paris is the capital of France.", "I like cheese."]
+DIMENSIONS = 384
+
+
+def ask(client: TestClient, path: str = "/v1/embeddings", **fields: Any) -> Response:
+    return client.post(path, json={"model": MODEL} | fields)
+
+
+def vectors(answer: Response) -> list[list[float]]:
+    assert answer.status_code == 200, answer.text
+    data = answer.json()["data"]
+    assert [item["index"] for item in data] == list(range(len(data)))
+    return [item["embedding"] for item in data]
+
+
+@pytest.fixture(scope="module")
+def known(client: TestClient) -> list[list[float]]:
+    return vectors(ask(client, input=TEXTS))
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/embeddings", "/invocations"])
+def test_an_answer_has_the_fields_of_openai(client: TestClient, path: str, known: list[list[float]]) -> None:
+    answer = ask(client, path, input=TEXTS)
+
+    assert vectors(answer) == known
+    body = answer.json()
+    assert body["object"] == "list"
+    assert body["model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert [item["object"] for item in body["data"]] == ["embedding"] * 2
+    assert body["usage"]["prompt_tokens"] == body["usage"]["total_tokens"] == 15
+    assert [len(vector) for vector in known] == [DIMENSIONS] * 2
+    assert sum(number**2 for number in known[0]) == pytest.approx(1, abs=1e-5)
+
+
+def test_one_text_gives_one_vector(client: TestClient, known: list[list[float]]) -> None:
+    (vector,) = vectors(ask(client, input=TEXTS[0]))
+    assert vector == pytest.approx(known[0], abs=1e-5)
+
+
+def test_base64_holds_the_same_numbers(client: TestClient, known: list[list[float]]) -> None:
+    encoded = [item["embedding"] for item in ask(client, input=TEXTS, encoding_format="base64").json()["data"]]
+    assert [list(struct.unpack(f"<{DIMENSIONS}f", base64.b64decode(text))) for text in encoded] == known
+
+
+@pytest.mark.parametrize("path", ["/embed", "/tei/embed"])
+def test_tei_gives_an_array_of_vectors(client: TestClient, path: str, known: list[list[float]]) -> None:
+    assert ask(client, path, inputs=TEXTS).json() == known
+    assert ask(client, path, inputs=TEXTS[0]).json() == [pytest.approx(known[0], abs=1e-5)]
+
+
+def test_both_stages_agree(client: TestClient, known: list[list[float]]) -> None:
+    """The cosine of two vectors is the raw score of the pair."""
+    scored = client.post(
+        "/v1/score", json={"model": MODEL, "text_1": TEXTS[0], "text_2": TEXTS[1], "use_activation": False}
+    ).json()["data"][0]["score"]
+    cosine = sum(one * other for one, other in zip(known[0], known[1], strict=True))
+    assert cosine == pytest.approx(scored, abs=1e-5)
+
+
+@pytest.mark.parametrize("ids", [[101, 102], [[101, 102], [7]], [[]]], ids=["one text", "several", "none"])
+def test_token_ids_are_refused_with_what_to_do(client: TestClient, ids: list[Any]) -> None:
+    answer = ask(client, input=ids)
+    assert answer.status_code == 400
+    assert "check_embedding_ctx_length=False" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "input"),
+        ({"input": []}, "At least one text element must be given"),
+        ({"input": ["a"] * 5001}, "MAX_DOCUMENTS"),
+        ({"input": "a", "encoding_format": "hex"}, "encoding_format"),
+        ({"input": "a", "dimensions": 0}, "dimensions"),
+        ({"input": "a", "dimensions": 5}, "dimensions is 5; the vectors of this model may have 384"),
+        ({"input": "a", "prompt_name": "nope"}, "no prompt 'nope'"),
+        ({"input": "a", "prompt_name": "x" * 600}, "prompt_name"),
+        ({"input": "a", "input_type": "image"}, "input_type"),
+        ({"input": "a", "truncate_prompt_tokens": 10_000}, "truncate_prompt_tokens value is greater"),
+    ],
+    ids=["missing", "none", "too many", "format", "zero", "shorter", "prompt", "long name", "type", "limit"],
+)
+def test_a_wrong_request_is_a_400_that_names_the_field(client: TestClient, fields: dict[str, Any], said: str) -> None:
+    answer = ask(client, **fields)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]["message"]
+
+
+def test_a_long_text_is_cut_where_the_server_is_not_strict(client: TestClient, strict: bool) -> None:
+    answer = ask(client, input="word " * 3000)
+    assert answer.status_code == (400 if strict else 200)
+    cut = ask(client, input="word " * 3000, truncate_prompt_tokens=-1)
+    assert cut.json()["usage"]["prompt_tokens"] == 256
+
+
+@pytest.mark.parametrize(
+    ("path", "field"), [("/v1/embeddings", "input"), ("/invocations", "input"), ("/embed", "inputs")]
+)
+def test_a_reranker_is_refused_with_the_addresses_that_take_it(client: TestClient, path: str, field: str) -> None:
+    answer = client.post(path, json={"model": RERANKER, field: "a"})
+    assert answer.status_code == (422 if path == "/embed" else 400)
+    assert f"`{RERANKER}` is a reranker: send a query and documents to /v1/rerank" in answer.text
+    assert "/v1/embeddings" not in answer.text
+
+
+def test_a_reranker_is_refused_without_being_loaded(client: TestClient) -> None:
+    client.post("/v1/embeddings", json={"model": RERANKER, "input": "a"})
+    cards = {card["id"]: card for card in client.get("/v1/models").json()["data"]}
+    if "loaded" in cards[RERANKER]:
+        assert not cards[RERANKER]["loaded"]
+
+
+def test_an_unsupported_task_of_an_embedding_model_names_this_one(client: TestClient) -> None:
+    answer = client.post("/pooling", json={"model": MODEL, "input": "a"})
+    assert "or texts to /v1/embeddings" in answer.json()["error"]["message"]
+
+
+def test_an_unknown_model_is_a_404(client: TestClient) -> None:
+    assert client.post("/v1/embeddings", json={"model": "nope", "input": "a"}).status_code == 404

@@ -1,0 +1,157 @@
+"""Vectors equal those of ``SentenceTransformer.encode``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from rerank.catalog.cards import ModelCard
+from rerank.core import EmbeddingOptions, Truncation
+from rerank.errors import InvalidRequest
+from rerank.scorers.base import Embedder, finish
+from tests.support.tiny_checkpoints import make_bert, make_embedding_model, make_modernbert, make_xlm_roberta
+
+from .test_scorers import load
+
+TEXTS = ["What is deep learning?", "a branch of AI", "", "法国的首都是巴黎。", "learning " * 20]
+PROMPTS = {"query": "what word: ", "passage": "a word: ", "clustering": "sort this: "}
+
+
+def embedder_of(folder: Path, **options: Any) -> Embedder:
+    embedder = load(folder, **options).embedder
+    assert embedder is not None
+    return embedder
+
+
+def vectors(embedder: Embedder, texts: Sequence[str], options: EmbeddingOptions) -> NDArray[Any]:
+    batch = finish(embedder.reading(texts, options))
+    return numpy.array([list(vector) for vector in embedder.start(batch).result()])
+
+
+def change(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+@pytest.fixture
+def prompted(tmp_path: Path) -> Path:
+    """A model with prompts, the last of which is its default, whose vectors are not of length 1."""
+    folder = make_embedding_model(tmp_path / "prompted", make_base=make_xlm_roberta, prompts=PROMPTS)
+    change(folder / "config_sentence_transformers.json", default_prompt_name="clustering")
+    modules = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps(modules[:2]))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {"make_base": make_bert},
+        {"make_base": make_xlm_roberta, "pooling": "cls"},
+        {"make_base": make_modernbert},
+        {"make_base": make_bert, "pooling": "max"},
+    ],
+    ids=["bert-mean", "xlm-roberta-cls", "modernbert", "bert-max"],
+)
+def test_vectors_are_those_of_encode(tmp_path: Path, runtime: str, made: dict[str, Any]) -> None:
+    folder = make_embedding_model(tmp_path / "embeddings", **made)
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+
+    found = vectors(embedder_of(folder, runtime=runtime), TEXTS, EmbeddingOptions())
+
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (EmbeddingOptions(), {}),
+        (EmbeddingOptions(prompt="passage"), {"prompt_name": "passage"}),
+        (EmbeddingOptions(normalised=True), {"normalize_embeddings": True}),
+        (EmbeddingOptions(dimensions=5), {"truncate_dim": 5}),
+        (EmbeddingOptions(dimensions=5, normalised=True), {"truncate_dim": 5, "normalize_embeddings": True}),
+    ],
+    ids=["default", "prompt", "normalised", "dimensions", "dimensions, normalised"],
+)
+def test_options_of_a_request_are_those_of_encode(
+    prompted: Path, options: EmbeddingOptions, asked: dict[str, Any]
+) -> None:
+    change(prompted / "config.json", is_matryoshka=True)
+    expected = SentenceTransformer(str(prompted), device="cpu").encode(TEXTS, **asked)
+
+    assert vectors(embedder_of(prompted), TEXTS, options) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("saved", [PROMPTS, PROMPTS | {"document": "a text: "}, {"clustering": "sort: "}])
+def test_roles_of_texts_are_those_of_encode_query_and_encode_document(prompted: Path, saved: dict[str, str]) -> None:
+    change(prompted / "config_sentence_transformers.json", prompts=saved)
+    model, embedder = SentenceTransformer(str(prompted), device="cpu"), embedder_of(prompted)
+
+    queries, documents = (vectors(embedder, TEXTS, EmbeddingOptions(role=role)) for role in ("query", "document"))
+
+    assert queries == pytest.approx(model.encode_query(TEXTS), abs=1e-5)
+    assert documents == pytest.approx(model.encode_document(TEXTS), abs=1e-5)
+
+
+def test_a_vector_stays_whole_where_nothing_allows_to_cut_it(prompted: Path) -> None:
+    whole = vectors(embedder_of(prompted), ["a"], EmbeddingOptions()).shape[1]
+    vectors(embedder_of(prompted), ["a"], EmbeddingOptions(dimensions=whole))
+
+    with pytest.raises(InvalidRequest, match=f"dimensions is 5; the vectors of this model may have {whole}"):
+        vectors(embedder_of(prompted), ["a"], EmbeddingOptions(dimensions=5))
+    allowed = embedder_of(prompted, card=ModelCard(id="m", shorter_vectors=True))
+    assert vectors(allowed, ["a"], EmbeddingOptions(dimensions=5)).shape == (1, 5)
+    with pytest.raises(InvalidRequest, match=f"may have 1 to {whole}"):
+        vectors(allowed, ["a"], EmbeddingOptions(dimensions=whole + 1))
+
+
+def test_listed_dimensions_are_the_only_ones(prompted: Path) -> None:
+    change(prompted / "config.json", matryoshka_dimensions=[4, 8])
+    embedder = embedder_of(prompted)
+
+    assert vectors(embedder, ["a"], EmbeddingOptions(dimensions=8)).shape == (1, 8)
+    with pytest.raises(InvalidRequest, match="may have 4 or 8 or"):
+        vectors(embedder, ["a"], EmbeddingOptions(dimensions=5))
+
+
+def test_an_unknown_prompt_is_refused_with_those_there_are(prompted: Path) -> None:
+    with pytest.raises(
+        InvalidRequest, match="no prompt 'nope'; it has: clustering, document, passage, query"
+    ) as refused:
+        vectors(embedder_of(prompted), ["a"], EmbeddingOptions(prompt="nope"))
+    assert refused.value.param == "prompt_name"
+
+
+def test_a_long_text_is_cut_at_either_end_or_refused(tmp_path: Path) -> None:
+    folder = make_embedding_model(tmp_path / "embeddings")
+    embedder, text = embedder_of(folder), "deep learning is a branch of AI"
+    right, left = (
+        finish(embedder.reading([text], EmbeddingOptions(Truncation(max_tokens=5, side=side))))[0]
+        for side in ("right", "left")
+    )
+
+    assert right.tokens == left.tokens == 5
+    assert right != left
+    with pytest.raises(InvalidRequest, match=r"maximum context length is 5 tokens. However, input.1 has"):
+        finish(embedder.reading(["a", text], EmbeddingOptions(Truncation(max_tokens=5, allowed=False))))
+
+
+def test_requests_of_other_options_share_a_batch(prompted: Path) -> None:
+    embedder = embedder_of(prompted, card=ModelCard(id="m", shorter_vectors=True))
+    options = [EmbeddingOptions(), EmbeddingOptions(dimensions=5, normalised=True)]
+    batch = [item for each in options for item in finish(embedder.reading(["a"], each))]
+
+    whole, short = (list(vector) for vector in embedder.start(batch).result())
+
+    assert whole == pytest.approx(vectors(embedder, ["a"], options[0])[0], abs=1e-6)
+    assert short == pytest.approx(vectors(embedder, ["a"], options[1])[0], abs=1e-6)
+
+
+def test_a_reranker_gives_no_vectors(tmp_path: Path) -> None:
+    assert load(make_bert(tmp_path / "reranker")).embedder is None
