@@ -243,4 +243,17 @@ def _prompt_tokenizer(positions: int) -> Any:
         pad_token=_QWEN_SPECIAL[0],
         model_max_length=positions,
         padding_side="left",
+        chat_template=_prompt_template(),
     )
+
+
+def _prompt_template() -> str:
+    """The prompt as a template, by which it is recognised."""
+    instruction, query, document = (
+        f'messages | selectattr("role", "eq", "{role}") | map(attribute="content") | first'
+        for role in ("system", "query", "document")
+    )
+    default = f"({instruction}) or {QWEN3_RERANKER.instruction!r}"
+    whole = QWEN3_RERANKER.whole(*(f"{{{{ {part} }}}}" for part in (default, query, document)))
+    # a template loses its last line feed
+    return f"{whole}\n"

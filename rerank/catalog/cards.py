@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from rerank.activations import Activation
+from rerank.activations import SIGMOID, Activation
 from rerank.catalog.families import BI_ENCODER
-from rerank.catalog.prompts import PromptFormat
+from rerank.catalog.prompts import QWEN3_RERANKER, PromptFormat
 from rerank.errors import SettingsError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -112,6 +112,8 @@ BUILT_IN: tuple[ModelCard, ...] = (
         id="Qwen/Qwen3-Reranker-0.6B",
         repo="Qwen/Qwen3-Reranker-0.6B",
         max_length=8192,
+        prompt=QWEN3_RERANKER,
+        activation=SIGMOID,
         download_bytes=1_200_000_000,
         languages="100+ languages; takes an instruction",
     ),
@@ -119,6 +121,8 @@ BUILT_IN: tuple[ModelCard, ...] = (
         id="Qwen/Qwen3-Reranker-4B",
         repo="Qwen/Qwen3-Reranker-4B",
         max_length=8192,
+        prompt=QWEN3_RERANKER,
+        activation=SIGMOID,
         download_bytes=8_100_000_000,
         languages="100+ languages; takes an instruction; for a GPU",
     ),
@@ -126,6 +130,8 @@ BUILT_IN: tuple[ModelCard, ...] = (
         id="Qwen/Qwen3-Reranker-8B",
         repo="Qwen/Qwen3-Reranker-8B",
         max_length=8192,
+        prompt=QWEN3_RERANKER,
+        activation=SIGMOID,
         download_bytes=16_400_000_000,
         languages="100+ languages; takes an instruction; for a GPU",
     ),

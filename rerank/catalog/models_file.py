@@ -26,7 +26,7 @@ from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.families import FAMILIES
 from rerank.catalog.names import is_plain
-from rerank.catalog.prompts import PromptFormat
+from rerank.catalog.prompts import PROMPTS, PromptFormat
 from rerank.toml_file import read_toml
 from rerank.units import expand_home, parse_seconds, precision_name
 
@@ -54,6 +54,15 @@ def _one_of(names: Iterable[str]) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _named_prompt(value: object) -> object:
+    """The prompt of a name in ``PROMPTS``; a table as it is. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    if value not in PROMPTS:
+        raise ValueError(f"it has to be one of {', '.join(PROMPTS)}, or a table of its texts")
+    return PROMPTS[value]
+
+
 def _seconds(value: object) -> float:
     """Seconds from a number, or from text such as ``10m``. Raises ValueError."""
     if isinstance(value, str):
@@ -76,7 +85,7 @@ class CardInFile(BaseModel):
     family: Annotated[str, _one_of(FAMILIES)] | None = None
     max_length: int | None = Field(default=None, ge=8, le=1_000_000)
     instruction: _Name | None = None
-    prompt: PromptFormat | None = None
+    prompt: Annotated[PromptFormat, BeforeValidator(_named_prompt)] | None = None
     activation: Annotated[str, _one_of(CHOOSABLE)] | None = None
     scale: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     precision: Annotated[Precision, BeforeValidator(precision_name)] | None = None

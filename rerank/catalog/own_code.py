@@ -17,8 +17,11 @@ _CONFIGURATIONS = ("config.json", "tokenizer_config.json", "*/config.json", "*/t
 
 
 def refuse_untrusted_code(folder: Path, card: ModelCard) -> None:
-    """Raise ModelUnavailable if the checkpoint asks for code of its own and its card does not let it run."""
-    asked = [*_mapped_classes(folder), *_own_modules(folder)]
+    """Raise ModelUnavailable if the checkpoint asks for code of its own and its card does not let it run.
+
+    A card with a prompt says how the model is asked; its code never runs.
+    """
+    asked = [] if card.prompt else [*_mapped_classes(folder), *_own_modules(folder)]
     if asked and not card.trust_remote_code:
         raise ModelUnavailable(
             f"{card.id} cannot be used: it needs Python code of its own ({', '.join(asked[:3])}), which runs only if "
@@ -33,6 +36,8 @@ def runs_own_code(folder: Path, card: ModelCard) -> bool:
     WeightsBroken naming a file that is not there.
     """
     refuse_untrusted_code(folder, card)
+    if card.prompt:
+        return False
     classes = list(_mapped_classes(folder))
     for name in classes:
         _check_local(folder, card, name)

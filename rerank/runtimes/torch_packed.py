@@ -69,6 +69,14 @@ def attend_spans(
     return attend(query, key, value, spans, causal)
 
 
+def means(states: torch.Tensor, spans: Spans) -> torch.Tensor:
+    """(tokens, hidden) to their fp32 mean over each query span, (spans, hidden)."""
+    states = states.float()
+    lengths = spans.query_offsets.diff().long()
+    sequences = torch.repeat_interleave(lengths, output_size=len(states))
+    return states.new_zeros(len(lengths), states.shape[1]).index_add_(0, sequences, states) / lengths[:, None]
+
+
 def _on_cuda(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, causal: bool) -> torch.Tensor:
     from torch.nn.attention import varlen
 

@@ -16,7 +16,7 @@ from torch import nn
 from rerank.runtimes.base import Attend, TokenIds
 from rerank.runtimes.rectangle import Rectangle, rectangle_inputs
 from rerank.runtimes.segments import PackedBatch, Segment, TokenRow
-from rerank.runtimes.torch_packed import attention_in
+from rerank.runtimes.torch_packed import attention_in, means
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 """Values of ``model_type`` that this module runs."""
@@ -130,11 +130,7 @@ class MeanVector(_Body):
 
     def packed(self, batch: PackedBatch) -> torch.Tensor:
         """See ``PackedNetwork``."""
-        states = self._walk(batch.row, attention_in(batch.spans)).float()
-        lengths = batch.spans.query_offsets.diff().long()
-        sequences = torch.repeat_interleave(lengths, output_size=len(states))
-        sums = states.new_zeros(len(lengths), states.shape[1]).index_add_(0, sequences, states)
-        return sums / lengths[:, None]
+        return means(self._walk(batch.row, attention_in(batch.spans)), batch.spans)
 
     def _walk(self, row: TokenRow, attend: Attend) -> torch.Tensor:
         states = self._embed(row)

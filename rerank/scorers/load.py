@@ -87,8 +87,8 @@ def family_module(checkpoint: Checkpoint, card: ModelCard) -> FamilyModule:
                 if module.claims(checkpoint, card):
                     return module
     raise ModelUnavailable(
-        f"{card.id} cannot be used: the prompt in its card is for models with the body of Qwen3, and this one is a "
-        f"{checkpoint.architecture}."
+        f"{card.id} cannot be used: the prompt in its card is for language models with the body of Gemma, Llama, "
+        f"Mistral, Qwen2 or Qwen3 and full attention, and this one is a {checkpoint.architecture}."
     )
 
 

@@ -11,16 +11,17 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
 
-from rerank.activations import CHOOSABLE, Activation
+from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.errors import WeightsBroken
-from rerank.scorers.tokenizer_settings import is_overridden
+from rerank.scorers.tokenizer_settings import is_overridden, without_space_in_front
 
 
-def open_tokenizer(folder: Path, *, special_tokens: bool = True) -> Tokenizer:
+def open_tokenizer(folder: Path, *, special_tokens: bool = True, inside: bool = False) -> Tokenizer:
     """The tokenizer as transformers reads it, cutting and padding nothing. Raises WeightsBroken.
 
-    Without ``special_tokens`` a text cannot name one: ``<|im_end|>`` is then about six ordinary tokens.
+    Without ``special_tokens`` a text cannot name one: ``<|im_end|>`` is then about six ordinary tokens. A text that is
+    ``inside`` another gets no space in front.
     """
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     config = read_json(folder / "tokenizer_config.json")
@@ -28,6 +29,8 @@ def open_tokenizer(folder: Path, *, special_tokens: bool = True) -> Tokenizer:
         content = _as_transformers_reads_it(folder)
     if not special_tokens:
         content["added_tokens"] = []
+    if inside:
+        content = without_space_in_front(content)
     tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(content))
     tokenizer.encode_special_tokens = bool(config.get("split_special_tokens"))
     tokenizer.no_truncation()
@@ -38,7 +41,7 @@ def open_tokenizer(folder: Path, *, special_tokens: bool = True) -> Tokenizer:
 def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:
     """``tokenizer.json`` with what ``tokenizer_config.json`` changes in it."""
     try:
-        reference = AutoTokenizer.from_pretrained(folder, local_files_only=True)  # nosec B615
+        reference = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)  # nosec B615
         content: dict[str, Any] = json.loads(reference.backend_tokenizer.to_str())
     except Exception as error:
         # errors over an unknown class or setting have no common class
@@ -59,16 +62,15 @@ def tokenizer_length(folder: Path) -> int | None:
     return int(length) if isinstance(length, int | float) and length < 10**9 else None
 
 
-def checkpoint_activation(folder: Path) -> Activation:
-    """The activation the checkpoint asks for, in the three places sentence-transformers looks; else sigmoid."""
+def checkpoint_activation(folder: Path, default: Activation = SIGMOID) -> Activation:
+    """The activation the checkpoint asks for, in the three places sentence-transformers looks; else the default."""
     config = read_json(folder / "config.json")
     wanted = (
         read_json(folder / "config_sentence_transformers.json").get("activation_fn")
         or (config.get("sentence_transformers") or {}).get("activation_fn")
         or config.get("sbert_ce_default_activation_function")
-        or "Sigmoid"
     )
-    return activation_named(str(wanted).rsplit(".", 1)[-1])
+    return activation_named(str(wanted).rsplit(".", 1)[-1]) if wanted else default
 
 
 def activation_named(name: str) -> Activation:

@@ -34,6 +34,23 @@ def is_overridden(tokenizer: Json, config: Json) -> bool:
     )
 
 
+def without_space_in_front(part: Json) -> dict[str, Any]:
+    """A tokenizer, or a part of one, that puts no space in front of a text."""
+    kept = {"add_prefix_space": False, "prepend_scheme": "never"}
+    changed: dict[str, Any] = {**part, **{name: kept[name] for name in kept.keys() & part.keys()}}
+    for name in ("normalizer", "pre_tokenizer"):
+        if changed.get(name):
+            changed[name] = None if _prepends(changed[name]) else without_space_in_front(changed[name])
+    for name in ("normalizers", "pretokenizers"):
+        if name in changed:
+            changed[name] = [without_space_in_front(one) for one in changed[name] if not _prepends(one)]
+    return changed
+
+
+def _prepends(part: Json) -> bool:
+    return part.get("type") == "Prepend"
+
+
 def _is_berts(normalizer: Json, config: Json) -> bool:
     wanted = {
         "type": "BertNormalizer",

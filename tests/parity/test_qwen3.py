@@ -26,10 +26,11 @@ from rerank.scheduling.batching import CPU_BATCH, pack
 from rerank.scheduling.job import Job
 from rerank.scorers.base import Placement, score
 from rerank.scorers.causal.prompt import PromptTokenizer
+from rerank.scorers.causal.recognition import recognised_format
 from rerank.scorers.causal.scorer import CausalScorer
 from rerank.scorers.load import load_scorer
 from rerank.scorers.pretrained import open_tokenizer
-from tests.support.tiny_checkpoints import make_qwen2, make_qwen3
+from tests.support.tiny_checkpoints import make_modernbert, make_qwen2, make_qwen3
 
 QUERY = "which planet is red?"
 DOCUMENTS = ["Mars is red", "", "\nVenus", " é  two spaces", "机器学习 " * 40, "a"]
@@ -272,12 +273,19 @@ def test_a_template_that_a_record_describes_is_recognised(folder: Path, monkeypa
     [
         "{% for message in messages if message.role == 'user' %}{{ message.content }}{% endfor %}",
         "{% for message in messages if message.role != 'user' %}{{ raise_exception('no such role') }}{% endfor %}",
+        None,
     ],
+    ids=["no-pair", "error", "no-template"],
 )
-def test_a_template_for_chats_changes_nothing(folder: Path, template: str) -> None:
-    (folder / "chat_template.jinja").write_text(template)
+def test_a_checkpoint_that_shows_no_prompt_is_asked_as_its_card_says(folder: Path, template: str | None) -> None:
+    prompts = load(folder).encode(pairs_of())
+    if template is None:
+        (folder / "chat_template.jinja").unlink()
+    else:
+        (folder / "chat_template.jinja").write_text(template)
 
-    assert load(folder).encode(pairs_of())
+    assert recognised_format(folder) is None
+    assert load(folder, ModelCard(id="r", prompt=QWEN3_RERANKER)).encode(pairs_of()) == prompts
 
 
 ANOTHER = PromptFormat(
@@ -322,8 +330,8 @@ def test_another_prompt_with_other_words_is_a_card(tmp_path: Path, runtime: str,
 
 
 def test_a_card_with_a_prompt_is_refused_for_a_body_that_cannot_be_asked(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match=r"the prompt in its card .* Qwen2ForCausalLM"):
-        load(make_qwen2(tmp_path / "other"), ModelCard(id="another", prompt=ANOTHER))
+    with pytest.raises(ModelUnavailable, match=r"the prompt in its card .* ModernBertForSequenceClassification"):
+        load(make_modernbert(tmp_path / "other"), ModelCard(id="another", prompt=ANOTHER))
 
 
 def test_a_word_that_the_tokenizer_does_not_know_is_named(folder: Path) -> None:

@@ -15,6 +15,9 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoConfig,
     AutoModel,
     BertConfig,
     BertForSequenceClassification,
@@ -166,9 +169,11 @@ def make_qwen3(
 
 
 def make_qwen2(folder: Path, *, seed: int = 0) -> Path:
-    """A causal Qwen2 with a prompt of its own, as mxbai-rerank-v2 is one: no family of ours scores it."""
+    """A causal Qwen2 with a prompt that nobody else has: no family of ours scores it."""
     config = Qwen2Config(**_save_qwen_tokenizer(folder, 512))
     _save(Qwen2ForCausalLM, config, folder, seed)
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("Judge whether", "Decide whether"))
     return folder
 
 
@@ -317,3 +322,102 @@ MAKERS: tuple[Callable[..., Path], ...] = (
 def kind_of(maker: Callable[..., Path]) -> str:
     """What a maker makes, for test ids."""
     return maker.__name__.removeprefix("make_")
+
+
+def make_language_model(
+    folder: Path, kind: str, *, seed: int = 0, spm: bool = False, head: bool = False, **settings: Any
+) -> Path:
+    """A causal language model of a ``model_type`` without a template, in ``folder``; ``settings`` are its config's.
+
+    Its tokenizer is Qwen's with more words or, with ``spm``, Mistral's. ``head``: converted to a classifier.
+    """
+    tokenizer = sentence_piece_tokenizer() if spm else worded_tokenizer(starts=kind not in ("qwen2", "qwen3"))
+    fast: Any = PreTrainedTokenizerFast
+    padding = "<unk>" if spm else "<|endoftext|>"
+    fast(tokenizer_object=tokenizer, pad_token=padding, model_max_length=512).save_pretrained(folder)
+    sizes = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.2,
+        "pad_token_id": tokenizer.token_to_id(padding),
+        "head_dim": 16 if kind in ("qwen3", "gemma") else 8,
+        "sliding_window": None,
+    }
+    config = AutoConfig.for_model(kind, **sizes | settings)
+    config.num_labels = 1
+    models_of: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING if head else MODEL_FOR_CAUSAL_LM_MAPPING
+    _save(models_of[type(config)], config, folder, seed)
+    return folder
+
+
+def make_bidirectional_llama(folder: Path, *, seed: int = 0) -> Path:
+    """A Llama as llama-nemotron-rerank-1b-v2 is one, with code of its own that must not run, in ``folder``."""
+    make_language_model(folder, "llama", seed=seed, head=True)
+    add_own_code(folder, "AutoModelForSequenceClassification")
+    change_config(
+        folder,
+        architectures=["LlamaBidirectionalForSequenceClassification"],
+        model_type="llama_bidirec",
+        pooling="avg",
+        temperature=0.5,
+    )
+    return folder
+
+
+def add_own_code(folder: Path, kind: str) -> None:
+    """Lay code beside the checkpoint that says so if it runs, and name it in the configuration."""
+    (folder / "own.py").write_text('raise RuntimeError("the checkpoint\'s own code ran")\n')
+    change_config(folder, auto_map={"AutoConfig": "own.Config", kind: "own.Model"})
+
+
+def change_config(folder: Path, **settings: Any) -> None:
+    """Set these in ``config.json``."""
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+def worded_tokenizer(*, starts: bool) -> Tokenizer:
+    """Qwen's with tokens of which a prompt's texts must not share any; ``starts``: ``<s>`` stands before a text."""
+    content = json.loads(byte_level_tokenizer().to_str())
+    vocabulary = content["model"]["vocab"]
+    merges = [
+        ("e", "s"),
+        ("Y", "es"),
+        ("N", "o"),
+        ("?", "Ċ"),
+        (".", "Ċ"),
+        ("Ġ", "Ċ"),
+        (":", "w"),
+        (":", "Ġ"),
+        ("Ġ", "?"),
+    ]
+    added = content.pop("added_tokens")
+    for left, right in merges:
+        vocabulary[left + right] = len(vocabulary)
+    content["model"]["merges"] += [list(merge) for merge in merges]
+    tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(content | {"added_tokens": []}))
+    tokenizer.add_special_tokens([AddedToken(token["content"], special=True) for token in added])
+    if starts:
+        tokenizer.add_special_tokens([AddedToken("<s>", special=True)])
+        start = ("<s>", tokenizer.token_to_id("<s>"))
+        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[start])
+    return tokenizer
+
+
+def sentence_piece_tokenizer() -> Tokenizer:
+    """As Mistral's: ``<s>`` before a text, a mark before its first word and for every space, no splitting, bytes."""
+    tokens = ["<unk>", "<s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
+    tokens += [chr(code) for code in range(33, 127)]
+    merges = [("▁", "<"), ("▁", "M"), ("?", "?"), ("▁", "??"), ("▁", "▁"), ("e", "n"), ("▁", "q")]
+    tokens += ["".join(merge) for merge in merges]
+    vocabulary = {token: place for place, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in ("<unk>", "<s>")])
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return tokenizer

@@ -1,4 +1,4 @@
-"""The body of Qwen3, down to one vector per prompt: that of the last token.
+"""Bodies of language models, down to one vector per prompt: that of the last token, or the mean of all.
 
 The layers are modules of transformers; the loop over them is implemented here. Keys and values that documents share are
 computed once, only attention sees padding, and the last layer computes only the tokens that are read.
@@ -16,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from rerank.runtimes.base import Attend
 from rerank.runtimes.rectangle import Rectangle
 from rerank.runtimes.segments import PackedBatch, TokenRow
-from rerank.runtimes.torch_packed import attention_in
+from rerank.runtimes.torch_packed import attention_in, means
 
 LayerAttention = Callable[[int], Attend]
 """How the layer with this number attends."""
@@ -24,8 +24,8 @@ Turn = tuple[torch.Tensor, torch.Tensor]
 """Cosines and sines of tokens' positions, of shape (tokens, 1, size)."""
 
 
-class LastTokenVector(nn.Module):
-    """A Qwen3Model as a function of tokens in one row."""
+class _Body(nn.Module):
+    """A Qwen, Llama, Mistral or Gemma as a function of tokens in one row."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -36,6 +36,36 @@ class LastTokenVector(nn.Module):
         positions = torch.arange(config.max_position_embeddings)[None]
         cosines, sines = model.rotary_emb(torch.zeros(1), positions)
         self.cosines, self.sines = nn.Buffer(cosines[0]), nn.Buffer(sines[0])
+
+    def _run(
+        self,
+        layer: Any,
+        states: torch.Tensor,
+        turn: Turn,
+        attend: Attend,
+        *,
+        read_at: torch.Tensor | None = None,
+        turn_read: Turn | None = None,
+    ) -> torch.Tensor:
+        """One layer; with ``read_at``, for those tokens only, which attend to all."""
+        own = layer.self_attn
+        normed = layer.input_layernorm(states)
+        asking = normed
+        if read_at is not None:
+            states, asking = states.index_select(0, read_at), normed.index_select(0, read_at)
+        query = _turned(_normed(own, "q_norm", _split(own.q_proj(asking), self.heads)), turn_read or turn)
+        key = _turned(_normed(own, "k_norm", _split(own.k_proj(normed), self.key_heads)), turn)
+        value = _split(own.v_proj(normed), self.key_heads)
+        states = states + own.o_proj(attend(query, key, value).flatten(1))
+        result: torch.Tensor = states + layer.mlp(layer.post_attention_layernorm(states))
+        return result
+
+    def _turn(self, positions: torch.Tensor) -> Turn:
+        return self.cosines[positions].unsqueeze(-2), self.sines[positions].unsqueeze(-2)
+
+
+class LastTokenVector(_Body):
+    """The vector of each sequence's last token, which sees all before it."""
 
     def forward(
         self,
@@ -80,31 +110,38 @@ class LastTokenVector(nn.Module):
         vectors: torch.Tensor = self.norm(states)
         return vectors
 
-    def _run(
-        self,
-        layer: Any,
-        states: torch.Tensor,
-        turn: Turn,
-        attend: Attend,
-        *,
-        read_at: torch.Tensor | None = None,
-        turn_read: Turn | None = None,
-    ) -> torch.Tensor:
-        """One layer; with ``read_at``, for those tokens only, which attend to all."""
-        own = layer.self_attn
-        normed = layer.input_layernorm(states)
-        asking = normed
-        if read_at is not None:
-            states, asking = states.index_select(0, read_at), normed.index_select(0, read_at)
-        query = _turned(own.q_norm(_split(own.q_proj(asking), self.heads)), turn_read or turn)
-        key = _turned(own.k_norm(_split(own.k_proj(normed), self.key_heads)), turn)
-        value = _split(own.v_proj(normed), self.key_heads)
-        states = states + own.o_proj(attend(query, key, value).flatten(1))
-        result: torch.Tensor = states + layer.mlp(layer.post_attention_layernorm(states))
-        return result
 
-    def _turn(self, positions: torch.Tensor) -> Turn:
-        return self.cosines[positions].unsqueeze(-2), self.sines[positions].unsqueeze(-2)
+class MeanVector(_Body):
+    """The mean of the vectors of each sequence's tokens, which see one another."""
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        positions: torch.Tensor,
+        rows: torch.Tensor,
+        places: torch.Tensor,
+        lengths: torch.Tensor,
+    ) -> tuple[torch.Tensor]:
+        """Vectors of shape (sequences, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
+        rectangle = Rectangle(rows, places, lengths)
+        groups = self.heads // self.key_heads
+
+        def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+            return rectangle.attend(query, key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1))
+
+        return (rectangle.mean(self._walk(TokenRow(input_ids, positions), attend)),)
+
+    def packed(self, batch: PackedBatch) -> torch.Tensor:
+        """See ``PackedNetwork``."""
+        return means(self._walk(batch.row, attention_in(batch.spans)), batch.spans)
+
+    def _walk(self, row: TokenRow, attend: Attend) -> torch.Tensor:
+        states = self.embed_tokens(row.input_ids)
+        turn = self._turn(row.positions)
+        for layer in self.layers:
+            states = self._run(layer, states, turn, attend)
+        vectors: torch.Tensor = self.norm(states)
+        return vectors
 
 
 class _AfterPast:
@@ -164,6 +201,12 @@ class _AfterPast:
 def _split(states: torch.Tensor, heads: int) -> torch.Tensor:
     """(..., heads x size) to (..., heads, size)."""
     return states.view(*states.shape[:-1], heads, -1)
+
+
+def _normed(attention: Any, name: str, states: torch.Tensor) -> torch.Tensor:
+    """Heads after the norm of this name, which only Qwen3 has."""
+    norm = getattr(attention, name, None)
+    return states if norm is None else norm(states)
 
 
 def _turned(states: torch.Tensor, turn: Turn) -> torch.Tensor:

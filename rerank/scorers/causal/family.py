@@ -1,54 +1,80 @@
-"""Causal rerankers with a Qwen3 body: recognition and loading."""
+"""Causal rerankers: recognition and loading."""
 
 from __future__ import annotations
 
 from functools import partial
 
+import torch
+from transformers import AutoModel, PretrainedConfig
+
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.own_code import runs_own_code
-from rerank.catalog.prompts import RECOGNISED
+from rerank.catalog.prompts import PromptFormat
+from rerank.runtimes.rectangle import rectangle_inputs
+from rerank.runtimes.segments import Segment
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import Placement
+from rerank.scorers.causal.body import LastTokenVector, MeanVector
+from rerank.scorers.causal.configuration import body_config, is_bidirectional
 from rerank.scorers.causal.prompt import PromptTokenizer
 from rerank.scorers.causal.recognition import recognised_format
-from rerank.scorers.causal.scorer import CONVERTED, CausalScorer, causal_network
-from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts, example_inputs
-from rerank.scorers.networks import fit_length, open_packed
-from rerank.scorers.pretrained import read_json, tokenizer_length
+from rerank.scorers.causal.scorer import CausalScorer
+from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts, WholePrompts, example_inputs
+from rerank.scorers.networks import fit_length, open_body, open_packed
+from rerank.scorers.pretrained import load_network, tokenizer_length
 
 
 def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
-    """True for a Qwen3 whose prompt is known: from its card, or from its own template and words.
+    """True for a body that is computed here and whose prompt is known: from its card, or from its own template.
 
     One with other prompts, modules or code goes through sentence-transformers.
     """
     folder = checkpoint.folder
-    config = read_json(folder / "config.json")
     return (
-        config.get("model_type") == "qwen3"
-        and checkpoint.architecture in ("Qwen3ForCausalLM", CONVERTED)
-        and not config.get("use_sliding_window")
+        body_config(checkpoint) is not None
         and (folder / "tokenizer.json").is_file()
         and not runs_own_code(folder, card)
-        and (card.prompt or recognised_format(folder)) is not None
+        and _prompt_format(checkpoint, card) is not None
     )
 
 
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> CausalScorer:
     """The body on the device, the direction of the score in fp32 next to it."""
     folder = checkpoint.folder
-    config = read_json(folder / "config.json")
-    prompt_format = card.prompt or recognised_format(folder) or RECOGNISED[0]
-    network = open_packed(partial(causal_network, checkpoint), example_inputs(config), checkpoint, placement)
-    prompts = PromptTokenizer(
-        folder,
-        prompt_format,
-        fit_length(card, placement, checkpoint, tokenizer_length(folder)),
-        special_tokens_in_text=card.special_tokens_in_text,
-        keeps_prefix=not isinstance(network, PackedRuntime),
-    )
-    if isinstance(network, PackedRuntime):
-        return CausalScorer(checkpoint, card, prompt_format, prompts, PackedPrompts(network))
-    vectors = RectanglePrompts(network, prompts.system, config)
-    return CausalScorer(checkpoint, card, prompt_format, prompts, vectors)
+    config, prompt_format = body_config(checkpoint), _prompt_format(checkpoint, card)
+    # for mypy: `claims` saw both
+    assert config is not None  # nosec B101
+    assert prompt_format is not None  # nosec B101
+    length = fit_length(card, placement, checkpoint, tokenizer_length(folder))
+    prompts = PromptTokenizer(folder, prompt_format, length, special_tokens_in_text=card.special_tokens_in_text)
+    open_vectors = _open_whole if is_bidirectional(checkpoint) else _open_sharing
+    vectors = open_vectors(checkpoint, config, placement, prompts.system)
+    return CausalScorer(checkpoint, config, card, prompt_format, prompts, vectors)
+
+
+def _prompt_format(checkpoint: Checkpoint, card: ModelCard) -> PromptFormat | None:
+    return card.prompt or recognised_format(checkpoint.folder)
+
+
+def _open_sharing(
+    checkpoint: Checkpoint, config: PretrainedConfig, placement: Placement, system: tuple[int, ...]
+) -> RectanglePrompts | PackedPrompts:
+    make = partial(_network, LastTokenVector, checkpoint, config)
+    network = open_packed(make, example_inputs(config), checkpoint, placement)
+    return PackedPrompts(network) if isinstance(network, PackedRuntime) else RectanglePrompts(network, system, config)
+
+
+def _open_whole(
+    checkpoint: Checkpoint, config: PretrainedConfig, placement: Placement, system: tuple[int, ...]
+) -> WholePrompts:
+    del system
+    example = rectangle_inputs([Segment((1,) * length, range(length)) for length in (7, 5)])
+    return WholePrompts(open_body(partial(_network, MeanVector, checkpoint, config), example, checkpoint, placement))
+
+
+def _network(
+    body: type[LastTokenVector | MeanVector], checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype
+) -> LastTokenVector | MeanVector:
+    """The body. Raises WeightsBroken where a weight is missing."""
+    return body(load_network(AutoModel, checkpoint, dtype, config=config))

@@ -1,6 +1,6 @@
 """Assembly of causal prompts from token ids.
 
-System text, instruction and query come once per request, then each document, then the suffix, which is never cut.
+Where the query stands first, all before the document comes once per request. The suffix is never cut.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from rerank.catalog.prompts import PromptFormat
+from rerank.catalog.prompts import PromptFormat, Word
 from rerank.core import Pair, Truncation
+from rerank.errors import WeightsBroken
 from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
-from rerank.scorers.excerpts import read_texts
-from rerank.scorers.pretrained import open_tokenizer
+from rerank.scorers.excerpts import Excerpt, Side, read_texts
+from rerank.scorers.pretrained import open_tokenizer, read_json
 from rerank.scorers.tokens import tokens_wanted
 
 # maximum documents that the cost of a prefix is divided among: each of them still attends to it
@@ -46,51 +48,121 @@ class Prompt:
         return len(self.rest) + math.ceil(len(self.prefix) / min(self.sharers, _MAX_SHARING))
 
 
+class _Frame(NamedTuple):
+    """Tokens around the document."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of both sides."""
+        return len(self.before) + len(self.after)
+
+
 class PromptTokenizer:
     """Texts to prompts. Texts of a request cannot name special tokens, and so cannot forge the prompt."""
 
     def __init__(
-        self,
-        folder: Path,
-        prompt_format: PromptFormat,
-        max_length: int,
-        *,
-        special_tokens_in_text: bool = False,
-        keeps_prefix: bool = False,
+        self, folder: Path, prompt_format: PromptFormat, max_length: int, *, special_tokens_in_text: bool = False
     ) -> None:
-        """``keeps_prefix``: the prefix is computed once per request; without it, once per batch."""
-        special = open_tokenizer(folder)
-        self.system, self._between, self.suffix = (
-            tuple(special.encode(text, add_special_tokens=False).ids)
-            for text in (prompt_format.system, prompt_format.between, prompt_format.suffix)
-        )
+        """Raises WeightsBroken if a text could name a special token although it must not."""
         self.max_length = max_length
         self._format = prompt_format
-        self._keeps_prefix = keeps_prefix
-        self._text: Tokenizer = open_tokenizer(folder, special_tokens=special_tokens_in_text)
+        self._text: Tokenizer = open_tokenizer(
+            folder, special_tokens=special_tokens_in_text, inside=bool(prompt_format.system)
+        )
+        special = open_tokenizer(folder)
+        if not special_tokens_in_text:
+            _refuse_forgery(folder, special, self._text)
+        start = _special_start(special) if prompt_format.special_start else ()
+        self.system = (*start, *special.encode(prompt_format.system, add_special_tokens=False).ids)
+        inside = open_tokenizer(folder, inside=True)
+        self._between, self._tail, self.suffix = (
+            tuple(inside.encode(text, add_special_tokens=False).ids)
+            for text in (prompt_format.between, prompt_format.tail, prompt_format.suffix)
+        )
 
-    def reading(self, pairs: Sequence[Pair], truncation: Truncation, instruction: str) -> Reading[list[Prompt]]:
-        """See ``Scorer.reading``. An end of the document is cut off; instruction, query and suffix never are."""
+    def reading(
+        self, pairs: Sequence[Pair], truncation: Truncation, instruction: str, *, keeps_prefix: bool = False
+    ) -> Reading[list[Prompt]]:
+        """See ``Scorer.reading``. An end of the document is cut off; instruction, query and suffix never are.
+
+        ``keeps_prefix``: the prefix is computed once per request; without it, once per batch or document.
+        """
         limit = pair_limit(truncation, self.max_length)
         queries = Counter(pair.query for pair in pairs)
-        prefixes = {}
+        frames = {}
         for query in queries:
-            prefixes[query] = yield from self._prefix(instruction, query, limit)
-        rooms = [limit - len(prefixes[pair.query]) - len(self.suffix) for pair in pairs]
-        wanted = [max(1, tokens_wanted(truncation, room)) for room in rooms]
-        texts = [self._format.lead + pair.document for pair in pairs]
-        documents = yield from read_texts(self._text, texts, wanted, truncation.side)
+            frames[query] = yield from self._frame(instruction, query, limit)
+        rooms = [limit - frames[pair.query].tokens for pair in pairs]
+        documents = yield from self._documents(pairs, truncation, rooms, limit)
         prompts = []
-        for index, (pair, document, room) in enumerate(zip(pairs, documents, rooms, strict=True)):
-            if len(document.ids) > room:
-                raise too_long(index, limit - room + document.tokens, limit, whole=document.whole)
-            sharers = queries[pair.query] if self._keeps_prefix else 1
-            prompts.append(Prompt(prefixes[pair.query], (*document.ids, *self.suffix), sharers))
+        for pair, document in zip(pairs, documents, strict=True):
+            before, after = frames[pair.query]
+            prompts.append(Prompt(before, document + after, queries[pair.query] if keeps_prefix else 1))
         return prompts
 
-    def _prefix(self, instruction: str, query: str, limit: int) -> Reading[tuple[int, ...]]:
-        """Everything before a document. Raises InvalidRequest if it leaves no room for one."""
-        (asked,) = yield from read_texts(self._text, [self._format.ask(instruction, query)], [limit], "right")
-        taken = len(self.system) + asked.tokens + len(self._between) + len(self.suffix)
+    def _frame(self, instruction: str, query: str, limit: int) -> Reading[_Frame]:
+        """What stands around a document. Raises InvalidRequest if it leaves no room for one."""
+        text = self._format.ask(instruction, self._stripped(query))
+        (asked,) = yield from read_texts(self._text, [text], [limit], "right")
+        first = self._format.document_first
+        frame = _Frame(
+            self.system if first else (*self.system, *asked.ids, *self._between),
+            (*self._between, *asked.ids, *self.suffix) if first else self.suffix,
+        )
+        taken = frame.tokens - len(asked.ids) + asked.tokens + len(self._tail)
         document_limit(taken, limit, self.max_length, whole=asked.whole)
-        return (*self.system, *asked.ids, *self._between)
+        return frame
+
+    def _documents(
+        self, pairs: Sequence[Pair], truncation: Truncation, rooms: Sequence[int], limit: int
+    ) -> Reading[list[tuple[int, ...]]]:
+        """Lead, document and tail of each pair."""
+        tail = len(self._tail)
+        wanted = [max(1, tokens_wanted(truncation, room - tail)) + tail for room in rooms]
+        texts = [f"{self._format.lead}{self._stripped(pair.document)}{self._format.tail}" for pair in pairs]
+        documents = yield from read_texts(self._text, texts, wanted, truncation.side)
+        for index, (document, room) in enumerate(zip(documents, rooms, strict=True)):
+            if len(document.ids) > room:
+                raise too_long(index, limit - room + document.tokens, limit, whole=document.whole)
+        return [self._ended(document, truncation.side) for document in documents]
+
+    def _ended(self, document: Excerpt, side: Side) -> tuple[int, ...]:
+        """Its tokens, with those of the tail behind a document that was cut before it."""
+        if side == "left" or document.tokens <= len(document.ids):
+            return document.ids
+        return document.ids[: len(document.ids) - len(self._tail)] + self._tail
+
+    def _stripped(self, text: str) -> str:
+        return text.strip() if self._format.strips else text
+
+
+def token_id(tokenizer: Tokenizer, word: Word) -> int | None:
+    """The number of a scored word; None for one that the vocabulary does not have."""
+    found: int | None = word if isinstance(word, int) else tokenizer.token_to_id(word)
+    return found
+
+
+def _special_start(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The special tokens that the tokenizer puts before a text. Raises WeightsBroken if it puts any after it."""
+    letter = tokenizer.encode("a", add_special_tokens=False)
+    whole = tokenizer.post_process(letter).ids
+    count = len(whole) - len(letter.ids)
+    if whole[count:] != letter.ids:
+        raise WeightsBroken("its tokenizer puts special tokens after a text, where its prompt has none")
+    return tuple(whole[:count])
+
+
+def _refuse_forgery(folder: Path, special: Tokenizer, text: Tokenizer) -> None:
+    """Raise WeightsBroken naming a special token that a user's text could name all the same."""
+    unknown = read_json(folder / "tokenizer.json")["model"].get("unk_token")
+    for number, token in special.get_added_tokens_decoder().items():
+        forged = token.special and token.content != unknown
+        if forged and text.encode(token.content, add_special_tokens=False).ids == [number]:
+            raise WeightsBroken(
+                f"{folder.name} cannot be loaded: its tokenizer reads {token.content} in a text as the special token, "
+                "so that texts could forge its prompt. If you trust the texts, write `special_tokens_in_text = true` "
+                "into its card"
+            )

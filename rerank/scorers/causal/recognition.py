@@ -9,6 +9,7 @@ from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from rerank.catalog.prompts import RECOGNISED, PromptFormat
+from rerank.scorers.causal.prompt import token_id
 from rerank.scorers.pretrained import open_tokenizer, read_json
 
 _QUERY, _DOCUMENT, _INSTRUCTION = "a query", "a document", "an instruction"
@@ -16,16 +17,12 @@ _PAIR = [{"role": "query", "content": _QUERY}, {"role": "document", "content": _
 
 
 def recognised_format(folder: Path) -> PromptFormat | None:
-    """The known prompt that the folder asks with. None if it asks with another, or scores other words.
+    """The known prompt that the folder's template asks with. None if it asks with another, or scores other words.
 
     A template that leaves query or document out is a chat's, and shows nothing.
     """
     shown = _shown_prompts(_template(folder))
-    for known in RECOGNISED:
-        asks = all(prompt == _whole(known, instruction) for instruction, prompt in shown.items())
-        if asks and _scores_words_of(folder, known):
-            return known
-    return None
+    return next((known for known in RECOGNISED if shown and _is_asked(folder, known, shown)), None)
 
 
 def _template(folder: Path) -> str | None:
@@ -55,16 +52,13 @@ def _shown_prompts(template: str | None) -> dict[str, str]:
     return shown
 
 
-def _whole(known: PromptFormat, instruction: str) -> str:
-    asked = known.ask(instruction or known.instruction, _QUERY)
-    return f"{known.system}{asked}{known.between}{known.lead}{_DOCUMENT}{known.suffix}"
-
-
-def _scores_words_of(folder: Path, known: PromptFormat) -> bool:
-    """True if the words that the folder names are the prompt's, or it names none."""
-    words = read_json(folder / "1_LogitScore" / "config.json")
-    if not words:
-        return True
+def _is_asked(folder: Path, known: PromptFormat, shown: dict[str, str]) -> bool:
+    """True if the prompts are the known one's, and the words that the folder names, if it names any."""
+    if any(known.whole(asked or known.instruction, _QUERY, _DOCUMENT) != prompt for asked, prompt in shown.items()):
+        return False
     tokenizer = open_tokenizer(folder)
-    yes, no = (tokenizer.token_to_id(word) if word else None for word in (known.yes, known.no))
-    return (words.get("true_token_id"), words.get("false_token_id")) == (yes, no)
+    # a template's text gets no special tokens of the tokenizer
+    starts_alike = not (known.special_start and tokenizer.num_special_tokens_to_add(False))
+    words = read_json(folder / "1_LogitScore" / "config.json")
+    scored = (words.get("true_token_id"), words.get("false_token_id"))
+    return starts_alike and (not words or scored == (token_id(tokenizer, known.yes), token_id(tokenizer, known.no)))

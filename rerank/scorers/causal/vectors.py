@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy
 import torch
+from transformers import PretrainedConfig
 
 from rerank.runtimes.base import Runtime
-from rerank.runtimes.rectangle import KERNEL, rectangle_inputs
+from rerank.runtimes.rectangle import KERNEL, RectangleRuntime, rectangle_inputs
 from rerank.runtimes.segments import Segment, to_device
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.causal.prompt import Prompt
@@ -29,10 +29,11 @@ class RectanglePrompts:
     """
 
     padded = True
+    keeps_prefix = True
 
-    def __init__(self, runtime: Runtime, system: tuple[int, ...], config: dict[str, Any]) -> None:
+    def __init__(self, runtime: Runtime, system: tuple[int, ...], config: PretrainedConfig) -> None:
         self.runtime = runtime
-        self.description = f"{runtime.description}, {KERNEL}"
+        self.description = f"{runtime.description}, {KERNEL}, shared prefix"
         self._system_ids = system
         self._nothing = past_of(config, tokens=0)
         self._system: torch.Tensor | None = None
@@ -66,6 +67,8 @@ class RectanglePrompts:
         return prefix[len(self._system_ids) :]
 
     def _of_system(self) -> torch.Tensor:
+        if not self._system_ids:
+            return self._nothing
         if self._system is None:
             _, self._system = self._run([self._system_ids], self._nothing, kept=len(self._system_ids))
         return self._system
@@ -91,16 +94,17 @@ class PackedPrompts:
     """
 
     padded = False
+    keeps_prefix = False
 
     def __init__(self, runtime: PackedRuntime) -> None:
         self.runtime = runtime
-        self.description = runtime.description
+        self.description = f"{runtime.description}, shared prefix"
 
     def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
         segments: list[Segment] = []
         order: list[int] = []
         for prefix, places in _by_prefix(batch).items():
-            shared = len(places) >= _WORTH_SHARING
+            shared = bool(prefix) and len(places) >= _WORTH_SHARING
             if shared:
                 segments.append(Segment(prefix, range(len(prefix))))
             stem = len(segments) - 1
@@ -115,6 +119,21 @@ class PackedPrompts:
         return vectors.index_select(0, to_device(numpy.array(back), self.runtime.device))
 
 
+class WholePrompts:
+    """Prompts to fp32 vectors of shape (prompts, hidden), where all tokens see one another, so that none is shared."""
+
+    keeps_prefix = False
+
+    def __init__(self, runtime: RectangleRuntime | PackedRuntime) -> None:
+        self.runtime = runtime
+        self.padded = runtime.padded
+        self.description = runtime.description
+
+    def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
+        rows = [prompt.prefix + prompt.rest for prompt in batch]
+        return self.runtime([Segment(row, range(len(row))) for row in rows])
+
+
 def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:
     """Places of the prompts, by prefix."""
     places: dict[tuple[int, ...], list[int]] = {}
@@ -123,7 +142,7 @@ def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:
     return places
 
 
-def example_inputs(config: dict[str, Any]) -> dict[str, torch.Tensor]:
+def example_inputs(config: PretrainedConfig) -> dict[str, torch.Tensor]:
     """Inputs of ``LastTokenVector.forward`` to trace it with."""
     return {
         **rectangle_inputs([Segment((1,) * length, range(3, 3 + length), length - 1) for length in (7, 5)]),
@@ -132,7 +151,7 @@ def example_inputs(config: dict[str, Any]) -> dict[str, torch.Tensor]:
     }
 
 
-def past_of(config: dict[str, Any], tokens: int) -> torch.Tensor:
+def past_of(config: PretrainedConfig, tokens: int) -> torch.Tensor:
     """Zero keys and values for ``tokens`` tokens, shaped as ``LastTokenVector.forward`` wants them."""
-    size = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    return torch.zeros(config["num_hidden_layers"], 2, tokens, config["num_key_value_heads"], size)
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return torch.zeros(config.num_hidden_layers, 2, tokens, config.num_key_value_heads, size)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rerank.catalog.models_file import read_models_file
-from rerank.catalog.prompts import QWEN3_RERANKER, RECOGNISED, PromptFormat
+from rerank.catalog.prompts import MXBAI_RERANK_V2, PROMPTS, QWEN3_RERANKER, PromptFormat
 from rerank.errors import SettingsError
 
 TABLE = """
@@ -41,11 +41,13 @@ def test_a_card_in_models_toml_may_say_how_its_model_is_asked(tmp_path: Path) ->
         ('request = "{query}"', 'request = "{question}"', "model.0.prompt: `request` has to hold {query}"),
         ('request = "{query}"', 'request = "{query} {document}"', "model.0.prompt: `request` has to hold {query}"),
         ('request = "{query}"', 'request = "{query"', "model.0.prompt: "),
-        ('suffix = "<|im_end|>"', 'suffix = ""', "model.0.prompt: `system` and `suffix` have to hold some text"),
-        ('yes = "Yes"', "yes = 1", "model.0.prompt.yes"),
+        ('suffix = "<|im_end|>"', 'instructed = "{instruction}"', "model.0.prompt"),
+        ('yes = "Yes"', "yes = -1", "model.0.prompt.yes"),
+        ('yes = "Yes"', "yes = true", "model.0.prompt.yes"),
+        ('yes = "Yes"', 'activation = "identity"', "model.0.prompt.activation"),
         ('yes = "Yes"', 'maybe = "Yes"', "model.0.prompt.maybe"),
     ],
-    ids=["no-query", "unknown-name", "open-brace", "no-suffix", "no-text", "unknown-key"],
+    ids=["no-query", "unknown-name", "open-brace", "no-suffix", "no-token", "no-text", "activation", "unknown-key"],
 )
 def test_a_prompt_with_a_mistake_names_it(tmp_path: Path, line: str, wrong: str, where: str) -> None:
     with pytest.raises(SettingsError) as refusal:
@@ -62,5 +64,23 @@ def test_an_instruction_counts_only_where_the_prompt_has_a_place_for_it() -> Non
     assert not replace(QWEN3_RERANKER, request="{query}").takes_instruction
 
 
-def test_the_prompt_taken_without_evidence_is_that_of_qwen3_reranker() -> None:
-    assert RECOGNISED[0] is QWEN3_RERANKER
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_card_may_name_a_known_prompt(tmp_path: Path, name: str) -> None:
+    assert read(tmp_path, f'[[model]]\nid = "maker/asks"\nprompt = "{name}"') is PROMPTS[name]
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"model\.0\.prompt: .*qwen3-reranker, .*zerank-2"):
+        read(tmp_path, '[[model]]\nid = "maker/asks"\nprompt = "zerank"')
+
+
+def test_a_token_may_be_given_by_its_number(tmp_path: Path) -> None:
+    prompt = read(tmp_path, TABLE.replace('yes = "Yes"', "yes = 0"))
+    assert prompt
+    assert (prompt.yes, prompt.no) == (0, "")
+
+
+def test_an_instruction_has_a_text_of_its_own_where_it_may_be_missing() -> None:
+    assert MXBAI_RERANK_V2.ask("", "q") == "query: q"
+    assert MXBAI_RERANK_V2.ask("i", "q") == "instruction: i\nquery: q"
+    assert MXBAI_RERANK_V2.takes_instruction
