@@ -29,12 +29,14 @@ from rerank.errors import FetchFailure, Forbidden, Overloaded, WeightsMissing
 from tests.process.server import ROOT, ServerProcess, clean_environment, post
 from tests.support.fake_hub import FakeHub, tiny_checkpoint
 from tests.support.tiny_checkpoints import make_xlm_roberta
+from tests.support.whole import whole_server
 
 from .looked_up import TOLD
 from .support import MEGABYTE, measured
 
 NAME = "org/tiny-reranker"
 WEIGHTS = "model.safetensors"
+NOBODY = "http://127.0.0.1:9"
 STANDSTILL = 20.0
 ROOM = 150 * MEGABYTE
 """Memory that an attack without end may take."""
@@ -314,6 +316,11 @@ class TestDisk:
         assert stopped.value.failure is FetchFailure.DISK_FULL
 
 
+def ask(url: str, model: str, key: str = "") -> requests.Response:
+    body = {"query": "q", "documents": ["d"], "model": model}
+    return requests.post(f"{url}/v1/rerank", json=body, headers={"Authorization": f"Bearer {key}"}, timeout=110)
+
+
 class TestRules:
     CARD = ModelCard(id=NAME, repo=NAME)
 
@@ -351,11 +358,10 @@ class TestRules:
     def test_download_rules_of_a_server_hold_for_its_callers(
         self, tmp_path: Path, allowed: str, named: bool, status: int
     ) -> None:
-        settings = {"RERANK_DOWNLOADS": allowed} | ({"RERANK_DEFAULT_MODEL": "bge-reranker-base"} if named else {})
-        with ServerProcess(tmp_path, settings) as server:
-            body = {"query": "q", "documents": ["d"], "model": "BAAI/bge-reranker-base"}
-            answer = post(server, body)
-            other = post(server, body | {"model": "BAAI/bge-reranker-large"})
+        named_model = {"default_model": "bge-reranker-base"} if named else {}
+        with whole_server(tmp_path, downloads=allowed, hf_endpoint=NOBODY, **named_model) as url:
+            answer = ask(url, "BAAI/bge-reranker-base")
+            other = ask(url, "BAAI/bge-reranker-large")
         assert (answer.status_code, other.status_code) == (status, 403), (answer.text, other.text)
         assert f"RERANK_DOWNLOADS={allowed}" in other.json()["message"]
 
@@ -366,20 +372,15 @@ class TestRules:
             held = [hub.add_repository(name, tiny_checkpoint()).files[WEIGHTS] for name in names]
             for file in held:
                 file.holding = True
-            settings = {"HF_ENDPOINT": hub.url, "RERANK_API_KEY": "one-of-the-keys,another-key"}
-            with ServerProcess(tmp_path, settings) as server:
-
-                def ask(name: str, key: str) -> requests.Response:
-                    body = {"query": "q", "documents": ["d"], "model": name}
-                    return post(server, body, headers={"Authorization": f"Bearer {key}"})
-
-                waiting = [callers.submit(ask, name, "one-of-the-keys") for name in names[:2]]
+            keys = "one-of-the-keys,another-key"
+            with whole_server(tmp_path, hf_endpoint=hub.url, api_key=keys) as url:
+                waiting = [callers.submit(ask, url, name, "one-of-the-keys") for name in names[:2]]
                 assert all(file.held.wait(60) for file in held[:2])
-                refused = ask(names[2], "one-of-the-keys")
+                refused = ask(url, names[2], "one-of-the-keys")
                 for file in held:
                     file.release.set()
                 # the files are no model's, but each download was let through
-                answers = [call.result() for call in waiting] + [ask(names[2], "another-key")]
+                answers = [call.result() for call in waiting] + [ask(url, names[2], "another-key")]
         assert refused.status_code == 429, refused.text
         assert "2 models are being fetched for this key already" in refused.json()["message"]
         assert refused.headers["Retry-After"] == "60"

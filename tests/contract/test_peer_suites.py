@@ -1,4 +1,4 @@
-"""The cases of vLLM's online scoring and tokenization tests and of llama.cpp's rerank tests, against a real process.
+"""The cases of vLLM's online scoring and tokenization tests and of llama.cpp's rerank tests, against the whole server.
 
 Written anew from what those tests send and expect: vLLM `tests/entrypoints/pooling/scoring/test_*_online.py` and
 `tests/entrypoints/openai/test_tokenization.py`, llama.cpp `tools/server/tests/unit/test_rerank.py`. Scores are compared
@@ -18,8 +18,8 @@ import torch
 from sentence_transformers import CrossEncoder
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from tests.process.server import ServerProcess
 from tests.support.tiny_checkpoints import make_qwen3, make_xlm_roberta
+from tests.support.whole import whole_server
 
 CROSS, QWEN, BI = "cross", "qwen", "all-MiniLM-L6-v2"
 LENGTH = 100
@@ -47,23 +47,22 @@ MACHINES = [
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
+    folder = tmp_path_factory.mktemp("peers") / "models"
     make_xlm_roberta(folder / CROSS, positions=LENGTH + 2, limit_in_tokenizer=False)
     make_qwen3(folder / QWEN)
     return folder
 
 
-@pytest.fixture(scope="module", params=["", "1"], ids=["usual", "strict"])
-def server(request: pytest.FixtureRequest, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings = {
-        "RERANK_MODELS_DIR": str(models),
-        "RERANK_DEFAULT_MODEL": CROSS,
-        "RERANK_MODEL_RUNTIME": "torch",
-        "RERANK_STRICT_VLLM": request.param,
-        "RERANK_ENABLE_TOKENIZER_INFO_ENDPOINT": "1",
-    }
-    with ServerProcess(tmp_path_factory.mktemp("server"), settings) as process:
-        yield Server(process.url, strict=bool(request.param))
+@pytest.fixture(scope="module", params=[False, True], ids=["usual", "strict"])
+def server(request: pytest.FixtureRequest, models: Path) -> Iterator[Server]:
+    with whole_server(
+        models.parent,
+        default_model=CROSS,
+        model_runtime="torch",
+        strict_vllm=request.param,
+        enable_tokenizer_info_endpoint=True,
+    ) as url:
+        yield Server(url, strict=request.param)
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 import requests
 
-from tests.process.server import ROOT, ServerProcess, clean_environment
+from tests.process.server import ROOT, clean_environment
 from tests.support.fake_hub import FakeHub
 from tests.support.tiny_checkpoints import make_xlm_roberta
+from tests.support.whole import whole_server
 
 from .sdks.expected import LISTED, OUTCOMES, RANKING
 
@@ -44,7 +45,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with a key, the embedded model in memory, and another one that waits for its weights for ever."""
     folder = tmp_path_factory.mktemp("server")
     make_xlm_roberta(folder / "weights")
@@ -52,47 +53,43 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         weights = hub.add_folder(BUSY, folder / "weights").files["model.safetensors"]
         weights.holding = True
         (folder / "models.toml").write_text(f'[[model]]\nid = "{BUSY}"\nrepo = "{BUSY}"\n')
-        settings = {
-            "RERANK_API_KEY": KEY,
-            "RERANK_MAX_INFLIGHT_DOCUMENTS": "10",
-            "HF_ENDPOINT": hub.url,
-            "RERANK_TIMEOUT": str(PATIENCE),
-        }
-        with ServerProcess(folder, settings) as running, ThreadPoolExecutor(1) as callers:
-            plainly(running)
-            waiting = callers.submit(plainly, running, model=BUSY, documents=["d"] * 10)
+        settings = {"api_key": KEY, "max_inflight_documents": 10, "hf_endpoint": hub.url, "timeout": PATIENCE}
+        with whole_server(folder, **settings) as url, ThreadPoolExecutor(1) as callers:
+            plainly(url)
+            waiting = callers.submit(plainly, url, model=BUSY, documents=["d"] * 10)
             assert weights.held.wait(60)
-            yield running
-            running.stop()
-            assert waiting.result().status_code == 503
+            yield url
+            assert not waiting.done()
+            weights.release.set()
+            assert waiting.result().status_code == 200
 
 
 @pytest.fixture(scope="module")
-def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with ServerProcess(tmp_path_factory.mktemp("open")) as running:
-        yield running
+def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with whole_server(tmp_path_factory.mktemp("open")) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
-def outcomes(server: ServerProcess, open_server: ServerProcess) -> dict[str, Any]:
+def outcomes(server: str, open_server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What came of each call in each situation, by environment; one process makes all calls of an environment."""
-    right = {"url": server.url, "key": KEY, "model": MODEL}
+    right = {"url": server, "key": KEY, "model": MODEL}
     situations = {
         "right": right,
         "wrong key": right | {"key": "wrong"},
         "unknown model": right | {"model": "nope"},
         "overload": right | {"model": BUSY},
-        "open": right | {"url": open_server.url},
+        "open": right | {"url": open_server},
     }
-    found = {}
+    found, folder = {}, tmp_path_factory.mktemp("client")
     for home, calls in OUTCOMES.items():
         asked = {name: list(expected) for name, expected in calls.items()}
         job = {"query": QUERY, "documents": DOCUMENTS, "situations": situations, "calls": asked}
         ended = subprocess.run(
             [str(HOMES[home] / "bin" / "python"), str(CALLS)],
             input=json.dumps(job),
-            env=clean_environment(server.folder) | {"PYTHONPATH": "", "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-            cwd=server.folder,
+            env=clean_environment(folder) | {"PYTHONPATH": "", "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+            cwd=folder,
             text=True,
             capture_output=True,
         )
@@ -101,11 +98,11 @@ def outcomes(server: ServerProcess, open_server: ServerProcess) -> dict[str, Any
     return found
 
 
-def plainly(server: ServerProcess, **fields: Any) -> requests.Response:
+def plainly(url: str, **fields: Any) -> requests.Response:
     """A request that no SDK made."""
     asked = {"model": MODEL, "query": QUERY, "documents": DOCUMENTS} | fields
     headers = {"Authorization": f"Bearer {KEY}"}
-    return requests.post(f"{server.url}/v1/rerank", json=asked, headers=headers, timeout=PATIENCE)
+    return requests.post(f"{url}/v1/rerank", json=asked, headers=headers, timeout=PATIENCE)
 
 
 CASES = [
@@ -118,7 +115,7 @@ CASES = [
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(("home", "name", "situation"), CASES)
-def test_an_sdk(server: ServerProcess, outcomes: dict[str, Any], home: str, name: str, situation: str) -> None:
+def test_an_sdk(server: str, outcomes: dict[str, Any], home: str, name: str, situation: str) -> None:
     found, expected = outcomes[home][name][situation], OUTCOMES[home][name][situation]
     if expected not in (RANKING, LISTED):
         assert found.get("error") == expected, found

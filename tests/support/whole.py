@@ -1,0 +1,35 @@
+"""The whole server as an operator starts it, within the test's own process; only its logging is left to pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from rerank.server import build
+from rerank.settings import Settings, setting_names
+from tests.support.app import LiveServer
+
+
+def whole_app(**settings: Any) -> FastAPI:
+    """The application with these settings, and none of the environment."""
+    arguments: dict[str, Any] = {f"rerank_{name}": value for name, value in settings.items()}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (name for names in setting_names().values() for name in names):
+            patch.delenv(name, raising=False)
+            patch.delenv(name.lower(), raising=False)
+        patch.setattr(build, "configure_logging", lambda *_: None)
+        return build.app_from_settings(Settings(_env_file=None, **arguments))
+
+
+@contextmanager
+def whole_server(folder: Path, **settings: Any) -> Iterator[str]:
+    """The same on a CPU behind a real socket, with the folder's ``models/`` and models.toml; its address."""
+    places = {"models_dir": folder / "models", "models_file": folder / "models.toml"}
+    places["models_file"].touch()
+    with LiveServer(whole_app(**places, model_device="cpu", **settings)) as live:
+        yield f"http://127.0.0.1:{live.port}"
