@@ -238,6 +238,7 @@ class Spy:
     def find_spec(self, name, *_):
         if name == "torch":
             print({key: os.environ[key] for key in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if key in os.environ})
+            sys.exit()
 
 sys.meta_path.insert(0, Spy())
 import rerank_server
