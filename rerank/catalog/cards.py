@@ -8,7 +8,16 @@ from typing import Literal
 
 from rerank.activations import SIGMOID, Activation
 from rerank.catalog.families import BI_ENCODER
-from rerank.catalog.prompts import QWEN3_RERANKER, PromptFormat
+from rerank.catalog.prompts import (
+    BGE_RERANKER_V2_GEMMA,
+    CTXL_RERANK_V2,
+    LLAMA_NEMOTRON_RERANK,
+    MXBAI_RERANK_V2,
+    QWEN3_RERANKER,
+    ZERANK_1,
+    ZERANK_2,
+    PromptFormat,
+)
 from rerank.errors import SettingsError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -84,7 +93,9 @@ EMBEDDED = ModelCard(
     languages="English only; bundled with the server",
 )
 
-# Sizes follow from the published configurations: parameters x 4 bytes (fp32), for Qwen3 x 2 (bf16).
+_ASKED = "takes an instruction"
+_CTXL = "ContextualAI/ctxl-rerank-v2-instruct-multilingual"
+# Sizes follow from the published configurations: parameters x 4 bytes (fp32), for language models x 2 (bf16).
 BUILT_IN: tuple[ModelCard, ...] = (
     ModelCard(
         id="BAAI/bge-reranker-base",
@@ -134,6 +145,30 @@ BUILT_IN: tuple[ModelCard, ...] = (
         activation=SIGMOID,
         download_bytes=16_400_000_000,
         languages="100+ languages; takes an instruction; for a GPU",
+    ),
+    *(
+        ModelCard(
+            id=name,
+            # the Hub's newer name of some
+            aliases=(f"{name}-reranker",) if name.startswith("zeroentropy/") else (),
+            repo=name,
+            max_length=tokens,
+            prompt=prompt,
+            download_bytes=size,
+            languages=languages,
+        )
+        for name, prompt, tokens, size, languages in (
+            ("mixedbread-ai/mxbai-rerank-base-v2", MXBAI_RERANK_V2, 8192, 990_000_000, f"100+ languages; {_ASKED}"),
+            ("mixedbread-ai/mxbai-rerank-large-v2", MXBAI_RERANK_V2, 8192, 3_090_000_000, f"100+ languages; {_ASKED}"),
+            ("zeroentropy/zerank-2", ZERANK_2, 8192, 8_040_000_000, "100+ languages; for a GPU"),
+            ("zeroentropy/zerank-1", ZERANK_1, 8192, 8_040_000_000, "English; for a GPU"),
+            ("zeroentropy/zerank-1-small", ZERANK_1, 8192, 3_440_000_000, "English; for a GPU"),
+            (f"{_CTXL}-1b", CTXL_RERANK_V2, 8192, 2_000_000_000, f"100+ languages; {_ASKED}"),
+            (f"{_CTXL}-2b", CTXL_RERANK_V2, 8192, 4_000_000_000, f"100+ languages; {_ASKED}; for a GPU"),
+            (f"{_CTXL}-6b", CTXL_RERANK_V2, 8192, 14_500_000_000, f"100+ languages; {_ASKED}; for a GPU"),
+            ("BAAI/bge-reranker-v2-gemma", BGE_RERANKER_V2_GEMMA, 1024, 10_000_000_000, "100+ languages; for a GPU"),
+            ("nvidia/llama-nemotron-rerank-1b-v2", LLAMA_NEMOTRON_RERANK, 8192, 2_470_000_000, "26 languages"),
+        )
     ),
     EMBEDDED,
 )

@@ -40,6 +40,8 @@ _GRAVITY = (
     "Gravity is a force that attracts two bodies towards each other. It gives weight to physical objects and is "
     "responsible for the movement of planets around the sun."
 )
+_EXERCISE = "What are the health benefits of exercise? Prioritize recent medical research"
+_PROTEIN = "how much protein should a female eat?"
 _COLA = "What is the price of coca cola?"
 
 
@@ -130,6 +132,44 @@ GOLDEN: dict[str, tuple[GoldenPair, ...]] = {
         GoldenPair(_COLA, "Coca cola is my favorite drink", _logit(9.840726852416992e-05), 0.3),
         GoldenPair(_COLA, "Sprite is my favorite drink", _logit(3.933906555175781e-06), 0.3),
         GoldenPair(_COLA, "Qwen3 is powerful", _logit(2.2292137145996094e-05), 0.3),
+    ),
+    # the model's card (bf16)
+    "zeroentropy/zerank-2": (
+        GoldenPair("What is 2+2?", "4", 5.4062, 0.3),
+        GoldenPair("What is 2+2?", "The answer is definitely 1 million", -4.5, 0.3),
+    ),
+    # UKPLab/sentence-transformers, tests/cross_encoder/test_pretrained.py (bf16; sigmoid of a fifth)
+    "zeroentropy/zerank-1-small": tuple(
+        GoldenPair(_RED, document, 5 * _logit(score), 0.5)
+        for document, score in ((_VENUS, 0.09428), (_MARS, 0.83889), (_JUPITER, 0.12052), (_SATURN, 0.2184))
+    ),
+    # the model's card (bf16), where the end of the query is an instruction
+    "ContextualAI/ctxl-rerank-v2-instruct-multilingual-6b": (
+        GoldenPair(_EXERCISE, "A 2024 study shows exercise enhances cognitive function in older adults.", -2.2969, 0.3),
+        GoldenPair(
+            _EXERCISE, "Regular exercise reduces risk of heart disease and improves mental health.", -4.6875, 0.3
+        ),
+        GoldenPair(_EXERCISE, "Ancient Greeks valued physical fitness for military training.", -12.375, 0.3),
+    ),
+    # FlagOpen/FlagEmbedding, tutorial 5.2 (fp16)
+    "BAAI/bge-reranker-v2-gemma": (GoldenPair("query", "passage", 1.974609375, 0.1),),
+    # the model's card (bf16)
+    "nvidia/llama-nemotron-rerank-1b-v2": (
+        GoldenPair(
+            _PROTEIN,
+            "As a general guideline, the CDC's average requirement of protein for women ages 19 to 70 is 46 grams per "
+            "day. But, as you can see from this chart, you'll need to increase that if you're expecting or training "
+            "for a marathon. Check out the chart below to see how much protein you should be eating each day.",
+            20.625,
+            0.5,
+        ),
+        GoldenPair(
+            _PROTEIN,
+            "Calorie intake should not fall below 1,200 a day in women or 1,500 a day in men, except under the "
+            "supervision of a health professional.",
+            -0.2617,
+            0.5,
+        ),
     ),
     # each under both of its names on the Hub
     "cross-encoder/ms-marco-MiniLM-L6-v2": _MINILM_L6,
