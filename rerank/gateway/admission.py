@@ -186,17 +186,17 @@ class Place:
         self._admission = admission
         self._work = work
         self._caller = caller
-        self._waiting = waiting
+        self._room = admission.room(waiting=waiting)
         self._began = admission.now()
         admission.requests += 1
-        admission.room(waiting=waiting).take(caller, work)
+        self._room.take(caller, work)
 
     def begin(self) -> None:
         """Begin the request's work: its model is loaded."""
         self._began = self._admission.now()
-        self._admission.room(waiting=self._waiting).give_back(self._caller, self._work)
-        self._waiting = False
-        self._admission.room(waiting=False).take(self._caller, self._work)
+        self._room.give_back(self._caller, self._work)
+        self._room = self._admission.room(waiting=False)
+        self._room.take(self._caller, self._work)
 
     def done(self) -> None:
         """Count the request's work as done."""
@@ -205,4 +205,4 @@ class Place:
     def leave(self) -> None:
         """Free the capacity."""
         self._admission.requests -= 1
-        self._admission.room(waiting=self._waiting).give_back(self._caller, self._work)
+        self._room.give_back(self._caller, self._work)

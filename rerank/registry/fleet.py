@@ -144,8 +144,8 @@ class Fleet:
         model = self._models.get(card.id)
         if model:
             return model.want(ticket, card, now)
-        model = self._models[card.id] = Model(card, since=now)
-        return [*model.want(ticket, card, now), Find(card, ticket)]
+        self._models[card.id] = Model(card, since=now, waiting={ticket: card})
+        return [Find(card, ticket)]
 
     def _release(self, ticket: Ticket, now: float) -> list[Decision]:
         model = self._models.get(self._wanted.pop(ticket, ""))

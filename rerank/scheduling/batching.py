@@ -65,6 +65,6 @@ def _any_length(jobs: Sequence[Job], budget: BatchBudget) -> list[Slot]:
         taken = job.take(start, job.fitting(start, budget.pairs - len(batch), tokens))
         batch += taken
         tokens -= sum(slot.pair.computed for slot in taken)
-        if len(batch) == budget.pairs or tokens <= 0:
+        if len(batch) == budget.pairs:
             break
     return batch

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 
 from rerank.scheduling.batching import BatchBudget, pack
 from rerank.scheduling.job import Job, Replicas, ScoresBatches, Slot
@@ -15,7 +15,7 @@ class JobQueue:
 
     def __init__(self) -> None:
         self._queues: defaultdict[Replicas, _Queue] = defaultdict(_Queue)
-        self._served: dict[str, int] = {}
+        self._served: Counter[str] = Counter()
         """Tokens scored per caller since the queue was last empty."""
 
     def add(self, job: Job) -> None:
@@ -23,12 +23,11 @@ class JobQueue:
 
         A caller without waiting jobs starts at the count of the least served waiting caller: idle time earns no credit.
         """
-        if not self.has_work:
+        callers = {other.caller for other in self._jobs() if other.waiting}
+        if not callers:
             self._served.clear()
-        elif not any(other.caller == job.caller and other.waiting for other in self._jobs()):
-            # jobs may end meanwhile, so perhaps none is left
-            least = min((self._served.get(other.caller, 0) for other in self._jobs() if other.waiting), default=0)
-            self._served[job.caller] = max(self._served.get(job.caller, 0), least)
+        elif job.caller not in callers:
+            self._served[job.caller] = max(self._served[job.caller], min(self._served[other] for other in callers))
         self._queues[job.replicas].add(job)
 
     @property
@@ -68,7 +67,7 @@ class JobQueue:
         batch = pack(queue.by_turn(self._served), limit.at_most(learnt(scorer)), padded=scorer.padded)
         queue.note(batch)
         for slot in batch:
-            self._served[slot.job.caller] = self._served.get(slot.job.caller, 0) + slot.pair.computed
+            self._served[slot.job.caller] += slot.pair.computed
         if not queue.jobs:
             del self._queues[replicas]
         return batch
@@ -103,14 +102,14 @@ class _Queue:
         job.turn = self._sharing[job.caller].enter(job.waiting_tokens)
         self.jobs.append(job)
 
-    def by_turn(self, served: Mapping[str, int]) -> list[Job]:
+    def by_turn(self, served: Counter[str]) -> list[Job]:
         """Jobs in the order in which a batch is filled.
 
         The caller with the fewest ``served`` tokens comes first, so more requests do not mean a larger share. Within a
         caller, jobs are ordered by when equal sharing would end them: a short job does not wait for a long one, a long
         one not for every later short one, and equal ones keep their order.
         """
-        return sorted(self.jobs, key=lambda job: (served.get(job.caller, 0), job.turn))
+        return sorted(self.jobs, key=lambda job: (served[job.caller], job.turn))
 
     def note(self, batch: Sequence[Slot]) -> None:
         """Count a batch's pairs, and remove the jobs it finished taking."""

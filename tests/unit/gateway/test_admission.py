@@ -4,6 +4,8 @@ import asyncio
 from contextlib import ExitStack, suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rerank.errors import Overloaded, ServerStopping
 from rerank.gateway.admission import Admission, Work
@@ -186,6 +188,17 @@ class TestBytes:
         ):
             pass
         assert refusal.value.retry_after == 1.0
+
+
+@given(*[st.builds(Work, *[st.integers(0, 10**9)] * 3)] * 2)
+def test_work_that_is_added_can_be_taken_away(first: Work, second: Work) -> None:
+    assert first + second - second == first
+
+
+def test_a_request_that_leaves_before_its_model_is_loaded_takes_nothing_with_it(admission: Admission) -> None:
+    with admission.admit(work(4), waiting=True), admission.admit(work(3)):
+        assert (admission.waiting, admission.in_flight) == (work(4), work(3))
+    assert (admission.waiting, admission.in_flight) == (Work(), Work())
 
 
 class TestCallers:

@@ -184,6 +184,11 @@ class TestRoom:
         assert [type(other) for other in others] == [Grant, Refuse]
         assert last == Load("c")
 
+    def test_models_that_can_never_fit_are_all_refused_at_once(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), Want(2, B), Want(3, C), found(A, 10), found(B, 101), found(C, 102))
+        told = desk.tell(loaded(A, 10))
+        assert [decision.ticket for decision in told if isinstance(decision, Refuse)] == [2, 3]
+
     def test_room_is_taken_back_when_a_model_turns_out_larger_than_thought(self, desk: Desk) -> None:
         desk.load(A, 40)
         desk.tell(Want(1, B), found(B, 50))
@@ -197,6 +202,11 @@ class TestRoom:
     def test_room_beyond_the_budget_once_does_not_lock_a_model_out(self, desk: Desk) -> None:
         desk.tell(Want(1, A), found(A, 90), loaded(A, 110), Release(1), Dismiss(2, "a"), Unloaded("a"))
         assert desk.tell(Want(3, A), found(A, 90)) == [Find(A, 3), Load("a")]
+
+    def test_room_beyond_the_budget_of_a_device_it_was_not_expected_on_does_not_either(self) -> None:
+        desk = Desk(budget=100)
+        desk.tell(Want(1, A), Found("a", {"cpu": 10}), loaded(A, 110), Release(1), Dismiss(2, "a"), Unloaded("a"))
+        assert desk.tell(Want(3, A), Found("a", {"cpu": 10})) == [Find(A, 3), Load("a")]
 
     def test_room_beyond_what_pinned_models_leave_does_not_lock_a_model_out_that_ran(self, desk: Desk) -> None:
         desk.tell(Want(1, A), found(A, 50), loaded(A, 70), Release(1), Dismiss(2, "a"), Unloaded("a"))
@@ -289,6 +299,7 @@ class TestKeepAlive:
         assert desk.fleet.next_tick() == desk.now - 1 + 10
 
     def test_keep_alive_of_nothing_is_for_ever(self, desk: Desk) -> None:
+        desk.fleet = Fleet()
         desk.load(A, 10)
         assert desk.fleet.next_tick() is None
 

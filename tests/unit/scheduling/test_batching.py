@@ -43,19 +43,15 @@ class TestPadded:
     def test_equally_long_pairs_leave_in_request_order(self) -> None:
         assert [slot.place for slot in pack([job_of([7, 7, 7])], ROOMY, padded=True)] == [0, 1, 2]
 
-    def test_what_is_less_than_two_thirds_as_long_waits_for_its_like(self) -> None:
-        job = job_of([99, 66, 65, 10])
-        assert lengths(pack([job], ROOMY, padded=True)) == [99, 66]
-        assert lengths(pack([job], ROOMY, padded=True)) == [65]
+    @pytest.mark.parametrize(("longest", "shortest"), [(99, 66), (100, 67), (101, 68)])
+    def test_what_is_less_than_two_thirds_as_long_waits_for_its_like(self, longest: int, shortest: int) -> None:
+        job = job_of([longest, shortest, shortest - 1, 10])
+        assert lengths(pack([job], ROOMY, padded=True)) == [longest, shortest]
+        assert lengths(pack([job], ROOMY, padded=True)) == [shortest - 1]
 
     def test_pairs_of_other_jobs_fill_the_batch_the_nearest_in_length_first(self) -> None:
         batch = pack([job_of([100]), job_of([300, 200, 90, 80, 70])], BatchBudget(6, 1000), padded=True)
         assert lengths(batch) == [100, 90, 80, 70]
-
-    def test_a_job_that_fills_a_batch_by_itself_is_not_put_into_anothers(self) -> None:
-        long, short, other = job_of([10] * 20), job_of([10]), job_of([10] * 5)
-        batch = pack([short, long, other], BatchBudget(8, 100), padded=True)
-        assert [slot.job for slot in batch] == [short, *[other] * 5]
 
     def test_padding_counts(self) -> None:
         assert lengths(pack([job_of([40, 30, 30])], BatchBudget(8, 100), padded=True)) == [40, 30]
@@ -82,10 +78,8 @@ class TestPacked:
     def test_each_pair_costs_its_own_tokens(self) -> None:
         assert lengths(pack([job_of([40, 30, 30, 1])], BatchBudget(8, 100), padded=False)) == [40, 30, 30]
 
-    def test_a_job_that_fills_a_batch_by_itself_is_not_put_into_anothers(self) -> None:
-        long, short, other = job_of([10] * 20), job_of([10]), job_of([10] * 5)
-        batch = pack([short, long, other], BatchBudget(8, 100), padded=False)
-        assert [slot.job for slot in batch] == [short, *[other] * 5]
+    def test_a_batch_is_filled_to_the_last_token(self) -> None:
+        assert lengths(pack([job_of([99]), job_of([1])], BatchBudget(8, 100), padded=False)) == [99, 1]
 
     def test_a_job_whose_longest_does_not_fit_gives_a_shorter_one(self) -> None:
         assert lengths(pack([job_of([60]), job_of([50, 30])], BatchBudget(8, 100), padded=False)) == [60, 30]
@@ -93,6 +87,17 @@ class TestPacked:
 
 @pytest.mark.parametrize("padded", [True, False])
 class TestLaws:
+    @pytest.mark.parametrize("full", [[10] * 20, [10] * 8, [20] * 5], ids=["more", "pairs", "tokens"])
+    def test_a_job_that_fills_a_batch_by_itself_is_not_put_into_anothers(self, full: list[int], padded: bool) -> None:
+        short, long, other = job_of([20]), job_of(full), job_of([14] * 4)
+        batch = pack([short, long, other], BatchBudget(8, 100), padded=padded)
+        assert [slot.job for slot in batch] == [short, *[other] * 4]
+
+    def test_jobs_fill_a_batch_up_to_the_budget(self, padded: bool) -> None:
+        first, second = job_of([10] * 5), job_of([10] * 5)
+        batch = pack([first, second], BatchBudget(8, 100), padded=padded)
+        assert [slot.job for slot in batch] == [first] * 5 + [second] * 3
+
     @given(crowds=CROWDS, budget=BUDGETS)
     def test_a_batch_is_within_the_budget_or_a_single_pair(
         self, crowds: list[list[int]], budget: BatchBudget, padded: bool

@@ -282,6 +282,17 @@ class TestCallers:
         taken = [{slot.job.caller for slot in line.next_batch(BatchBudget(8, 16384))} for _ in range(8)]
         assert sum("busy" in callers for callers in taken) >= 4
 
+    def test_what_was_served_counts_until_nothing_waits(self) -> None:
+        model, one = Echo(), BatchBudget(pairs=1, tokens=100)
+        line = line_of(Job((model,), pieces(3, 10), "little"), Job((model,), pieces(1, 50), "much"))
+        assert [line.next_batch(one)[0].job.caller for _ in range(2)] == ["little", "much"]
+        # it comes back with a short one
+        line.add(Job((model,), pieces(1, 1), "much"))
+        assert [batch[0].job.caller for batch in batches(line, one)] == ["little", "little", "much"]
+        line.add(Job((model,), pieces(1, 2), "little"))
+        line.add(Job((model,), pieces(1, 1), "much"))
+        assert [batch[0].job.caller for batch in batches(line, one)] == ["much", "little"]
+
     def test_of_one_caller_the_old_rules_hold(self) -> None:
         model = Echo()
         long, short = self.jobs(model, "one", 1, pairs=100)[0], self.jobs(model, "one", 1, pairs=2)[0]
@@ -297,6 +308,16 @@ class TestDevices:
         line = line_of(Job(replicas, pieces(100, tokens=10)))
         assert [len(line.next_batch(ROOMY, device, memory=1000)) for device in (0, 1, 0)] == [32, 10, 32]
 
+    def test_without_a_limit_of_memory_bytes_do_not_count(self) -> None:
+        line = line_of(Job((Echo(bytes_per_token=10**9),), pieces(3)))
+        assert len(line.next_batch(ROOMY)) == 3
+
+    def test_a_batch_is_limited_by_what_was_learnt_of_its_model(self) -> None:
+        small, other = Echo(), Echo()
+        line = line_of(*(Job((model,), pieces(5, tokens=10)) for model in (small, other)))
+        learnt = {small: 20, other: None}
+        assert [len(line.next_batch(ROOMY, learnt=learnt.get)) for _ in range(3)] == [2, 5, 2]
+
     def test_without_memory_pairs_go_one_by_one(self) -> None:
         line = line_of(Job((Echo(bytes_per_token=1),), pieces(3)))
         assert [len(batch) for batch in iter(lambda: line.next_batch(ROOMY, memory=0), [])] == [1, 1, 1]
@@ -307,6 +328,12 @@ class TestLine:
         line = line_of(job_of([]))
         assert not line.has_work
         assert line.next_batch(ROOMY) == []
+
+    def test_a_job_is_untouched_while_all_its_pairs_wait(self) -> None:
+        untouched, begun, ended = (Job((Echo(),), pieces(2)) for _ in range(3))
+        begun.begun = 1.0
+        ended.future.cancel()
+        assert list(line_of(untouched, begun, ended).untouched()) == [untouched]
 
     def test_an_empty_line_gives_an_empty_batch(self) -> None:
         assert JobQueue().next_batch(ROOMY) == []
