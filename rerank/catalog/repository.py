@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
-from collections.abc import Callable, Iterable, Iterator, Set
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
-from functools import partial
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
-from typing import Annotated, TypeVar
+from typing import Annotated
 from urllib.parse import quote
 
 from huggingface_hub import constants
@@ -28,7 +25,6 @@ from rerank.catalog.transfer import RemoteFile
 
 logger = logging.getLogger(__name__)
 
-_Answer = TypeVar("_Answer")
 _ANSWER_TIMEOUT = 5.0
 _INSPECT_LIMIT = 15.0
 """Seconds for the request that lists the files. Longer than its timeout, which applies to each address of a name."""
@@ -106,8 +102,6 @@ def inspect_source(source: Source, *, with_code: bool = False) -> tuple[Reposito
         try:
             description, source = _describe(source)
             files = tuple(_described(description))
-        except TimeoutError as error:
-            raise source.unreachable("does not answer (timeout)") from error
         except HFValidationError:
             raise
         except ValueError as error:
@@ -142,8 +136,7 @@ def _ask(source: Source) -> Description:
     validate_repo_id(source.repo)
     revision = "" if source.revision is None else f"/revision/{quote(source.revision, safe='')}"
     url = f"{source.endpoint}/api/models/{source.repo}{revision}?blobs=true"
-    ask = partial(read, url, source.token, _ANSWER_TIMEOUT, _INSPECT_LIMIT)
-    return Description.model_validate_json(_within(_INSPECT_LIMIT, ask))
+    return Description.model_validate_json(read(url, source.token, _ANSWER_TIMEOUT, _INSPECT_LIMIT))
 
 
 def select_files(files: Iterable[RemoteFile], *, with_code: bool = False) -> list[RemoteFile]:
@@ -198,20 +191,6 @@ def source_of(card: ModelCard, revision: str | None, endpoint: str | None, desti
         token=token_for(endpoint),
         folder=f"{destination.parent.name}/{destination.name}" if destination else f"models/{card.basename}",
     )
-
-
-def _within(seconds: float, ask: Callable[[], _Answer]) -> _Answer:
-    """The answer, or TimeoutError: looking up a name and trying its addresses in turn know no common limit."""
-    answer: Future[_Answer] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(ask())
-        except Exception as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=run, name="hub-inspect", daemon=True).start()
-    return answer.result(timeout=seconds)
 
 
 def is_weights(file: RemoteFile) -> bool:

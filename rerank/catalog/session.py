@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -124,7 +126,27 @@ def _follow(request: httpx2.Request) -> httpx2.Response:
 
 
 def read(url: str, token: str | None, timeout: float, seconds: float) -> bytes:
-    """The whole answer, at most 16 MB. Raises TimeoutError after ``seconds``, and ValueError where it is longer."""
+    """The whole answer, at most 16 MB. Raises ReadTimeout after ``seconds``, and ValueError where it is longer.
+
+    ``timeout`` applies to each address of the host's name.
+    """
+    content: Future[bytes] = Future()
+
+    def run() -> None:
+        try:
+            content.set_result(_content(url, token, timeout, seconds))
+        except Exception as error:
+            content.set_exception(error)
+
+    # on a thread, because looking up a name and trying its addresses in turn know no common limit
+    threading.Thread(target=run, name="hub-read", daemon=True).start()
+    try:
+        return content.result(seconds)
+    except TimeoutError as error:
+        raise httpx2.ReadTimeout(f"no whole answer within {seconds:g} s") from error
+
+
+def _content(url: str, token: str | None, timeout: float, seconds: float) -> bytes:
     deadline = time.monotonic() + seconds
     with answer(url, token, timeout) as response:
         content = bytearray()

@@ -25,9 +25,12 @@ class Readiness:
     to the event loop's thread.
     """
 
-    def __init__(self, gateway: Gateway, preloaded: Sequence[ModelCard] = ()) -> None:
+    def __init__(
+        self, gateway: Gateway, preloaded: Sequence[ModelCard] = (), retry_seconds: float = _RETRY_SECONDS
+    ) -> None:
         self._gateway = gateway
         self._preloaded = preloaded
+        self._retry_seconds = retry_seconds
         self._loading: asyncio.Task[None] | None = None
         self._not_before = 0.0
         self.failures: dict[str, str] = {}
@@ -73,4 +76,4 @@ class Readiness:
             except RerankError as error:
                 self.failures[card.id] = error.message
                 logger.error("preloading %s failed: %s", card.id, error.message)
-                self._not_before = time.monotonic() + _RETRY_SECONDS
+                self._not_before = time.monotonic() + self._retry_seconds

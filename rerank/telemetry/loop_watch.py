@@ -22,9 +22,9 @@ _PATIENCE = 2.0
 
 
 @contextmanager
-def watched_loop(observe: Observe) -> Iterator[None]:
+def watched_loop(observe: Observe, interval: float = _INTERVAL, patience: float = _PATIENCE) -> Iterator[None]:
     """Watch the running event loop while the context is open."""
-    watch = _LoopWatch(asyncio.get_running_loop(), observe)
+    watch = _LoopWatch(asyncio.get_running_loop(), observe, interval, patience)
     thread = threading.Thread(target=watch.run, name="loop-watch", daemon=True)
     thread.start()
     try:
@@ -34,15 +34,17 @@ def watched_loop(observe: Observe) -> Iterator[None]:
 
 
 class _LoopWatch:
-    def __init__(self, loop: asyncio.AbstractEventLoop, observe: Observe) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, observe: Observe, interval: float, patience: float) -> None:
         self._loop = loop
         self._loop_thread = threading.get_ident()
         self._observe = observe
+        self._interval = interval
+        self._patience = patience
         self._stopped = threading.Event()
 
     def run(self) -> None:
         """Measure until stopped."""
-        while not self._stopped.wait(_INTERVAL):
+        while not self._stopped.wait(self._interval):
             self._ask()
 
     def stop(self) -> None:
@@ -58,10 +60,10 @@ class _LoopWatch:
             # the loop has been closed
             self.stop()
             return
-        late = not answered.wait(_PATIENCE)
+        late = not answered.wait(self._patience)
         if late:
-            logger.warning("the event loop was blocked for %g s at:\n%s", _PATIENCE, self._stack())
-            while not answered.wait(_INTERVAL):
+            logger.warning("the event loop was blocked for %g s at:\n%s", self._patience, self._stack())
+            while not answered.wait(self._interval):
                 if self._stopped.is_set():
                     return
         delay = time.perf_counter() - asked

@@ -151,7 +151,7 @@ def test_a_process_that_converts_the_same_is_waited_for(cache: Cache, monkeypatc
 
 def test_a_newer_version_replaces_what_an_older_one_converted(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.start()
-    monkeypatch.setattr(openvino_cpu, "_LAYOUT", 10**6)
+    monkeypatch.setattr(openvino_cpu.openvino, "__version__", "2099.1.0-0")
     cache.start()
     assert cache.conversions == 2
     assert len(cache.kept) == 1

@@ -39,13 +39,13 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def conversions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     made: list[object] = []
-    convert = openvino_cpu._convert
+    convert = openvino_cpu.openvino.convert_model
 
     def counted(*arguments: Any, **options: Any) -> object:
         made.append(arguments)
         return convert(*arguments, **options)
 
-    monkeypatch.setattr(openvino_cpu, "_convert", counted)
+    monkeypatch.setattr(openvino_cpu.openvino, "convert_model", counted)
     return made
 
 
@@ -77,7 +77,7 @@ def test_a_network_that_cannot_be_converted_runs_in_torch_and_the_log_says_why(
     def refuse(*_: object, **__: object) -> object:
         raise RuntimeError("no such operation")
 
-    monkeypatch.setattr(openvino_cpu, "_convert", refuse)
+    monkeypatch.setattr(openvino_cpu.openvino, "convert_model", refuse)
 
     assert load(folder).runtime == "torch fp32, sdpa attention"
     assert "reranker runs in plain torch" in caplog.text

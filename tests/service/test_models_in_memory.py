@@ -6,12 +6,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.errors import WeightsBroken
+from rerank.gateway.readiness import Readiness
 from tests.support.app import DOCUMENTS, MODEL, OTHER_MODEL, PATIENCE, QUERY, AppUnderTest, GatedScorer, error_message
+from tests.support.waiting import wait_until
 
 from .conftest import OpenApp
 
@@ -169,11 +169,7 @@ class TestReady:
         assert (response.status_code, response.json()) == (200, {"ready": True, "missing": []})
         assert loads.asked == [MODEL.id]
 
-    @pytest.mark.parametrize(("pause", "tries_again"), [(30.0, False), (0.0, True)])
-    def test_a_model_that_cannot_be_loaded_is_left_alone_for_a_while(
-        self, open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, pause: float, tries_again: bool
-    ) -> None:
-        monkeypatch.setattr("rerank.gateway.readiness._RETRY_SECONDS", pause)
+    def test_a_model_that_cannot_be_loaded_is_left_alone_for_a_while(self, open_app: OpenApp) -> None:
         tries = threading.Semaphore(0)
 
         def load(card: ModelCard) -> LoadedModel:
@@ -188,7 +184,23 @@ class TestReady:
         tries.acquire(timeout=0.01)
         (missing,) = app.client.get("/ready").json()["missing"]
         assert missing == "acme/words is absent: words/config.json is missing"
-        assert tries.acquire(timeout=PATIENCE if tries_again else 0.1) == tries_again
+        assert not tries.acquire(timeout=0.1)
+
+    def test_a_model_that_could_not_be_loaded_is_tried_again_after_a_while(self, open_app: OpenApp) -> None:
+        tries = threading.Semaphore(0)
+
+        def load(card: ModelCard) -> LoadedModel:
+            tries.release()
+            raise WeightsBroken("words/config.json is missing")
+
+        app = open_app(load=load)
+        readiness = Readiness(app.gateway, retry_seconds=0.0)
+        assert app.client.portal
+        for _ in range(3):
+            assert app.client.portal.call(readiness.load_missing) == [MODEL]
+            assert tries.acquire(timeout=PATIENCE)
+            wait_until(lambda: MODEL.id in readiness.failures)
+            readiness.failures.clear()
 
     def test_is_a_server_whose_default_model_has_been_in_memory(self, open_app: OpenApp) -> None:
         app = open_app()

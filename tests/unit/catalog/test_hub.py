@@ -16,14 +16,15 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from rerank.catalog import repository as repository_module
 from rerank.catalog import room, staging
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import download_command
 from rerank.catalog.checkpoint import is_started, read_checkpoint
+from rerank.catalog.failures import explaining
 from rerank.catalog.hub import fetch
 from rerank.catalog.manifest import MANIFEST, read_manifest
-from rerank.catalog.repository import inspect_repository, select_files
+from rerank.catalog.repository import inspect_repository, select_files, source_of
+from rerank.catalog.session import read
 from rerank.catalog.staging import staging_folder
 from rerank.catalog.transfer import RemoteFile
 from rerank.errors import FetchFailure, ModelUnavailable, WeightsBroken, WeightsMissing
@@ -99,17 +100,15 @@ class TestInspect:
             inspect_repository(NAME, endpoint="http://hub.invalid")
         assert caught.value.failure is FetchFailure.UNREACHABLE
 
-    def test_a_server_that_never_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(repository_module, "_ANSWER_TIMEOUT", 0.1)
-        with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(WeightsMissing, match="timeout") as caught:
-            inspect_repository(NAME, endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+    @pytest.mark.parametrize(("timeout", "seconds"), [(0.1, 60.0), (60.0, 0.1)], ids=["connection", "whole"])
+    def test_a_server_that_never_answers(self, timeout: float, seconds: float) -> None:
+        with (
+            socket.create_server(("127.0.0.1", 0)) as silent,
+            pytest.raises(WeightsMissing, match=r"does not answer \(timeout\)") as caught,
+            explaining(source_of(ModelCard(id=NAME), None, None)),
+        ):
+            read(f"http://127.0.0.1:{silent.getsockname()[1]}", None, timeout, seconds)
         assert caught.value.failure is FetchFailure.UNREACHABLE
-
-    def test_a_limit_for_the_whole_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(repository_module, "_INSPECT_LIMIT", 0.05)
-        monkeypatch.setattr(repository_module, "_ANSWER_TIMEOUT", 1.0)
-        with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(WeightsMissing, match="timeout"):
-            inspect_repository(NAME, endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
 
     def test_an_endpoint_that_is_no_address_and_holds_a_password(self) -> None:
         with pytest.raises(WeightsMissing, match="no address") as caught:
