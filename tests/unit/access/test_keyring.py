@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rerank.access.keyring import Keyring, Keys, collect_keys, key_hash
+from rerank.access.keyring import Keyring, collect_keys, key_hash
 from rerank.core import Caller
 from rerank.errors import SettingsError
 
@@ -30,16 +30,19 @@ def test_a_key_of_both_kinds_is_an_operators() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "guarded", "has_admins"),
+    ("api_keys", "admin_keys", "named", "guarded", "has_admins"),
     [
-        (collect_keys(), False, False),
-        (collect_keys(("one",)), True, False),
-        (collect_keys((), ("root",)), False, True),
-        (collect_keys((), (), {"hash": Caller("chat")}), True, False),
-        (collect_keys((), (), {"hash": Caller("boss", admin=True)}), False, True),
+        ((), (), {}, False, False),
+        (("one",), (), {}, True, False),
+        ((), ("root",), {}, False, True),
+        ((), (), {"hash": Caller("chat")}, True, False),
+        ((), (), {"hash": Caller("boss", admin=True)}, False, True),
     ],
 )
-def test_admin_keys_alone_leave_scoring_open(keys: Keys, guarded: bool, has_admins: bool) -> None:
+def test_admin_keys_alone_leave_scoring_open(
+    api_keys: tuple[str, ...], admin_keys: tuple[str, ...], named: dict[str, Caller], guarded: bool, has_admins: bool
+) -> None:
+    keys = collect_keys(api_keys, admin_keys, named)
     assert (keys.guarded, keys.has_admins) == (guarded, has_admins)
 
 

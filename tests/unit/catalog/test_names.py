@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.catalog.cards import BUILT_IN, ModelCard
-from rerank.catalog.names import NameIndex, fold, is_plain, names_of, nearest_first
+from rerank.catalog.names import MAX_NAME, NameIndex, fold, is_plain, names_of, nearest_first, shown
 from rerank.errors import ModelNotFound
 
 MODELS = Path("models")
@@ -210,9 +210,65 @@ def test_a_folded_name_has_no_case_no_backslash_and_no_slash_at_the_end(name: st
         ("back\\slash", False),
         ("..", False),
         ("a/../b", False),
+        ("a/./b", False),
         ("/a", False),
         ("", False),
     ],
 )
 def test_a_plain_name_can_be_shown_and_stays_in_its_folder(name: str, plain: bool) -> None:
     assert is_plain(name) == plain
+
+
+def test_a_name_is_shown_without_what_no_terminal_prints() -> None:
+    assert shown("a\nb" + "c" * 1000) == "a�b" + "c" * 197
+
+
+@pytest.mark.parametrize(("length", "known"), [(MAX_NAME, True), (MAX_NAME + 1, False)])
+def test_a_name_is_looked_up_unless_it_is_endless(length: int, known: bool) -> None:
+    index = NameIndex.of([ModelCard(id="a" * length)], MODELS)
+    if known:
+        assert index.resolve("a" * length).id == "a" * length
+    else:
+        with pytest.raises(ModelNotFound):
+            index.resolve("a" * length)
+
+
+def test_weights_that_lie_elsewhere_are_a_name_of_their_model(tmp_path: Path) -> None:
+    index = NameIndex.of(CARDS, MODELS, {LARGE.id: tmp_path / "mine"})
+    assert index.resolve(str(tmp_path / "mine")) is LARGE
+    assert index.resolve("models/bge-reranker-base") is BASE
+
+
+class TestSpellings:
+    """An alias, and another card's name that is spelt alike."""
+
+    def test_in_another_case_an_alias_beats_a_basename(self) -> None:
+        alias, basename = ModelCard(id="x/one", aliases=("Two",)), ModelCard(id="x/two")
+        assert resolve("TWO", (basename, alias), MODELS) is alias
+
+    def test_in_another_case_a_dot_beats_what_modelscope_writes_for_it(self) -> None:
+        dot, joint = ModelCard(id="x/m0.6b"), ModelCard(id="m0___6b")
+        assert resolve("M0.6B", (joint, dot), MODELS) is dot
+
+    def test_what_modelscope_writes_for_a_name_of_two_cards_means_neither(self) -> None:
+        alias, basename = ModelCard(id="x/one", aliases=("m0.6b",)), ModelCard(id="x/m0.6b")
+        with pytest.raises(ModelNotFound, match="ambiguous"):
+            resolve("m0___6b", (alias, basename), MODELS)
+
+    @pytest.mark.parametrize(("name", "known"), [("mine___v1", True), ("mine___1v", False), ("mine___v/1", False)])
+    def test_a_suffix_begins_with_a_letter_and_has_no_folder(self, name: str, known: bool) -> None:
+        mine = ModelCard(id="mine")
+        if known:
+            assert resolve(name, (mine,), MODELS) is mine
+        else:
+            with pytest.raises(ModelNotFound):
+                resolve(name, (mine,), MODELS)
+
+
+def test_of_names_that_share_as_much_the_shorter_is_nearer() -> None:
+    assert nearest_first("abcd", ["abcdefghijkl", "abcdef"]) == ["abcdef", "abcdefghijkl"]
+
+
+@pytest.mark.parametrize("organisation", ["acme", "x/acme"])
+def test_an_organisation_does_not_make_a_name_near(organisation: str) -> None:
+    assert nearest_first(f"{organisation}/bge", ["acme/zzz", "other/bge"])[0] == "other/bge"

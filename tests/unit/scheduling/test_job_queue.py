@@ -315,8 +315,8 @@ class TestDevices:
     def test_a_batch_is_limited_by_what_was_learnt_of_its_model(self) -> None:
         small, other = Echo(), Echo()
         line = line_of(*(Job((model,), pieces(5, tokens=10)) for model in (small, other)))
-        learnt = {small: 20, other: None}
-        assert [len(line.next_batch(ROOMY, learnt=learnt.get)) for _ in range(3)] == [2, 5, 2]
+        learnt: dict[object, int | None] = {small: 20, other: None}
+        assert [len(line.next_batch(ROOMY, learnt=learnt.__getitem__)) for _ in range(3)] == [2, 5, 2]
 
     def test_without_memory_pairs_go_one_by_one(self) -> None:
         line = line_of(Job((Echo(bytes_per_token=1),), pieces(3)))

@@ -49,6 +49,28 @@ def test_who_was_away_gets_no_credit_for_it() -> None:
     assert (served.count(busy), served.count(new)) == (5, 5)
 
 
+def test_who_left_and_returns_begins_anew() -> None:
+    turns = Turns()
+    long = enter(turns, "a", 1000)
+    serve(turns, 500)
+    enter(turns, "b", 1000)
+    turns.note(long, 300)
+    turns.leave(long)
+    again = enter(turns, "a", 1000)
+    assert [serve(turns, 10) for _ in range(4)].count(again) == 2
+
+
+def test_who_leaves_leaves_more_to_the_callers_other_requests() -> None:
+    turns = Turns()
+    long, gone = enter(turns, "a", 1000), enter(turns, "a", 2000)
+    turns.leave(gone)
+    for _ in range(6):
+        serve(turns, 100)
+    # alone it has four hundred left to read
+    enter(turns, "a", 500)
+    assert serve(turns, 100) is long
+
+
 def test_who_left_is_not_served() -> None:
     turns = Turns()
     gone, here = enter(turns, "a", 10), enter(turns, "b", 10)
