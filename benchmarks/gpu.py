@@ -156,7 +156,7 @@ def packed_scorer(folder: Path, device: Device) -> Scorer:
 def scorer_on(folder: Path, device: Device) -> Scorer:
     """The checkpoint as the server loads it."""
     card = ModelCard(id=folder.name, max_length=MAX_LENGTH)
-    return load_scorer(read_checkpoint(folder), card, Placement(device, folder.parent / ".openvino"))
+    return load_scorer(read_checkpoint(folder, card), card, Placement(device, folder.parent / ".openvino"))
 
 
 def difference(folder: Path, device: Device) -> float:

@@ -147,6 +147,12 @@ class WeightsBroken(ModelUnavailable):
     """The model's folder is not a whole checkpoint; the message names the file."""
 
 
+class ModelUnsupported(WeightsBroken):
+    """The model's folder is whole, but this server does not run such a model; the message is whole sentences."""
+
+    retryable = False
+
+
 class StillLoading(ModelUnavailable):
     """The load did not finish within the caller's time; it goes on."""
 

@@ -194,12 +194,12 @@ def _on_disk(services: Services, card: ModelCard) -> dict[str, Any]:
     if folder is None:
         return unknown
     try:
-        checkpoint = read_checkpoint(folder)
+        checkpoint = read_checkpoint(folder, card)
     except WeightsBroken:
         return unknown
     return {
         "local": True,
         "max_model_len": card.max_length or checkpoint.max_positions,
-        "family": card.family or checkpoint.family,
+        "family": checkpoint.family,
         "bytes": sum(services.estimate(card, checkpoint).values()) or None,
     }

@@ -22,7 +22,15 @@ from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, pa
 from rerank.catalog.downloads import DownloadRules, Downloads
 from rerank.catalog.repository import Repository
 from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory
-from rerank.errors import FetchFailure, ModelUnavailable, OutOfOrder, SettingsError, WeightsBroken, WeightsMissing
+from rerank.errors import (
+    FetchFailure,
+    ModelUnavailable,
+    ModelUnsupported,
+    OutOfOrder,
+    SettingsError,
+    WeightsBroken,
+    WeightsMissing,
+)
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
@@ -72,7 +80,7 @@ class LocalLoader:
         """
         folder = self._catalog.folder(card) or self._fetch(card)
         with self._explained(card):
-            checkpoint = read_checkpoint(folder)
+            checkpoint = read_checkpoint(folder, card)
             self._catalog.check_revision(card, folder)
             if card.sha256:
                 check_sha256(folder / WEIGHTS_FILE, card.sha256)
@@ -113,7 +121,7 @@ class LocalLoader:
             for scorer in replicas:
                 warm_up(scorer)
         local = Local(
-            family=card.family or checkpoint.family,
+            family=checkpoint.family,
             device=", ".join(device.name for device in devices),
             runtime=", ".join(dict.fromkeys(scorer.runtime for scorer in replicas)),
             precision=", ".join(dict.fromkeys(scorer.precision for scorer in replicas)),
@@ -181,6 +189,8 @@ class LocalLoader:
         """Add to an error about a broken folder which model it is, and how to repair it."""
         try:
             yield
+        except ModelUnsupported as error:
+            raise ModelUnsupported(f"{card.id} cannot be used: {error.message}") from error
         except WeightsBroken as error:
             raise WeightsBroken(f"{card.id} cannot be used: {error.message}. {self._repair(card)}") from error
         except Exception as error:

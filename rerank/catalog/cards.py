@@ -95,6 +95,7 @@ EMBEDDED = ModelCard(
 
 _ASKED = "takes an instruction"
 _CTXL = "ContextualAI/ctxl-rerank-v2-instruct-multilingual"
+# Qwen3-Reranker's authors take the sigmoid, though what sentence-transformers saved with it asks for raw logits.
 # Sizes follow from the published configurations: parameters x 4 bytes (fp32), for language models x 2 (bf16).
 BUILT_IN: tuple[ModelCard, ...] = (
     ModelCard(
@@ -174,19 +175,42 @@ BUILT_IN: tuple[ModelCard, ...] = (
 )
 
 
-def merge_cards(built_in: tuple[ModelCard, ...], added: tuple[ModelCard, ...]) -> tuple[ModelCard, ...]:
-    """The user's cards first; a user's card with a built-in id replaces it, keeping what only people read.
+_KNOWN_PROMPTS = {card.repo.casefold(): card.prompt for card in BUILT_IN if card.repo and card.prompt} | {
+    f"tomaarsen/qwen3-reranker-{size}-seq-cls": QWEN3_RERANKER for size in ("0.6b", "4b", "8b")
+}
+"""By repositories whose files do not always say how their models are asked."""
 
-    Raises SettingsError where a name of the user's means two cards.
+
+def known_prompt(card: ModelCard) -> PromptFormat | None:
+    """How the model of a card is asked where neither card nor folder say so; None for models that are not known."""
+    names = (name.casefold() for name in (card.repo, card.id) if name)
+    return next((_KNOWN_PROMPTS[name] for name in names if name in _KNOWN_PROMPTS), None)
+
+
+def merge_cards(built_in: tuple[ModelCard, ...], added: tuple[ModelCard, ...]) -> tuple[ModelCard, ...]:
+    """The user's cards first; one with a built-in id replaces that card.
+
+    It keeps the built-in prompt and activation unless it names its own, and what people read. Raises SettingsError where a
+    name of the user's means two cards.
     """
     described = {card.id.casefold(): card for card in built_in}
     merged = []
     for card in added:
         known = described.pop(card.id.casefold(), None)
-        merged.append(replace(card, languages=known.languages, download_bytes=known.download_bytes) if known else card)
+        merged.append(_completed(card, known) if known else card)
     merged += described.values()
     _refuse_doubles(merged)
     return tuple(merged)
+
+
+def _completed(card: ModelCard, known: ModelCard) -> ModelCard:
+    return replace(
+        card,
+        prompt=card.prompt or known.prompt,
+        activation=card.activation or known.activation,
+        languages=known.languages,
+        download_bytes=known.download_bytes,
+    )
 
 
 def _refuse_doubles(cards: list[ModelCard]) -> None:

@@ -139,7 +139,7 @@ class Catalog:
         if folder is None:
             return False
         try:
-            read_checkpoint(folder)
+            read_checkpoint(folder, card)
         except WeightsBroken:
             return False
         return True

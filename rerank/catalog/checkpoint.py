@@ -14,9 +14,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from rerank.catalog.families import family_by_head, family_by_modules
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.evidence import read_evidence
+from rerank.catalog.other_kinds import other_format
 from rerank.catalog.proportions import refuse_other_proportions
-from rerank.errors import WeightsBroken
+from rerank.catalog.recognition import recognised_family
+from rerank.errors import ModelUnsupported, WeightsBroken
 from rerank.text_file import BYTE_ORDER_MARK, UnfitFile, parse_json, read_json
 
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -29,6 +32,8 @@ _JSON_BYTES = 32_000_000
 _NAME_BYTES = 255
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
+_SLOW_TOKENIZERS = ("BertJapaneseTokenizer",)
+"""Classes that read texts in Python, of which a ``tokenizer.json`` is no copy."""
 _POINTER = b"version https://git-lfs"
 """First bytes of a Git LFS file that was not fetched by ``git lfs pull``."""
 _TEXTS = (".json", ".txt", ".jinja")
@@ -67,20 +72,28 @@ def is_started(folder: Path) -> bool:
         return False
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
-    """Check that the folder holds a whole checkpoint and read its description.
+def read_checkpoint(folder: Path, card: ModelCard | None = None) -> Checkpoint:
+    """Check that the folder holds a whole checkpoint and read its description, as far as the card does not give it.
 
-    Every weight file must be there and as long as its own header says. Raises WeightsBroken naming the file.
+    Every weight file must be there and as long as its own header says. Raises WeightsBroken naming the file, and
+    ModelUnsupported for a model of a kind that this server does not run.
     """
     _check_entries(folder)
-    config = _read_json(folder / "config.json")
+    config = _read_config(folder)
     weight_files = _weight_files(folder)
     for file in weight_files:
         _check_weight_file(file)
     _check_tokenizer(folder)
     refuse_other_proportions(folder, config, _shapes(weight_files))
     architecture = _architecture(folder / "config.json", config)
-    return Checkpoint(folder, architecture, _family(folder, architecture), usable_positions(config), weight_files)
+    family = recognised_family(read_evidence(folder, config, architecture), card)
+    return Checkpoint(folder, architecture, family, usable_positions(config), weight_files)
+
+
+def refuse_other_kinds(folder: Path, card: ModelCard) -> None:
+    """Raise ModelUnsupported, or WeightsBroken, where the small files show that the model would not be loaded."""
+    config = _read_config(folder)
+    recognised_family(read_evidence(folder, config, _architecture(folder / "config.json", config)), card)
 
 
 def read_tokenizer_config(folder: Path) -> dict[str, Any]:
@@ -112,23 +125,17 @@ def check_sha256(file: Path, expected: str) -> None:
         raise _broken(file, f"has sha256 {actual}, expected {expected}")
 
 
-def _family(folder: Path, architecture: str) -> str:
-    """The family that the folder shows: by a head that scores pairs, or by the modules of sentence-transformers."""
-    family = family_by_head(architecture) or family_by_modules(_module_kinds(folder / "modules.json"))
-    if family is None:
-        raise WeightsBroken(
-            f"{_shown(folder / 'config.json')} names the architecture {architecture}, which has no head that scores "
-            "pairs and no pooling for embeddings: it is not a reranker"
-        )
-    return family
+def _read_config(folder: Path) -> dict[str, Any]:
+    if not (folder / "config.json").is_file():
+        _refuse_other_format(folder)
+    return _read_json(folder / "config.json")
 
 
-def _module_kinds(file: Path) -> set[str]:
-    """Class names of the modules that sentence-transformers saved; empty if there is no such file."""
-    listed = _parse_json(file) if file.is_file() else []
-    if not isinstance(listed, list):
-        raise _broken(file, "is not a JSON list")
-    return {str(module.get("type", "")).rsplit(".", 1)[-1] for module in listed if isinstance(module, dict)}
+def _refuse_other_format(folder: Path) -> None:
+    """Raise ModelUnsupported if the folder has weights, but not as safetensors."""
+    files = (file.relative_to(folder).as_posix() for pattern in ("*", "onnx/*.onnx") for file in folder.glob(pattern))
+    if sentences := other_format(files):
+        raise ModelUnsupported(f"{folder.name} {sentences}")
 
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
@@ -136,10 +143,8 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     # in this order, as transformers chooses
     if index.is_file() and not (folder / WEIGHTS_FILE).is_file():
         return _shards(index)
-    if not (folder / WEIGHTS_FILE).is_file() and any(folder.glob("*.bin")):
-        raise _broken(
-            folder / WEIGHTS_FILE, "is missing; pickled .bin weights are not loaded, convert them to safetensors"
-        )
+    if not (folder / WEIGHTS_FILE).is_file():
+        _refuse_other_format(folder)
     return (folder / WEIGHTS_FILE,)
 
 
@@ -198,16 +203,21 @@ def _check_entry(file: Path) -> None:
 
 
 def _check_tokenizer(folder: Path) -> None:
+    if _parse_optional(folder / "tokenizer_config.json").get("tokenizer_class") in _SLOW_TOKENIZERS:
+        raise ModelUnsupported(
+            f"{folder.name} splits words with MeCab (BertJapaneseTokenizer), which this server does not run. Use a "
+            "reranker for Japanese whose tokenizer is a tokenizer.json, such as hotchpotch/japanese-reranker-base-v2."
+        )
     if any((folder / name).is_file() for name in _TOKENIZER_FILES):
         return
     found = next((name for name in _SENTENCEPIECE_FILES if (folder / name).is_file()), None)
     if found is None:
         raise _broken(folder / "tokenizer.json", "is missing")
     if importlib.util.find_spec("sentencepiece") is None:
-        raise _broken(
-            folder / "tokenizer.json",
-            f"is missing, and {found} is read only with the package sentencepiece. Install it, or save the model's "
-            "tokenizer with AutoTokenizer.from_pretrained(...).save_pretrained(...) where it is installed",
+        raise ModelUnsupported(
+            f"{_shown(folder / 'tokenizer.json')} is missing, and {found} is read only with the package sentencepiece. "
+            "Install it, or save the model's tokenizer with AutoTokenizer.from_pretrained(...).save_pretrained(...) "
+            "where it is installed."
         )
 
 
@@ -238,6 +248,10 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise _broken(file, "is not a JSON object")
     return content
+
+
+def _parse_optional(file: Path) -> dict[str, Any]:
+    return _read_json(file) if file.is_file() else {}
 
 
 def _parse_json(file: Path) -> Any:

@@ -103,9 +103,9 @@ class Source:
         )
 
     def no_safetensors(self, what: str) -> WeightsMissing:
-        """The repository holds nothing that this server would load; ``what`` continues the repository's name."""
+        """The repository holds nothing that this server would load; ``what``, sentences, continues its name."""
         return self._missing(
-            f"{self.repo} at {self.site} {what}. Look for a safetensors version of it, or convert it and {self._copy}.",
+            f"{self.repo} at {self.site} {what} Or put a folder with safetensors into {self.folder}.",
             FetchFailure.NO_SAFETENSORS,
         )
 

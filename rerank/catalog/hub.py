@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from huggingface_hub import hf_hub_url
 
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.checkpoint import WEIGHTS_FILE, is_started, read_checkpoint
+from rerank.catalog.checkpoint import WEIGHTS_FILE, is_started, read_checkpoint, refuse_other_kinds
 from rerank.catalog.failures import Source, explaining
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.own_code import refuse_untrusted_code
@@ -58,14 +59,14 @@ def fetch(
     with explaining(source), exclusive(destination, card.id):
         settle(destination)
         if is_started(destination) and not replace:
-            return read_checkpoint(destination).folder
+            return read_checkpoint(destination, card).folder
         staging = staging_folder(destination)
         prune(staging, repository.files)
         check_room(staging, repository, source, min_free)
         report = keeping_free(_counter(repository.total_bytes, progress or _unwatched), staging, source, min_free)
         with sized(staging, repository, source):
             _download_all(card, repository, staging, source, report)
-            _finish(staging, repository, revision)
+            _finish(staging, card, repository, revision)
         put_in_place(staging, destination)
     return destination
 
@@ -76,6 +77,8 @@ def _download_all(
     small = tuple(file for file in repository.files if not is_weights(file))
     _download(small, repository.commit, staging, source, report)
     # before gigabytes come that would not be loaded
+    with _cleared_if_refused(staging):
+        refuse_other_kinds(staging, card)
     refuse_untrusted_code(staging, card)
     _download(repository.files[len(small) :], repository.commit, staging, source, report)
 
@@ -111,13 +114,19 @@ def _unwatched(_done: int, _total: int) -> None:
     """Reports nothing."""
 
 
-def _finish(staging: Path, repository: Repository, revision: str | None) -> None:
+def _finish(staging: Path, card: ModelCard, repository: Repository, revision: str | None) -> None:
     """Last check, then the manifest. Raises WeightsBroken for a repository that is sound but no reranker."""
-    try:
-        read_checkpoint(staging)
-    except WeightsBroken:
-        # every file is as the Hub has it, so keeping them would not help the next run
-        shutil.rmtree(staging)
-        raise
+    with _cleared_if_refused(staging):
+        read_checkpoint(staging, card)
     manifest = asdict(repository) | {"revision": revision}
     (staging / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _cleared_if_refused(staging: Path) -> Iterator[None]:
+    """Remove what was fetched of a model that is refused: every file is as the Hub has it, so keeping it is no help."""
+    try:
+        yield
+    except WeightsBroken:
+        shutil.rmtree(staging)
+        raise

@@ -16,17 +16,28 @@ _CONFIGURATIONS = ("config.json", "tokenizer_config.json", "*/config.json", "*/t
 """Files whose ``auto_map`` tells transformers to import a class from a file of the checkpoint."""
 
 
+_OUTDATED = (".XLMRobertaFlashConfig", ".JinaBertConfig", "new-impl--configuration.NewConfig")
+"""Classes of jina-reranker-v1 and -v2 and of gte-multilingual-reranker, which sentence-transformers' own tests skip."""
+
+
 def refuse_untrusted_code(folder: Path, card: ModelCard) -> None:
     """Raise ModelUnavailable if the checkpoint asks for code of its own and its card does not let it run.
 
     A card with a prompt says how the model is asked; its code never runs.
     """
     asked = [] if card.prompt else [*_mapped_classes(folder), *_own_modules(folder)]
-    if asked and not card.trust_remote_code:
+    if not asked or card.trust_remote_code:
+        return
+    if outdated := [name for name in asked if name.endswith(_OUTDATED)]:
         raise ModelUnavailable(
-            f"{card.id} cannot be used: it needs Python code of its own ({', '.join(asked[:3])}), which runs only if "
-            "the model's card in models.toml says `trust_remote_code = true`. Read the code first."
+            f"{card.id} cannot be used: it needs Python code of its own ({outdated[0]}), which was written for version "
+            "4 of transformers and does not run with version 5. Use a reranker without code of its own, such as "
+            "BAAI/bge-reranker-v2-m3 or Alibaba-NLP/gte-reranker-modernbert-base."
         )
+    raise ModelUnavailable(
+        f"{card.id} cannot be used: it needs Python code of its own ({', '.join(asked[:3])}), which runs only if "
+        "the model's card in models.toml says `trust_remote_code = true`. Read the code first."
+    )
 
 
 def runs_own_code(folder: Path, card: ModelCard) -> bool:

@@ -63,7 +63,7 @@ def cached_folder(card: ModelCard) -> Path | None:
         config = try_to_load_from_cache(card.repo, "config.json", revision=card.revision)
         if not isinstance(config, str):
             return None
-        return read_checkpoint(Path(config).parent).folder
+        return read_checkpoint(Path(config).parent, card).folder
     except WeightsBroken:
         return None
     except OSError as error:

@@ -20,6 +20,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import WEIGHTS_FILE, WEIGHTS_INDEX
 from rerank.catalog.failures import Source, explaining
 from rerank.catalog.names import is_plain
+from rerank.catalog.other_kinds import other_format
 from rerank.catalog.session import read, token_for
 from rerank.catalog.transfer import RemoteFile
 
@@ -108,9 +109,10 @@ def inspect_source(source: Source, *, with_code: bool = False) -> tuple[Reposito
             raise source.unreachable("does not answer as a Hub does") from error
     needed = tuple(sorted(select_files(files, with_code=with_code), key=_weights_last))
     if not any(map(is_weights, needed)):
-        raise source.no_safetensors("has no safetensors, and pickled weights are not loaded")
+        raise source.no_safetensors(other_format(file.path for file in files) or "has no safetensors.")
     if not any(file.path == "config.json" for file in needed):
-        raise source.no_safetensors("has no config.json, so it is not a transformers model")
+        told = other_format(file.path for file in needed)
+        raise source.no_safetensors(told or "has no config.json, so it is not a transformers model.")
     parameters = description.safetensors.total if description.safetensors else None
     return Repository(repo=source.repo, commit=description.sha, files=needed, parameters=parameters), source
 

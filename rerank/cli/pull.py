@@ -22,7 +22,7 @@ from rerank.catalog.manifest import read_manifest
 from rerank.catalog.repository import inspect_repository
 from rerank.cli.models import show_models
 from rerank.cli.terminal import CommandFailed, complain, verbatim
-from rerank.errors import FetchFailure, RerankError, SettingsError, WeightsBroken, WeightsMissing
+from rerank.errors import FetchFailure, ModelUnsupported, RerankError, SettingsError, WeightsBroken, WeightsMissing
 from rerank.settings import read_settings
 from rerank.units import expand_home, human_size
 
@@ -228,7 +228,7 @@ def _fetch_unless_there(card: ModelCard, catalog: Catalog, options: _Options) ->
     destination = catalog.own_folder(card)
     there = is_started(destination)
     if there and not options.force and not _is_other_revision(card, destination, options):
-        size = human_size(_checked_size(destination))
+        size = human_size(_checked_size(destination, card))
         print(f"{card.id}: already on disk, {size} in {destination}")
         return
     if card.repo is None:
@@ -249,10 +249,12 @@ def _fetch_unless_there(card: ModelCard, catalog: Catalog, options: _Options) ->
     print(f"{card.id}: {human_size(_size(destination))} in {destination}")
 
 
-def _checked_size(folder: Path) -> int:
+def _checked_size(folder: Path, card: ModelCard) -> int:
     """Bytes of a folder with a whole model. Raises WeightsBroken saying how to replace it."""
     try:
-        read_checkpoint(folder)
+        read_checkpoint(folder, card)
+    except ModelUnsupported:
+        raise
     except WeightsBroken as error:
         raise WeightsBroken(f"{error.message}; add --force to download it again and replace what is there") from error
     return _size(folder)

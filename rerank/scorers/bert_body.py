@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PretrainedConfig
 
+from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import Attend, TokenIds
 from rerank.runtimes.rectangle import Rectangle, rectangle_inputs
 from rerank.runtimes.segments import PackedBatch, Segment, TokenRow
@@ -25,13 +27,15 @@ MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 class BertSegments:
     """Sequences as segments, with positions and types as the body counts them; called with token ids."""
 
-    def __init__(self, config: dict[str, Any], read: int | None) -> None:
-        """``read`` as in ``Segment``."""
+    def __init__(self, config: PretrainedConfig, read: int | None) -> None:
+        """``read`` as in ``Segment``. Raises ModelUnsupported for a RoBERTa without an id for padding."""
         self._read = read
         # RoBERTa counts positions behind the id that stands for padding, and does not count that id even in a text
-        self._first_after = None if config["model_type"] == "bert" else int(config["pad_token_id"])
+        self._first_after = None if config.model_type == "bert" else config.pad_token_id
+        if config.model_type != "bert" and config.pad_token_id is None:
+            raise ModelUnsupported("its config.json has no pad_token_id, behind which RoBERTa counts positions.")
         # BERT tells query and document apart
-        self._typed = config.get("type_vocab_size", 1) > 1
+        self._typed = config.type_vocab_size > 1
 
     def __call__(self, sequence: TokenIds) -> Segment:
         type_ids = sequence.type_ids if self._typed else None

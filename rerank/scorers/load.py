@@ -15,9 +15,9 @@ from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
 from rerank.catalog.own_code import runs_own_code
 from rerank.core import Pair
 from rerank.devices import is_out_of_memory
-from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
+from rerank.errors import InvalidRequest, ModelUnavailable, ModelUnsupported, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
-from rerank.scorers.networks import first_line
+from rerank.scorers.networks import shown_error
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,11 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     """
     if runs_own_code(checkpoint.folder, card):
         logger.warning("%s runs Python code of its own, as its card's trust_remote_code allows", card.id)
+    with _explained(checkpoint):
+        # importing transformers takes seconds
+        from rerank.scorers.converted import told_prompt
+
+        card = told_prompt(checkpoint, card)
     module = family_module(checkpoint, card)
     with _explained(checkpoint):
         scorer = module.load(checkpoint, card, placement)
@@ -79,7 +84,7 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
 def family_module(checkpoint: Checkpoint, card: ModelCard) -> FamilyModule:
     """The first module of the table that claims the checkpoint, imported. Raises as ``load_scorer``."""
     _silence_libraries()
-    family = card.family or checkpoint.family
+    family = card.family or (CROSS_ENCODER if card.prompt else checkpoint.family)
     with _explained(checkpoint):
         for row in IMPLEMENTATIONS:
             if row.family == family and (row.takes_prompt or card.prompt is None):
@@ -103,9 +108,11 @@ def _explained(checkpoint: Checkpoint) -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         logger.warning("%s cannot be loaded", checkpoint.folder.name, exc_info=True)
-        raise WeightsBroken(
-            f"{checkpoint.folder.name} cannot be loaded: {first_line(error, checkpoint.folder)}"
-        ) from error
+        told = f"{checkpoint.folder.name} cannot be loaded: {shown_error(error, checkpoint.folder)}"
+        if isinstance(error, ImportError):
+            # a package that is missing; the folder is whole
+            raise ModelUnsupported(f"{told}.") from error
+        raise WeightsBroken(told) from error
 
 
 def _silence_libraries() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from rerank.catalog.cards import ModelCard
@@ -50,7 +52,7 @@ def open_runtime(make_network: MakeNetwork, example: Tensors, checkpoint: Checkp
         logger.warning(
             "%s runs in plain torch, which is slower: OpenVINO cannot convert it (%s)",
             checkpoint.folder.name,
-            first_line(error, checkpoint.folder),
+            shown_error(error, checkpoint.folder),
         )
         return TorchRuntime(make_network, placement.device)
 
@@ -64,7 +66,28 @@ def fit_length(card: ModelCard, placement: Placement, checkpoint: Checkpoint, to
     return min(wanted, positions) if positions else wanted
 
 
-def first_line(error: Exception, folder: Path) -> str:
-    """The part of an error that clients may see: one line, without the path of the model's folder."""
-    text = str(error).replace(str(folder), folder.name)
-    return (text.strip().splitlines() or [type(error).__name__])[0][:300]
+_SHOWN = 400
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`'\"])")
+
+
+def shown_error(error: Exception, folder: Path) -> str:
+    """The part of an error that clients may see: its first whole sentences, without the path of the model's folder."""
+    text = str(error).replace(str(folder), folder.name).strip()
+    shown, *others = _SENTENCE_END.split(" ".join(_before_lists(text))) if text else [type(error).__name__]
+    for sentence in others:
+        if len(shown) + len(sentence) > _SHOWN:
+            break
+        shown += f" {sentence}"
+    return shown[: 2 * _SHOWN].rstrip(".:")
+
+
+def _before_lists(text: str) -> Iterator[str]:
+    """The first lines of an error, up to a colon that announces lines of code, or a list."""
+    for place, line in enumerate(text.splitlines()):
+        if not line.strip():
+            return
+        if line.rstrip().endswith(":"):
+            *whole, announcing = _SENTENCE_END.split(line.strip())
+            yield from whole or ([] if place else [announcing])
+            return
+        yield line.strip()

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrained
 
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.errors import WeightsBroken
+from rerank.errors import ModelUnsupported, WeightsBroken
 from rerank.scorers.tokenizer_settings import is_overridden, without_space_in_front
 
 
@@ -74,17 +74,23 @@ def checkpoint_activation(folder: Path, default: Activation = SIGMOID) -> Activa
 
 
 def activation_named(name: str) -> Activation:
-    """The activation of a torch module's class name. Raises WeightsBroken for one that is not known."""
+    """The activation of a torch module's class name. Raises ModelUnsupported for one that is not known."""
     activation = CHOOSABLE.get(name.lower())
     if activation is None:
-        raise WeightsBroken(f"the checkpoint asks for the activation {name}; Sigmoid and Identity are supported")
+        raise ModelUnsupported(
+            f"the checkpoint asks for the activation {name}; Sigmoid and Identity are supported. `activation` in its "
+            "card in models.toml chooses one of them."
+        )
     return activation
 
 
 def refuse_other_labels(labels: int) -> None:
-    """Raise WeightsBroken unless the checkpoint gives one number per pair."""
+    """Raise ModelUnsupported unless the checkpoint gives one number per pair."""
     if labels != 1:
-        raise WeightsBroken(f"the checkpoint gives {labels} labels a pair; a reranker gives one")
+        raise ModelUnsupported(
+            f"its head gives {labels} labels per pair, so it classifies pairs, as models for entailment (NLI) do; a "
+            "reranker gives one number, the relevance."
+        )
 
 
 def activation_bytes(config: PretrainedConfig) -> int:

@@ -160,7 +160,7 @@ def recipe(request: pytest.FixtureRequest) -> Recipe:
 
 def load_any(folder: Path, card: ModelCard, precision: str = "fp32", runtime: str = "torch") -> Scorer:
     placement = Placement(choose_device("cpu", precision, runtime), folder.parent / ".openvino")
-    return load_scorer(read_checkpoint(folder), card, placement)
+    return load_scorer(read_checkpoint(folder, card), card, placement)
 
 
 def load(folder: Path, prompt: str, runtime: str = "torch", precision: str = "fp32", **card: Any) -> CausalScorer:

@@ -43,7 +43,7 @@ class OwnForSequenceClassification(BertForSequenceClassification):
 
 def load(folder: Path, card: ModelCard) -> Scorer:
     placement = Placement(choose_device("cpu", "fp32", "torch"), folder.parent / ".openvino")
-    return load_scorer(read_checkpoint(folder), card, placement)
+    return load_scorer(read_checkpoint(folder, card), card, placement)
 
 
 @pytest.fixture

@@ -38,7 +38,8 @@ DOCUMENTS = ["Mars is red", "", "\nVenus", " é  two spaces", "机器学习 " * 
 
 def load(folder: Path, card: ModelCard | None = None, precision: str = "fp32", runtime: str = "torch") -> CausalScorer:
     placement = Placement(choose_device("cpu", precision, runtime), folder.parent / ".openvino")
-    scorer = load_scorer(read_checkpoint(folder), card or ModelCard(id="reranker"), placement)
+    card = card or ModelCard(id="reranker")
+    scorer = load_scorer(read_checkpoint(folder, card), card, placement)
     assert isinstance(scorer, CausalScorer)
     return scorer
 

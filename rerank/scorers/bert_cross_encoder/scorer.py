@@ -50,7 +50,7 @@ def encoder_network(checkpoint: Checkpoint, dtype: torch.dtype) -> FirstTokenVec
 
 def pair_segments(checkpoint: Checkpoint) -> BertSegments:
     """Pairs as segments whose first token is read."""
-    return BertSegments(read_json(checkpoint.folder / "config.json"), read=0)
+    return BertSegments(read_config(checkpoint), read=0)
 
 
 @dataclass(frozen=True, slots=True)

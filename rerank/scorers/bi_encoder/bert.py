@@ -16,7 +16,7 @@ from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.bert_body import MODEL_TYPES, BertSegments, FirstTokenVector, MeanVector
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
-from rerank.scorers.pretrained import load_network, open_tokenizer, read_json
+from rerank.scorers.pretrained import load_network, open_tokenizer, read_config, read_json
 from rerank.scorers.saved_modules import SavedModules, default_prompt_name, saved_modules, saved_prompts
 from rerank.scorers.tokens import PairTokenizer
 
@@ -34,8 +34,7 @@ class BertEmbedding:
     @property
     def segments(self) -> BertSegments:
         """Its texts as segments."""
-        config = read_json(self.checkpoint.folder / "config.json")
-        return BertSegments(config, read=None if self.mean else 0)
+        return BertSegments(read_config(self.checkpoint), read=None if self.mean else 0)
 
     def network(self, dtype: torch.dtype) -> FirstTokenVector | MeanVector:
         """The body. Raises WeightsBroken where a weight is missing."""

@@ -7,7 +7,7 @@ from typing import Any
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.own_code import runs_own_code
-from rerank.errors import WeightsBroken
+from rerank.errors import ModelUnsupported
 from rerank.runtimes.padding import example_ids
 from rerank.scorers.base import Placement
 from rerank.scorers.bi_encoder.bert import BertEmbedding, BertSentences, bert_embedding
@@ -74,7 +74,7 @@ def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) 
         model_kwargs=options,
     ).float()
     if model.transformers_model is None:
-        raise WeightsBroken("it holds no model of transformers, and no other is supported")
+        raise ModelUnsupported("it holds no model of transformers, and no other is supported.")
     # many embedding models were published without the pooler, which they do not use
     refuse_random_weights(model.transformers_model, checkpoint, unused="pooler.")
     return model

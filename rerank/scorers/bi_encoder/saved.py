@@ -11,7 +11,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize
 from torch import nn
 
 from rerank.catalog.cards import ModelCard
-from rerank.errors import WeightsBroken
+from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import Runtime, TokenIds
 from rerank.runtimes.padding import pad
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
@@ -42,12 +42,15 @@ def embedding_inputs(model: SentenceTransformer) -> tuple[str, ...]:
 
 
 def sentence_reading(model: SentenceTransformer) -> SentenceReading:
-    """How the model reads texts. Raises WeightsBroken if it does more than prepend a prompt."""
+    """How the model reads texts. Raises ModelUnsupported if it does more than prepend a prompt."""
     transformer, *others = model
     if "message" in getattr(transformer, "modality_config", ()):
-        raise WeightsBroken("its texts go through a chat template, which is not supported for embedding models")
+        raise ModelUnsupported(
+            "its texts go through a chat template, which is not supported for embedding models. If it was trained "
+            "without one, remove the template from the folder."
+        )
     if any(model.prompts.values()) and not all(getattr(module, "include_prompt", True) for module in others):
-        raise WeightsBroken("its pooling leaves the prompt out, which is not supported")
+        raise ModelUnsupported("its pooling leaves the prompt out, which is not supported.")
     tokenizer = PairTokenizer(private_copy(model.tokenizer))
     return SentenceReading(tokenizer, dict(model.prompts), model.default_prompt_name)
 
@@ -57,7 +60,7 @@ def saved_vector_size(model: SentenceTransformer, card: ModelCard, config: Mappi
     normalised = any(isinstance(module, Normalize) for module in model)
     dimensions = model.get_embedding_dimension()
     if dimensions is None:
-        raise WeightsBroken("none of its modules says how many dimensions its vectors have")
+        raise ModelUnsupported("none of its modules says how many dimensions its vectors have.")
     return VectorSize(dimensions_allowed(config, dimensions, card), normalised)
 
 

@@ -9,9 +9,13 @@ from sentence_transformers import CrossEncoder
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.evidence import Evidence
+from rerank.catalog.recognition import prompt_lines
+from rerank.errors import ModelUnsupported
 from rerank.scorers.base import Placement, Scorer
+from rerank.scorers.converted import evidence_of
 from rerank.scorers.networks import fit_length
-from rerank.scorers.pretrained import activation_bytes, refuse_random_weights
+from rerank.scorers.pretrained import activation_bytes, checkpoint_activation, refuse_random_weights
 from rerank.scorers.sentence_transformers.scorers import cross_encoder_scorer
 
 logger = logging.getLogger(__name__)
@@ -25,16 +29,28 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     """The model on the device, in plain torch."""
+    evidence = evidence_of(checkpoint)
+    _refuse_unknown_words(evidence)
+    activation = card.activation or checkpoint_activation(checkpoint.folder)
     logger.info("%s runs in plain torch, through sentence-transformers: no other family claims it", card.id)
-    model = _saved_model(checkpoint, card, placement)
+    model = _saved_model(checkpoint, card, placement, evidence)
+    _refuse_chat_template(evidence, model)
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
     bytes_per_token = activation_bytes(model.transformers_model.config)
     precision = placement.device.torch_precision
-    return cross_encoder_scorer(model, length, bytes_per_token, precision, card.activation)
+    return cross_encoder_scorer(model, length, bytes_per_token, precision, activation, card.instruction)
 
 
-def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Any:
-    model = CrossEncoder(
+class _SavedChain(CrossEncoder):
+    """Keeps the modules of a folder that does not say which class saved them; they end in one score per pair."""
+
+    def _get_model_type(self, *_: Any, **__: Any) -> str:
+        return self.model_type
+
+
+def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement, evidence: Evidence) -> Any:
+    kind = _SavedChain if evidence.chain_scores else CrossEncoder
+    model = kind(
         str(checkpoint.folder),
         device=placement.device.name,
         trust_remote_code=card.trust_remote_code,
@@ -43,3 +59,25 @@ def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) 
     )
     refuse_random_weights(model.transformers_model, checkpoint)
     return model
+
+
+def _refuse_unknown_words(evidence: Evidence) -> None:
+    """Raise ModelUnsupported where sentence-transformers would take words of which nothing is said."""
+    name, architecture = evidence.folder.name, evidence.architecture
+    if architecture.endswith("ForCausalLM") and not (evidence.chain_scores or evidence.names_yes_and_no):
+        raise ModelUnsupported(
+            f"{name} is a language model ({architecture}), and nothing in it says which words' logits are the score: "
+            "neither 1_LogitScore nor a template that asks for yes or no. Its card in models.toml has to say how it is "
+            f"asked: {prompt_lines(evidence)}."
+        )
+
+
+def _refuse_chat_template(evidence: Evidence, model: CrossEncoder) -> None:
+    """Raise ModelUnsupported where pairs would be put into a template that leaves them out."""
+    if "message" in getattr(model[0], "modality_config", ()) and not evidence.asks:
+        name = evidence.folder.name
+        raise ModelUnsupported(
+            f"{name} has a chat template without a place for a query and a document. Remove the template "
+            "from the folder if the model was trained on plain pairs; else say in its card in models.toml how it is "
+            f"asked: {prompt_lines(evidence)}."
+        )

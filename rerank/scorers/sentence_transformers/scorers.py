@@ -17,21 +17,25 @@ from rerank.runtimes.base import TokenIds, pending
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, pair_limit, too_long
 from rerank.scorers.excerpts import read_texts
-from rerank.scorers.pretrained import activation_named, refuse_other_labels
+from rerank.scorers.pretrained import refuse_other_labels
 from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy, tokens_wanted
 
 
 def cross_encoder_scorer(
-    model: CrossEncoder, max_length: int, bytes_per_token: int, precision: str, activation: Activation | None = None
+    model: CrossEncoder,
+    max_length: int,
+    bytes_per_token: int,
+    precision: str,
+    activation: Activation,
+    instruction: str | None = None,
 ) -> Scorer:
     """The scorer that fits how the model wants its pairs: as plain token ids, or as texts for a prompt of its own.
 
-    ``precision`` is what the model was loaded in; ``activation`` replaces the checkpoint's.
+    ``precision`` is what the model was loaded in; ``instruction`` replaces the checkpoint's.
     """
     refuse_other_labels(model.num_labels)
-    activation = activation or activation_named(type(model.activation_fn).__name__)
     kind = PlainPairScorer if _reads_plain_pairs(model) else PromptedPairScorer
-    return kind(model, max_length, bytes_per_token, precision, activation)
+    return kind(model, max_length, bytes_per_token, precision, activation, instruction)
 
 
 def _reads_plain_pairs(model: CrossEncoder) -> bool:
@@ -51,7 +55,13 @@ class SavedScorer(ReadsInParts):
     padded = True
 
     def __init__(
-        self, model: CrossEncoder, max_length: int, bytes_per_token: int, precision: str, activation: Activation
+        self,
+        model: CrossEncoder,
+        max_length: int,
+        bytes_per_token: int,
+        precision: str,
+        activation: Activation,
+        instruction: str | None = None,
     ) -> None:
         kernel = getattr(model.config, "_attn_implementation", None) or "its own"
         self.max_length = max_length
@@ -60,6 +70,7 @@ class SavedScorer(ReadsInParts):
         self.precision = precision
         self.runtime = f"torch {precision}, padded, {kernel} attention, through sentence-transformers"
         self._model = model.eval()
+        self._instruction = instruction or model.prompts.get(model.default_prompt_name or "") or None
         tokenizer = private_copy(model.tokenizer)
         self.tokenizer = Vocabulary(lambda: tokenizer)
         self._read_with(tokenizer)
@@ -129,7 +140,6 @@ class PromptedPairScorer(SavedScorer):
         model = self._model
         model.max_seq_length = self.max_length
         self._tokenizer = tokenizer
-        self._instruction = model.prompts.get(model.default_prompt_name or "") or None
         # a template may have other words where no instruction is given
         self._around = self._shortest(None) - 2 * self._count("a")
         self._around_instructed = self._shortest("a") - 3 * self._count("a")

@@ -1,0 +1,129 @@
+"""Models of kinds that this server does not run, by what their folders show: what each is, and what to use instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from rerank.catalog.evidence import Evidence
+
+_PAIRS = "Use a reranker that scores each pair alone, such as BAAI/bge-reranker-v2-m3."
+
+
+class OtherKind(NamedTuple):
+    """One kind: its sign, and sentences that continue the folder's name."""
+
+    shows: Callable[[Evidence], bool]
+    sentences: str
+    """May name the ``{architecture}``."""
+
+
+def _is_multimodal(evidence: Evidence) -> bool:
+    return "vision_config" in evidence.config or "VLFor" in evidence.architecture
+
+
+def _is_late_interaction(evidence: Evidence) -> bool:
+    return (
+        evidence.saved_as in ("MultiVectorEncoder", "ColBERT")
+        or "colbert" in evidence.architecture.casefold()
+        or any(module.type.startswith("pylate.") or "multi_vector" in module.type for module in evidence.modules)
+    )
+
+
+def _is_sparse(evidence: Evidence) -> bool:
+    return evidence.saved_as == "SparseEncoder" or any("sparse_encoder" in module.type for module in evidence.modules)
+
+
+def _is_bare(evidence: Evidence, ending: str) -> bool:
+    return evidence.architecture.endswith(ending) and not evidence.modules
+
+
+OTHER_KINDS = (
+    OtherKind(
+        _is_multimodal,
+        "is a multimodal model ({architecture}): it reads images, and this server scores texts. Use a reranker for "
+        "texts, such as Qwen/Qwen3-Reranker-0.6B.",
+    ),
+    OtherKind(
+        lambda evidence: evidence.architecture == "JinaForRanking",
+        "is a listwise reranker ({architecture}): the score of a document depends on the other documents of its "
+        f"request, which this server does not support. {_PAIRS}",
+    ),
+    OtherKind(
+        lambda evidence: evidence.architecture.startswith(("LayerWise", "CostWise")),
+        "has a head for each of its layers ({architecture}), which only code of its own reads. Use a reranker without "
+        "code of its own, such as BAAI/bge-reranker-v2-m3.",
+    ),
+    OtherKind(
+        _is_late_interaction,
+        "is a late-interaction model (ColBERT): it compares every token of the query with every token of the "
+        f"document, which this server does not support. {_PAIRS}",
+    ),
+    OtherKind(
+        _is_sparse,
+        f"is a sparse encoder (SPLADE): it makes vectors for an inverted index, and gives no score of a pair. {_PAIRS}",
+    ),
+    OtherKind(
+        lambda evidence: _is_bare(evidence, "ForMaskedLM"),
+        "is a masked language model ({architecture}): a base model, or a sparse encoder such as SPLADE. Neither gives "
+        f"a score of a pair. {_PAIRS}",
+    ),
+    OtherKind(
+        lambda evidence: _is_bare(evidence, "ForConditionalGeneration"),
+        "is a sequence-to-sequence model ({architecture}), as monoT5 is: its score is the first word that a decoder "
+        f"writes, which this server does not support. {_PAIRS}",
+    ),
+)
+
+
+def other_kind(evidence: Evidence) -> str | None:
+    """What the model is, in whole sentences that continue the folder's name; None if it may be one of ours."""
+    for kind in OTHER_KINDS:
+        if kind.shows(evidence):
+            return kind.sentences.format(architecture=evidence.architecture)
+    return None
+
+
+_METHODS = {"awq": "AWQ", "fp8": "FP8", "gptq": "GPTQ", "bitsandbytes": "bitsandbytes", "mxfp4": "MXFP4"}
+
+
+def quantised(config: Mapping[str, Any]) -> str | None:
+    """What quantised weights are, in sentences that continue the folder's name; None if they are not quantised."""
+    asked = config.get("quantization_config")
+    if isinstance(asked, dict):
+        method = str(asked.get("quant_method") or "unknown")
+        name = _METHODS.get(method, method)
+    elif isinstance(config.get("quantization"), dict):
+        name = "MLX"
+    else:
+        return None
+    return (
+        f"is quantised ({name}), and such weights are not supported. Use the model that it was made from; "
+        '`precision = "int8"` in its card halves the time on a CPU.'
+    )
+
+
+_ORIGINAL = "which are not supported. Use the safetensors repository that they were made from."
+_FORMATS = (
+    (
+        re.compile(r"^adapter_config\.json$"),
+        "holds a LoRA adapter and no model: merge it into its base model (merge_and_unload() of peft), save that, and "
+        "use the saved folder.",
+    ),
+    (re.compile(r"\.gguf$"), f"holds weights for llama.cpp (GGUF), {_ORIGINAL}"),
+    (
+        re.compile(r"^[^/]*\.(bin|pt|pth)$"),
+        "has no safetensors, and pickled weights are not loaded. Many repositories have a safetensors version as a "
+        "pull request of the Hub's own bot: look for it under Community on the model's page, and name it in the card "
+        'in models.toml, `revision = "refs/pr/1"`. Or convert the weights to safetensors.',
+    ),
+    (re.compile(r"\.onnx$"), f"holds weights for ONNX, {_ORIGINAL}"),
+)
+"""Files of formats that are not loaded, and sentences that continue the folder's name; the first that fits counts."""
+
+
+def other_format(files: Iterable[str]) -> str | None:
+    """What files without safetensors are, in sentences that continue the folder's name; None if nothing is known."""
+    names = list(files)
+    return next((told for shows, told in _FORMATS if any(map(shows.search, names))), None)

@@ -1,0 +1,83 @@
+"""The decision which family a checkpoint is of: by its card, else by evidence in its folder, else it is refused."""
+
+from __future__ import annotations
+
+from rerank.catalog.cards import ModelCard, known_prompt
+from rerank.catalog.evidence import Evidence
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
+from rerank.catalog.other_kinds import other_kind, quantised
+from rerank.errors import ModelUnsupported
+
+_SAVED_AS = {"CrossEncoder": CROSS_ENCODER, "SentenceTransformer": BI_ENCODER}
+_NO_CARD = ModelCard(id="")
+_PROMPTED = {"LlamaBidirectionalForSequenceClassification": "llama-nemotron-rerank"}
+"""Names of prompts by architectures whose code and template add none."""
+_MAY_BE_ASKED = {
+    "qwen3": ("qwen3-reranker", "zerank-2", "zerank-1", "ctxl-rerank-v2"),
+    "qwen2": ("mxbai-rerank-v2",),
+    "mistral": ("ctxl-rerank-v2",),
+    "gemma": ("bge-reranker-v2-gemma",),
+}
+"""Names of prompts of published rerankers, by their ``model_type``."""
+
+
+def recognised_family(evidence: Evidence, card: ModelCard | None = None) -> str:
+    """The name of the family in ``FAMILIES``. Raises ModelUnsupported saying what the model is, or is not."""
+    card = card or _NO_CARD
+    if sentences := quantised(evidence.config):
+        raise _unsupported(evidence, sentences)
+    if stated := card.family or (CROSS_ENCODER if card.prompt else None):
+        return stated
+    if sentences := other_kind(evidence) or _asked_unknown(evidence):
+        raise _unsupported(evidence, sentences)
+    family = _shown_family(evidence, card)
+    if family is None:
+        raise _unsupported(evidence, _is_no_reranker(evidence))
+    return family
+
+
+def _shown_family(evidence: Evidence, card: ModelCard) -> str | None:
+    if evidence.saved_as in _SAVED_AS:
+        return _SAVED_AS[evidence.saved_as]
+    if evidence.architecture.endswith("ForSequenceClassification") or evidence.chain_scores:
+        return CROSS_ENCODER
+    if "Pooling" in evidence.kinds:
+        return BI_ENCODER
+    asked = evidence.asks or known_prompt(card) is not None
+    return CROSS_ENCODER if asked and evidence.architecture.endswith("ForCausalLM") else None
+
+
+def _asked_unknown(evidence: Evidence) -> str | None:
+    if evidence.architecture not in _PROMPTED or evidence.asks:
+        return None
+    return (
+        f"is a {evidence.architecture}, which reads a prompt that its files do not show. Its card in models.toml has "
+        f"to say how it is asked: {prompt_lines(evidence)}."
+    )
+
+
+def _is_no_reranker(evidence: Evidence) -> str:
+    if evidence.architecture.endswith("ForCausalLM"):
+        return (
+            f"is a language model ({evidence.architecture}), and nothing in it says that it reranks: no modules of "
+            "sentence-transformers, and no template that asks about a query and a document. If it is a reranker, its "
+            f"card in models.toml has to say how it is asked: {prompt_lines(evidence)}. If it is an embedding model, "
+            'it is `family = "bi-encoder"`.'
+        )
+    return (
+        f"names the architecture {evidence.architecture} in its config.json, which has no head that scores pairs, and "
+        "no modules of sentence-transformers: it is not a reranker. If it is an embedding model, "
+        '`family = "bi-encoder"` in its card in models.toml takes the mean of its tokens.'
+    )
+
+
+def prompt_lines(evidence: Evidence) -> str:
+    """The lines of a card that may say how the model is asked, for messages."""
+    names = _MAY_BE_ASKED.get(str(evidence.config.get("model_type")), ())
+    if evidence.architecture in _PROMPTED:
+        names = (_PROMPTED[evidence.architecture],)
+    return " or ".join((*(f'`prompt = "{name}"`' for name in names), "a `prompt` of its own"))
+
+
+def _unsupported(evidence: Evidence, sentences: str) -> ModelUnsupported:
+    return ModelUnsupported(f"{evidence.folder.name} {sentences}")

@@ -1,0 +1,56 @@
+"""Prompts of models that no template shows: classifiers converted from causal rerankers, and known repositories."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch.nn.functional import cosine_similarity
+
+from rerank.catalog.cards import ModelCard, known_prompt
+from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.evidence import Evidence, read_evidence
+from rerank.catalog.prompts import QWEN3_RERANKER, PromptFormat
+from rerank.errors import ModelUnsupported
+from rerank.scorers.pretrained import open_tokenizer, read_json, read_tensor
+
+_CLASSIFIER = "Qwen3ForSequenceClassification"
+_LIKENESS = 0.5
+"""Cosine of a head with the direction from no to yes: 1 where it was converted, within 0.1 of 0 where it was not."""
+
+
+def told_prompt(checkpoint: Checkpoint, card: ModelCard) -> ModelCard:
+    """The card, with the prompt of its model if neither it nor a template tells, and the model needs one.
+
+    Raises ModelUnsupported where it cannot be told whether it does.
+    """
+    if card.prompt is not None or not checkpoint.architecture.endswith(("ForCausalLM", "ForSequenceClassification")):
+        return card
+    evidence = evidence_of(checkpoint)
+    if evidence.asks or evidence.chain_scores:
+        return card
+    prompt = known_prompt(card) or _prompt_of_head(checkpoint, evidence)
+    return replace(card, prompt=prompt) if prompt else card
+
+
+def evidence_of(checkpoint: Checkpoint) -> Evidence:
+    """The evidence in a checkpoint's folder."""
+    return read_evidence(checkpoint.folder, read_json(checkpoint.folder / "config.json"), checkpoint.architecture)
+
+
+def _prompt_of_head(checkpoint: Checkpoint, evidence: Evidence) -> PromptFormat | None:
+    """Qwen3-Reranker's prompt if the head of a classifier was made from the answers yes and no."""
+    if checkpoint.architecture != _CLASSIFIER or evidence.saved_as or evidence.modules:
+        return None
+    tokenizer = open_tokenizer(checkpoint.folder)
+    words = [tokenizer.token_to_id(word) for word in ("yes", "no")]
+    if None in words:
+        return None
+    if not evidence.config.get("tie_word_embeddings", False) and "sentence_transformers" not in evidence.config:
+        raise ModelUnsupported(
+            f"{checkpoint.folder.name} is a Qwen3 with a classification head, and nothing in it says whether it reads "
+            "plain pairs or the prompt of Qwen3-Reranker. Save it once with sentence-transformers' CrossEncoder if it "
+            'reads plain pairs; else say in its card in models.toml how it is asked: `prompt = "qwen3-reranker"`.'
+        )
+    yes, no = (read_tensor(checkpoint, "model.embed_tokens.weight", row=word) for word in words)
+    head = read_tensor(checkpoint, "score.weight", row=0)
+    return QWEN3_RERANKER if cosine_similarity(head, yes - no, dim=0) > _LIKENESS else None

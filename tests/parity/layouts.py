@@ -1,0 +1,198 @@
+"""Folders laid out as published rerankers are, with random weights; see ``test_published_layouts``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.base.modules import Dense, Transformer
+from sentence_transformers.cross_encoder.modules import LogitScore
+from sentence_transformers.sentence_transformer.modules import LayerNorm, Normalize, Pooling
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from tests.support.tiny_checkpoints import make_bert, make_qwen3
+
+CHAT = (
+    "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{% endfor %}{{ '<|im_start|>assistant\\n' }}"
+)
+"""A chat's template: it names no role, so it shows nothing."""
+ROLE = '{{ messages | selectattr("role", "eq", "%s") | map(attribute="content") | first }}'
+QUERY, DOCUMENT = ROLE % "query", ROLE % "document"
+INSTRUCTION = (
+    '{% set asked = messages | selectattr("role", "eq", "system") | map(attribute="content") | first %}'
+    "{% if asked %}{before}{{ asked }}{after}{% endif %}"
+)
+ZERANK = f"<|im_start|>system\n{QUERY}<|im_end|>\n<|im_start|>user\n{DOCUMENT}<|im_end|>\n<|im_start|>assistant\n\n"
+CTXL = (
+    "Check whether a given document contains information helpful to answer the query.\n"
+    f"<Document> {DOCUMENT}\n<Query> {QUERY}" + INSTRUCTION.replace("{before}", " ").replace("{after}", "") + " ??"
+)
+MXBAI = (
+    "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n"
+    "<|im_start|>user\n"
+    + INSTRUCTION.replace("{before}", "instruction: ").replace("{after}", "\n")
+    + f"query: {QUERY}\ndocument: {DOCUMENT}\nYou are a search relevance expert who evaluates how well documents match "
+    "search queries. For each query-document pair, carefully analyze the semantic relationship between them, then "
+    "provide your binary relevance judgment (0 for not relevant, 1 for relevant).\nRelevance:<|im_end|>\n"
+    "<|im_start|>assistant\n\n"
+)
+GEMMA = (
+    f"A: {QUERY}\nB: {DOCUMENT}\nGiven a query A and a passage B, determine whether the passage contains an answer to "
+    "the query by providing a prediction of either 'Yes' or 'No'."
+)
+NEMOTRON = f"question:{QUERY} \n \n passage:{DOCUMENT}"
+
+SIZES: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "initializer_range": 0.5,
+}
+GROUPED = {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 1024, "initializer_range": 0.2}
+
+
+def rewrite(file: Path, **changes: Any) -> None:
+    """Change a JSON object in a file; None takes a key away."""
+    content = json.loads(file.read_text()) if file.is_file() else {}
+    kept = {key: value for key, value in (content | changes).items() if value is not None}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(kept))
+
+
+def put_template(folder: Path, template: str | None) -> None:
+    file = folder / "chat_template.jinja"
+    file.unlink(missing_ok=True)
+    if template is not None:
+        file.write_text(template)
+
+
+def encoder(folder: Path, model_type: str, *, body: bool = False, **changes: Any) -> Path:
+    """A model of this type around the tokenizer of ``make_bert``: with a head of one label, or the ``body`` alone."""
+    vocabulary = json.loads((make_bert(folder) / "config.json").read_text())["vocab_size"]
+    asked = SIZES | {"vocab_size": vocabulary, "max_position_embeddings": 128, "pad_token_id": 0} | changes
+    _save(AutoModel if body else AutoModelForSequenceClassification, model_type, folder, **{"num_labels": 1} | asked)
+    return folder
+
+
+def causal(folder: Path, model_type: str, template: str | None, *, classifier: bool = False, **changes: Any) -> Path:
+    """A language model of this type around the tokenizer of ``make_qwen3``, or a ``classifier`` with one label."""
+    make_qwen3(folder, positions=1024)
+    vocabulary = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size()
+    put_template(folder, template)
+    rewrite(folder / "tokenizer_config.json", chat_template=None)
+    asked = SIZES | GROUPED | {"vocab_size": vocabulary, "pad_token_id": vocabulary - 5} | changes
+    kind = AutoModelForSequenceClassification if classifier else AutoModelForCausalLM
+    _save(kind, model_type, folder, **{"num_labels": 1} | asked)
+    return folder
+
+
+def _save(kind: Any, model_type: str, folder: Path, **asked: Any) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        kind.from_config(AutoConfig.for_model(model_type, **asked)).save_pretrained(folder)
+
+
+def with_logit_score(folder: Path, true: int, false: int | None = None, activation: Any = None) -> Path:
+    """The folder, saved by sentence-transformers with the words that are scored."""
+    base = folder.rename(folder.with_name("base"))
+    modules = [Transformer(str(base), transformer_task="text-generation"), LogitScore(true, false)]
+    CrossEncoder(modules=modules, device="cpu", activation_fn=activation or torch.nn.Identity()).save(str(folder))
+    shutil.rmtree(base)
+    return folder
+
+
+def chain(folder: Path, pooling: str, *, normalised: bool = False) -> Path:
+    """The body in the folder, saved by sentence-transformers with pooling and a small head of one score."""
+    base = folder.rename(folder.with_name("base"))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        modules: list[Any] = [Transformer(str(base)), Pooling(32, pooling_mode=pooling)]
+        if normalised:
+            modules += [Dense(32, 16, activation_function=torch.nn.GELU()), LayerNorm(16)]
+        last = Dense(16 if normalised else 32, 1, activation_function=None, module_output_name="scores")
+        CrossEncoder(modules=[*modules, last], device="cpu", activation_fn=torch.nn.Identity()).save(str(folder))
+    shutil.rmtree(base)
+    return folder
+
+
+def embeddings(folder: Path, pooling: str = "mean", **prompts: str) -> Path:
+    """The body in the folder as an embedding model."""
+    base = folder.rename(folder.with_name("base"))
+    put_template(base, None)
+    transformer = Transformer(str(base))
+    modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling), Normalize()]
+    SentenceTransformer(modules=modules, device="cpu", prompts=prompts or None).save(str(folder))
+    shutil.rmtree(base)
+    return folder
+
+
+def said_to_be_causal(folder: Path, prefix: str) -> Path:
+    """An embedding model whose config.json names a language model, and its tensors with ``prefix``."""
+    rewrite(folder / "config.json", architectures=["Qwen3ForCausalLM"])
+    weights = load_file(folder / "model.safetensors")
+    bare = {name.removeprefix("model."): weight for name, weight in weights.items()}
+    renamed = {prefix + name: weight for name, weight in bare.items()}
+    save_file(renamed, folder / "model.safetensors", {"format": "pt"})
+    rewrite(folder / "config_sentence_transformers.json", model_type=None)
+    return folder
+
+
+# references
+
+
+@torch.inference_mode()
+def by_hand(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    """A classifier of transformers, one pair at a time, as the tokenizer lays it out."""
+    model: Any = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return [
+        float(model.eval()(**tokenizer([pair[0]], [pair[1]], truncation=True, return_tensors="pt")).logits)
+        for pair in pairs
+    ]
+
+
+def asked_by_hand(
+    prompt: Callable[[str, str], str | Sequence[str]], true: int | str, false: int | str | None = None
+) -> Callable[[Path, Sequence[tuple[str, str]]], list[float]]:
+    """A language model of transformers, whole vocabulary, one prompt at a time, in texts that are tokenised apart."""
+
+    @torch.inference_mode()
+    def reference(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+        tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        yes, no = (tokenizer.token_to_id(word) if isinstance(word, str) else word for word in (true, false))
+        scores = []
+        for query, document in pairs:
+            texts = prompt(query, document)
+            parts = [texts] if isinstance(texts, str) else texts
+            ids = [token for part in parts for token in tokenizer.encode(part, add_special_tokens=False).ids]
+            last = model(torch.tensor([ids])).logits[0, -1]
+            scores.append(float(last[yes] - (0.0 if no is None else last[no])))
+        return scores
+
+    return reference
+
+
+def saved_cross_encoder(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    scores: list[float] = (
+        CrossEncoder(str(folder), device="cpu").predict(list(pairs), activation_fn=torch.nn.Identity()).tolist()
+    )
+    return scores
+
+
+def saved_embeddings(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    model = SentenceTransformer(str(folder), device="cpu")
+    queries = model.encode_query([query for query, _ in pairs], normalize_embeddings=True)
+    documents = model.encode_document([document for _, document in pairs], normalize_embeddings=True)
+    return [float(query @ document) for query, document in zip(queries, documents, strict=True)]
