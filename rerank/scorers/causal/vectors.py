@@ -31,11 +31,14 @@ class RectanglePrompts:
     padded = True
     keeps_prefix = True
 
-    def __init__(self, runtime: Runtime, system: tuple[int, ...], config: PretrainedConfig) -> None:
+    def __init__(
+        self, runtime: Runtime, system: tuple[int, ...], config: PretrainedConfig, kept_bytes: int = _KEPT_BYTES
+    ) -> None:
         self.runtime = runtime
         self.description = f"{runtime.description}, {KERNEL}, shared prefix"
         self._system_ids = system
         self._nothing = past_of(config, tokens=0)
+        self._kept_bytes = kept_bytes
         self._system: torch.Tensor | None = None
         # least recently used first
         self._prefixes: dict[tuple[int, ...], torch.Tensor] = {}
@@ -80,7 +83,7 @@ class RectanglePrompts:
             past = torch.cat([system, self._run([own], system, kept=len(own))[1]], dim=2) if own else system
         self._prefixes[prefix] = past
         # the newest stays, even if it is larger: the next batch needs it
-        while len(self._prefixes) > 1 and sum(kept.nbytes for kept in self._prefixes.values()) > _KEPT_BYTES:
+        while len(self._prefixes) > 1 and sum(kept.nbytes for kept in self._prefixes.values()) > self._kept_bytes:
             del self._prefixes[next(iter(self._prefixes))]
         return past
 
