@@ -69,10 +69,12 @@ def test_the_package_has_the_engine_and_nothing_unheard_of() -> None:
         _ = rerank.Motor
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
-def test_the_program_in_the_readme_ranks(page: str, tmp_path: Path) -> None:
+def test_the_program_in_both_readmes_ranks(tmp_path: Path) -> None:
     root = Path(rerank.__file__).parents[1]
-    (program,) = re.findall(r"```python\n([^`]*from rerank import Engine[^`]*)```", (root / page).read_text("utf-8"))
+    pages = [(root / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md")]
+    ours, theirs = (re.findall(r"```python\n([^`]*from rerank import Engine[^`]*)```", page) for page in pages)
+    assert ours == theirs
+    (program,) = ours
     environment = {"PATH": "", "PYTHONPATH": str(root), "MODEL_DEVICE": "cpu", "MODEL_RUNTIME": "torch"}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
