@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import pytest
@@ -114,35 +117,50 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+@pytest.fixture(scope="module")
+def open_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenApp]:
+    """Opens an app that is shared by all who ask for the same: they leave nothing behind that another looks at."""
+    with ExitStack() as apps:
+        yield cache(
+            lambda **options: apps.enter_context(AppUnderTest(tmp_path_factory.mktemp("models"), **options)),
+        )
+
+
+@pytest.fixture
+def here(open_once: OpenApp) -> AppUnderTest:
+    """An app whose client is on the server's own machine."""
+    return open_once(client=HERE)
+
+
 @pytest.mark.parametrize("name", ACTS)
 class TestWhoMay:
     @pytest.mark.parametrize("client", [HERE, ELSEWHERE])
     @pytest.mark.parametrize("key", [ADMIN_KEY, SECOND_ADMIN_KEY])
     @pytest.mark.parametrize("keys", [(), (KEY,)])
     def test_an_admin_key_may_from_anywhere(
-        self, open_app: OpenApp, name: str, client: str, key: str, keys: tuple[str, ...]
+        self, open_once: OpenApp, name: str, client: str, key: str, keys: tuple[str, ...]
     ) -> None:
-        app = open_app(client=client, keys=keys, admin_keys=(ADMIN_KEY, SECOND_ADMIN_KEY))
+        app = open_once(client=client, keys=keys, admin_keys=(ADMIN_KEY, SECOND_ADMIN_KEY))
         assert act(app, name, headers=bearer(key)).status_code == 200
 
     @pytest.mark.parametrize("client", [HERE, ELSEWHERE])
     @pytest.mark.parametrize("headers", [{}, bearer(KEY), bearer(ADMIN_KEY + "x"), bearer("wrong"), bearer("\u00ff")])
     @pytest.mark.parametrize("keys", [(), (KEY,)])
     def test_nobody_else_where_there_is_one(
-        self, open_app: OpenApp, name: str, client: str, headers: dict[str, str], keys: tuple[str, ...]
+        self, open_once: OpenApp, name: str, client: str, headers: dict[str, str], keys: tuple[str, ...]
     ) -> None:
-        app = open_app(client=client, keys=keys, admin_keys=(ADMIN_KEY,))
+        app = open_once(client=client, keys=keys, admin_keys=(ADMIN_KEY,))
         raw = {header.encode(): value.encode() for header, value in headers.items()}
         response = act(app, name, headers=raw)
         error_message(response, 401, "AuthenticationError")
 
     @pytest.mark.parametrize("client", [HERE, "127.8.0.1", "::1", "::ffff:127.0.0.1"])
-    def test_without_one_a_client_on_this_machine_may(self, open_app: OpenApp, name: str, client: str) -> None:
-        assert act(open_app(client=client), name).status_code == 200
+    def test_without_one_a_client_on_this_machine_may(self, open_once: OpenApp, name: str, client: str) -> None:
+        assert act(open_once(client=client), name).status_code == 200
 
     @pytest.mark.parametrize("client", [ELSEWHERE, "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1", "testclient", ""])
-    def test_without_one_nobody_else_may(self, open_app: OpenApp, name: str, client: str) -> None:
-        message = error_message(act(open_app(client=client), name), 403, "PermissionDeniedError")
+    def test_without_one_nobody_else_may(self, open_once: OpenApp, name: str, client: str) -> None:
+        message = error_message(act(open_once(client=client), name), 403, "PermissionDeniedError")
         assert "RERANK_ADMIN_KEY is not set" in message
 
     @pytest.mark.parametrize(
@@ -164,30 +182,30 @@ class TestWhoMay:
         ids=str,
     )
     def test_without_one_nobody_may_by_way_of_a_client_on_this_machine(
-        self, local: AppUnderTest, name: str, headers: dict[str, str]
+        self, here: AppUnderTest, name: str, headers: dict[str, str]
     ) -> None:
-        error_message(act(local, name, headers=headers), 403, "PermissionDeniedError")
+        error_message(act(here, name, headers=headers), 403, "PermissionDeniedError")
 
     @pytest.mark.parametrize("place", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000"])
-    def test_the_servers_own_documentation_page_may(self, local: AppUnderTest, name: str, place: str) -> None:
-        assert act(local, name, headers={"Origin": f"http://{place}", "Host": place}).status_code == 200
+    def test_the_servers_own_documentation_page_may(self, here: AppUnderTest, name: str, place: str) -> None:
+        assert act(here, name, headers={"Origin": f"http://{place}", "Host": place}).status_code == 200
 
-    def test_another_page_of_this_machine_may_not(self, local: AppUnderTest, name: str) -> None:
-        response = act(local, name, headers={"Origin": "http://localhost:3000", "Host": "localhost:8000"})
+    def test_another_page_of_this_machine_may_not(self, here: AppUnderTest, name: str) -> None:
+        response = act(here, name, headers={"Origin": "http://localhost:3000", "Host": "localhost:8000"})
         error_message(response, 403, "PermissionDeniedError")
 
     @pytest.mark.parametrize("client", [HERE, ELSEWHERE])
     def test_where_keys_are_set_nobody_may_without_an_admin_key(
-        self, open_app: OpenApp, name: str, client: str
+        self, open_once: OpenApp, name: str, client: str
     ) -> None:
-        app = open_app(client=client, keys=(KEY,))
+        app = open_once(client=client, keys=(KEY,))
         error_message(act(app, name), 401, "AuthenticationError")
         message = error_message(act(app, name, headers=bearer(KEY)), 403, "PermissionDeniedError")
         assert "RERANK_ADMIN_KEY is not set" in message
 
     @pytest.mark.parametrize("suffix", ["/", "%0A", "?access_token=a-key", "//"])
-    def test_no_other_spelling_opens_the_door(self, open_app: OpenApp, name: str, suffix: str) -> None:
-        app = open_app(client=ELSEWHERE, admin_keys=(ADMIN_KEY,))
+    def test_no_other_spelling_opens_the_door(self, open_once: OpenApp, name: str, suffix: str) -> None:
+        app = open_once(client=ELSEWHERE, admin_keys=(ADMIN_KEY,))
         response = app.client.post(f"/v1/models/{MODEL.id}/{name}{suffix}")
         assert response.status_code in (401, 404, 405)
 
