@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from transformers import PretrainedConfig
+from transformers import Qwen3Config
 
 from rerank.runtimes.base import Tensors
 from rerank.scorers.causal.prompt import Prompt
 from rerank.scorers.causal.vectors import RectanglePrompts
 
-CONFIG = PretrainedConfig(hidden_size=4, num_attention_heads=1, num_hidden_layers=1, num_key_value_heads=1)
+CONFIG = Qwen3Config(hidden_size=4, num_attention_heads=1, num_hidden_layers=1, num_key_value_heads=1, head_dim=4)
 TOKEN_BYTES = 2 * 4 * 4
 
 
