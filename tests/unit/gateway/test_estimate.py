@@ -12,6 +12,7 @@ from rerank.gateway.estimate import estimated_tokens, held_bytes
         ([], None, 0),
         ([Pair("", "")], None, 1),
         ([Pair("abcd", "abcdefgh")], None, 4),
+        ([Pair("abc", "abcd")], None, 2),
         # three bytes a character
         ([Pair("巴黎", "巴黎")], None, 4),
         ([Pair("q" * 40, "d" * 400), Pair("q" * 40, "d" * 40)], 64, 64 + 21),

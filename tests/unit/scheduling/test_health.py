@@ -75,6 +75,13 @@ class TestStuck:
         assert watch(one, 5060, since=5000) == {}
         assert one.look(5061) == {"one": True}
 
+    def test_stuck_is_not_a_device_that_rested_while_the_whole_process_stood_still(self) -> None:
+        one = health()
+        one.look(0)
+        assert one.look(5000) == {}
+        one.begin(0, 5000)
+        assert one.look(5009) == {}
+
 
 class TestTrouble:
     def test_trouble_is_only_where_no_device_works(self) -> None:
