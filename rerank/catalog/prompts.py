@@ -51,10 +51,10 @@ class PromptFormat:
     """How logits become relevance where neither card nor checkpoint says."""
 
     def __post_init__(self) -> None:
-        for text in (self.request, self.instructed or self.request):
+        for name, text in (("request", self.request), ("instructed", self.instructed or self.request)):
             asked = placeholders(text)
             if "query" not in asked or asked - {"query", "instruction"}:
-                raise ValueError("`request` has to hold {query}, and may hold {instruction}; other braces are doubled")
+                raise ValueError(f"`{name}` has to hold {{query}}, and may hold {{instruction}}; double other braces")
 
     @property
     def takes_instruction(self) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.prompts import BGE_RERANKER_V2_GEMMA, PROMPTS, RECOGNISED
 from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.devices import choose_device
-from rerank.errors import ModelUnavailable, WeightsBroken
+from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.causal.prompt import Prompt
 from rerank.scorers.causal.recognition import recognised_format
@@ -231,27 +231,50 @@ def test_instructions_of_card_and_request(recipe: Recipe, tmp_path: Path) -> Non
     assert ids_of(asked[0]) == recipe.ids(tokenizer, QUERY, DOCUMENTS[0], *given)
 
 
-def test_only_the_documents_tail_is_cut(recipe: Recipe, tmp_path: Path) -> None:
+def behind_documents(scorer: CausalScorer) -> tuple[int, ...]:
+    """What stands behind a document."""
+    rest: tuple[int, ...] = scorer.encode([Pair(QUERY, "xx")])[0].rest
+    place = next(place for place in range(len(rest)) if rest[place] == rest[place + 1])
+    return rest[place + 2 :]
+
+
+@pytest.mark.parametrize("length", [1000, 300_000])
+def test_only_the_documents_tail_is_cut(recipe: Recipe, tmp_path: Path, length: int) -> None:
     scorer = load(recipe.make(tmp_path / "reranker"), recipe.prompt)
-    whole, short = (scorer.encode([Pair(QUERY, "x" * length)])[0] for length in (5000, 1))
-    x = short.rest[-1 - len(short.rest) :]
+    short, long, longer = (scorer.encode([Pair(QUERY, "x" * count)])[0] for count in (1, length, 2 * length))
+    behind = behind_documents(scorer)
 
-    assert whole.tokens == scorer.max_length
-    assert whole.prefix == short.prefix
-    added = len(whole.rest) - len(short.rest)
-    place = next(place for place in range(len(x)) if whole.rest[place] == whole.rest[place + added])
-    assert whole.rest[:place] + whole.rest[place + added :] == short.rest
+    assert long.tokens == scorer.max_length
+    assert long == longer
+    assert long.prefix == short.prefix
+    assert long.rest[len(long.rest) - len(behind) :] == behind
+    assert len(set(long.rest[len(short.rest) - len(behind) - 1 : len(long.rest) - len(behind)])) == 1
 
 
-def test_the_front_of_a_document_is_cut_where_the_request_says_so(recipe: Recipe, tmp_path: Path) -> None:
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_limit_of_documents_counts_their_own_tokens(
+    recipe: Recipe, tmp_path: Path, side: Literal["left", "right"]
+) -> None:
     scorer = load(recipe.make(tmp_path / "reranker"), recipe.prompt)
-    short = Truncation(side="left", max_tokens_per_document=3)
+    short = Truncation(side=side, max_tokens_per_document=4, allowed=False)
 
     (cut,) = scorer.encode([Pair(QUERY, "y" * 2000 + "xxx")], ScoringOptions(short))
-    (whole,) = scorer.encode([Pair(QUERY, "y" * 9 + "xxx")])
+    (kept,) = scorer.encode([Pair(QUERY, "yxxx" if side == "left" else "yyyy")])
 
-    assert cut.prefix == whole.prefix
-    assert whole.rest[-len(cut.rest) :] == cut.rest
+    assert cut.prefix == kept.prefix
+    assert kept.rest[len(kept.rest) - len(cut.rest) :] == cut.rest or side == "right"
+    behind = behind_documents(scorer)
+    assert cut.rest[len(cut.rest) - len(behind) :] == behind
+
+
+def test_a_pair_that_fits_exactly_is_whole_where_cutting_is_forbidden(recipe: Recipe, tmp_path: Path) -> None:
+    scorer = load(recipe.make(tmp_path / "reranker"), recipe.prompt)
+    room = scorer.max_length - scorer.encode([Pair(QUERY, "x")])[0].tokens + 1
+    forbidden = ScoringOptions(Truncation(allowed=False))
+
+    assert scorer.encode([Pair(QUERY, "x" * room)], forbidden)[0].tokens == scorer.max_length
+    with pytest.raises(InvalidRequest, match=r"documents\.0"):
+        scorer.encode([Pair(QUERY, "x" * (room + 1))], forbidden)
 
 
 def test_users_texts_forge_no_prompt(recipe: Recipe, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sentence_transformers import CrossEncoder
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
 from rerank.core import Pair
@@ -113,3 +114,23 @@ def test_settings_that_transformers_does_not_understand_are_refused_by_name(tmp_
     settle(tmp_path, {"added_tokens_decoder": {"x": 1}})
     with pytest.raises(WeightsBroken, match=r"tokenizer_config\.json is not understood"):
         open_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "pre_tokenizer"),
+    [
+        (None, pre_tokenizers.Metaspace()),
+        (None, pre_tokenizers.Metaspace(prepend_scheme="first", split=False)),
+        (normalizers.Prepend("▁"), None),
+        (normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]), None),
+        (None, pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.Digits()])),
+    ],
+    ids=["metaspace", "first", "prepend", "prepend-and-replace", "in-a-row"],
+)
+def test_a_text_inside_another_gets_no_space_in_front(normalizer: Any, pre_tokenizer: Any, tmp_path: Path) -> None:
+    tokenizer = Tokenizer(models.WordLevel({"▁bear": 0, "bear": 1}, unk_token="bear"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+
+    assert open_tokenizer(tmp_path).encode("bear").ids == [0]
+    assert open_tokenizer(tmp_path, inside=True).encode("bear").ids == [1]

@@ -41,13 +41,13 @@ def test_a_card_in_models_toml_may_say_how_its_model_is_asked(tmp_path: Path) ->
         ('request = "{query}"', 'request = "{question}"', "model.0.prompt: `request` has to hold {query}"),
         ('request = "{query}"', 'request = "{query} {document}"', "model.0.prompt: `request` has to hold {query}"),
         ('request = "{query}"', 'request = "{query"', "model.0.prompt: "),
-        ('suffix = "<|im_end|>"', 'instructed = "{instruction}"', "model.0.prompt"),
+        ('yes = "Yes"', 'instructed = "{instruction}"', "model.0.prompt: `instructed` has to hold {query}"),
         ('yes = "Yes"', "yes = -1", "model.0.prompt.yes"),
         ('yes = "Yes"', "yes = true", "model.0.prompt.yes"),
         ('yes = "Yes"', 'activation = "identity"', "model.0.prompt.activation"),
         ('yes = "Yes"', 'maybe = "Yes"', "model.0.prompt.maybe"),
     ],
-    ids=["no-query", "unknown-name", "open-brace", "no-suffix", "no-token", "no-text", "activation", "unknown-key"],
+    ids=["no-query", "unknown-name", "open-brace", "instructed", "no-token", "no-text", "activation", "unknown-key"],
 )
 def test_a_prompt_with_a_mistake_names_it(tmp_path: Path, line: str, wrong: str, where: str) -> None:
     with pytest.raises(SettingsError) as refusal:
