@@ -56,6 +56,8 @@ def _one_of(names: Iterable[str]) -> AfterValidator:
 
 def _named_prompt(value: object) -> object:
     """The prompt of a name in ``PROMPTS``; a table as it is. Raises ValueError."""
+    if isinstance(value, dict) and any(isinstance(value.get(word), bool) for word in ("yes", "no")):
+        raise ValueError("`yes` and `no` are tokens, or their numbers from 0")
     if not isinstance(value, str):
         return value
     if value not in PROMPTS:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from string import Formatter
-from typing import Annotated
-
-from pydantic import Field
 
 from rerank.activations import IDENTITY, SIGMOID, Activation
 
-Word = str | Annotated[int, Field(strict=True, ge=0)]
+Word = str | int
 """A token as the vocabulary spells it, or its number."""
 
 
@@ -51,6 +48,8 @@ class PromptFormat:
     """How logits become relevance where neither card nor checkpoint says."""
 
     def __post_init__(self) -> None:
+        if any(isinstance(word, int) and word < 0 for word in (self.yes, self.no)):
+            raise ValueError("`yes` and `no` are tokens, or their numbers from 0")
         for name, text in (("request", self.request), ("instructed", self.instructed or self.request)):
             asked = placeholders(text)
             if "query" not in asked or asked - {"query", "instruction"}:
