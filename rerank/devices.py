@@ -1,4 +1,7 @@
-"""Devices: choice of device and precision, free memory, recovery."""
+"""Devices: choice of device and precision, free memory, recovery.
+
+Importing torch takes seconds, so it is left to the first model that needs it, or to a GPU.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,25 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import psutil
-import torch
 
 from rerank import cgroups
 from rerank.errors import SettingsError
 
+if TYPE_CHECKING:
+    import torch
+
 logger = logging.getLogger(__name__)
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""Names in torch."""
+_GPU_DRIVERS = tuple(
+    map(Path, ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg", "/dev/kfd"))
+)
+"""On Linux, for every GPU that torch runs on: NVIDIA's, also of a Jetson and in WSL, and AMD's."""
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "failed to allocate")
 
 
@@ -51,7 +62,10 @@ class Device:
     @property
     def dtype(self) -> torch.dtype:
         """The precision of networks that run in torch, as torch's type."""
-        return _DTYPES[self.torch_precision]
+        import torch
+
+        dtype: torch.dtype = getattr(torch, _DTYPES[self.torch_precision])
+        return dtype
 
     def __str__(self) -> str:
         return f"{self.name} ({self.description}, {self.precision})"
@@ -74,12 +88,18 @@ def choose_devices(requested: str = "auto", precision: str = "auto", runtime: st
 
 def use_cores() -> None:
     """Limit torch's CPU threads to the cores of the process; libraries count those of the host."""
+    import torch
+
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), cgroups.cores()))
 
 
 def gpu_count() -> int:
     """CUDA devices that torch shows."""
+    if not _may_have_gpu():
+        return 0
+    import torch
+
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
@@ -89,6 +109,8 @@ def free_memory(name: str) -> int:
         available = int(psutil.virtual_memory().available)
         limit = cgroups.memory_left()
         return available if limit is None else min(available, limit)
+    import torch
+
     device = torch.device(name)
     free, _ = torch.cuda.mem_get_info(device)
     # torch keeps what it freed; the next batch gets it back
@@ -100,7 +122,8 @@ def is_out_of_memory(error: Exception) -> bool:
 
     CUDA has a class for it; torch on the CPU and OpenVINO say it in the text of a RuntimeError.
     """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY)
@@ -113,6 +136,8 @@ def is_lost(name: str) -> bool:
     """
     if not name.startswith("cuda"):
         return False
+    import torch
+
     try:
         torch.cuda.synchronize(name)
     except RuntimeError:
@@ -122,21 +147,24 @@ def is_lost(name: str) -> bool:
 
 def memory_in_use(name: str) -> int:
     """Bytes this process takes on a device; on the CPU everything it holds in physical memory."""
-    if name.startswith("cuda"):
-        return int(torch.cuda.memory_allocated(torch.device(name)))
+    if name == "cpu":
+        return int(psutil.Process().memory_info().rss)
+    import torch
+
     if name == "mps":
         return int(torch.mps.current_allocated_memory())
-    return int(psutil.Process().memory_info().rss)
+    return int(torch.cuda.memory_allocated(torch.device(name)))
 
 
 def release_memory() -> None:
     """Return the memory of deleted objects to the system. Blocks."""
     # modules and what watches them refer to each other
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if torch.backends.mps.is_available():
-        torch.mps.empty_cache()
+    if torch := sys.modules.get("torch"):
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if torch.backends.mps.is_available():
+            torch.mps.empty_cache()
     _trim_heap()
 
 
@@ -193,14 +221,27 @@ def _openvino_obstacle(name: str, precision: str, runtime: str) -> str | None:
     return None if importlib.util.find_spec("openvino") else "it is not installed"
 
 
+def _may_have_gpu() -> bool:
+    """False on Linux without a GPU's driver: torch would find none. What has imported torch already can ask it."""
+    return sys.platform != "linux" or "torch" in sys.modules or any(driver.exists() for driver in _GPU_DRIVERS)
+
+
+def _has_apple_gpu() -> bool:
+    if not _may_have_gpu():
+        return False
+    import torch
+
+    return torch.backends.mps.is_available()
+
+
 def _device_names(requested: str) -> tuple[str, ...]:
     if requested == "auto":
         if gpu_count():
             return ("cuda:0",)
-        return ("mps",) if torch.backends.mps.is_available() else ("cpu",)
+        return ("mps",) if _has_apple_gpu() else ("cpu",)
     if requested.startswith("cuda"):
         return _cuda_names(requested)
-    if requested == "mps" and not torch.backends.mps.is_available():
+    if requested == "mps" and not _has_apple_gpu():
         raise SettingsError("MODEL_DEVICE=mps: torch finds no Apple GPU on this machine")
     return (requested,)
 
@@ -219,6 +260,8 @@ def _cuda_names(requested: str) -> tuple[str, ...]:
 
 def _native_precision(name: str, *, openvino: bool) -> str:
     if name.startswith("cuda"):
+        import torch
+
         with torch.cuda.device(name):
             return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if name == "mps":
@@ -228,7 +271,7 @@ def _native_precision(name: str, *, openvino: bool) -> str:
 
 def _describe(name: str) -> str:
     if name.startswith("cuda"):
+        import torch
+
         return torch.cuda.get_device_name(name)
-    if name == "mps":
-        return "Apple GPU"
-    return f"{torch.get_num_threads()} threads"
+    return "Apple GPU" if name == "mps" else f"{cgroups.cores()} cores"

@@ -26,7 +26,6 @@ from rerank.devices import (
     is_lost,
     is_out_of_memory,
     release_memory,
-    use_cores,
 )
 from rerank.errors import RerankError
 from rerank.gateway.ranking import rank
@@ -114,7 +113,6 @@ class Engine:
         """
         settings = settings or read_settings()
         catalog = catalog or Catalog.open(settings.models_dir, settings.models_file)
-        use_cores()
         placements = _placements(settings)
         devices = [placement.device for placement in placements]
         budget, room, downloads = _budget(devices, settings), Room(), Downloads()

@@ -21,7 +21,7 @@ from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, parameters, read_checkpoint
 from rerank.catalog.downloads import DownloadRules, Downloads
 from rerank.catalog.repository import Repository
-from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory
+from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory, use_cores
 from rerank.errors import (
     FetchFailure,
     ModelUnavailable,
@@ -113,6 +113,7 @@ class LocalLoader:
         placements = self._placements_of(card)
         with self._explained(card):
             import_family(checkpoint, card)
+        use_cores()
         devices = [placement.device for placement in placements]
         before = {device.name: memory_in_use(device.name) for device in devices}
         started = time.monotonic()

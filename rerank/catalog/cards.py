@@ -190,8 +190,8 @@ def known_prompt(card: ModelCard) -> PromptFormat | None:
 def merge_cards(built_in: tuple[ModelCard, ...], added: tuple[ModelCard, ...]) -> tuple[ModelCard, ...]:
     """The user's cards first; one with a built-in id replaces that card.
 
-    It keeps the built-in prompt and activation unless it names its own, and what people read. Raises SettingsError where a
-    name of the user's means two cards.
+    It keeps what people read, and the built-in prompt and activation unless it names its own. Raises SettingsError
+    where a name of the user's means two cards.
     """
     described = {card.id.casefold(): card for card in built_in}
     merged = []

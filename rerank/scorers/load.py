@@ -17,7 +17,7 @@ from rerank.core import Pair
 from rerank.devices import is_out_of_memory
 from rerank.errors import InvalidRequest, ModelUnavailable, ModelUnsupported, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
-from rerank.scorers.networks import shown_error
+from rerank.scorers.library_errors import shown_error
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterator
-from pathlib import Path
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
@@ -15,6 +12,7 @@ from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime, runs_packed
 from rerank.runtimes.torch_padded import TorchRuntime
 from rerank.scorers.base import Placement
+from rerank.scorers.library_errors import shown_error
 
 logger = logging.getLogger(__name__)
 
@@ -64,30 +62,3 @@ def fit_length(card: ModelCard, placement: Placement, checkpoint: Checkpoint, to
     own = tokenizer_tokens if tokenizer_tokens is not None and tokenizer_tokens < 10**9 else None
     wanted = placement.max_length or card.max_length or own or positions or 512
     return min(wanted, positions) if positions else wanted
-
-
-_SHOWN = 400
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`'\"])")
-
-
-def shown_error(error: Exception, folder: Path) -> str:
-    """The part of an error that clients may see: its first whole sentences, without the path of the model's folder."""
-    text = str(error).replace(str(folder), folder.name).strip()
-    shown, *others = _SENTENCE_END.split(" ".join(_before_lists(text))) if text else [type(error).__name__]
-    for sentence in others:
-        if len(shown) + len(sentence) > _SHOWN:
-            break
-        shown += f" {sentence}"
-    return shown[: 2 * _SHOWN].rstrip(".:")
-
-
-def _before_lists(text: str) -> Iterator[str]:
-    """The first lines of an error, up to a colon that announces lines of code, or a list."""
-    for place, line in enumerate(text.splitlines()):
-        if not line.strip():
-            return
-        if line.rstrip().endswith(":"):
-            *whole, announcing = _SENTENCE_END.split(line.strip())
-            yield from whole or ([] if place else [announcing])
-            return
-        yield line.strip()

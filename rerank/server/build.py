@@ -19,7 +19,7 @@ from rerank.access.keys_file import read_keys_file
 from rerank.api.app import build_app
 from rerank.api.dialects.main import MainDialect
 from rerank.api.services import Services
-from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
+from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID, ModelCard
 from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.downloads import Allowed
 from rerank.devices import Device, choose_devices, gpu_count
@@ -81,7 +81,7 @@ async def _open_services(
     with watched_loop(metrics.observe):
         async with Engine.open(settings, catalog, observe=metrics.observe) as engine:
             gateway = _gateway(settings, engine, PairCache(settings.cached_pairs, metrics.observe))
-            readiness = Readiness(gateway, [catalog.operator_choice(name) for name in settings.preloaded_models])
+            readiness = Readiness(gateway, _preloaded(catalog, settings))
             metrics.add_gauges(*gauges(gateway, engine.scheduler))
             with on_hangup(partial(_reload, gateway, readiness, keyring, settings)):
                 async with readiness.preloading():
@@ -121,8 +121,7 @@ def _prepare(catalog: Catalog, settings: Settings) -> Keys:
         if file != Settings.model_fields[field].default and not file.exists():
             raise SettingsError(f"RERANK_{field.upper()}: there is no {file}")
     catalog.choose_default(settings.default_model)
-    for name in settings.preloaded_models:
-        catalog.operator_choice(name)
+    _preloaded(catalog, settings)
     for card in catalog.cards():
         if card.precision is None:
             continue
@@ -132,6 +131,15 @@ def _prepare(catalog: Catalog, settings: Settings) -> Keys:
             raise SettingsError(f"{settings.models_file}: {card.id}: precision {card.precision}: {error}") from error
     keys = collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file))
     return keys.allowing(lambda name: catalog.operator_choice(name).id)
+
+
+def _preloaded(catalog: Catalog, settings: Settings) -> list[ModelCard]:
+    """The models to load at start. Raises SettingsError for an unknown one."""
+    names = settings.preloaded_models
+    if names is None:
+        default = catalog.choose_default(settings.default_model).card
+        return [default] if catalog.is_local(default) else []
+    return [catalog.operator_choice(name) for name in names]
 
 
 def _reload(gateway: Gateway, readiness: Readiness, keyring: Keyring, settings: Settings) -> None:

@@ -34,9 +34,11 @@ class Settings(LogSettings, ApiSettings, LimitSettings, DeviceSettings, ModelSet
         return split(self.admin_key.get_secret_value()) if self.admin_key else ()
 
     @property
-    def preloaded_models(self) -> tuple[str, ...]:
-        """Names of the models to load at start."""
-        return split(self.preload or "")
+    def preloaded_models(self) -> tuple[str, ...] | None:
+        """Names of the models to load at start; None for the default model, if it is on disk."""
+        if self.preload is None:
+            return None
+        return () if self.preload.strip().lower() == "none" else split(self.preload)
 
     @property
     def min_free_bytes(self) -> int:

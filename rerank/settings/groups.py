@@ -110,7 +110,10 @@ class ModelSettings(SourcedSettings):
         "BAAI/bge-reranker-large if it is on disk, otherwise the bundled English model.",
     )
     preload: str | None = _setting(
-        "RERANK_PRELOAD", None, "Models to load at start, separated by commas; others load at their first request."
+        "RERANK_PRELOAD",
+        None,
+        "Models to load at start, separated by commas, or none; others load at their first request. Default: the "
+        "default model, if it is on disk.",
     )
     models_dir: UserPath = _setting("RERANK_MODELS_DIR", Path("models"), "Folder with one folder of weights per model.")
     models_file: UserPath = _setting(

@@ -144,4 +144,6 @@ def clean_environment(folder: Path) -> dict[str, str]:
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "NO_PROXY": "*",
         "OMP_NUM_THREADS": "1",
+        # importing torch takes seconds of each start, and many tests score nothing
+        "RERANK_PRELOAD": "none",
     }

@@ -199,10 +199,15 @@ def test_a_key_guards_the_server_and_the_log_says_why_but_never_which(tmp_path: 
     assert "secret" not in "".join(server.log)
 
 
-def test_preloaded_models_load_without_a_request(tmp_path: Path, tiny: Path) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [{"RERANK_PRELOAD": "tiny-reranker"}, {"RERANK_PRELOAD": "", "RERANK_DEFAULT_MODEL": "tiny-reranker"}],
+    ids=["preloaded", "default"],
+)
+def test_models_load_without_a_request(tmp_path: Path, tiny: Path, settings: dict[str, str]) -> None:
     shutil.copytree(tiny, tmp_path / "models" / tiny.name)
 
-    with ServerProcess(tmp_path, {"RERANK_PRELOAD": tiny.name}) as server:
+    with ServerProcess(tmp_path, settings) as server:
         server.wait_for_log("tiny-reranker is ready")
         assert requests.get(server.url, timeout=10).json()["loaded_models"] == [tiny.name]
 

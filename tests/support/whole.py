@@ -16,8 +16,8 @@ from tests.support.app import LiveServer
 
 
 def whole_app(**settings: Any) -> FastAPI:
-    """The application with these settings, and none of the environment."""
-    arguments: dict[str, Any] = {f"rerank_{name}": value for name, value in settings.items()}
+    """The application with these settings, and none of the environment; it loads no model before it is asked."""
+    arguments: dict[str, Any] = {f"rerank_{name}": value for name, value in {"preload": "none", **settings}.items()}
     with pytest.MonkeyPatch.context() as patch:
         for name in (name for names in setting_names().values() for name in names):
             patch.delenv(name, raising=False)

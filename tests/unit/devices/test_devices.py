@@ -243,6 +243,7 @@ class Spy:
 sys.meta_path.insert(0, Spy())
 import rerank_server
 rerank_server.app
+import torch
 """
 
 

@@ -407,7 +407,8 @@ def test_devices_are_one_or_several_gpus(device: str) -> None:
 
 
 def test_preloaded_models_are_separated_by_commas() -> None:
-    assert read_settings().preloaded_models == ()
+    assert read_settings().preloaded_models is None
+    assert from_command_line(["--rerank-preload", "None"]).preloaded_models == ()
     assert from_command_line(["--rerank-preload", "bge-reranker-base, org/name,"]).preloaded_models == (
         "bge-reranker-base",
         "org/name",
