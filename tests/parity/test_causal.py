@@ -334,8 +334,6 @@ def test_the_code_of_a_model_with_a_prompt_in_its_card_never_runs(tmp_path: Path
     coded = load(folder, "zerank-1", trust_remote_code=trusted)
 
     assert score(coded, coded.encode(pairs_of())) == score(plain, plain.encode(pairs_of()))
-    with pytest.raises(ModelUnavailable, match="trust_remote_code"):
-        load_any(folder, ModelCard(id="zerank"))
 
 
 def role(name: str) -> str:
@@ -400,7 +398,7 @@ def test_a_folder_that_shows_less_than_a_prompt_is_not_taken_for_it(
     folder = make_language_model(tmp_path / "reranker", kind)
     lay_template(folder, number, *words)
 
-    assert recognised_format(folder) is None
+    assert recognised_format(read_checkpoint(folder)) is None
 
 
 @pytest.mark.parametrize(
@@ -414,7 +412,6 @@ def test_a_folder_that_shows_less_than_a_prompt_is_not_taken_for_it(
         ("llama", {"rope_scaling": {"type": "dynamic", "factor": 2.0}, "rope_parameters": None}),
         ("llama", {"partial_rotary_factor": 0.5}),
         ("llama", {"is_causal": False}),
-        ("llama", {"quantization_config": {"quant_method": "fp8"}}),
         ("gemma", {"use_bidirectional_attention": True}),
         ("gemma2", {}),
         ("phi3", {}),

@@ -283,8 +283,9 @@ def test_a_checkpoint_that_shows_no_prompt_is_asked_as_its_card_says(folder: Pat
     else:
         (folder / "chat_template.jinja").write_text(template)
 
-    assert recognised_format(folder) is None
-    assert load(folder, ModelCard(id="r", prompt=QWEN3_RERANKER)).encode(pairs_of()) == prompts
+    card = ModelCard(id="r", prompt=QWEN3_RERANKER)
+    assert recognised_format(read_checkpoint(folder, card)) is None
+    assert load(folder, card).encode(pairs_of()) == prompts
 
 
 ANOTHER = PromptFormat(

@@ -56,5 +56,4 @@ def _computes(config: PretrainedConfig) -> bool:
         and set(getattr(config, "layer_types", None) or ()) <= {"full_attention"}
         and getattr(config, "is_causal", True)
         and not getattr(config, "use_bidirectional_attention", False)
-        and getattr(config, "quantization_config", None) is None
     )

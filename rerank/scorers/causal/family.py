@@ -54,7 +54,7 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Causa
 
 
 def _prompt_format(checkpoint: Checkpoint, card: ModelCard) -> PromptFormat | None:
-    return card.prompt or recognised_format(checkpoint.folder)
+    return card.prompt or recognised_format(checkpoint)
 
 
 def _open_sharing(

@@ -8,29 +8,23 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import RECOGNISED, PromptFormat
 from rerank.scorers.causal.prompt import token_id
+from rerank.scorers.converted import evidence_of
 from rerank.scorers.pretrained import open_tokenizer, read_json
 
 _QUERY, _DOCUMENT, _INSTRUCTION = "a query", "a document", "an instruction"
 _PAIR = [{"role": "query", "content": _QUERY}, {"role": "document", "content": _DOCUMENT}]
 
 
-def recognised_format(folder: Path) -> PromptFormat | None:
-    """The known prompt that the folder's template asks with. None if it asks with another, or scores other words.
+def recognised_format(checkpoint: Checkpoint) -> PromptFormat | None:
+    """The known prompt that the checkpoint's template asks with. None if with another, or if other words are scored.
 
     A template that leaves query or document out is a chat's, and shows nothing.
     """
-    shown = _shown_prompts(_template(folder))
-    return next((known for known in RECOGNISED if shown and _is_asked(folder, known, shown)), None)
-
-
-def _template(folder: Path) -> str | None:
-    file = folder / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    template = read_json(folder / "tokenizer_config.json").get("chat_template")
-    return template if isinstance(template, str) else None
+    shown = _shown_prompts(evidence_of(checkpoint).template)
+    return next((known for known in RECOGNISED if shown and _is_asked(checkpoint.folder, known, shown)), None)
 
 
 def _shown_prompts(template: str | None) -> dict[str, str]:
