@@ -28,7 +28,7 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.prompts import BGE_RERANKER_V2_GEMMA, PROMPTS, RECOGNISED
 from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.devices import choose_device
-from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
+from rerank.errors import InvalidRequest, ModelUnavailable, ModelUnsupported
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.causal.prompt import Prompt
 from rerank.scorers.causal.recognition import recognised_format
@@ -206,6 +206,7 @@ def test_scores_equal_the_models_own_procedure_in_every_batch(recipe: Recipe, tm
     mixed = [pair for query in ("one", QUERY, " \nthree\n") for pair in pairs_of(query)][::-1]
     expected = own_logits(folder, recipe, mixed)
 
+    assert scorer.runtime.startswith(runtime)
     assert score(scorer, scorer.encode(mixed)) == pytest.approx(expected, abs=1e-4)
     assert score(scorer, scorer.encode(mixed[:6])) == pytest.approx(expected[:6], abs=1e-4)
     assert [score(scorer, scorer.encode([pair]))[0] for pair in mixed[-3:]] == pytest.approx(expected[-3:], abs=1e-4)
@@ -495,7 +496,7 @@ def test_a_tokenizer_that_texts_could_forge_with_is_refused_by_name(tmp_path: Pa
     content["added_tokens"].append(content["added_tokens"][-1] | {"id": 262, "content": "Yes"})
     (folder / "tokenizer.json").write_text(json.dumps(content))
 
-    with pytest.raises(WeightsBroken, match="reads Yes in a text as the special token"):
+    with pytest.raises(ModelUnsupported, match="reads Yes in a text as the special token"):
         load(folder, "bge-reranker-v2-gemma")
     assert load(folder, "bge-reranker-v2-gemma", special_tokens_in_text=True)
 
@@ -508,7 +509,7 @@ def test_a_tokenizer_that_ends_texts_with_a_token_is_refused(tmp_path: Path) -> 
     )
     tokenizer.save(str(folder / "tokenizer.json"))
 
-    with pytest.raises(WeightsBroken, match="special tokens after a text"):
+    with pytest.raises(ModelUnsupported, match="special tokens after a text"):
         load(folder, "ctxl-rerank-v2")
 
 
@@ -516,5 +517,5 @@ def test_a_number_beyond_the_vocabulary_is_no_word(tmp_path: Path) -> None:
     folder = make_language_model(tmp_path / "reranker", "qwen3")
     card = ModelCard(id="reranker", prompt=replace(BGE_RERANKER_V2_GEMMA, yes=100_000))
 
-    with pytest.raises(WeightsBroken, match="does not know the word 100000"):
+    with pytest.raises(ModelUnsupported, match="does not know the word 100000"):
         load_any(folder, card)

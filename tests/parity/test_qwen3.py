@@ -19,7 +19,7 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.prompts import QWEN3_RERANKER, PromptFormat
 from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.devices import choose_device
-from rerank.errors import InvalidRequest, ModelUnavailable, WeightsBroken
+from rerank.errors import InvalidRequest, ModelUnavailable, ModelUnsupported
 from rerank.runtimes.rectangle import rectangle_inputs
 from rerank.runtimes.segments import Segment
 from rerank.scheduling.batching import CPU_BATCH, pack
@@ -335,7 +335,7 @@ def test_a_card_with_a_prompt_is_refused_for_a_body_that_cannot_be_asked(tmp_pat
 
 
 def test_a_word_that_the_tokenizer_does_not_know_is_named(folder: Path) -> None:
-    with pytest.raises(WeightsBroken, match="does not know the word perhaps"):
+    with pytest.raises(ModelUnsupported, match="does not know the word perhaps"):
         load(folder, ModelCard(id="another", prompt=replace(ANOTHER, yes="perhaps")))
 
 

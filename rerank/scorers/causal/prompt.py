@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from rerank.catalog.prompts import PromptFormat, Word
 from rerank.core import Pair, Truncation
-from rerank.errors import WeightsBroken
+from rerank.errors import ModelUnsupported
 from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
 from rerank.scorers.excerpts import Excerpt, Side, read_texts
 from rerank.scorers.pretrained import open_tokenizer, read_json
@@ -66,7 +66,7 @@ class PromptTokenizer:
     def __init__(
         self, folder: Path, prompt_format: PromptFormat, max_length: int, *, special_tokens_in_text: bool = False
     ) -> None:
-        """Raises WeightsBroken if a text could name a special token although it must not."""
+        """Raises ModelUnsupported if a text could name a special token although it must not."""
         self.max_length = max_length
         self._format = prompt_format
         self._text: Tokenizer = open_tokenizer(
@@ -146,23 +146,23 @@ def token_id(tokenizer: Tokenizer, word: Word) -> int | None:
 
 
 def _special_start(tokenizer: Tokenizer) -> tuple[int, ...]:
-    """The special tokens that the tokenizer puts before a text. Raises WeightsBroken if it puts any after it."""
+    """The special tokens that the tokenizer puts before a text. Raises ModelUnsupported if it puts any after it."""
     letter = tokenizer.encode("a", add_special_tokens=False)
     whole = tokenizer.post_process(letter).ids
     count = len(whole) - len(letter.ids)
     if whole[count:] != letter.ids:
-        raise WeightsBroken("its tokenizer puts special tokens after a text, where its prompt has none")
+        raise ModelUnsupported("its tokenizer puts special tokens after a text, where its prompt has none.")
     return tuple(whole[:count])
 
 
 def _refuse_forgery(folder: Path, special: Tokenizer, text: Tokenizer) -> None:
-    """Raise WeightsBroken naming a special token that a user's text could name all the same."""
+    """Raise ModelUnsupported naming a special token that a user's text could name all the same."""
     unknown = read_json(folder / "tokenizer.json")["model"].get("unk_token")
     for number, token in special.get_added_tokens_decoder().items():
         forged = token.special and token.content != unknown
         if forged and text.encode(token.content, add_special_tokens=False).ids == [number]:
-            raise WeightsBroken(
-                f"{folder.name} cannot be loaded: its tokenizer reads {token.content} in a text as the special token, "
-                "so that texts could forge its prompt. If you trust the texts, write `special_tokens_in_text = true` "
-                "into its card"
+            raise ModelUnsupported(
+                f"{folder.name} cannot be used: its tokenizer reads {token.content} in a text as the special token, so "
+                "that texts could forge its prompt. If they may, its card in models.toml has to say "
+                "`special_tokens_in_text = true`."
             )

@@ -16,7 +16,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import PromptFormat, Word
 from rerank.core import Pair, PendingLogits, ScoringOptions
-from rerank.errors import WeightsBroken
+from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import pending
 from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.causal.configuration import has_head, head_temperature
@@ -87,6 +87,6 @@ def _word_row(checkpoint: Checkpoint, config: PretrainedConfig, word: Word) -> t
     """The row of the output matrix that gives a word's logit."""
     row = token_id(open_tokenizer(checkpoint.folder), word)
     if row is None or row >= config.vocab_size:
-        raise WeightsBroken(f"the tokenizer does not know the word {word}, whose logit is the score")
+        raise ModelUnsupported(f"its tokenizer does not know the word {word}, whose logit is the score.")
     name = "model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"
     return read_tensor(checkpoint, name, row=row)
