@@ -10,6 +10,20 @@ from typing import Any
 
 from rerank.scorers.pretrained import read_json, tokenizer_length
 
+_SETTINGS_FILES = tuple(
+    f"sentence_{body}_config.json"
+    for body in ("bert", "roberta", "distilbert", "camembert", "albert", "xlm-roberta", "xlnet")
+)
+"""Of the first module, which older versions of sentence-transformers named after its body; the first one counts."""
+_FORMER_POOLING_MODES = {
+    "cls_token": "cls",
+    "max_tokens": "max",
+    "mean_tokens": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "weightedmean_tokens": "weightedmean",
+    "lasttoken": "lasttoken",
+}
+"""Settings of older versions, each true or false, and today's names."""
 _KNOWN_SETTINGS = {"max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name"}
 
 
@@ -39,7 +53,7 @@ class SavedModules:
             and not self.settings.get("do_lower_case")
             and self.settings.get("transformer_task", "feature-extraction") == task
             # texts do not go through a chat template
-            and "message" not in self.settings["modality_config"]
+            and "message" not in self.settings.get("modality_config", ())
         )
 
 
@@ -48,17 +62,22 @@ def saved_modules(folder: Path) -> SavedModules | None:
     file = folder / "modules.json"
     if not file.is_file():
         return None
-    # importing it takes seconds, which models without such files need not wait for
-    from sentence_transformers.base.modules import Transformer
-
     modules = json.loads(file.read_text(encoding="utf-8"))
-    # also finds the file under the names it had in older versions
-    settings = Transformer.load_config(str(folder), local_files_only=True)
     return SavedModules(
         kinds=tuple(str(module["type"]).rsplit(".", 1)[-1] for module in modules),
         folders=tuple(str(module["path"]) for module in modules),
-        settings=settings,
+        settings=next(filter(None, (read_json(folder / name) for name in _SETTINGS_FILES)), {}),
     )
+
+
+def pooling_mode(settings: Mapping[str, Any]) -> str | None:
+    """How a Pooling module makes one vector of many, by its settings; None for several ways side by side."""
+    modes = settings.get("pooling_mode") or [
+        mode for name, mode in _FORMER_POOLING_MODES.items() if settings.get(f"pooling_mode_{name}")
+    ]
+    if isinstance(modes, str):
+        return modes
+    return None if len(modes) > 1 else next(iter(modes), "mean")
 
 
 def saved_length(folder: Path) -> int | None:

@@ -17,7 +17,7 @@ from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.bert_body import MODEL_TYPES, BertSegments, FirstTokenVector, MeanVector
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
 from rerank.scorers.pretrained import load_network, open_tokenizer, read_config, read_json
-from rerank.scorers.saved_modules import SavedModules, default_prompt_name, saved_modules, saved_prompts
+from rerank.scorers.saved_modules import SavedModules, default_prompt_name, pooling_mode, saved_modules, saved_prompts
 from rerank.scorers.tokens import PairTokenizer
 
 
@@ -61,12 +61,11 @@ def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
     saved = saved_modules(folder)
     if saved is None or not _is_plain(folder, saved):
         return None
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    pooling = Pooling.load(str(folder), subfolder=saved.folders[1], local_files_only=True)
-    if pooling.pooling_mode not in ("mean", "cls") or not pooling.include_prompt:
+    pooling = read_json(folder / saved.folders[1] / "config.json")
+    mode = pooling_mode(pooling)
+    if mode not in ("mean", "cls") or not pooling.get("include_prompt", True):
         return None
-    return BertEmbedding(checkpoint, mean=pooling.pooling_mode == "mean", normalised="Normalize" in saved.kinds)
+    return BertEmbedding(checkpoint, mean=mode == "mean", normalised="Normalize" in saved.kinds)
 
 
 def _is_plain(folder: Path, saved: SavedModules) -> bool:
