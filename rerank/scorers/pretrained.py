@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig
 
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.errors import ModelUnsupported, WeightsBroken
 from rerank.scorers.tokenizer_settings import is_overridden, without_space_in_front
+
+if TYPE_CHECKING:
+    # importing a class of a model takes seconds, which a converted network need not wait for
+    from transformers import PreTrainedModel
 
 
 def open_tokenizer(folder: Path, *, special_tokens: bool = True, inside: bool = False) -> Tokenizer:
@@ -40,6 +44,8 @@ def open_tokenizer(folder: Path, *, special_tokens: bool = True, inside: bool = 
 
 def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:
     """``tokenizer.json`` with what ``tokenizer_config.json`` changes in it."""
+    from transformers import AutoTokenizer
+
     try:
         reference = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)  # nosec B615
         content: dict[str, Any] = json.loads(reference.backend_tokenizer.to_str())

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tokenizers import Encoding, Tokenizer
-from transformers import PreTrainedTokenizerBase
 
 from rerank.core import Pair, TextTokens, Truncation
 from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds
 from rerank.scorers.base import Reading, document_limit, pair_limit, query_too_long, text_too_long, too_long
 from rerank.scorers.excerpts import Excerpt, read_texts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def private_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -16,9 +17,14 @@ from filelock import FileLock
 from safetensors.torch import save_file
 from torch import nn
 
+from rerank.core import Pair
 from rerank.runtimes import openvino_cpu
 from rerank.runtimes.openvino_cpu import OpenVinoRuntime
+from rerank.scorers.base import score
 from tests.support.permissions import bound_by_permissions
+from tests.support.tiny_checkpoints import kind_of, make_embedding_model, make_xlm_roberta
+
+from .test_scorers import load
 
 WAIT = 30.0
 EXAMPLE = {"input": torch.ones(2, 8)}
@@ -214,3 +220,37 @@ def test_a_disk_too_full_to_keep_a_network_leaves_nothing_half_there(
     assert cache.kept == []
     assert cache.start() == first
     assert len(cache.kept) == 1
+
+
+WITHOUT_CLASSES = """
+import sys
+from pathlib import Path
+
+for name in ("transformers.modeling_utils", "sentence_transformers", "scipy", "sympy", "torch._dynamo"):
+    sys.modules[name] = None  # an import of it raises ImportError
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import read_checkpoint
+from rerank.core import Pair
+from rerank.devices import choose_device
+from rerank.scorers.base import Placement, score
+from rerank.scorers.load import load_scorer
+
+folder = Path(sys.argv[1])
+placement = Placement(choose_device("cpu", "fp32", "openvino"), folder.parent / ".openvino")
+scorer = load_scorer(read_checkpoint(folder), ModelCard(id="m"), placement)
+print(score(scorer, scorer.encode([Pair("a query", "a document")])))
+"""
+
+
+@pytest.mark.parametrize("make", [make_xlm_roberta, make_embedding_model], ids=kind_of)
+def test_a_kept_network_needs_no_class_of_its_model(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    folder = make(tmp_path / "model")
+    scorer = load(folder, runtime="openvino")
+    expected = score(scorer, scorer.encode([Pair("a query", "a document")]))
+
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_CLASSES, str(folder)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == expected

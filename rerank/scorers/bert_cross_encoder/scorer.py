@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification
 
 from rerank.activations import Activation
 from rerank.catalog.checkpoint import Checkpoint
@@ -44,6 +43,9 @@ HEADS = {
 
 def encoder_network(checkpoint: Checkpoint, dtype: torch.dtype) -> FirstTokenVector:
     """The body. Raises WeightsBroken where a weight is missing."""
+    # importing it takes seconds, which a converted network need not wait for
+    from transformers import AutoModelForSequenceClassification
+
     model = load_network(AutoModelForSequenceClassification, checkpoint, dtype)
     return FirstTokenVector(model.base_model)
 

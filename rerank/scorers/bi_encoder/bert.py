@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModel
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
@@ -38,6 +37,9 @@ class BertEmbedding:
 
     def network(self, dtype: torch.dtype) -> FirstTokenVector | MeanVector:
         """The body. Raises WeightsBroken where a weight is missing."""
+        # importing it takes seconds, which a converted network need not wait for
+        from transformers import AutoModel
+
         body = load_network(AutoModel, self.checkpoint, dtype, add_pooling_layer=False)
         return MeanVector(body) if self.mean else FirstTokenVector(body)
 
