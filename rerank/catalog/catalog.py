@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, LARGE_MODEL_ID, ModelCard, merge_cards
-from rerank.catalog.checkpoint import is_started, read_checkpoint
+from rerank.catalog.checkpoint import is_started, other_format_in, read_checkpoint
 from rerank.catalog.folders import Listing, ModelsFolder
 from rerank.catalog.found import card_of_folder, cards_of, is_repository
 from rerank.catalog.manifest import read_manifest
@@ -105,8 +105,7 @@ class Catalog:
         except ModelNotFound:
             folder = known.listing.bare_folder(name) if len(name) <= MAX_NAME else None
             if folder:
-                where = f"{self.models_dir.name}/{folder.name}"
-                raise ModelNotFound(f"The folder {where} is there, but {where}/config.json is missing.") from None
+                raise ModelNotFound(_without_configuration(folder, f"{self.models_dir.name}/{folder.name}")) from None
             raise
 
     def is_configured(self, card: ModelCard) -> bool:
@@ -228,6 +227,12 @@ class Catalog:
                 ids.add(card.id)
                 found.append(card)
         return found
+
+
+def _without_configuration(folder: Path, where: str) -> str:
+    if sentences := other_format_in(folder):
+        return f"The folder {where} {sentences}"
+    return f"The folder {where} is there, but {where}/config.json is missing."
 
 
 def _compared(before: dict[str, ModelCard], after: dict[str, ModelCard]) -> ReloadReport:

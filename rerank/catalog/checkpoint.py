@@ -62,6 +62,15 @@ def parameters(weight_files: Iterable[Path]) -> int:
     return sum(math.prod(tensor["shape"]) for file in weight_files for tensor in _header(file).values())
 
 
+def other_format_in(folder: Path) -> str | None:
+    """See ``other_format``."""
+    try:
+        files = [file.relative_to(folder).as_posix() for file in (*folder.glob("*"), *folder.glob("onnx/*.onnx"))]
+    except OSError:
+        return None
+    return other_format(files)
+
+
 def is_started(folder: Path) -> bool:
     """True if the folder holds something, be it incomplete, or cannot be read."""
     try:
@@ -133,8 +142,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 def _refuse_other_format(folder: Path) -> None:
     """Raise ModelUnsupported if the folder has weights, but not as safetensors."""
-    files = (file.relative_to(folder).as_posix() for pattern in ("*", "onnx/*.onnx") for file in folder.glob(pattern))
-    if sentences := other_format(files):
+    if sentences := other_format_in(folder):
         raise ModelUnsupported(f"{folder.name} {sentences}")
 
 

@@ -47,6 +47,8 @@ def cards_of(folder: ModelFolder, models_dir: Path) -> Iterator[ModelCard]:
         yield ModelCard(id=repo, repo=repo, aliases=aliases, path=folder.path)
     inside = folder.path.relative_to(models_dir).as_posix()
     yield ModelCard(id=inside, path=None if inside == folder.name and aliases else folder.path)
+    # a card with a path elsewhere may have taken that name
+    yield ModelCard(id=f"{models_dir.name}/{inside}", path=folder.path)
 
 
 def card_of_folder(name: str) -> ModelCard | None:

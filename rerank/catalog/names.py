@@ -49,7 +49,9 @@ def names_of(card: ModelCard, models_dir: Path, folder: Path | None = None) -> t
     """The names that mean this card, in ranks, the strongest first: id; aliases; basename and paths of its folder."""
     folder = folder or card.path or models_dir / card.basename
     real = Path(os.path.realpath(folder))
-    weak = [card.basename, f"{models_dir.name}/{card.basename}", str(folder), str(real)]
+    weak = [card.basename, str(folder), str(real)]
+    if card.path is None:
+        weak.insert(1, f"{models_dir.name}/{card.basename}")
     for place, home in ((folder, models_dir), (real, Path(os.path.realpath(models_dir)))):
         if place.is_relative_to(home):
             inside = place.relative_to(home).as_posix()

@@ -128,6 +128,12 @@ def converted_head(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def saved_chain(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    """The modules as they were saved, with the class that saved them."""
+    rewrite(folder / "config_sentence_transformers.json", model_type="CrossEncoder")
+    return saved_cross_encoder(folder, pairs)
+
+
 def qwen3_prompt(query: str, document: str) -> str:
     return (
         f"{QWEN3_RERANKER.system}{QWEN3_RERANKER.ask(QWEN3_RERANKER.instruction, query)} {document}"
@@ -197,6 +203,26 @@ RIGHT = [
         "ettin-reranker",
         then(partial(encoder, model_type="modernbert", body=True), partial(chain, pooling="cls", normalised=True)),
         saved_cross_encoder,
+        IDENTITY,
+    ),
+    right(
+        "ettin-reranker-whose-files-name-no-class",
+        then(
+            partial(encoder, model_type="modernbert", body=True),
+            partial(chain, pooling="cls", normalised=True),
+            without("config_sentence_transformers.json", "model_type"),
+        ),
+        saved_chain,
+        IDENTITY,
+    ),
+    right(
+        "zerank-2-whose-files-name-no-class",
+        then(
+            partial(causal, model_type="qwen3", template=ZERANK.replace("system", "user")),
+            lambda folder: with_logit_score(folder, 7),
+            without("config_sentence_transformers.json", "model_type"),
+        ),
+        saved_chain,
         IDENTITY,
     ),
     right(

@@ -302,6 +302,22 @@ class TestFailures:
         assert str(models.parent) not in message
         assert hub.asked == []
 
+    @pytest.mark.parametrize("card", [MINE, ModelCard(id="mine")], ids=["repository", "folder"])
+    def test_a_model_of_another_kind_is_named_and_nothing_is_to_be_repaired(
+        self, load: Load, models: Path, card: ModelCard
+    ) -> None:
+        write_checkpoint(models / "mine", {"architectures": ["JinaForRanking"]})
+        message = complaint(load, card)
+        assert message.startswith(f"{card.id} cannot be used: mine is a listwise reranker (JinaForRanking): ")
+        assert message.endswith("such as BAAI/bge-reranker-v2-m3.")
+
+    def test_a_card_decides_the_family_of_a_folder_that_shows_none(self, load: Load, models: Path) -> None:
+        write_checkpoint(models / "mine", {"architectures": ["BertModel"], "model_type": "bert"})
+        assert "is not a reranker" in complaint(load, ModelCard(id="mine"))
+        local = load(ModelCard(id="mine", family=BI_ENCODER)).local
+        assert local
+        assert local.family is BI_ENCODER
+
     def test_a_broken_folder_without_repository_can_only_be_mended(self, load: Load, models: Path) -> None:
         (write_checkpoint(models / "mine") / "config.json").unlink()
         assert complaint(load, ModelCard(id="mine")) == (

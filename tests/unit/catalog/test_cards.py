@@ -207,6 +207,14 @@ class TestMerging:
         with pytest.raises(SettingsError, match="'baai/bge-reranker-base' to two models"):
             merge_cards(BUILT_IN, (ModelCard(id="mine", aliases=("BAAI/bge-reranker-base",)),))
 
+    def test_a_replaced_card_keeps_prompt_and_activation_unless_it_names_its_own(self) -> None:
+        name = "Qwen/Qwen3-Reranker-0.6B"
+        (pinned, *_) = merge_cards(BUILT_IN, (ModelCard(id=name, pinned=True),))
+        assert (pinned.prompt, pinned.activation) == (QWEN3_RERANKER, SIGMOID)
+        other = replace(QWEN3_RERANKER, yes="Yes")
+        (mine, *_) = merge_cards(BUILT_IN, (ModelCard(id=name, prompt=other, activation=IDENTITY),))
+        assert (mine.prompt, mine.activation) == (other, IDENTITY)
+
     def test_a_replaced_card_keeps_what_people_read(self) -> None:
         (mine, *_) = merge_cards(BUILT_IN, (ModelCard(id="baai/BGE-reranker-base"),))
         assert mine.languages

@@ -262,6 +262,28 @@ class TestOperatorsChoice:
             catalog.operator_choice("~no-such-user/Mine")
 
 
+class TestACardWithAPathElsewhere:
+    """A folder of the models folder whose last component is the same stays a model of its own."""
+
+    @pytest.mark.parametrize(
+        ("card_id", "found_as"), [("ettin", "models/ettin"), ("maker/ettin", "ettin"), ("models/ettin", "ettin")]
+    )
+    def test_hides_no_folder(self, models: Path, tmp_path: Path, card_id: str, found_as: str) -> None:
+        inside, elsewhere = write_checkpoint(models / "ettin"), write_checkpoint(tmp_path / "elsewhere" / "ettin")
+        catalog = Catalog(models, (ModelCard(id=card_id, path=elsewhere),))
+
+        assert catalog.folder(catalog.resolve(card_id)) == elsewhere
+        assert catalog.folder(catalog.resolve(found_as)) == inside
+        assert ids(catalog)[-1] == found_as
+
+    def test_leaves_the_folders_path_to_the_folder(self, models: Path, tmp_path: Path) -> None:
+        inside, elsewhere = write_checkpoint(models / "ettin"), write_checkpoint(tmp_path / "elsewhere" / "ettin")
+        catalog = Catalog(models, (ModelCard(id="maker/ettin", path=elsewhere),))
+
+        assert catalog.folder(catalog.resolve("models/ettin")) == inside
+        assert catalog.folder(catalog.resolve(str(elsewhere))) == elsewhere
+
+
 class TestDownloadCommand:
     """Can be typed as it stands, however the server was installed."""
 
@@ -502,6 +524,17 @@ class TestPinnedRevision:
         folder = write_checkpoint(models / "mine")
         catalog.check_revision(ModelCard(id="maker/mine", repo="maker/mine", revision="v2"), folder)
         assert "maker/mine pins revision 'v2', but nothing says which one" in caplog.text
+
+
+def test_a_folder_with_weights_of_another_format_is_told_by_them(catalog: Catalog, models: Path) -> None:
+    (models / "mine").mkdir()
+    (models / "mine" / "mine-Q4_K_M.gguf").touch()
+    with pytest.raises(ModelNotFound) as missing:
+        catalog.resolve("mine")
+    assert missing.value.message == (
+        "The folder models/mine holds weights for llama.cpp (GGUF), which are not supported. Use the safetensors "
+        "repository that they were made from."
+    )
 
 
 @pytest.mark.parametrize("name", ["mine", "MINE", "models/mine", "./models/mine/"])

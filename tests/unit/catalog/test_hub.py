@@ -27,7 +27,7 @@ from rerank.catalog.repository import inspect_repository, select_files, source_o
 from rerank.catalog.session import read
 from rerank.catalog.staging import staging_folder
 from rerank.catalog.transfer import RemoteFile
-from rerank.errors import FetchFailure, ModelUnavailable, WeightsBroken, WeightsMissing
+from rerank.errors import FetchFailure, ModelUnavailable, ModelUnsupported, WeightsBroken, WeightsMissing
 from rerank.units import human_size
 from tests.support.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
 
@@ -162,6 +162,26 @@ class TestInspect:
         with pytest.raises(WeightsMissing, match="pickled weights are not loaded") as caught:
             inspect_repository(NAME, endpoint=hub.url)
         assert caught.value.failure is FetchFailure.NO_SAFETENSORS
+
+    @pytest.mark.parametrize(
+        ("file", "told"),
+        [
+            ("pytorch_model.bin", r'`revision = "refs/pr/1"`'),
+            ("model-Q8_0.gguf", r"holds weights for llama\.cpp \(GGUF\)"),
+            ("onnx/model.onnx", "holds weights for ONNX"),
+            ("README.md", r"has no safetensors\."),
+        ],
+        ids=["pickles", "gguf", "onnx", "nothing"],
+    )
+    def test_what_there_is_instead_of_safetensors_is_named(self, hub: FakeHub, file: str, told: str) -> None:
+        hub.add_repository(NAME, {"config.json": b"{}", file: b"weights"})
+        with pytest.raises(WeightsMissing, match=told):
+            inspect_repository(NAME, endpoint=hub.url)
+
+    def test_an_adapter_is_named(self, hub: FakeHub) -> None:
+        hub.add_repository(NAME, {"adapter_config.json": b"{}", "adapter_model.safetensors": b"weights"})
+        with pytest.raises(WeightsMissing, match="holds a LoRA adapter and no model"):
+            inspect_repository(NAME, endpoint=hub.url)
 
     def test_an_adapter_without_configuration_is_refused(self, hub: FakeHub) -> None:
         hub.add_repository(NAME, {"adapter_model.safetensors": b"weights"})
@@ -385,6 +405,20 @@ class TestFetch:
             fetch(ModelCard(id=NAME, repo=NAME, sha256="0" * 64), destination, endpoint=hub.url)
         assert caught.value.failure is FetchFailure.CORRUPT
         assert len(hub.requests) == 1
+
+    def test_a_model_of_another_kind_is_refused_before_its_weights_are_fetched(
+        self, hub: FakeHub, destination: Path
+    ) -> None:
+        hub.add_repository(NAME, tiny_checkpoint() | {"config.json": b'{"architectures": ["JinaForRanking"]}'})
+        with pytest.raises(ModelUnsupported, match="listwise"):
+            fetch(NAME, destination, endpoint=hub.url)
+        assert not any(request.path.endswith(WEIGHTS) for request in hub.requests)
+        assert not staging_folder(destination).exists()
+
+    def test_a_card_makes_an_embedding_model_of_a_sound_repository(self, hub: FakeHub, destination: Path) -> None:
+        hub.add_repository(NAME, tiny_checkpoint() | {"config.json": b'{"architectures": ["BertModel"]}'})
+        card = ModelCard(id=NAME, repo=NAME, family="bi-encoder")
+        assert fetch(card, destination, endpoint=hub.url) == destination
 
     def test_a_sound_repository_that_is_no_reranker(self, hub: FakeHub, destination: Path) -> None:
         hub.add_repository(NAME, tiny_checkpoint() | {"config.json": b'{"architectures": ["BertModel"]}'})
