@@ -113,8 +113,8 @@ def _template(folder: Path) -> str | None:
         raise _broken(file, f"cannot be read ({error.strerror})") from error
     template = _object(folder / "tokenizer_config.json").get("chat_template")
     if isinstance(template, list):
-        named = {entry.get("name"): entry.get("template") for entry in template if isinstance(entry, dict)}
-        template = named.get("default")
+        named = (entry for entry in template if isinstance(entry, dict) and entry.get("name") == "default")
+        template = next(named, {}).get("template")
     return template if isinstance(template, str) else None
 
 

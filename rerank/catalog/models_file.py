@@ -24,7 +24,7 @@ from pydantic import (
 
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.cards import ModelCard, Precision
-from rerank.catalog.families import FAMILIES
+from rerank.catalog.families import BI_ENCODER, FAMILIES
 from rerank.catalog.names import is_plain
 from rerank.catalog.prompts import PROMPTS, PromptFormat
 from rerank.toml_file import read_toml
@@ -109,6 +109,12 @@ class CardInFile(BaseModel):
     def _scales_a_sigmoid(self) -> CardInFile:
         if self.scale is not None and self.activation != SIGMOID.name:
             raise ValueError('`scale` divides the logit before the sigmoid: give `activation = "sigmoid"` with it')
+        return self
+
+    @model_validator(mode="after")
+    def _asks_a_cross_encoder(self) -> CardInFile:
+        if self.prompt is not None and self.family == BI_ENCODER:
+            raise ValueError("`prompt` is how a cross-encoder is asked; an embedding model reads no prompt of a card")
         return self
 
     @model_validator(mode="after")

@@ -91,7 +91,7 @@ _METHODS = {"awq": "AWQ", "fp8": "FP8", "gptq": "GPTQ", "bitsandbytes": "bitsand
 def quantised(config: Mapping[str, Any]) -> str | None:
     """What quantised weights are, in sentences that continue the folder's name; None if they are not quantised."""
     asked = config.get("quantization_config")
-    if isinstance(asked, dict):
+    if isinstance(asked, dict) and asked:
         method = str(asked.get("quant_method") or "unknown")
         name = _METHODS.get(method, method)
     elif isinstance(config.get("quantization"), dict):

@@ -124,12 +124,13 @@ def chain(folder: Path, pooling: str, *, normalised: bool = False) -> Path:
     return folder
 
 
-def embeddings(folder: Path, pooling: str = "mean", **prompts: str) -> Path:
+def embeddings(folder: Path, pooling: str = "mean", *, dense: bool = False, **prompts: str) -> Path:
     """The body in the folder as an embedding model."""
     base = folder.rename(folder.with_name("base"))
     put_template(base, None)
     transformer = Transformer(str(base))
-    modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling), Normalize()]
+    modules: list[Any] = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)]
+    modules += [Dense(32, 16), Normalize()] if dense else [Normalize()]
     SentenceTransformer(modules=modules, device="cpu", prompts=prompts or None).save(str(folder))
     shutil.rmtree(base)
     return folder

@@ -371,6 +371,32 @@ RIGHT = [
         for kind, prefix in (("without-model-in-names", ""), ("with-model-in-names", "model."))
     ),
     right(
+        "t5-embeddings-with-dense",
+        then(
+            partial(encoder, model_type="t5", body=True, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4),
+            partial(embeddings, dense=True),
+        ),
+        saved_embeddings,
+        COSINE,
+    ),
+    right(
+        "embeddings-with-a-default-prompt",
+        then(
+            partial(encoder, model_type="bert", body=True),
+            partial(embeddings, words="a word: "),
+            lambda folder: rewrite(folder / "config_sentence_transformers.json", default_prompt_name="words"),
+        ),
+        saved_embeddings,
+        COSINE,
+    ),
+    right(
+        "language-model-whose-card-says-bi-encoder",
+        partial(causal, model_type="qwen3", template=None),
+        saved_embeddings,
+        COSINE,
+        family="bi-encoder",
+    ),
+    right(
         "contriever-by-its-card",
         partial(encoder, model_type="bert", body=True),
         saved_embeddings,

@@ -125,6 +125,7 @@ class TestModelsFile:
             ('[[model]]\nid = "a"\nactivation = "sigmoid"\nscale = "5"', "model.0.scale"),
             ('[[model]]\nid = "a"\nactivation = "identity"\nscale = 5', "model.0: `scale` divides"),
             ('[[model]]\nid = "a"\nscale = 5', "model.0: `scale` divides"),
+            ('[[model]]\nid = "a"\nfamily = "bi-encoder"\nprompt = "zerank-2"', "model.0: `prompt` is how"),
             ('[[model]]\nid = "a"\nprecision = "int4"', "model.0.precision"),
             ('[[model]]\nid = "a"\npinned = "yes"', "model.0.pinned"),
             ('[[model]]\nid = "a"\ntrust_remote_code = 1', "model.0.trust_remote_code"),

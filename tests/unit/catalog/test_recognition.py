@@ -101,6 +101,12 @@ def test_a_template_with_a_place_for_query_and_document_makes_a_reranker(tmp_pat
     assert family(tmp_path, "Qwen2ForCausalLM") == CROSS_ENCODER
 
 
+@pytest.mark.parametrize("template", [5, {}, [5, {}, {"name": []}, {"name": "default", "template": 5}]])
+def test_a_template_that_makes_no_sense_shows_nothing(tmp_path: Path, template: object) -> None:
+    write_json(tmp_path / "tokenizer_config.json", {"chat_template": template})
+    assert "is a language model" in refusal(tmp_path, "LlamaForCausalLM")
+
+
 @pytest.mark.parametrize("template", [None, CHAT], ids=["no-template", "chat"])
 def test_a_language_model_that_says_nothing_is_refused_with_the_lines_that_would_help(
     tmp_path: Path, template: str | None
