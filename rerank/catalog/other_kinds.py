@@ -20,7 +20,7 @@ class OtherKind(NamedTuple):
 
 
 def _is_multimodal(evidence: Evidence) -> bool:
-    return "vision_config" in evidence.config or "VLFor" in evidence.architecture
+    return evidence.config.get("vision_config") is not None or "VLFor" in evidence.architecture
 
 
 def _is_late_interaction(evidence: Evidence) -> bool:

@@ -34,7 +34,7 @@ from rerank.scorers.causal.prompt import Prompt
 from rerank.scorers.causal.recognition import recognised_format
 from rerank.scorers.causal.scorer import CausalScorer
 from rerank.scorers.load import load_scorer
-from tests.support.tiny_checkpoints import (
+from tests.support.tiny_language_models import (
     add_own_code,
     change_config,
     make_bidirectional_llama,

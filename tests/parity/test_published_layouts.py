@@ -48,13 +48,8 @@ from tests.parity.layouts import (
     saved_embeddings,
     with_logit_score,
 )
-from tests.support.tiny_checkpoints import (
-    make_bert,
-    make_bidirectional_llama,
-    make_language_model,
-    make_qwen3,
-    make_xlm_roberta,
-)
+from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
+from tests.support.tiny_language_models import make_bidirectional_llama, make_language_model
 
 TEXTS = [
     "Machine learning is a branch of AI",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,8 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
-    MODEL_FOR_CAUSAL_LM_MAPPING,
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-    AutoConfig,
     AutoModel,
     BertConfig,
     BertForSequenceClassification,
@@ -36,15 +31,11 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-TEXTS = (
-    "what is machine learning?",
-    "Machine learning is a branch of AI",
-    "Python is a programming language",
-    "the giant panda is a bear",
-    "机器学习是人工智能的一个分支",
-    "short word and one more word",
+from tests.support.tiny_tokenizers import (
+    TEXTS,
+    byte_level_tokenizer,
+    unigram_tokenizer,
 )
-_SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
 def make_xlm_roberta(
@@ -90,27 +81,8 @@ def make_xlm_roberta(
         initializer_range=initializer_range,
     )
     config.num_labels = labels
-    _save(XLMRobertaForSequenceClassification, config, folder, seed)
+    save(XLMRobertaForSequenceClassification, config, folder, seed)
     return folder
-
-
-def unigram_tokenizer() -> Tokenizer:
-    """Words and characters of ``TEXTS``. Not trained: the library's trainer breaks ties differently every time."""
-    counts = Counter("▁" + word for text in TEXTS for word in text.split())
-    characters = sorted(set("".join(counts)))
-    pieces = [(token, 0.0) for token in _SPECIAL_TOKENS]
-    pieces += [(word, math.log(count / counts.total())) for word, count in sorted(counts.items())]
-    pieces += [(character, -10.0) for character in characters if character not in counts]
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=_SPECIAL_TOKENS.index("<unk>"), byte_fallback=False))
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>",
-        pair="<s> $A </s> </s> $B </s>",
-        special_tokens=[("<s>", 0), ("</s>", 2)],
-    )
-    return tokenizer
 
 
 def make_bert(folder: Path, positions: int = 128, *, seed: int = 0, activation: str | None = None) -> Path:
@@ -151,7 +123,7 @@ def make_bert(folder: Path, positions: int = 128, *, seed: int = 0, activation: 
     config.num_labels = 1
     if activation:
         config.sbert_ce_default_activation_function = activation
-    _save(BertForSequenceClassification, config, folder, seed)
+    save(BertForSequenceClassification, config, folder, seed)
     return folder
 
 
@@ -164,14 +136,14 @@ def make_qwen3(
     """
     config = Qwen3Config(**_save_qwen_tokenizer(folder, positions), head_dim=16, tie_word_embeddings=tied)
     config.num_labels = 1
-    _save(Qwen3ForSequenceClassification if converted else Qwen3ForCausalLM, config, folder, seed)
+    save(Qwen3ForSequenceClassification if converted else Qwen3ForCausalLM, config, folder, seed)
     return folder
 
 
 def make_qwen2(folder: Path, *, seed: int = 0) -> Path:
     """A causal Qwen2 with a prompt that nobody else has: no family of ours scores it."""
     config = Qwen2Config(**_save_qwen_tokenizer(folder, 512))
-    _save(Qwen2ForCausalLM, config, folder, seed)
+    save(Qwen2ForCausalLM, config, folder, seed)
     template = folder / "chat_template.jinja"
     template.write_text(template.read_text().replace("Judge whether", "Decide whether"))
     return folder
@@ -192,7 +164,7 @@ def make_modernbert(folder: Path, *, seed: int = 0) -> Path:
         initializer_range=0.5,
     )
     config.num_labels = 1
-    _save(ModernBertForSequenceClassification, config, folder, seed)
+    save(ModernBertForSequenceClassification, config, folder, seed)
     return folder
 
 
@@ -236,7 +208,7 @@ def make_distilbert(folder: Path, *, seed: int = 0) -> Path:
         pad_token_id=bert["pad_token_id"],
     )
     config.num_labels = 1
-    _save(DistilBertForSequenceClassification, config, folder, seed)
+    save(DistilBertForSequenceClassification, config, folder, seed)
     return folder
 
 
@@ -276,33 +248,8 @@ or "Given a web search query, retrieve relevant passages that answer the query" 
 """
 
 
-def byte_level_tokenizer() -> Tokenizer:
-    """Bytes, the words a reranker answers with, and Qwen's special tokens."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {character: place for place, character in enumerate(alphabet)}
-    merges = [("y", "e"), ("ye", "s"), ("n", "o"), ("Ġ", "d"), ("Ċ", "Ċ")]
-    for left, right in merges:
-        vocabulary[left + right] = len(vocabulary)
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges))
-    tokenizer.normalizer = normalizers.NFC()
-    pattern = Regex(
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(pattern, behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in special])
-    tokenizer.add_tokens([AddedToken(token, special=False) for token in ("<think>", "</think>")])
-    return tokenizer
-
-
-def _save(kind: Any, config: PretrainedConfig, folder: Path, seed: int) -> None:
+def save(kind: Any, config: PretrainedConfig, folder: Path, seed: int) -> None:
+    """A model of random weights, in ``folder``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         kind(config).save_pretrained(folder)
@@ -322,102 +269,3 @@ MAKERS: tuple[Callable[..., Path], ...] = (
 def kind_of(maker: Callable[..., Path]) -> str:
     """What a maker makes, for test ids."""
     return maker.__name__.removeprefix("make_")
-
-
-def make_language_model(
-    folder: Path, kind: str, *, seed: int = 0, spm: bool = False, head: bool = False, **settings: Any
-) -> Path:
-    """A causal language model of a ``model_type`` without a template, in ``folder``; ``settings`` are its config's.
-
-    Its tokenizer is Qwen's with more words or, with ``spm``, Mistral's. ``head``: converted to a classifier.
-    """
-    tokenizer = sentence_piece_tokenizer() if spm else worded_tokenizer(starts=kind not in ("qwen2", "qwen3"))
-    fast: Any = PreTrainedTokenizerFast
-    padding = "<unk>" if spm else "<|endoftext|>"
-    fast(tokenizer_object=tokenizer, pad_token=padding, model_max_length=512).save_pretrained(folder)
-    sizes = {
-        "vocab_size": tokenizer.get_vocab_size(),
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "intermediate_size": 64,
-        "max_position_embeddings": 512,
-        "initializer_range": 0.2,
-        "pad_token_id": tokenizer.token_to_id(padding),
-        "head_dim": 16 if kind in ("qwen3", "gemma") else 8,
-        "sliding_window": None,
-    }
-    config = AutoConfig.for_model(kind, **sizes | settings)
-    config.num_labels = 1
-    models_of: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING if head else MODEL_FOR_CAUSAL_LM_MAPPING
-    _save(models_of[type(config)], config, folder, seed)
-    return folder
-
-
-def make_bidirectional_llama(folder: Path, *, seed: int = 0) -> Path:
-    """A Llama as llama-nemotron-rerank-1b-v2 is one, with code of its own that must not run, in ``folder``."""
-    make_language_model(folder, "llama", seed=seed, head=True)
-    add_own_code(folder, "AutoModelForSequenceClassification")
-    change_config(
-        folder,
-        architectures=["LlamaBidirectionalForSequenceClassification"],
-        model_type="llama_bidirec",
-        pooling="avg",
-        temperature=0.5,
-    )
-    return folder
-
-
-def add_own_code(folder: Path, kind: str) -> None:
-    """Lay code beside the checkpoint that says so if it runs, and name it in the configuration."""
-    (folder / "own.py").write_text('raise RuntimeError("the checkpoint\'s own code ran")\n')
-    change_config(folder, auto_map={"AutoConfig": "own.Config", kind: "own.Model"})
-
-
-def change_config(folder: Path, **settings: Any) -> None:
-    """Set these in ``config.json``."""
-    file = folder / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
-
-
-def worded_tokenizer(*, starts: bool) -> Tokenizer:
-    """Qwen's with tokens of which a prompt's texts must not share any; ``starts``: ``<s>`` stands before a text."""
-    content = json.loads(byte_level_tokenizer().to_str())
-    vocabulary = content["model"]["vocab"]
-    merges = [
-        ("e", "s"),
-        ("Y", "es"),
-        ("N", "o"),
-        ("?", "Ċ"),
-        (".", "Ċ"),
-        ("Ġ", "Ċ"),
-        (":", "w"),
-        (":", "Ġ"),
-        ("Ġ", "?"),
-    ]
-    added = content.pop("added_tokens")
-    for left, right in merges:
-        vocabulary[left + right] = len(vocabulary)
-    content["model"]["merges"] += [list(merge) for merge in merges]
-    tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(content | {"added_tokens": []}))
-    tokenizer.add_special_tokens([AddedToken(token["content"], special=True) for token in added])
-    if starts:
-        tokenizer.add_special_tokens([AddedToken("<s>", special=True)])
-        start = ("<s>", tokenizer.token_to_id("<s>"))
-        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[start])
-    return tokenizer
-
-
-def sentence_piece_tokenizer() -> Tokenizer:
-    """As Mistral's: ``<s>`` before a text, a mark before its first word and for every space, no splitting, bytes."""
-    tokens = ["<unk>", "<s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
-    tokens += [chr(code) for code in range(33, 127)]
-    merges = [("▁", "<"), ("▁", "M"), ("?", "?"), ("▁", "??"), ("▁", "▁"), ("e", "n"), ("▁", "q")]
-    tokens += ["".join(merge) for merge in merges]
-    vocabulary = {token: place for place, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in ("<unk>", "<s>")])
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return tokenizer

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from tests.support import tiny_checkpoints
+from tests.support import tiny_tokenizers
 
 
 def word_pieces() -> Tokenizer:
@@ -25,7 +25,7 @@ def word_pieces() -> Tokenizer:
 
 def unigram() -> Tokenizer:
     """As XLM-RoBERTa's: NFKC, words begin with a mark, unknown characters in a row are one token."""
-    tokenizer = tiny_checkpoints.unigram_tokenizer()
+    tokenizer = tiny_tokenizers.unigram_tokenizer()
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
     tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, special=True)])
@@ -44,7 +44,7 @@ def unigram_of_lines() -> Tokenizer:
 
 def bytes_with_merges() -> Tokenizer:
     """As Qwen's."""
-    return tiny_checkpoints.byte_level_tokenizer()
+    return tiny_tokenizers.byte_level_tokenizer()
 
 
 def unsplit_merges() -> Tokenizer:
