@@ -1,4 +1,4 @@
-"""Folders laid out as published rerankers are, with random weights; see ``test_published_layouts``."""
+"""Folders laid out as published rerankers are, with random weights, for the tests of layouts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ from sentence_transformers.sentence_transformer.modules import LayerNorm, Normal
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import read_checkpoint
+from rerank.devices import choose_device
+from rerank.scorers.base import Placement, Scorer
+from rerank.scorers.load import load_scorer
 from tests.support.tiny_checkpoints import make_bert, make_qwen3
 
 CHAT = (
@@ -58,6 +63,25 @@ SIZES: dict[str, Any] = {
     "initializer_range": 0.5,
 }
 GROUPED = {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 1024, "initializer_range": 0.2}
+
+
+Make = Callable[[Path], object]
+
+
+def load(folder: Path, card: ModelCard) -> Scorer:
+    """The scorer of the folder, in plain torch and fp32."""
+    placement = Placement(choose_device("cpu", "fp32", "torch"), folder.parent / ".openvino")
+    return load_scorer(read_checkpoint(folder, card), card, placement)
+
+
+def then(*steps: Make) -> Make:
+    """The steps one after another, each changing the folder that the others made."""
+
+    def make(folder: Path) -> None:
+        for step in steps:
+            step(folder)
+
+    return make
 
 
 def rewrite(file: Path, **changes: Any) -> None:

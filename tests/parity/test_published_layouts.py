@@ -1,11 +1,10 @@
-"""Published rerankers, one row per layout: scored as the model's own procedure does, or refused by name.
+"""Published rerankers and embedding models, one row per layout: each scores as its own procedure does.
 
-Never silently wrong: whatever a folder looks like, it is one of the two. Weights are random and small.
+The layouts that are refused are in ``test_refused_layouts``. Weights are random and small.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,36 +19,33 @@ from transformers import AutoModelForSequenceClassification
 
 from rerank.activations import COSINE, IDENTITY, SIGMOID, Activation
 from rerank.catalog.cards import BUILT_IN, ModelCard
-from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.prompts import PROMPTS, QWEN3_RERANKER
 from rerank.core import Pair
-from rerank.devices import choose_device
-from rerank.errors import ModelUnavailable
-from rerank.scorers.base import Placement, Scorer, score
-from rerank.scorers.load import load_scorer
+from rerank.scorers.base import score
 from tests.parity.layouts import (
     CHAT,
     CTXL,
-    DOCUMENT,
     GEMMA,
     MXBAI,
-    QUERY,
     ZERANK,
+    Make,
     asked_by_hand,
     by_hand,
     causal,
     chain,
     embeddings,
     encoder,
+    load,
     put_template,
     rewrite,
     said_to_be_causal,
     saved_cross_encoder,
     saved_embeddings,
+    then,
     with_logit_score,
 )
 from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
-from tests.support.tiny_language_models import make_bidirectional_llama, make_language_model
+from tests.support.tiny_language_models import make_language_model
 
 TEXTS = [
     "Machine learning is a branch of AI",
@@ -61,26 +57,11 @@ TEXTS = [
 ]
 PAIRS = [("what is machine learning?", text) for text in TEXTS]
 Reference = Callable[[Path, Sequence[tuple[str, str]]], list[float]]
-Make = Callable[[Path], object]
-PYLATE = json.dumps([{"idx": 0, "type": "pylate.models.Dense.Dense", "path": "1_Dense"}])
-
-
-def load(folder: Path, card: ModelCard) -> Scorer:
-    placement = Placement(choose_device("cpu", "fp32", "torch"), folder.parent / ".openvino")
-    return load_scorer(read_checkpoint(folder, card), card, placement)
 
 
 def right(name: str, make: Make, reference: Reference, activation: Activation = SIGMOID, **card: Any) -> Any:
     """A row that is scored."""
     return pytest.param(make, reference, activation, {"id": "tiny"} | card, id=name)
-
-
-def then(*steps: Callable[[Path], object]) -> Make:
-    def make(folder: Path) -> None:
-        for step in steps:
-            step(folder)
-
-    return make
 
 
 def identity(where: str) -> Make:
@@ -414,328 +395,3 @@ def test_a_layout_scores_as_the_models_own_procedure(
 
     assert logits == pytest.approx(reference(folder, PAIRS), abs=2e-4)
     assert scorer.activation == activation
-
-
-CODE = {"auto_map": {"AutoModelForSequenceClassification": "modeling.OwnModel"}}
-
-
-def refused(name: str, make: Make, message: str, **card: Any) -> Any:
-    """A row that is refused, with its whole message."""
-    return pytest.param(make, message, {"id": "tiny"} | card, id=name)
-
-
-OTHER = "a `prompt` of its own"
-QWEN3 = " or ".join(
-    [f'`prompt = "{name}"`' for name in ("qwen3-reranker", "zerank-2", "zerank-1", "ctxl-rerank-v2")] + [OTHER]
-)
-GEMMA_LINES = f'`prompt = "bge-reranker-v2-gemma"` or {OTHER}'
-
-
-def no_reranker(architecture: str, lines: str) -> str:
-    return (
-        f"tiny is a language model ({architecture}), and nothing in it says that it reranks: no modules of "
-        "sentence-transformers, and no template that asks about a query and a document. If it is a reranker, its card "
-        f"in models.toml has to say how it is asked: {lines}. If it is an embedding model, it is "
-        '`family = "bi-encoder"`.'
-    )
-
-
-def no_words(architecture: str, lines: str) -> str:
-    return (
-        f"tiny is a language model ({architecture}), and nothing in it says which words' logits are the score: neither "
-        "1_LogitScore nor a template that asks for yes or no. Its card in models.toml has to say how it is asked: "
-        f"{lines}."
-    )
-
-
-def saying(**config: Any) -> Make:
-    """A whole folder whose config.json says this."""
-    return then(make_bert, lambda folder: rewrite(folder / "config.json", **config))
-
-
-def with_weights_in(name: str) -> Make:
-    def make(folder: Path) -> None:
-        make_bert(folder)
-        (folder / "model.safetensors").rename(folder / name)
-
-    return make
-
-
-REFUSED = [
-    refused(
-        "bce-reranker-pickled",
-        with_weights_in("pytorch_model.bin"),
-        "tiny has no safetensors, and pickled weights are not loaded. Many repositories have a "
-        "safetensors version as a pull request of the Hub's own bot: look for it under Community on "
-        'the model\'s page, and name it in the card in models.toml, `revision = "refs/pr/1"`. Or '
-        "convert the weights to safetensors.",
-    ),
-    refused(
-        "gguf-only",
-        with_weights_in("model-Q8_0.gguf"),
-        "tiny holds weights for llama.cpp (GGUF), which are not supported. Use the safetensors "
-        "repository that they were made from.",
-    ),
-    refused(
-        "xenova-flashrank-onnx-only",
-        with_weights_in("model.onnx"),
-        "tiny holds weights for ONNX, which are not supported. Use the safetensors repository that "
-        "they were made from.",
-    ),
-    refused(
-        "rankllama-adapter",
-        then(make_bert, lambda folder: (folder / "config.json").rename(folder / "adapter_config.json")),
-        "tiny holds a LoRA adapter and no model: merge it into its base model (merge_and_unload() of "
-        "peft), save that, and use the saved folder.",
-    ),
-    refused(
-        "lean-chain-chat-template",
-        then(partial(causal, model_type="qwen3", template=CHAT), partial(chain, pooling="lasttoken")),
-        "tiny has a chat template without a place for a query and a document. Remove the template "
-        "from the folder if the model was trained on plain pairs; else say in its card in models.toml "
-        f"how it is asked: {QWEN3}.",
-    ),
-    refused(
-        "qwen3-chat-model",
-        partial(causal, model_type="qwen3", template=CHAT),
-        no_reranker("Qwen3ForCausalLM", QWEN3),
-    ),
-    refused(
-        "base-language-model",
-        partial(causal, model_type="llama", template=None),
-        no_reranker("LlamaForCausalLM", OTHER),
-    ),
-    refused(
-        "chat-model-whose-card-says-cross-encoder",
-        partial(causal, model_type="qwen3", template=CHAT),
-        no_words("Qwen3ForCausalLM", QWEN3),
-        family="cross-encoder",
-    ),
-    refused(
-        "qwen3-classifier-with-chat-template",
-        partial(causal, model_type="qwen3", template=CHAT, classifier=True, tie_word_embeddings=True),
-        "tiny has a chat template without a place for a query and a document. Remove the template "
-        "from the folder if the model was trained on plain pairs; else say in its card in models.toml "
-        f"how it is asked: {QWEN3}.",
-    ),
-    refused(
-        "qwen3-8b-classifier-without-template",
-        partial(causal, model_type="qwen3", template=None, classifier=True),
-        "tiny is a Qwen3 with a classification head, and nothing in it says whether it reads plain "
-        "pairs or the prompt of Qwen3-Reranker. Save it once with sentence-transformers' CrossEncoder "
-        "if it reads plain pairs; else say in its card in models.toml how it is asked: `prompt = "
-        '"qwen3-reranker"`.',
-    ),
-    refused(
-        "unknown-template-without-words",
-        partial(causal, model_type="qwen3", template=f"Is this it? {DOCUMENT} {QUERY}"),
-        no_words("Qwen3ForCausalLM", QWEN3),
-    ),
-    refused(
-        "llama-nemotron-rerank-without-its-prompt-trusted",
-        make_bidirectional_llama,
-        "tiny is a LlamaBidirectionalForSequenceClassification, which reads a prompt that its files do not show. Its "
-        'card in models.toml has to say how it is asked: `prompt = "llama-nemotron-rerank"` or a `prompt` of its own.',
-        trust_remote_code=True,
-    ),
-    refused(
-        "zerank-2-without-st-files",
-        partial(causal, model_type="qwen3", template=CHAT),
-        no_reranker("Qwen3ForCausalLM", QWEN3),
-    ),
-    refused(
-        "zerank-1-own-code",
-        then(
-            partial(causal, model_type="qwen3", template=CHAT), lambda folder: rewrite(folder / "config.json", **CODE)
-        ),
-        no_reranker("Qwen3ForCausalLM", QWEN3),
-        trust_remote_code=True,
-    ),
-    refused(
-        "mxbai-v2-seq-two-labels",
-        partial(causal, model_type="qwen2", template=None, classifier=True, num_labels=2),
-        "its head gives 2 labels per pair, so it classifies pairs, as models for entailment (NLI) do; "
-        "a reranker gives one number, the relevance.",
-    ),
-    refused(
-        "bge-reranker-v2-gemma",
-        partial(causal, model_type="gemma", template=None),
-        no_reranker("GemmaForCausalLM", GEMMA_LINES),
-    ),
-    refused(
-        "bge-reranker-v2-minicpm-layerwise",
-        saying(architectures=["LayerWiseMiniCPMForCausalLM"], **CODE),
-        "tiny has a head for each of its layers (LayerWiseMiniCPMForCausalLM), which only code of its "
-        "own reads. Use a reranker without code of its own, such as BAAI/bge-reranker-v2-m3.",
-    ),
-    refused(
-        "llama-nemotron-rerank-vl",
-        saying(architectures=["LlamaNemotronVLForSequenceClassification"], vision_config={}),
-        "tiny is a multimodal model (LlamaNemotronVLForSequenceClassification): it reads images, and "
-        "this server scores texts. Use a reranker for texts, such as Qwen/Qwen3-Reranker-0.6B.",
-    ),
-    refused(
-        "gte-multilingual-own-code",
-        saying(
-            architectures=["NewForSequenceClassification"],
-            auto_map={"AutoConfig": "a/new-impl--configuration.NewConfig"},
-        ),
-        "tiny cannot be used: it needs Python code of its own (a/new-impl--configuration.NewConfig), "
-        "which was written for version 4 of transformers and does not run with version 5. Use a "
-        "reranker without code of its own, such as BAAI/bge-reranker-v2-m3 or "
-        "Alibaba-NLP/gte-reranker-modernbert-base.",
-    ),
-    refused(
-        "jina-reranker-v2-own-code",
-        saying(
-            architectures=["XLMRobertaForSequenceClassification"],
-            auto_map={"AutoConfig": "configuration_xlm_roberta.XLMRobertaFlashConfig"},
-        ),
-        "tiny cannot be used: it needs Python code of its own "
-        "(configuration_xlm_roberta.XLMRobertaFlashConfig), which was written for version 4 of "
-        "transformers and does not run with version 5. Use a reranker without code of its own, such "
-        "as BAAI/bge-reranker-v2-m3 or Alibaba-NLP/gte-reranker-modernbert-base.",
-    ),
-    refused(
-        "jina-reranker-v3-listwise",
-        saying(architectures=["JinaForRanking"], **CODE),
-        "tiny is a listwise reranker (JinaForRanking): the score of a document depends on the other "
-        "documents of its request, which this server does not support. Use a reranker that scores "
-        "each pair alone, such as BAAI/bge-reranker-v2-m3.",
-    ),
-    refused(
-        "jina-reranker-m0",
-        saying(architectures=["JinaVLForRanking"], vision_config={}, **CODE),
-        "tiny is a multimodal model (JinaVLForRanking): it reads images, and this server scores "
-        "texts. Use a reranker for texts, such as Qwen/Qwen3-Reranker-0.6B.",
-    ),
-    refused(
-        "qwen3-vl-reranker",
-        saying(architectures=["Qwen3VLForConditionalGeneration"], vision_config={}),
-        "tiny is a multimodal model (Qwen3VLForConditionalGeneration): it reads images, and this "
-        "server scores texts. Use a reranker for texts, such as Qwen/Qwen3-Reranker-0.6B.",
-    ),
-    refused(
-        "nli-three-labels",
-        partial(make_xlm_roberta, labels=3),
-        "its head gives 3 labels per pair, so it classifies pairs, as models for entailment (NLI) do; "
-        "a reranker gives one number, the relevance.",
-    ),
-    refused(
-        "nli-three-labels-in-the-fallback",
-        partial(encoder, model_type="distilbert", dim=32, n_layers=2, n_heads=4, num_labels=3),
-        "its head gives 3 labels per pair, so it classifies pairs, as models for entailment (NLI) do; "
-        "a reranker gives one number, the relevance.",
-    ),
-    refused(
-        "monot5",
-        saying(architectures=["T5ForConditionalGeneration"]),
-        "tiny is a sequence-to-sequence model (T5ForConditionalGeneration), as monoT5 is: its score "
-        "is the first word that a decoder writes, which this server does not support. Use a reranker "
-        "that scores each pair alone, such as BAAI/bge-reranker-v2-m3.",
-    ),
-    refused(
-        "colbert-stanford",
-        saying(architectures=["HF_ColBERT"]),
-        "tiny is a late-interaction model (ColBERT): it compares every token of the query with every "
-        "token of the document, which this server does not support. Use a reranker that scores each "
-        "pair alone, such as BAAI/bge-reranker-v2-m3.",
-    ),
-    refused(
-        "colbert-pylate",
-        then(make_bert, lambda folder: (folder / "modules.json").write_text(PYLATE)),
-        "tiny is a late-interaction model (ColBERT): it compares every token of the query with every "
-        "token of the document, which this server does not support. Use a reranker that scores each "
-        "pair alone, such as BAAI/bge-reranker-v2-m3.",
-    ),
-    refused(
-        "colbert-multi-vector-encoder",
-        then(
-            make_bert,
-            lambda folder: rewrite(folder / "config_sentence_transformers.json", model_type="MultiVectorEncoder"),
-        ),
-        "tiny is a late-interaction model (ColBERT): it compares every token of the query with every "
-        "token of the document, which this server does not support. Use a reranker that scores each "
-        "pair alone, such as BAAI/bge-reranker-v2-m3.",
-    ),
-    refused(
-        "splade",
-        saying(architectures=["BertForMaskedLM"]),
-        "tiny is a masked language model (BertForMaskedLM): a base model, or a sparse encoder such as "
-        "SPLADE. Neither gives a score of a pair. Use a reranker that scores each pair alone, such as "
-        "BAAI/bge-reranker-v2-m3.",
-    ),
-    refused(
-        "splade-sparse-encoder",
-        then(
-            make_bert, lambda folder: rewrite(folder / "config_sentence_transformers.json", model_type="SparseEncoder")
-        ),
-        "tiny is a sparse encoder (SPLADE): it makes vectors for an inverted index, and gives no "
-        "score of a pair. Use a reranker that scores each pair alone, such as "
-        "BAAI/bge-reranker-v2-m3.",
-    ),
-    refused(
-        "japanese-reranker-v1-mecab",
-        then(
-            make_bert,
-            lambda folder: rewrite(folder / "tokenizer_config.json", tokenizer_class="BertJapaneseTokenizer"),
-            lambda folder: (folder / "tokenizer.json").rename(folder / "vocab.txt"),
-        ),
-        "tiny splits words with MeCab (BertJapaneseTokenizer), which this server does not run. Use a "
-        "reranker for Japanese whose tokenizer is a tokenizer.json, such as "
-        "hotchpotch/japanese-reranker-base-v2.",
-    ),
-    refused(
-        "activation-tanh",
-        partial(make_bert, activation="torch.nn.modules.activation.Tanh"),
-        "the checkpoint asks for the activation Tanh; Sigmoid and Identity are supported. "
-        "`activation` in its card in models.toml chooses one of them.",
-    ),
-    refused(
-        "qwen3-reranker-fp8",
-        saying(quantization_config={"quant_method": "fp8"}),
-        "tiny is quantised (FP8), and such weights are not supported. Use the model that it was made "
-        'from; `precision = "int8"` in its card halves the time on a CPU.',
-    ),
-    refused(
-        "qwen3-reranker-awq",
-        saying(quantization_config={"quant_method": "awq"}),
-        "tiny is quantised (AWQ), and such weights are not supported. Use the model that it was made "
-        'from; `precision = "int8"` in its card halves the time on a CPU.',
-    ),
-    refused(
-        "qwen3-reranker-mlx",
-        saying(quantization={"bits": 4}),
-        "tiny is quantised (MLX), and such weights are not supported. Use the model that it was made "
-        'from; `precision = "int8"` in its card halves the time on a CPU.',
-    ),
-    refused(
-        "contriever-without-a-card",
-        partial(encoder, model_type="bert", body=True),
-        "tiny names the architecture BertModel in its config.json, which has no head that scores "
-        "pairs, and no modules of sentence-transformers: it is not a reranker. If it is an embedding "
-        'model, `family = "bi-encoder"` in its card in models.toml takes the mean of its tokens.',
-    ),
-    refused(
-        "nomic-embed-own-code",
-        then(
-            partial(encoder, model_type="bert", body=True),
-            embeddings,
-            lambda folder: rewrite(folder / "config.json", auto_map={"AutoModel": "modeling.NomicBertModel"}),
-        ),
-        "tiny cannot be used: it needs Python code of its own (modeling.NomicBertModel), which runs "
-        "only if the model's card in models.toml says `trust_remote_code = true`. Read the code "
-        "first.",
-    ),
-]
-
-
-@pytest.mark.parametrize(("make", "message", "card"), REFUSED)
-def test_a_layout_is_refused_by_name(tmp_path: Path, make: Make, message: str, card: dict[str, Any]) -> None:
-    folder = tmp_path / "tiny"
-    make(folder)
-
-    with pytest.raises(ModelUnavailable) as refusal:
-        load(folder, ModelCard(**card))
-
-    assert refusal.value.message == message
