@@ -27,7 +27,8 @@ from sklearn.metrics import ndcg_score
 from benchmarks.alone import engine_alone
 from benchmarks.processes import NotAvailableError
 from benchmarks.workload import Score
-from rerank.catalog.cards import EMBEDDED, ModelCard
+from rerank.catalog.built_in import EMBEDDED
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import embedded_folder
 from rerank.core import Pair
 

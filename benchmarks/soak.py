@@ -45,7 +45,7 @@ from benchmarks.soak_traffic import (
     make_cases,
     traffic,
 )
-from rerank.catalog.cards import EMBEDDED_MODEL_ID
+from rerank.catalog.built_in import EMBEDDED_MODEL_ID
 
 _PATIENCE = TIMEOUT + 30
 """Seconds that a client waits, more than the server takes."""

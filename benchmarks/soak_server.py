@@ -10,7 +10,7 @@ from benchmarks.contestants import ours
 from benchmarks.processes import Contestant
 from benchmarks.soak_traffic import ADMIN_KEY, KEY, MAX_BODY_BYTES, MAX_DOCUMENTS
 from benchmarks.workload import checkpoint
-from rerank.catalog.cards import EMBEDDED_MODEL_ID
+from rerank.catalog.built_in import EMBEDDED_MODEL_ID
 
 FOUND = ("thin-64", "qwen3-thin")
 """Models that lie in the models folder."""

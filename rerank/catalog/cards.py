@@ -6,25 +6,53 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from rerank.activations import SIGMOID, Activation
-from rerank.catalog.families import BI_ENCODER
-from rerank.catalog.prompts import (
-    BGE_RERANKER_V2_GEMMA,
-    CTXL_RERANK_V2,
-    LLAMA_NEMOTRON_RERANK,
-    MXBAI_RERANK_V2,
-    QWEN3_RERANKER,
-    ZERANK_1,
-    ZERANK_2,
-    PromptFormat,
-)
+from rerank.activations import Activation
+from rerank.catalog.prompts import PromptFormat
 from rerank.errors import SettingsError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
-EMBEDDED_MODEL_ID = "sentence-transformers/all-MiniLM-L6-v2"
-LARGE_MODEL_ID = "BAAI/bge-reranker-large"
-MULTILINGUAL_MODEL_ID = "BAAI/bge-reranker-v2-m3"
+
+MANY = ("*",)
+"""Languages of a model that reads very many."""
+_NAMES = {"en": "English", "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "*": "many languages"}
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What people choose a model by, as its publisher says."""
+
+    languages: tuple[str, ...]
+    """ISO 639-1 codes, or ``MANY``."""
+    licence: str
+    parameters: int
+    """In millions."""
+    download_bytes: int
+    """Rough size of the weights."""
+    note: str = ""
+    commercial: bool = True
+    """False where the licence excludes commercial use."""
+
+    @property
+    def purpose(self) -> str:
+        """Languages and note, in words."""
+        named = ", ".join(_NAMES[code] for code in self.languages)
+        return f"{named}; {self.note}" if self.note else named
+
+    def suits(self, wish: str) -> bool:
+        """True if the model is for a language's code, for ``cpu``, or for ``commercial`` use. Raises ValueError."""
+        if wish == "cpu":
+            return self.parameters <= _ON_A_CPU
+        if wish == "commercial":
+            return self.commercial
+        if len(wish) != _CODE_LETTERS or not wish.isalpha():
+            raise ValueError(f"{wish!r} is none of cpu, commercial and the two letters of a language, such as zh")
+        return wish in self.languages or self.languages == MANY
+
+
+_ON_A_CPU = 600
+"""Millions of parameters up to which a CPU ranks a hundred passages in seconds."""
+_CODE_LETTERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +92,8 @@ class ModelCard:
     """True keeps the model in memory even if another model needs the room."""
     keep_alive: float | None = None
     """Seconds without a request until the model is unloaded; 0 means never, None the server's setting."""
-    download_bytes: int | None = None
-    """Rough size of the download, for people choosing from a list."""
-    languages: str = ""
-    """Languages and purpose, for people choosing from a list."""
+    about: About | None = None
+    """What people choose it by."""
 
     @property
     def basename(self) -> str:
@@ -80,111 +106,9 @@ class ModelCard:
 
 
 _LOADED_BY = {field.name for field in fields(ModelCard)} - {
-    *("aliases", "pinned", "keep_alive", "download_bytes", "languages"),
+    *("aliases", "pinned", "keep_alive", "about"),
 }
 """Fields that a load depends on; the others concern names, people and residency."""
-
-EMBEDDED = ModelCard(
-    id=EMBEDDED_MODEL_ID,
-    family=BI_ENCODER,
-    max_length=256,
-    # of the published model; the package that carries the files is not its publisher
-    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    languages="English only; bundled with the server",
-)
-
-_ASKED = "takes an instruction"
-_CTXL = "ContextualAI/ctxl-rerank-v2-instruct-multilingual"
-# Qwen3-Reranker's authors take the sigmoid, though what sentence-transformers saved with it asks for raw logits.
-# Sizes follow from the published configurations: parameters x 4 bytes (fp32), for language models x 2 (bf16).
-BUILT_IN: tuple[ModelCard, ...] = (
-    ModelCard(
-        id="BAAI/bge-reranker-base",
-        repo="BAAI/bge-reranker-base",
-        max_length=512,
-        download_bytes=1_130_000_000,
-        languages="Chinese and English",
-    ),
-    ModelCard(
-        id=LARGE_MODEL_ID,
-        repo=LARGE_MODEL_ID,
-        max_length=512,
-        download_bytes=2_260_000_000,
-        languages="Chinese and English",
-    ),
-    ModelCard(
-        id=MULTILINGUAL_MODEL_ID,
-        repo=MULTILINGUAL_MODEL_ID,
-        # fine-tuned at 1024 and recommended so by its authors, though positions reach 8192
-        max_length=1024,
-        download_bytes=2_290_000_000,
-        languages="100+ languages",
-    ),
-    ModelCard(
-        id="Qwen/Qwen3-Reranker-0.6B",
-        repo="Qwen/Qwen3-Reranker-0.6B",
-        max_length=8192,
-        prompt=QWEN3_RERANKER,
-        activation=SIGMOID,
-        download_bytes=1_200_000_000,
-        languages="100+ languages; takes an instruction",
-    ),
-    ModelCard(
-        id="Qwen/Qwen3-Reranker-4B",
-        repo="Qwen/Qwen3-Reranker-4B",
-        max_length=8192,
-        prompt=QWEN3_RERANKER,
-        activation=SIGMOID,
-        download_bytes=8_100_000_000,
-        languages="100+ languages; takes an instruction; for a GPU",
-    ),
-    ModelCard(
-        id="Qwen/Qwen3-Reranker-8B",
-        repo="Qwen/Qwen3-Reranker-8B",
-        max_length=8192,
-        prompt=QWEN3_RERANKER,
-        activation=SIGMOID,
-        download_bytes=16_400_000_000,
-        languages="100+ languages; takes an instruction; for a GPU",
-    ),
-    *(
-        ModelCard(
-            id=name,
-            # the Hub's newer name of some
-            aliases=(f"{name}-reranker",) if name.startswith("zeroentropy/") else (),
-            repo=name,
-            max_length=tokens,
-            prompt=prompt,
-            download_bytes=size,
-            languages=languages,
-        )
-        for name, prompt, tokens, size, languages in (
-            ("mixedbread-ai/mxbai-rerank-base-v2", MXBAI_RERANK_V2, 8192, 990_000_000, f"100+ languages; {_ASKED}"),
-            ("mixedbread-ai/mxbai-rerank-large-v2", MXBAI_RERANK_V2, 8192, 3_090_000_000, f"100+ languages; {_ASKED}"),
-            ("zeroentropy/zerank-2", ZERANK_2, 8192, 8_040_000_000, "100+ languages; for a GPU"),
-            ("zeroentropy/zerank-1", ZERANK_1, 8192, 8_040_000_000, "English; for a GPU"),
-            ("zeroentropy/zerank-1-small", ZERANK_1, 8192, 3_440_000_000, "English; for a GPU"),
-            (f"{_CTXL}-1b", CTXL_RERANK_V2, 8192, 2_000_000_000, f"100+ languages; {_ASKED}"),
-            (f"{_CTXL}-2b", CTXL_RERANK_V2, 8192, 4_000_000_000, f"100+ languages; {_ASKED}; for a GPU"),
-            (f"{_CTXL}-6b", CTXL_RERANK_V2, 8192, 14_500_000_000, f"100+ languages; {_ASKED}; for a GPU"),
-            ("BAAI/bge-reranker-v2-gemma", BGE_RERANKER_V2_GEMMA, 1024, 10_000_000_000, "100+ languages; for a GPU"),
-            ("nvidia/llama-nemotron-rerank-1b-v2", LLAMA_NEMOTRON_RERANK, 8192, 2_470_000_000, "26 languages"),
-        )
-    ),
-    EMBEDDED,
-)
-
-
-_KNOWN_PROMPTS = {card.repo.casefold(): card.prompt for card in BUILT_IN if card.repo and card.prompt} | {
-    f"tomaarsen/qwen3-reranker-{size}-seq-cls": QWEN3_RERANKER for size in ("0.6b", "4b", "8b")
-}
-"""By repositories whose files do not always say how their models are asked."""
-
-
-def known_prompt(card: ModelCard) -> PromptFormat | None:
-    """How the model of a card is asked where neither card nor folder say so; None for models that are not known."""
-    names = (name.casefold() for name in (card.repo, card.id) if name)
-    return next((_KNOWN_PROMPTS[name] for name in names if name in _KNOWN_PROMPTS), None)
 
 
 def merge_cards(built_in: tuple[ModelCard, ...], added: tuple[ModelCard, ...]) -> tuple[ModelCard, ...]:
@@ -208,8 +132,7 @@ def _completed(card: ModelCard, known: ModelCard) -> ModelCard:
         card,
         prompt=card.prompt or known.prompt,
         activation=card.activation or known.activation,
-        languages=known.languages,
-        download_bytes=known.download_bytes,
+        about=known.about,
     )
 
 

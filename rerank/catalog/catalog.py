@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, LARGE_MODEL_ID, ModelCard, merge_cards
+from rerank.catalog.built_in import BUILT_IN, EMBEDDED_MODEL_ID, LARGE_MODEL_ID
+from rerank.catalog.cards import ModelCard, merge_cards
 from rerank.catalog.checkpoint import is_started, other_format_in, read_checkpoint
 from rerank.catalog.folders import Listing, ModelsFolder
 from rerank.catalog.found import card_of_folder, cards_of, is_repository

@@ -43,6 +43,8 @@ _GRAVITY = (
 _EXERCISE = "What are the health benefits of exercise? Prioritize recent medical research"
 _PROTEIN = "how much protein should a female eat?"
 _COLA = "What is the price of coca cola?"
+_APPLE = "Where was Apple founded?"
+_BREAD = "How do I bake sourdough bread?"
 
 
 def _logit(probability: float) -> float:
@@ -189,6 +191,34 @@ GOLDEN: dict[str, tuple[GoldenPair, ...]] = {
     "mixedbread-ai/mxbai-rerank-large-v1": _planets(None, None, _logit(0.80469), _logit(0.3418)),
     "ibm-granite/granite-embedding-reranker-english-r2": _planets(
         _logit(0.78906), None, _logit(0.89062), _logit(0.94141)
+    ),
+    # huggingface/blog, ettin-reranker.md (precision not said)
+    "cross-encoder/ettin-reranker-32m-v1": _planets(6.21, 10.82, 8.55, 9.86),
+    "cross-encoder/ettin-reranker-68m-v1": (
+        GoldenPair(_APPLE, "Steve Jobs introduced the iPhone in 2007 at Macworld.", 4.71, 0.3),
+        GoldenPair(_APPLE, "The Fuji apple is an apple cultivar developed in the late 1930s.", 1.96, 0.3),
+        GoldenPair(_APPLE, "Macintosh computers were sold by Apple from 1984 onward.", 1.49, 0.3),
+    ),
+    # huggingface/blog on sentence-transformers 5.4 (precision not said)
+    "mixedbread-ai/mxbai-rerank-base-v2": (
+        GoldenPair(_BREAD, "The history of bread dates back to ancient Egypt around 8000 BCE.", -2.6217823, 0.3),
+        GoldenPair(
+            _BREAD,
+            "To bake sourdough, mix your starter with flour, water, and salt, then let it rise overnight.",
+            8.724761,
+            0.3,
+        ),
+    ),
+    # cosines of the models' cards (precision not said)
+    "Qwen/Qwen3-Embedding-0.6B": (
+        GoldenPair(_CHINA, _BEIJING, 0.76456, 1e-2),
+        GoldenPair(_CHINA, _GRAVITY, 0.14143, 1e-2),
+        GoldenPair("Explain gravity", _BEIJING, 0.1355, 1e-2),
+        GoldenPair("Explain gravity", _GRAVITY, 0.59995, 1e-2),
+    ),
+    "google/embeddinggemma-300m": tuple(
+        GoldenPair(_RED, document, cosine, 1e-2)
+        for document, cosine in ((_VENUS, 0.3011), (_MARS, 0.6359), (_JUPITER, 0.493), (_SATURN, 0.4889))
     ),
     # cosines of sentence-transformers 6.2 on the embedded weights (fp32)
     "sentence-transformers/all-MiniLM-L6-v2": (

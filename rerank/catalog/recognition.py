@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rerank.catalog.cards import ModelCard, known_prompt
+from rerank.catalog.built_in import known_prompt
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.evidence import Evidence
 from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
 from rerank.catalog.other_kinds import other_kind, quantised

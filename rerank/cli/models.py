@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-from rerank.catalog.cards import ModelCard
+from rerank.catalog.cards import About, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import is_started
 from rerank.catalog.staging import staging_folder
@@ -19,6 +20,7 @@ from rerank_client import printable
 _EPILOG = """
 examples:
   rerank models
+  rerank models --for cpu,zh,commercial
   RERANK_MODELS_DIR=/srv/models rerank models
 
 `rerank pull NAME` downloads a model, `rerank ps` shows the models of a running server.
@@ -27,21 +29,41 @@ exit status:
   0  the table was printed
   2  wrong usage or settings
 """
-_HEADINGS = ("name", "size", "languages", "on disk")
+_HEADINGS = ("name", "parameters", "size", "languages", "licence", "on disk")
+_For = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        metavar="WISHES",
+        help="Show only models for all of these, separated by commas: cpu (up to 600 million parameters), commercial "
+        "(use), and languages by their two letters.",
+    ),
+]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(epilog=verbatim(_EPILOG))
-def models() -> None:
-    """List the known models: bundled cards, those of the models file, and folders in the models folder."""
+def models(ctx: typer.Context, wishes: _For = None) -> None:
+    """List the known models: built-in ones, those of the models file, and folders in the models folder."""
     settings = read_settings()
-    show_models(Catalog.open(settings.models_dir, settings.models_file), numbered=False)
+    catalog = Catalog.open(settings.models_dir, settings.models_file)
+    try:
+        cards = [card for card in catalog.cards() if wishes is None or _suits(card, wishes)]
+    except ValueError as error:
+        ctx.fail(f"--for: {error}")
+    show_models(catalog, cards)
 
 
-def show_models(catalog: Catalog, *, numbered: bool) -> None:
-    """Print the table of known models: drawn on a terminal, plain text elsewhere."""
-    rows = [_row(card, catalog) for card in catalog.cards()]
+def _suits(card: ModelCard, wishes: str) -> bool:
+    """False for a card that says nothing. Raises ValueError for an unknown wish."""
+    asked = [wish.strip().lower() for wish in wishes.split(",") if wish.strip()]
+    return card.about is not None and all(card.about.suits(wish) for wish in asked)
+
+
+def show_models(catalog: Catalog, cards: Sequence[ModelCard], *, numbered: bool = False) -> None:
+    """Print a table of models: drawn on a terminal, plain text elsewhere."""
+    rows = [_row(card, catalog) for card in cards]
     if sys.stdout.isatty():
         _draw(rows, numbered=numbered)
         return
@@ -55,17 +77,26 @@ def _draw(rows: Sequence[tuple[str, ...]], *, numbered: bool) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
+    headings = (*([""] if numbered else ()), "name, languages, licence", "parameters", "size", "on disk")
     # a name that is cut short cannot be typed
-    table = Table(*(Column(heading, overflow="fold") for heading in (("", *_HEADINGS) if numbered else _HEADINGS)))
-    for number, row in enumerate(rows, start=1):
+    table = Table(*(Column(heading, overflow="fold") for heading in headings))
+    for number, (name, parameters, size, languages, licence, state) in enumerate(rows, start=1):
+        cells = (f"{name}\n  {languages}; {licence}", parameters, size, state)
         # as text: brackets in a name are no markup
-        table.add_row(*map(Text, (str(number), *row) if numbered else row))
+        table.add_row(*map(Text, (str(number), *cells) if numbered else cells))
     Console().print(table)
 
 
-def _row(card: ModelCard, catalog: Catalog) -> tuple[str, str, str, str]:
-    size = human_size(card.download_bytes) if card.download_bytes else "-"
-    return printable(card.id), size, card.languages or "-", _state(card, catalog)
+def _row(card: ModelCard, catalog: Catalog) -> tuple[str, ...]:
+    about, name, state = card.about, printable(card.id), _state(card, catalog)
+    if about is None:
+        return name, "-", "-", "-", "-", state
+    return name, f"{about.parameters} M", human_size(about.download_bytes), about.purpose, named_licence(about), state
+
+
+def named_licence(about: About) -> str:
+    """A model's licence, in words."""
+    return about.licence if about.commercial else f"{about.licence}, not commercial"
 
 
 def _state(card: ModelCard, catalog: Catalog) -> str:

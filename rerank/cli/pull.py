@@ -14,13 +14,14 @@ from typing import Annotated
 import typer
 from huggingface_hub.errors import HFValidationError
 
-from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, ModelCard
+from rerank.catalog.built_in import BUILT_IN, EMBEDDED_MODEL_ID
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import is_started, read_checkpoint
 from rerank.catalog.hub import fetch
 from rerank.catalog.manifest import read_manifest
 from rerank.catalog.repository import inspect_repository
-from rerank.cli.models import show_models
+from rerank.cli.models import named_licence, show_models
 from rerank.cli.terminal import CommandFailed, complain, verbatim
 from rerank.errors import FetchFailure, ModelUnsupported, RerankError, SettingsError, WeightsBroken, WeightsMissing
 from rerank.settings import read_settings
@@ -94,7 +95,7 @@ def _path(text: str | None) -> Path | None:
 _Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="Id, alias, folder name, or organisation/name.")
 ]
-_All = Annotated[bool, typer.Option("--all", help="Download all bundled models.")]
+_All = Annotated[bool, typer.Option("--all", help="Download all built-in models.")]
 _List = Annotated[bool, typer.Option("--list", help="Show the known models and exit, as `rerank models`.")]
 _Folder = Annotated[
     str | None, typer.Option("--dir", metavar="PATH", help="Models folder. Default: RERANK_MODELS_DIR, or ./models.")
@@ -134,7 +135,7 @@ def pull(
         settings = read_settings()
         catalog = Catalog.open(_path(folder) or settings.models_dir, _path(models_file) or settings.models_file)
         if only_list:
-            show_models(catalog, numbered=False)
+            show_models(catalog, catalog.cards())
             return
         cards = _asked(ctx, catalog, names or (), every=every)
         if revision and len(cards) > 1:
@@ -180,7 +181,7 @@ def _chosen(catalog: Catalog, names: Sequence[str], *, every: bool = False) -> l
 def _menu(catalog: Catalog) -> list[ModelCard]:
     """The models that the user picks; none if the answer is empty or the input ends."""
     cards = catalog.cards()
-    show_models(catalog, numbered=True)
+    show_models(catalog, cards, numbered=True)
     while True:
         try:
             words = [word for word in re.split(r"[\s,，、]+", input(_PROMPT)) if word]
@@ -236,6 +237,8 @@ def _fetch_unless_there(card: ModelCard, catalog: Catalog, options: _Options) ->
     if not there and not options.force and catalog.is_local(card):
         print(f"{card.id}: already on disk, in the Hugging Face cache (--force also puts it in {catalog.models_dir})")
         return
+    if card.about:
+        print(f"{card.id}: licence {named_licence(card.about)}")
     with _progress(card, options) as progress:
         fetch(
             card,

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from torch.nn.functional import cosine_similarity
 
-from rerank.catalog.cards import ModelCard, known_prompt
+from rerank.catalog.built_in import known_prompt
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.evidence import Evidence, read_evidence
 from rerank.catalog.prompts import QWEN3_RERANKER, PromptFormat

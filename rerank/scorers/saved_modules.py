@@ -16,14 +16,14 @@ _SETTINGS_FILES = tuple(
 )
 """Of the first module, which older versions of sentence-transformers named after its body; the first one counts."""
 _FORMER_POOLING_MODES = {
-    "cls_token": "cls",
-    "max_tokens": "max",
-    "mean_tokens": "mean",
+    "cls": "cls_token",
+    "max": "max_tokens",
+    "mean": "mean_tokens",
     "mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
-    "weightedmean_tokens": "weightedmean",
+    "weightedmean": "weightedmean_tokens",
     "lasttoken": "lasttoken",
 }
-"""Settings of older versions, each true or false, and today's names."""
+"""In older versions each way was a setting of its own, true or false."""
 _KNOWN_SETTINGS = {"max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name"}
 
 
@@ -73,7 +73,7 @@ def saved_modules(folder: Path) -> SavedModules | None:
 def pooling_mode(settings: Mapping[str, Any]) -> str | None:
     """How a Pooling module makes one vector of many, by its settings; None for several ways side by side."""
     modes = settings.get("pooling_mode") or [
-        mode for name, mode in _FORMER_POOLING_MODES.items() if settings.get(f"pooling_mode_{name}")
+        mode for mode, name in _FORMER_POOLING_MODES.items() if settings.get(f"pooling_mode_{name}")
     ]
     if isinstance(modes, str):
         return modes

@@ -19,7 +19,8 @@ from rerank.access.keys_file import read_keys_file
 from rerank.api.app import build_app
 from rerank.api.dialects.main import MainDialect
 from rerank.api.services import Services
-from rerank.catalog.cards import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID, ModelCard
+from rerank.catalog.built_in import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.downloads import Allowed
 from rerank.devices import Device, choose_devices, gpu_count

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import requests
 
-from rerank.catalog.cards import BUILT_IN, ModelCard
+from rerank.catalog.built_in import BUILT_IN
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.manifest import MANIFEST

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rerank.access.keyring import key_hash
-from rerank.catalog.cards import BUILT_IN
+from rerank.catalog.built_in import BUILT_IN
 from rerank.core import Caller
 from tests.support.app import DOCUMENTS, MODEL, OTHER_MODEL, QUERY, AppUnderTest, error_message
 

@@ -18,7 +18,8 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 
 from rerank.activations import COSINE, IDENTITY, SIGMOID, Activation
-from rerank.catalog.cards import BUILT_IN, ModelCard
+from rerank.catalog.built_in import BUILT_IN
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.prompts import PROMPTS, QWEN3_RERANKER
 from rerank.core import Pair
 from rerank.scorers.base import score

@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 from rerank.activations import COSINE, IDENTITY, SIGMOID
-from rerank.catalog.cards import EMBEDDED, ModelCard
+from rerank.catalog.built_in import EMBEDDED
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import embedded_folder
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair, ScoringOptions, Truncation

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rerank.catalog import golden
-from rerank.catalog.cards import BUILT_IN
+from rerank.catalog.built_in import BUILT_IN
 from rerank.catalog.golden import GOLDEN, GoldenPair
 from rerank.cli.main import main
 from tests.support.tiny_checkpoints import make_bert, make_xlm_roberta
@@ -70,7 +70,11 @@ def test_half_precision_gets_more_room_but_not_any() -> None:
 
 
 UNPUBLISHED = {
-    "mixedbread-ai/mxbai-rerank-base-v2",
+    *(f"cross-encoder/ettin-reranker-{size}-v1" for size in ("17m", "150m", "400m", "1b")),
+    *(f"hotchpotch/japanese-reranker-{size}-v2" for size in ("tiny", "xsmall", "small", "base")),
+    *(f"Qwen/Qwen3-Embedding-{size}" for size in ("4B", "8B")),
+    "BAAI/bge-m3",
+    "maidalun1020/bce-reranker-base_v1",
     "mixedbread-ai/mxbai-rerank-large-v2",
     "zeroentropy/zerank-1",
     "ContextualAI/ctxl-rerank-v2-instruct-multilingual-1b",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from rerank.catalog.cards import BUILT_IN
+from rerank.catalog.built_in import BUILT_IN
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.staging import staging_folder
 from rerank.cli.main import main
@@ -116,7 +116,7 @@ class TestFetching:
     def test_pull_all_bundled_models(self, command: Command, hub: FakeHub, models: Path) -> None:
         for card in BUILT_IN:
             if card.repo:
-                hub.add_repository(card.repo, tiny_checkpoint())
+                hub.add_repository(card.repo, tiny_checkpoint(), branches=(card.revision or "main",))
         assert command("--all", "bge-reranker-base").status == 0
         assert visible(models) == sorted(card.basename for card in BUILT_IN if card.repo)
         # one for the address, one at the place it leads to
@@ -358,7 +358,7 @@ class TestMenu:
         answers.append(f"1, {NAME}")
         outcome = command()
         assert outcome.status == 0
-        assert "Chinese and English" in outcome.out
+        assert "Chinese, English; MIT" in outcome.out
         assert visible(models) == ["bge-reranker-base", "tiny-reranker"]
 
     def test_no_name_is_cut_short_in_a_narrow_terminal(

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 
 import rerank
 from rerank.api.dialects.main import MainDialect
-from rerank.catalog.cards import BUILT_IN
-from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, error_message
+from rerank.catalog.built_in import BUILT_IN
+from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, EmbeddingScorer, error_message
 
 from .conftest import OpenApp
 
@@ -173,7 +173,7 @@ def form(value: Any) -> Any:
 
 @pytest.mark.parametrize("main", MainDialect)
 def test_every_example_in_the_documentation_is_answered_as_it_says(open_app: OpenApp, main: MainDialect) -> None:
-    app = open_app(main_dialect=main)
+    app = open_app(EmbeddingScorer(), main_dialect=main)
     examples = _examples(app.asgi)
     assert {"/v1/rerank", "/score", "/tei/rerank", "/v1/ranking", "/reranks"} <= {path for _, path, _, _ in examples}
     for method, path, request, answer in examples:

@@ -9,6 +9,7 @@ import logging
 import queue
 import socket
 import threading
+from array import array
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
@@ -30,7 +31,17 @@ from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
-from rerank.core import DEFAULT_OPTIONS, Caller, Finished, Pair, PendingLogits, ScoringOptions
+from rerank.core import (
+    DEFAULT_OPTIONS,
+    Caller,
+    EmbeddingOptions,
+    Finished,
+    Pair,
+    Pending,
+    PendingLogits,
+    ScoringOptions,
+    Vector,
+)
 from rerank.engine import Engine
 from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
@@ -38,7 +49,7 @@ from rerank.gateway.readiness import Readiness
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
-from rerank.scorers.base import Scorer
+from rerank.scorers.base import Reading, Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 from rerank.telemetry.spans import Tracing
 from tests.support.clock import Clock
@@ -63,6 +74,30 @@ class FixedScorer(WordOverlapScorer):
 
     def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
         return Finished(self._logits)
+
+
+class WordVectors:
+    """Vectors of three numbers: words, characters, and a half."""
+
+    padded = True
+    bytes_per_token = 0
+
+    def reading(self, texts: Sequence[str], options: EmbeddingOptions) -> Reading[list[EncodedWords]]:
+        yield sum(map(len, texts))
+        return [EncodedWords((), tuple(text.split())) for text in texts]
+
+    def start(self, batch: Sequence[EncodedWords]) -> Pending[Vector]:
+        return Finished([self._vector(item.document) for item in batch])
+
+    @staticmethod
+    def _vector(words: tuple[str, ...]) -> Vector:
+        return memoryview(array("f", [len(words), sum(map(len, words)), 0.5]))
+
+
+class EmbeddingScorer(WordOverlapScorer):
+    """An embedding model."""
+
+    embedder = WordVectors()
 
 
 class BrokenScorer(WordOverlapScorer):

@@ -151,6 +151,13 @@ class FakeHub:
         return [request for request in self.requests if request.path.endswith(path)]
 
 
+def _at_revision(path: str) -> tuple[str, str]:
+    """The revision that a path begins with, such as ``main`` or ``refs/pr/1``, and the rest."""
+    names = path.split("/")
+    length = 3 if names[0] == "refs" else 1
+    return "/".join(names[:length]), "/".join(names[length:])
+
+
 def tiny_checkpoint(seed: int = 0, size: int = 4096) -> dict[str, bytes]:
     """The files of a model that passes for whole; ``size`` is the number of its float32 weights."""
     weights = numpy.random.default_rng(seed).random(size, dtype=numpy.float32)
@@ -201,8 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._describe(path.removeprefix("api/models/"))
         elif "/resolve/" in path:
             name, _, rest = path.partition("/resolve/")
-            revision, _, file = rest.partition("/")
-            self._resolve(name, revision, file)
+            self._resolve(name, *_at_revision(rest))
         else:
             self._fail(404, "EntryNotFound")
 
@@ -210,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         """``<name>`` or ``<name>/revision/<revision>``."""
         organisation, base, *rest = path.split("/")
         name = f"{organisation}/{base}"
-        revision = rest[1] if len(rest) > 1 else "main"
+        revision = "/".join(rest[1:]) or "main"
         repository = self._found(name, revision)
         if repository is None:
             return

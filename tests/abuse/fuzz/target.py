@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rerank.access.keyring import key_hash
-from rerank.catalog.cards import EMBEDDED_MODEL_ID
+from rerank.catalog.built_in import EMBEDDED_MODEL_ID
 from tests.abuse.support import SECONDS, RawClient, post_bytes
 from tests.process.server import ServerProcess
 from tests.support.waiting import wait_until

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from rerank.activations import IDENTITY, SIGMOID
-from rerank.catalog.cards import BUILT_IN, EMBEDDED_MODEL_ID, ModelCard, merge_cards
+from rerank.catalog.built_in import BUILT_IN, EMBEDDED_MODEL_ID
+from rerank.catalog.cards import About, ModelCard, merge_cards
 from rerank.catalog.families import BI_ENCODER
 from rerank.catalog.models_file import read_models_file
 from rerank.catalog.prompts import QWEN3_RERANKER
@@ -197,7 +198,8 @@ class TestMerging:
     def test_an_added_card_replaces_the_built_in_one_and_keeps_its_description(self) -> None:
         mine = ModelCard(id="BAAI/bge-reranker-base", repo="mirror/bge-reranker-base", max_length=256)
         first, *others = merge_cards(BUILT_IN, (mine,))
-        assert (first.repo, first.max_length, first.languages) == (mine.repo, 256, "Chinese and English")
+        assert (first.repo, first.max_length) == (mine.repo, 256)
+        assert first.about == next(card.about for card in BUILT_IN if card.id == mine.id)
         assert [card.id for card in others] == [card.id for card in BUILT_IN if card.id != mine.id]
 
     def test_an_id_given_twice_is_a_mistake(self) -> None:
@@ -218,8 +220,7 @@ class TestMerging:
 
     def test_a_replaced_card_keeps_what_people_read(self) -> None:
         (mine, *_) = merge_cards(BUILT_IN, (ModelCard(id="baai/BGE-reranker-base"),))
-        assert mine.languages
-        assert mine.download_bytes
+        assert mine.about
 
     def test_a_models_file_that_is_a_folder_is_a_mistake(self, tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match="cannot be read"):
@@ -258,7 +259,7 @@ class TestLoadsLike:
 
     @pytest.mark.parametrize(
         "change",
-        [{"aliases": ("x",)}, {"pinned": True}, {"keep_alive": 1.0}, {"languages": "x"}, {"download_bytes": 1}],
+        [{"aliases": ("x",)}, {"pinned": True}, {"keep_alive": 1.0}, {"about": About(("en",), "MIT", 1, 1)}],
     )
     def test_where_only_names_and_policy_changed(self, change: dict[str, Any]) -> None:
         card = ModelCard(id="mine")

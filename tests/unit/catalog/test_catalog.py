@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from rerank.catalog import catalog as catalog_module
-from rerank.catalog.cards import BUILT_IN, EMBEDDED, EMBEDDED_MODEL_ID, LARGE_MODEL_ID, ModelCard
+from rerank.catalog.built_in import BUILT_IN, EMBEDDED, EMBEDDED_MODEL_ID, LARGE_MODEL_ID
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, download_command, embedded_folder
 from rerank.catalog.manifest import MANIFEST
 from rerank.errors import ModelNotFound, SettingsError, WeightsBroken

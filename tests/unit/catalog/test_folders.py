@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from rerank.catalog.cards import BUILT_IN, ModelCard
+from rerank.catalog.built_in import BUILT_IN
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.folders import ModelsFolder
 from rerank.errors import ModelNotFound

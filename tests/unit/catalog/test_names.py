@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank.catalog.cards import BUILT_IN, ModelCard
+from rerank.catalog.built_in import BUILT_IN
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.names import MAX_NAME, NameIndex, fold, is_plain, names_of, nearest_first, shown
 from rerank.errors import ModelNotFound
 

@@ -108,8 +108,31 @@ def test_the_downloaders_own_entry_pulls(monkeypatch: pytest.MonkeyPatch, capsys
 def test_models_lists_the_known_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     heading, *rows = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["name", "size", "languages", "on", "disk"]
+    assert heading.split() == ["name", "parameters", "size", "languages", "licence", "on", "disk"]
     assert any(row.startswith("BAAI/bge-reranker-base ") for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "kept", "left_out"),
+    [
+        ("zh", ["bge-reranker-base", "Qwen3-Reranker-8B"], ["ms-marco-MiniLM-L6-v2"]),
+        ("cpu, ZH,", ["bge-reranker-base", "bge-reranker-v2-m3"], ["Qwen3-Reranker-8B"]),
+        ("commercial", ["zerank-1-small"], ["zerank-2"]),
+        ("", ["zerank-2"], []),
+    ],
+)
+def test_models_lists_those_for_every_wish(
+    wishes: str, kept: list[str], left_out: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "--for", wishes]) == 0
+    names = {row.split()[0].rsplit("/", 1)[-1] for row in capsys.readouterr().out.splitlines()}
+    assert names >= set(kept)
+    assert not names & set(left_out)
+
+
+def test_an_unknown_wish_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--for", "cpu,chinese"]) == 2
+    assert "'chinese' is none of cpu, commercial and the two letters of a language" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

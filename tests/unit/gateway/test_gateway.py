@@ -11,7 +11,8 @@ import pytest
 
 from rerank.activations import COSINE, SIGMOID, Activation
 from rerank.backends.base import LoadedModel
-from rerank.catalog.cards import EMBEDDED, ModelCard
+from rerank.catalog.built_in import EMBEDDED
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.core import Pair, RawScore, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import (

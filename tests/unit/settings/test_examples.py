@@ -12,7 +12,8 @@ import pytest
 from dotenv import dotenv_values
 
 from rerank.activations import SIGMOID
-from rerank.catalog.cards import BUILT_IN, merge_cards
+from rerank.catalog.built_in import BUILT_IN
+from rerank.catalog.cards import merge_cards
 from rerank.catalog.models_file import CardInFile, read_models_file
 from rerank.settings import Settings, read_settings, setting_names
 

@@ -1,0 +1,126 @@
+"""Cards of the models that the server knows by itself.
+
+Facts are those of the models' own pages. Sizes without a published figure follow from the published configurations:
+parameters x 4 bytes (fp32), for language models x 2 (bf16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from rerank.activations import SIGMOID
+from rerank.catalog.cards import MANY, About, ModelCard
+from rerank.catalog.families import BI_ENCODER
+from rerank.catalog.prompts import (
+    BGE_RERANKER_V2_GEMMA,
+    CTXL_RERANK_V2,
+    LLAMA_NEMOTRON_RERANK,
+    MXBAI_RERANK_V2,
+    QWEN3_RERANKER,
+    ZERANK_1,
+    ZERANK_2,
+    PromptFormat,
+)
+
+EMBEDDED_MODEL_ID = "sentence-transformers/all-MiniLM-L6-v2"
+LARGE_MODEL_ID = "BAAI/bge-reranker-large"
+MULTILINGUAL_MODEL_ID = "BAAI/bge-reranker-v2-m3"
+
+_APACHE, _MIT = "Apache-2.0", "MIT"
+_NC, _NC_SA = "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0"
+_INSTRUCTED = "takes an instruction"
+_CHINESE, _ENGLISH, _JAPANESE = ("zh", "en"), ("en",), ("ja",)
+_CTXL = "ContextualAI/ctxl-rerank-v2-instruct-multilingual"
+
+
+def _hub(name: str, max_length: int | None, about: About) -> ModelCard:
+    return ModelCard(id=name, repo=name, max_length=max_length, about=about)
+
+
+def _encoders() -> Iterator[ModelCard]:
+    yield _hub("BAAI/bge-reranker-base", 512, About(_CHINESE, _MIT, 278, 1_110_000_000))
+    yield _hub(LARGE_MODEL_ID, 512, About(_CHINESE, _MIT, 560, 2_240_000_000))
+    # fine-tuned at 1024 and recommended so by its authors, though positions reach 8192
+    yield _hub(MULTILINGUAL_MODEL_ID, 1024, About(MANY, _APACHE, 568, 2_270_000_000))
+    # its default branch has no safetensors
+    bce = _hub("maidalun1020/bce-reranker-base_v1", 512, About(("zh", "en", "ja", "ko"), _APACHE, 279, 1_110_000_000))
+    yield replace(bce, revision="refs/pr/1")
+    for size, parameters in (("17m", 17), ("32m", 32), ("68m", 68), ("150m", 150), ("400m", 401), ("1b", 1000)):
+        about = About(_ENGLISH, _APACHE, parameters, 4_000_000 * parameters)
+        yield _hub(f"cross-encoder/ettin-reranker-{size}-v1", 8192, about)
+    yield _hub("Alibaba-NLP/gte-reranker-modernbert-base", 8192, About(_ENGLISH, _APACHE, 149, 598_000_000))
+    granite = About(_ENGLISH, _APACHE, 149, 600_000_000)
+    yield _hub("ibm-granite/granite-embedding-reranker-english-r2", 8192, granite)
+    yield _hub("mixedbread-ai/mxbai-rerank-xsmall-v1", 512, About(_ENGLISH, _APACHE, 71, 142_000_000))
+    yield _hub("mixedbread-ai/mxbai-rerank-base-v1", 512, About(_ENGLISH, _APACHE, 184, 369_000_000))
+    yield _hub("mixedbread-ai/mxbai-rerank-large-v1", 512, About(_ENGLISH, _APACHE, 435, 870_000_000))
+    for size, parameters in (("tiny", 29), ("xsmall", 37), ("small", 70), ("base", 130)):
+        about = About(_JAPANESE, _MIT, parameters, 4_000_000 * parameters)
+        yield _hub(f"hotchpotch/japanese-reranker-{size}-v2", None, about)
+    yield _hub("cross-encoder/ms-marco-TinyBERT-L2-v2", 512, About(_ENGLISH, _APACHE, 4, 18_000_000))
+    yield _hub("cross-encoder/ms-marco-MiniLM-L6-v2", 512, About(_ENGLISH, _APACHE, 23, 91_000_000))
+    yield _hub("cross-encoder/ms-marco-MiniLM-L12-v2", 512, About(_ENGLISH, _APACHE, 33, 133_000_000))
+    yield _hub("cross-encoder/mmarco-mMiniLMv2-L12-H384-v1", 512, About(MANY, _APACHE, 118, 471_000_000))
+
+
+def _asked(name: str, prompt: PromptFormat, about: About, max_length: int = 8192) -> ModelCard:
+    return replace(_hub(name, max_length, about), prompt=prompt)
+
+
+def _language_models() -> Iterator[ModelCard]:
+    for size, parameters in (("0.6B", 596), ("4B", 4020), ("8B", 8190)):
+        about = About(MANY, _APACHE, parameters, 2_000_000 * parameters, _INSTRUCTED)
+        # its authors take the sigmoid, though what sentence-transformers saved with it asks for raw logits
+        yield replace(_asked(f"Qwen/Qwen3-Reranker-{size}", QWEN3_RERANKER, about), activation=SIGMOID)
+    for size, parameters in (("base", 494), ("large", 1540)):
+        about = About(MANY, _APACHE, parameters, 2_000_000 * parameters, _INSTRUCTED)
+        yield _asked(f"mixedbread-ai/mxbai-rerank-{size}-v2", MXBAI_RERANK_V2, about)
+    for name, prompt, about in (
+        ("zerank-2", ZERANK_2, About(MANY, _NC, 4020, 8_040_000_000, commercial=False)),
+        ("zerank-1", ZERANK_1, About(_ENGLISH, _NC, 4020, 8_040_000_000, commercial=False)),
+        ("zerank-1-small", ZERANK_1, About(_ENGLISH, _APACHE, 1720, 3_440_000_000)),
+    ):
+        # the Hub's newer name
+        yield replace(_asked(f"zeroentropy/{name}", prompt, about), aliases=(f"zeroentropy/{name}-reranker",))
+    for size, parameters in (("1b", 1000), ("2b", 2000), ("6b", 7250)):
+        about = About(MANY, _NC_SA, parameters, 2_000_000 * parameters, _INSTRUCTED, commercial=False)
+        yield _asked(f"{_CTXL}-{size}", CTXL_RERANK_V2, about)
+    gemma = About(MANY, "Apache-2.0, base under Gemma's terms", 2510, 10_020_000_000)
+    yield _asked("BAAI/bge-reranker-v2-gemma", BGE_RERANKER_V2_GEMMA, gemma, max_length=1024)
+    nemotron = About(MANY, "NVIDIA Open Model, Llama 3.2", 1240, 2_470_000_000)
+    yield _asked("nvidia/llama-nemotron-rerank-1b-v2", LLAMA_NEMOTRON_RERANK, nemotron)
+
+
+def _embedding_models() -> Iterator[ModelCard]:
+    for size, parameters in (("0.6B", 596), ("4B", 4022), ("8B", 7567)):
+        about = About(MANY, _APACHE, parameters, 2_000_000 * parameters, "embedding model")
+        card = _hub(f"Qwen/Qwen3-Embedding-{size}", 8192, about)
+        yield replace(card, family=BI_ENCODER, shorter_vectors=True)
+    # its default branch has no safetensors
+    bge = _hub("BAAI/bge-m3", 8192, About(MANY, _MIT, 568, 2_270_000_000, "embedding model"))
+    yield replace(bge, family=BI_ENCODER, revision="refs/pr/38")
+    gemma = _hub("google/embeddinggemma-300m", 2048, About(MANY, "Gemma", 308, 1_230_000_000, "embedding model; gated"))
+    yield replace(gemma, family=BI_ENCODER, shorter_vectors=True)
+
+
+EMBEDDED = ModelCard(
+    id=EMBEDDED_MODEL_ID,
+    family=BI_ENCODER,
+    max_length=256,
+    # of the published model; the package that carries the files is not its publisher
+    sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    about=About(_ENGLISH, _APACHE, 23, 91_000_000, "embedding model; bundled with the server"),
+)
+BUILT_IN: tuple[ModelCard, ...] = (*_encoders(), *_language_models(), *_embedding_models(), EMBEDDED)
+
+_KNOWN_PROMPTS = {card.repo.casefold(): card.prompt for card in BUILT_IN if card.repo and card.prompt} | {
+    f"tomaarsen/qwen3-reranker-{size}-seq-cls": QWEN3_RERANKER for size in ("0.6b", "4b", "8b")
+}
+"""By repositories whose files do not always say how their models are asked."""
+
+
+def known_prompt(card: ModelCard) -> PromptFormat | None:
+    """How the model of a card is asked where neither card nor folder say so; None for models that are not known."""
+    names = (name.casefold() for name in (card.repo, card.id) if name)
+    return next((_KNOWN_PROMPTS[name] for name in names if name in _KNOWN_PROMPTS), None)
