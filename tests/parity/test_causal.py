@@ -383,6 +383,16 @@ def test_a_folder_that_shows_a_prompt_scores_as_sentence_transformers_does(
     assert score(scorer, scorer.encode(pairs_of())) == pytest.approx(predicted(folder, pairs_of()), abs=1e-4)
 
 
+def test_a_length_saved_with_the_model_is_its_length(tmp_path: Path) -> None:
+    folder = make_language_model(tmp_path / "reranker", "qwen3")
+    lay_template(folder, 2, 262, None)
+    settings = folder / "sentence_bert_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"max_seq_length": 100}))
+
+    assert CrossEncoder(str(folder), device="cpu").max_seq_length == 100
+    assert load_any(folder, ModelCard(id="reranker")).max_length == 100
+
+
 @pytest.mark.parametrize(
     ("number", "kind", "words"),
     [

@@ -22,7 +22,8 @@ from rerank.scorers.causal.recognition import recognised_format
 from rerank.scorers.causal.scorer import CausalScorer
 from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts, WholePrompts, example_inputs
 from rerank.scorers.networks import fit_length, open_body, open_packed
-from rerank.scorers.pretrained import load_network, tokenizer_length
+from rerank.scorers.pretrained import load_network
+from rerank.scorers.saved_modules import saved_length
 
 
 def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
@@ -46,7 +47,7 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Causa
     # for mypy: `claims` saw both
     assert config is not None  # nosec B101
     assert prompt_format is not None  # nosec B101
-    length = fit_length(card, placement, checkpoint, tokenizer_length(folder))
+    length = fit_length(card, placement, checkpoint, saved_length(folder))
     prompts = PromptTokenizer(folder, prompt_format, length, special_tokens_in_text=card.special_tokens_in_text)
     open_vectors = _open_whole if is_bidirectional(checkpoint) else _open_sharing
     vectors = open_vectors(checkpoint, config, placement, prompts.system)
