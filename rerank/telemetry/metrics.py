@@ -37,7 +37,7 @@ _STAGES = (
     "Time of a request in each stage: model (waiting for it to load), tokenise, queue (until a batch takes the first "
     "of its pairs), device (until the last is scored)."
 )
-_PADDING = "Padding tokens of batches; BGE and Qwen3 models compute them in attention only."
+_PADDING = "Padding tokens of batches; BERT and language models compute them in attention only."
 
 
 @dataclass(frozen=True, slots=True)
