@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import safe_open
 from tokenizers import Tokenizer
-from transformers import AutoConfig, PretrainedConfig
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
+from transformers import __version__ as transformers_version
 
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.checkpoint import Checkpoint
@@ -88,6 +89,17 @@ def activation_named(name: str) -> Activation:
             "card in models.toml chooses one of them."
         )
     return activation
+
+
+def refuse_unknown_type(checkpoint: Checkpoint) -> None:
+    """Raise ModelUnsupported for a model that neither transformers nor code of its own computes."""
+    config = read_json(checkpoint.folder / "config.json")
+    kind = config.get("model_type")
+    if "auto_map" not in config and kind not in CONFIG_MAPPING:
+        raise ModelUnsupported(
+            f"{checkpoint.folder.name} is of the type {kind}, which transformers {transformers_version} does not know. "
+            "Use a reranker of another type, such as BAAI/bge-reranker-v2-m3."
+        )
 
 
 def refuse_other_labels(labels: int) -> None:

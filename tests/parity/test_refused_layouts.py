@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
 from rerank.catalog.cards import ModelCard
 from rerank.errors import ModelUnavailable
@@ -39,6 +40,10 @@ def refused(name: str, make: Make, message: str, **card: Any) -> Any:
     return pytest.param(make, message, {"id": "tiny"} | card, id=name)
 
 
+UNKNOWN_TYPE = (
+    f"tiny is of the type brand-new, which transformers {transformers.__version__} does not know. Use a reranker of "
+    "another type, such as BAAI/bge-reranker-v2-m3."
+)
 OTHER = "a `prompt` of its own"
 QWEN3 = " or ".join(
     [f'`prompt = "{name}"`' for name in ("qwen3-reranker", "zerank-2", "zerank-1", "ctxl-rerank-v2")] + [OTHER]
@@ -299,6 +304,20 @@ REFUSED = [
         "tiny splits words with MeCab (BertJapaneseTokenizer), which this server does not run. Use a "
         "reranker for Japanese whose tokenizer is a tokenizer.json, such as "
         "hotchpotch/japanese-reranker-base-v2.",
+    ),
+    refused(
+        "type-that-transformers-does-not-know",
+        saying(model_type="brand-new", architectures=["BrandNewForSequenceClassification"]),
+        UNKNOWN_TYPE,
+    ),
+    refused(
+        "embedding-model-of-a-type-that-transformers-does-not-know",
+        then(
+            partial(encoder, model_type="bert", body=True),
+            embeddings,
+            lambda folder: rewrite(folder / "config.json", model_type="brand-new"),
+        ),
+        UNKNOWN_TYPE,
     ),
     refused(
         "activation-tanh",

@@ -13,7 +13,13 @@ from rerank.scorers.base import Placement
 from rerank.scorers.bi_encoder.bert import BertEmbedding, BertSentences, bert_embedding
 from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
 from rerank.scorers.networks import fit_length, open_body, open_runtime
-from rerank.scorers.pretrained import activation_bytes, read_config, read_json, refuse_random_weights
+from rerank.scorers.pretrained import (
+    activation_bytes,
+    read_config,
+    read_json,
+    refuse_random_weights,
+    refuse_unknown_type,
+)
 from rerank.scorers.saved_modules import saved_length
 
 
@@ -60,6 +66,7 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
 
 
 def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Any:
+    refuse_unknown_type(checkpoint)
     from sentence_transformers import SentenceTransformer
 
     options: dict[str, Any] = {"use_safetensors": True}

@@ -15,7 +15,12 @@ from rerank.errors import ModelUnsupported
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.converted import evidence_of
 from rerank.scorers.networks import fit_length
-from rerank.scorers.pretrained import activation_bytes, checkpoint_activation, refuse_random_weights
+from rerank.scorers.pretrained import (
+    activation_bytes,
+    checkpoint_activation,
+    refuse_random_weights,
+    refuse_unknown_type,
+)
 from rerank.scorers.sentence_transformers.scorers import cross_encoder_scorer
 
 logger = logging.getLogger(__name__)
@@ -29,6 +34,7 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     """The model on the device, in plain torch."""
+    refuse_unknown_type(checkpoint)
     evidence = evidence_of(checkpoint)
     _refuse_unknown_words(evidence)
     activation = card.activation or checkpoint_activation(checkpoint.folder)
