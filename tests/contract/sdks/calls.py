@@ -351,6 +351,51 @@ def xinference_sdk(job: Job) -> Ranking:
     return of_rows(answer["results"])
 
 
+# ---------------------------------------------------------------- vectors, ranked by their cosine
+
+
+def by_cosine(query: Sequence[float], documents: Sequence[Sequence[float]]) -> Ranking:
+    """Documents by falling cosine of vectors of length 1, as the server ranks them: from 0 to 1."""
+    cosines = [sum(one * other for one, other in zip(query, document, strict=True)) for document in documents]
+    return sorted(enumerate((1 + cosine) / 2 for cosine in cosines), key=lambda scored: -scored[1])
+
+
+@call
+def openai_embeddings(job: Job) -> Ranking:
+    import openai
+
+    client = openai.OpenAI(base_url=f"{job.url}/v1", api_key=job.key, max_retries=0)
+    answer = client.embeddings.create(model=job.model, input=[job.query, *job.documents])
+    query, *documents = (item.embedding for item in answer.data)
+    return by_cosine(query, documents)
+
+
+@call
+def langchain_openai_embeddings(job: Job) -> Ranking:
+    from langchain_openai import OpenAIEmbeddings
+
+    model = OpenAIEmbeddings(
+        model=job.model, base_url=f"{job.url}/v1", api_key=job.key, max_retries=0, check_embedding_ctx_length=False
+    )
+    return by_cosine(model.embed_query(job.query), model.embed_documents(job.documents))
+
+
+@call
+def llama_index_openai_embeddings(job: Job) -> Ranking:
+    from llama_index.embeddings.openai_like import OpenAILikeEmbedding
+
+    model = OpenAILikeEmbedding(model_name=job.model, api_base=f"{job.url}/v1", api_key=job.key, max_retries=0)
+    return by_cosine(model.get_query_embedding(job.query), model.get_text_embedding_batch(job.documents))
+
+
+@call
+def llama_index_tei_embeddings(job: Job) -> Ranking:
+    from llama_index.embeddings.text_embeddings_inference import TextEmbeddingsInference
+
+    model = TextEmbeddingsInference(base_url=job.url, model_name=job.model, auth_token=job.key)
+    return by_cosine(model.get_query_embedding(job.query), model.get_text_embedding_batch(job.documents))
+
+
 @call
 def openai_models(job: Job) -> Ranking:
     import openai

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 RANKING = "ranking"
 """The order and scores of a plain request."""
+VECTORS = "vectors"
+"""The same order, from the cosines of vectors, whose last digits may be others."""
 LISTED = "listed"
 """The call succeeds, but ranks nothing."""
 
@@ -30,6 +32,7 @@ _LITELLM = _raises(
     "litellm.exceptions.NotFoundError",
     "litellm.exceptions.RateLimitError",
 )
+_OPENAI = _raises("openai.AuthenticationError", "openai.NotFoundError", "openai.RateLimitError") | {"right": VECTORS}
 _COHERE_SDK = dict.fromkeys(
     ("cohere_v1", "cohere_v1_objects", "cohere_v2", "cohere_v1_async", "cohere_v2_async"), _COHERE
 )
@@ -57,6 +60,9 @@ OUTCOMES: dict[str, dict[str, dict[str, str]]] = {
         # it cannot send a key
         "llama_index_xinference": {"open": RANKING, "right": "builtins.Exception"},
         "llama_index_jina": _always("builtins.RuntimeError"),
+        "langchain_openai_embeddings": _OPENAI,
+        "llama_index_openai_embeddings": _OPENAI,
+        "llama_index_tei_embeddings": {"right": VECTORS},
     },
     "cohere7": {
         **_COHERE_SDK,
@@ -68,6 +74,7 @@ OUTCOMES: dict[str, dict[str, dict[str, str]]] = {
             "voyageai.error.AuthenticationError", "voyageai.error.APIError", "voyageai.error.RateLimitError"
         ),
         "xinference_sdk": _always("builtins.RuntimeError"),
+        "openai_embeddings": _OPENAI,
         "openai_models": {"right": LISTED, "wrong key": "openai.AuthenticationError"},
         **{
             f"litellm_{provider}{way}": _LITELLM
