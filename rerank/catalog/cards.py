@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from rerank.activations import Activation
+from rerank.catalog.families import BI_ENCODER
 from rerank.catalog.prompts import PromptFormat
 from rerank.errors import SettingsError
 
@@ -130,7 +131,7 @@ def merge_cards(built_in: tuple[ModelCard, ...], added: tuple[ModelCard, ...]) -
 def _completed(card: ModelCard, known: ModelCard) -> ModelCard:
     return replace(
         card,
-        prompt=card.prompt or known.prompt,
+        prompt=card.prompt or (None if card.family == BI_ENCODER else known.prompt),
         activation=card.activation or known.activation,
         about=known.about,
     )

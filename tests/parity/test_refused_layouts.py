@@ -87,7 +87,8 @@ REFUSED = [
         with_weights_in("pytorch_model.bin"),
         "tiny has no safetensors, and pickled weights are not loaded. Many repositories have a "
         "safetensors version as a pull request of the Hub's own bot: look for it under Community on "
-        'the model\'s page, and name it in the card in models.toml, `revision = "refs/pr/1"`. Or '
+        "the model's page, and name it in the card in models.toml by its number, as in "
+        '`revision = "refs/pr/1"`. Or '
         "convert the weights to safetensors.",
     ),
     refused(

@@ -217,6 +217,8 @@ class TestMerging:
         other = replace(QWEN3_RERANKER, yes="Yes")
         (mine, *_) = merge_cards(BUILT_IN, (ModelCard(id=name, prompt=other, activation=IDENTITY),))
         assert (mine.prompt, mine.activation) == (other, IDENTITY)
+        (embedding, *_) = merge_cards(BUILT_IN, (ModelCard(id=name, family=BI_ENCODER),))
+        assert embedding.prompt is None
 
     def test_a_replaced_card_keeps_what_people_read(self) -> None:
         (mine, *_) = merge_cards(BUILT_IN, (ModelCard(id="baai/BGE-reranker-base"),))
