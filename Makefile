@@ -107,7 +107,7 @@ clean:
 $(VENV)/.runtime: requirements.txt pyproject.toml tools/install.py
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another: make serve PYTHON=python3.12")'
 	@echo "installing into $(VENV), once; this takes a minute"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python tools/install.py $(VENV) requirements.txt
 	@touch $@
 
