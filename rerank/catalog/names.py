@@ -17,7 +17,7 @@ MAX_NAME = 512
 """Maximum characters of a name that is looked up."""
 _JOINT = "___"
 # RAGFlow and Xinference hand on names such as `bge-reranker-base___VLLM`; ModelScope writes `0___6B` for `0.6B`
-_LISTED = 20
+_LISTED = 10
 _COMPARED = 1000
 """Maximum known names that an unknown one is compared with."""
 _SHOWN = 200
@@ -123,7 +123,7 @@ def _without_suffix(folded: str) -> str:
 
 
 def nearest_first(name: str, known: Sequence[str]) -> list[str]:
-    """At most 20 of the known names, the most similar to ``name`` first."""
+    """At most ten of the known names, the most similar to ``name`` first."""
     wanted = _pairs_of_letters(fold(name[:_SHOWN]).rsplit("/", 1)[-1])
 
     def distance(candidate: str) -> float:

@@ -179,8 +179,8 @@ class TestUnknownNames:
             resolve("x" * 10_000, CARDS, MODELS)
         assert len(unknown.value.message) < 400
 
-    def test_at_most_twenty_are_listed(self) -> None:
-        assert len(nearest_first("m", [f"model-{number}" for number in range(50)])) == 20
+    def test_at_most_ten_are_listed(self) -> None:
+        assert len(nearest_first("m", [f"model-{number}" for number in range(50)])) == 10
 
     def test_another_organisations_name_is_near_by_its_basename(self) -> None:
         known = ["zzz/evil-org", "BAAI/bge-reranker-base"]
