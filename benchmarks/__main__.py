@@ -1,5 +1,6 @@
 """Every comparison, one after the other: `make bench`, or `python -m benchmarks`. Each runs alone too, with options.
 
+    python -m benchmarks.start         from nothing to the first answer
     python -m benchmarks.overhead      what the server adds to its engine
     python -m benchmarks.http_load     this server and its peers over HTTP
     python -m benchmarks.fairness      a short request while a long one runs
@@ -26,6 +27,7 @@ from benchmarks.contestants import NATIVE
 
 # with the minutes each takes on two cores of 2.8 GHz
 PLAN: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (2, ("start",)),
     (5, ("overhead",)),
     (28, ("http_load", "--model", "minilm")),
     (25, ("http_load", "--model", "bge-base", "--documents", "100", "--requests", "3", "--clients", "1")),

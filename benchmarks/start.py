@@ -1,0 +1,91 @@
+"""Seconds from nothing to the first answer: the bundled model on a CPU.
+
+    python -m benchmarks.start --repeat 3
+
+A server is started in an empty folder, where it converts the model, and then again beside what it kept. Each time it is
+asked as soon as it listens. For comparison, a script loads the same model with sentence-transformers and ranks the same
+two documents. Prints the median of each, and the memory of the process after its first answer. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import requests
+
+from benchmarks.processes import Contestant, serving
+from rerank.catalog.catalog import embedded_folder
+
+ROOT = Path(__file__).parents[1]
+OURS = Contestant(
+    "ours", (sys.executable, str(ROOT / "rerank_server.py"), "--port", "{port}"), {"PYTHONPATH": str(ROOT)}
+)
+"""With its default settings."""
+SCRIPT = """
+import resource, sys
+from sentence_transformers import SentenceTransformer
+model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True)
+query, *documents = model.encode(["capital of France", "Paris", "cheese"], normalize_embeddings=True)
+print(documents @ query, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+class Start(NamedTuple):
+    """One start."""
+
+    listening: float
+    answered: float
+    """Seconds until the first answer was there."""
+    peak_bytes: int
+
+
+def main() -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeat", type=int, default=3)
+    rounds = [_round() for _ in range(parser.parse_args().repeat)]
+    for name in rounds[0]:
+        starts = [starts[name] for starts in rounds]
+        listening, answered, peak = (statistics.median(column) for column in zip(*starts, strict=True))
+        print(f"{name:<40} listens {listening:5.1f} s   answers {answered:5.1f} s   {peak / 1e6:5.0f} MB")
+
+
+def _round() -> dict[str, Start]:
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            "first start, converts the model": _start(Path(folder)),
+            "later start": _start(Path(folder)),
+            "a script with sentence-transformers": _script(),
+        }
+
+
+def _start(folder: Path) -> Start:
+    begun = time.monotonic()
+    with serving(OURS, folder) as server:
+        listening = time.monotonic() - begun
+        asked = {"query": "capital of France", "documents": ["Paris", "cheese"]}
+        requests.post(f"{server.url}/v1/rerank", json=asked, timeout=300).raise_for_status()
+        return Start(listening, time.monotonic() - begun, server.peak_bytes())
+
+
+def _script() -> Start:
+    folder = embedded_folder()
+    if folder is None:
+        raise FileNotFoundError("the package of the bundled model is not installed")
+    begun = time.monotonic()
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", SCRIPT, str(folder)], capture_output=True, text=True, check=True
+    )
+    seconds = time.monotonic() - begun
+    return Start(seconds, seconds, 1024 * int(done.stdout.split()[-1]))
+
+
+if __name__ == "__main__":
+    main()
