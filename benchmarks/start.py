@@ -2,7 +2,7 @@
 
     python -m benchmarks.start --repeat 3
 
-A server is started in an empty folder, where it converts the model, and then again beside what it kept. Each time it is
+A server is started in an empty folder, where it converts the model, and then again with what it kept. Each time it is
 asked as soon as it listens. For comparison, a script loads the same model with sentence-transformers and ranks the same
 two documents. Prints the median of each, and the memory of the process after its first answer. Linux only.
 """
