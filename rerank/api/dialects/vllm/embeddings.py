@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, Texts, VectorsBody
 from rerank.api.dialects.scoring import dialect_router, embed, json_answer
+from rerank.api.dialects.vllm import strict
 from rerank.api.dialects.vllm.answers import ScoreUsage
 from rerank.api.services import ServicesDep
 from rerank.core import EmbeddingOptions, EmbeddingRequest, EmbeddingResult, Truncation, Vector
@@ -157,7 +158,7 @@ def _embedded(vectors: Sequence[Vector], encoding: str) -> Iterator[dict[str, An
 
 
 router = dialect_router("embeddings", OpenAI=ANSWER_EXAMPLE)
-strict_router = dialect_router("embeddings", OpenAI=ANSWER_EXAMPLE)
+strict_router = dialect_router("embeddings", errors=strict.RESPONSES, OpenAI=ANSWER_EXAMPLE)
 for _path, _summary in {
     "/v1/embeddings": "Vectors of texts",
     "/embeddings": "The same, without a version",
