@@ -176,7 +176,9 @@ def test_kubernetes_service_links_are_no_settings(tmp_path: Path) -> None:
 
 def test_a_terminal_that_is_closed_ends_the_server(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
-    with ServerProcess(tmp_path, command=("-c", ON_TERMINAL), stdin=theirs, start_new_session=True) as server:
+    # the tests may run under nohup
+    command = ("-c", f"import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n{ON_TERMINAL}")
+    with ServerProcess(tmp_path, command=command, stdin=theirs, start_new_session=True) as server:
         os.close(theirs)
         os.close(ours)
         assert server.wait() == 0
