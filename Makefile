@@ -14,7 +14,7 @@ help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
 	@echo "make test     every check and every test"
 	@echo "make quick    unit and service tests, in a minute and a half"
-	@echo "make mutants  change the pure modules a thousand times: do their tests notice 95 in 100?"
+	@echo "make mutants  change the pure modules in over a thousand places: do their tests notice 95 in 100?"
 	@echo "make check    linters, types, import contracts"
 	@echo "make audit    look up known vulnerabilities of every pinned package (needs pypi.org), and bandit"
 	@echo "make format   format the code"

@@ -12,8 +12,6 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.services import Services, ServicesDep, caller_of
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.checkpoint import read_checkpoint
-from rerank.errors import WeightsBroken
 from rerank.registry.lifecycle import State
 
 
@@ -189,14 +187,9 @@ def _info(services: Services, card: ModelCard, known: dict[str, Any]) -> ModelIn
 
 
 def _on_disk(services: Services, card: ModelCard) -> dict[str, Any]:
-    folder = services.catalog.folder(card)
-    unknown = {"local": False, "max_model_len": card.max_length, "family": card.family, "bytes": None}
-    if folder is None:
-        return unknown
-    try:
-        checkpoint = read_checkpoint(folder, card)
-    except WeightsBroken:
-        return unknown
+    checkpoint = services.catalog.checkpoint(card)
+    if checkpoint is None:
+        return {"local": False, "max_model_len": card.max_length, "family": card.stated_family, "bytes": None}
     return {
         "local": True,
         "max_model_len": card.max_length or checkpoint.max_positions,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from rerank.activations import Activation
-from rerank.catalog.families import BI_ENCODER
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
 from rerank.catalog.prompts import PromptFormat
 from rerank.errors import SettingsError
 
@@ -100,6 +100,11 @@ class ModelCard:
     def basename(self) -> str:
         """Last component of the id: the name of the model's folder."""
         return self.id.rsplit("/", 1)[-1]
+
+    @property
+    def stated_family(self) -> str | None:
+        """The family if the card says it; a prompt is a cross-encoder's."""
+        return self.family or (CROSS_ENCODER if self.prompt else None)
 
     def loads_like(self, other: ModelCard) -> bool:
         """True if a model loaded for one card is what the other describes."""

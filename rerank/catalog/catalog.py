@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rerank.catalog.built_in import BUILT_IN, EMBEDDED_MODEL_ID, LARGE_MODEL_ID
 from rerank.catalog.cards import ModelCard, merge_cards
-from rerank.catalog.checkpoint import is_started, other_format_in, read_checkpoint
+from rerank.catalog.checkpoint import Checkpoint, is_started, other_format_in, read_checkpoint
 from rerank.catalog.folders import Listing, ModelsFolder
 from rerank.catalog.found import card_of_folder, cards_of, is_repository
 from rerank.catalog.manifest import read_manifest
@@ -135,14 +135,17 @@ class Catalog:
 
     def is_local(self, card: ModelCard) -> bool:
         """True if a whole checkpoint of the card is on disk."""
+        return self.checkpoint(card) is not None
+
+    def checkpoint(self, card: ModelCard) -> Checkpoint | None:
+        """The description of the card's weights; None if they are not on disk, or not whole."""
         folder = self.folder(card)
         if folder is None:
-            return False
+            return None
         try:
-            read_checkpoint(folder, card)
+            return read_checkpoint(folder, card)
         except WeightsBroken:
-            return False
-        return True
+            return None
 
     def choose_default(self, configured: str | None) -> DefaultModel:
         """The default model: the configured one, else bge-reranker-large if it is on disk, else the embedded one.

@@ -7,7 +7,7 @@ import importlib.util
 import math
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.evidence import read_evidence
+from rerank.catalog.evidence import Evidence, read_evidence
 from rerank.catalog.other_kinds import other_format
 from rerank.catalog.proportions import refuse_other_proportions
 from rerank.catalog.recognition import recognised_family
@@ -43,13 +43,27 @@ _TEXTS = (".json", ".txt", ".jinja")
 class Checkpoint:
     """The description of a whole checkpoint folder."""
 
-    folder: Path
-    architecture: str
+    evidence: Evidence
     family: str
     """Name in ``FAMILIES``."""
     max_positions: int | None
     """Usable tokens by ``config.json``; None if it does not say."""
     weight_files: tuple[Path, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The folder itself."""
+        return self.evidence.folder
+
+    @property
+    def architecture(self) -> str:
+        """The first architecture in ``config.json``."""
+        return self.evidence.architecture
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """``config.json``."""
+        return self.evidence.config
 
     @property
     def weight_bytes(self) -> int:
@@ -94,9 +108,8 @@ def read_checkpoint(folder: Path, card: ModelCard | None = None) -> Checkpoint:
         _check_weight_file(file)
     _check_tokenizer(folder)
     refuse_other_proportions(folder, config, _shapes(weight_files))
-    architecture = _architecture(folder / "config.json", config)
-    family = recognised_family(read_evidence(folder, config, architecture), card)
-    return Checkpoint(folder, architecture, family, usable_positions(config), weight_files)
+    evidence = read_evidence(folder, config, _architecture(folder / "config.json", config))
+    return Checkpoint(evidence, recognised_family(evidence, card), usable_positions(config), weight_files)
 
 
 def refuse_other_kinds(folder: Path, card: ModelCard) -> None:

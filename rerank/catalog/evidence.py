@@ -83,12 +83,14 @@ def read_evidence(folder: Path, config: Mapping[str, Any], architecture: str) ->
         config=config,
         architecture=architecture,
         saved_as=saved_as if isinstance(saved_as, str) else None,
-        modules=_modules(folder / "modules.json"),
+        modules=read_modules(folder),
         template=_template(folder),
     )
 
 
-def _modules(file: Path) -> tuple[Module, ...]:
+def read_modules(folder: Path) -> tuple[Module, ...]:
+    """The modules that sentence-transformers saved, in order; none if it did not save any. Raises WeightsBroken."""
+    file = folder / "modules.json"
     listed = _read(file)
     if listed is None:
         return ()

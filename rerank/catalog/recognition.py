@@ -27,7 +27,7 @@ def recognised_family(evidence: Evidence, card: ModelCard | None = None) -> str:
     card = card or _NO_CARD
     if sentences := quantised(evidence.config):
         raise _unsupported(evidence, sentences)
-    if stated := card.family or (CROSS_ENCODER if card.prompt else None):
+    if stated := card.stated_family:
         return stated
     if sentences := other_kind(evidence) or _asked_unknown(evidence):
         raise _unsupported(evidence, sentences)

@@ -95,8 +95,18 @@ class Gateway:
         """The vector of every text of a request, by one model. Raises what ``score`` raises."""
         self._check(request.texts, "text")
         card, _ = await self._choose(request.model, request.caller)
+        if self.registry.status(card).state is not State.READY:
+            await asyncio.to_thread(self._refuse_reranker, card)
         work = _work_of([Pair("", text) for text in request.texts], card)
         return await self._work(card, work, request.caller, request.within, partial(_embed, request=request))
+
+    def _refuse_reranker(self, card: ModelCard) -> None:
+        """Refuse it before it is fetched or loaded, where its card or its files show what it is."""
+        family = card.stated_family
+        if family is None and (checkpoint := self.catalog.checkpoint(card)):
+            family = checkpoint.family
+        if family == CROSS_ENCODER:
+            raise _gives_no_vectors(card)
 
     async def use_tokenizer(self, request: TokenizerRequest[T]) -> TokenizerResult[T]:
         """Run work on a model's tokenizer. Raises what ``score`` raises."""
@@ -207,9 +217,13 @@ def _work_of(pairs: Sequence[Pair], card: ModelCard) -> Work:
     return Work(len(pairs), estimated_tokens(pairs, card.max_length), held_bytes(pairs))
 
 
+def _gives_no_vectors(card: ModelCard) -> WrongTask:
+    return WrongTask("embed", card.id, FAMILIES[CROSS_ENCODER].noun)
+
+
 async def _embed(model: LoadedModel, request: EmbeddingRequest) -> EmbeddingResult:
     if not model.backend.gives_vectors:
-        raise WrongTask("embed", model.card.id, FAMILIES[CROSS_ENCODER].noun)
+        raise _gives_no_vectors(model.card)
     read = await model.backend.embed(request.texts, request.options, caller=request.caller.name)
     return EmbeddingResult(
         vectors=tuple(embedding.vector for embedding in read),

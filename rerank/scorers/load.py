@@ -71,7 +71,7 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
         logger.warning("%s runs Python code of its own, as its card's trust_remote_code allows", card.id)
     with _explained(checkpoint):
         # importing transformers takes seconds
-        from rerank.scorers.converted import told_prompt
+        from rerank.scorers.hidden_prompts import told_prompt
 
         card = told_prompt(checkpoint, card)
     module = family_module(checkpoint, card)
@@ -84,7 +84,7 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
 def family_module(checkpoint: Checkpoint, card: ModelCard) -> FamilyModule:
     """The first module of the table that claims the checkpoint, imported. Raises as ``load_scorer``."""
     _silence_libraries()
-    family = card.family or (CROSS_ENCODER if card.prompt else checkpoint.family)
+    family = card.stated_family or checkpoint.family
     with _explained(checkpoint):
         for row in IMPLEMENTATIONS:
             if row.family == family and (row.takes_prompt or card.prompt is None):

@@ -93,9 +93,8 @@ def activation_named(name: str) -> Activation:
 
 def refuse_unknown_type(checkpoint: Checkpoint) -> None:
     """Raise ModelUnsupported for a model that neither transformers nor code of its own computes."""
-    config = read_json(checkpoint.folder / "config.json")
-    kind = config.get("model_type")
-    if "auto_map" not in config and kind not in CONFIG_MAPPING:
+    kind = checkpoint.config.get("model_type")
+    if "auto_map" not in checkpoint.config and kind not in CONFIG_MAPPING:
         raise ModelUnsupported(
             f"{checkpoint.folder.name} is of the type {kind}, which transformers {transformers_version} does not know. "
             "Use a reranker of another type, such as BAAI/bge-reranker-v2-m3."
@@ -123,7 +122,7 @@ def activation_bytes(config: PretrainedConfig) -> int:
 
 def read_config(checkpoint: Checkpoint) -> PretrainedConfig:
     """``config.json`` as transformers reads it, for models it has classes for."""
-    config: PretrainedConfig = AutoConfig.for_model(**read_json(checkpoint.folder / "config.json"))
+    config: PretrainedConfig = AutoConfig.for_model(**checkpoint.config)
     return config
 
 

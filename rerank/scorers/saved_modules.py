@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rerank.catalog.evidence import read_modules
 from rerank.scorers.pretrained import read_json, tokenizer_length
 
 _SETTINGS_FILES = tuple(
@@ -59,13 +59,12 @@ class SavedModules:
 
 def saved_modules(folder: Path) -> SavedModules | None:
     """The modules saved in the folder; None for a model that was not saved by sentence-transformers."""
-    file = folder / "modules.json"
-    if not file.is_file():
+    modules = read_modules(folder)
+    if not modules:
         return None
-    modules = json.loads(file.read_text(encoding="utf-8"))
     return SavedModules(
-        kinds=tuple(str(module["type"]).rsplit(".", 1)[-1] for module in modules),
-        folders=tuple(str(module["path"]) for module in modules),
+        kinds=tuple(module.kind for module in modules),
+        folders=tuple(module.path for module in modules),
         settings=next(filter(None, (read_json(folder / name) for name in _SETTINGS_FILES)), {}),
     )
 

@@ -122,7 +122,8 @@ def _prepare(catalog: Catalog, settings: Settings) -> Keys:
         if file != Settings.model_fields[field].default and not file.exists():
             raise SettingsError(f"RERANK_{field.upper()}: there is no {file}")
     catalog.choose_default(settings.default_model)
-    _preloaded(catalog, settings)
+    for name in settings.preloaded_models or ():
+        catalog.operator_choice(name)
     for card in catalog.cards():
         if card.precision is None:
             continue
@@ -135,7 +136,7 @@ def _prepare(catalog: Catalog, settings: Settings) -> Keys:
 
 
 def _preloaded(catalog: Catalog, settings: Settings) -> list[ModelCard]:
-    """The models to load at start. Raises SettingsError for an unknown one."""
+    """The models to load at start."""
     names = settings.preloaded_models
     if names is None:
         default = catalog.choose_default(settings.default_model).card

@@ -36,7 +36,7 @@ from .support import MEGABYTE, measured
 
 NAME = "org/tiny-reranker"
 WEIGHTS = "model.safetensors"
-NOBODY = "http://127.0.0.1:9"
+UNREACHABLE = "http://127.0.0.1:9"
 STANDSTILL = 20.0
 ROOM = 150 * MEGABYTE
 """Memory that an attack without end may take."""
@@ -359,7 +359,7 @@ class TestRules:
         self, tmp_path: Path, allowed: str, named: bool, status: int
     ) -> None:
         named_model = {"default_model": "bge-reranker-base"} if named else {}
-        with whole_server(tmp_path, downloads=allowed, hf_endpoint=NOBODY, **named_model) as url:
+        with whole_server(tmp_path, downloads=allowed, hf_endpoint=UNREACHABLE, **named_model) as url:
             answer = ask(url, "BAAI/bge-reranker-base")
             other = ask(url, "BAAI/bge-reranker-large")
         assert (answer.status_code, other.status_code) == (status, 403), (answer.text, other.text)

@@ -27,7 +27,7 @@ def test_the_delay_of_the_event_loop_is_measured(open_server: OpenServer) -> Non
 
 
 class Watched(Scheduler):
-    """Tells how it was made, and that somebody looked."""
+    """Tells how it was made, and that `look` was called."""
 
     patiences: list[float]
     looked: threading.Event

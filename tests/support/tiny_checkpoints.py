@@ -141,7 +141,7 @@ def make_qwen3(
 
 
 def make_qwen2(folder: Path, *, seed: int = 0) -> Path:
-    """A causal Qwen2 with a prompt that nobody else has: no family of ours scores it."""
+    """A causal Qwen2 with a prompt of its own: only sentence-transformers scores it."""
     config = Qwen2Config(**_save_qwen_tokenizer(folder, 512))
     save(Qwen2ForCausalLM, config, folder, seed)
     template = folder / "chat_template.jinja"

@@ -120,6 +120,8 @@ Instruction = Annotated[str, Field(max_length=_MAX_INSTRUCTION), AfterValidator(
 Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=_TextForm)]
 Texts = Annotated[list[Text], FailFast(), WrapValidator(_listed, json_schema_input_type=_TextForm | list[_TextForm])]
 Side = Annotated[Literal["left", "right"], BeforeValidator(_lower)]
+Truncate = Annotated[bool, Field(validation_alias=AliasChoices("truncate", "truncation"))]
+TruncationSide = Annotated[Side, Field(validation_alias=AliasChoices("truncation_side", "truncation_direction"))]
 
 
 class ModelBody(BaseModel):
@@ -147,15 +149,11 @@ class ScoringBody(ModelBody):
         default=None, ge=-1, description="Maximum tokens of query and document together; -1: the model's maximum."
     )
     max_tokens_per_doc: int = Field(default=0, ge=0, description="Maximum tokens per document; 0: no limit.")
-    truncate: bool = Field(
-        default=True,
-        validation_alias=AliasChoices("truncate", "truncation"),
-        description="false: refuse a pair too long for the model instead of cutting its document.",
+    truncate: Truncate = Field(
+        default=True, description="false: refuse a pair too long for the model instead of cutting its document."
     )
-    truncation_side: Side = Field(
-        default="right",
-        validation_alias=AliasChoices("truncation_side", "truncation_direction"),
-        description="End of a document that is cut: right or left, in any case.",
+    truncation_side: TruncationSide = Field(
+        default="right", description="End of a document that is cut: right or left, in any case."
     )
     use_activation: bool = Field(default=True, description="false: raw logits instead of relevance.")
     raw_scores: bool = Field(default=False, description="true: the same as `use_activation: false`.")
@@ -196,15 +194,11 @@ class VectorsBody(ModelBody):
     dimensions: int | None = Field(
         default=None, ge=1, description="Numbers to keep of each vector, for models that allow it; absent: all."
     )
-    truncate: bool = Field(
-        default=True,
-        validation_alias=AliasChoices("truncate", "truncation"),
-        description="false: refuse a text too long for the model instead of cutting it.",
+    truncate: Truncate = Field(
+        default=True, description="false: refuse a text too long for the model instead of cutting it."
     )
-    truncation_side: Side = Field(
-        default="right",
-        validation_alias=AliasChoices("truncation_side", "truncation_direction"),
-        description="End of a text that is cut: right or left, in any case.",
+    truncation_side: TruncationSide = Field(
+        default="right", description="End of a text that is cut: right or left, in any case."
     )
     prompt_name: Name | None = Field(
         default=None, description="Name of a prompt that was saved with the model, to be put before each text."

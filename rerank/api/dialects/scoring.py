@@ -8,16 +8,12 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic_core import to_json
 
 from rerank.api.bodies import JsonRoute
 from rerank.api.errors import ERROR_RESPONSES, record_of
-from rerank.api.models import model_info
 from rerank.api.services import Services, caller_of, unless_client_leaves
-from rerank.catalog.families import CROSS_ENCODER, FAMILIES
 from rerank.core import (
-    Caller,
     EmbeddingRequest,
     EmbeddingResult,
     ScoringRequest,
@@ -26,8 +22,7 @@ from rerank.core import (
     TokenizerRequest,
     TokenizerResult,
 )
-from rerank.errors import InvalidRequest, WrongTask
-from rerank.registry.lifecycle import State
+from rerank.errors import InvalidRequest
 
 T = TypeVar("T")
 
@@ -84,22 +79,10 @@ async def embed(request: Request, services: Services, wanted: EmbeddingRequest) 
     record = record_of(request.scope)
     record.documents = len(wanted.texts)
     services.log_inputs(wanted.texts)
-    await _check_embeds(services, wanted.model, caller)
     wanted = replace(wanted, within=_deadline(request), caller=caller)
     result = await unless_client_leaves(request, services.gateway.embed(wanted))
     record.model, record.tokens = result.model, result.tokens
     return result
-
-
-async def _check_embeds(services: Services, name: str | None, caller: Caller) -> None:
-    """Refuse a reranker before it is loaded, where its files or its card show that it is one."""
-    gateway = services.gateway
-    card = await run_in_threadpool(gateway.find, name, caller) if name else gateway.default_for(caller).card
-    if services.registry.status(card).state is State.READY:
-        return
-    info = await model_info(services, card)
-    if info.family == CROSS_ENCODER:
-        raise WrongTask("embed", card.id, FAMILIES[CROSS_ENCODER].noun)
 
 
 async def use_tokenizer(

@@ -10,7 +10,6 @@ from rerank.catalog.own_code import runs_own_code
 from rerank.scorers.base import Placement
 from rerank.scorers.bert_cross_encoder.scorer import HEADS, EncoderScorer, encoder_network, pair_segments
 from rerank.scorers.networks import fit_length, open_body
-from rerank.scorers.pretrained import read_json
 from rerank.scorers.saved_modules import default_prompt, saved_length, saved_modules
 
 
@@ -19,7 +18,7 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
     folder = checkpoint.folder
     saved = saved_modules(folder)
     return (
-        read_json(folder / "config.json").get("model_type") in HEADS
+        checkpoint.config.get("model_type") in HEADS
         and checkpoint.architecture.endswith("ForSequenceClassification")
         and (folder / "tokenizer.json").is_file()
         and (saved is None or (len(saved.kinds) == 1 and saved.is_plain("sequence-classification")))

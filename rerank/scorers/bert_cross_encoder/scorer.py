@@ -27,7 +27,6 @@ from rerank.scorers.pretrained import (
     load_network,
     open_tokenizer,
     read_config,
-    read_json,
     read_tensor,
     refuse_other_labels,
 )
@@ -71,7 +70,7 @@ class Head:
 
 def read_head(checkpoint: Checkpoint, device: str) -> Head:
     """The head's weights, read from the file: a missing head raises, and is never random."""
-    names = HEADS[read_json(checkpoint.folder / "config.json")["model_type"]]
+    names = HEADS[checkpoint.config["model_type"]]
     dense, out = (_linear(checkpoint, name, device) for name in names)
     refuse_other_labels(out.out_features)
     return Head(dense, out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -53,7 +52,7 @@ class BertEmbedding:
 
     def vector_size(self, card: ModelCard) -> VectorSize:
         """The dimensions and the length of its vectors."""
-        config = read_json(self.checkpoint.folder / "config.json")
+        config = self.checkpoint.config
         return VectorSize(dimensions_allowed(config, int(config["hidden_size"]), card), self.normalised)
 
 
@@ -61,7 +60,7 @@ def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
     """The model, if ``bert_body`` runs it; None if it needs more than a body, pooling and a normalised vector."""
     folder = checkpoint.folder
     saved = saved_modules(folder)
-    if saved is None or not _is_plain(folder, saved):
+    if saved is None or not _is_plain(checkpoint, saved):
         return None
     pooling = read_json(folder / saved.folders[1] / "config.json")
     mode = pooling_mode(pooling)
@@ -70,12 +69,12 @@ def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
     return BertEmbedding(checkpoint, mean=mode == "mean", normalised="Normalize" in saved.kinds)
 
 
-def _is_plain(folder: Path, saved: SavedModules) -> bool:
+def _is_plain(checkpoint: Checkpoint, saved: SavedModules) -> bool:
     return (
         saved.kinds[1:] in (("Pooling",), ("Pooling", "Normalize"))
         and saved.is_plain("feature-extraction")
-        and read_json(folder / "config.json").get("model_type") in MODEL_TYPES
-        and (folder / "tokenizer.json").is_file()
+        and checkpoint.config.get("model_type") in MODEL_TYPES
+        and (checkpoint.folder / "tokenizer.json").is_file()
     )
 
 

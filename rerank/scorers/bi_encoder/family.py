@@ -16,7 +16,6 @@ from rerank.scorers.networks import fit_length, open_body, open_runtime
 from rerank.scorers.pretrained import (
     activation_bytes,
     read_config,
-    read_json,
     refuse_random_weights,
     refuse_unknown_type,
 )
@@ -61,7 +60,7 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     example = example_ids(embedding_inputs(model))
     vectors = PaddedSentences(model, open_runtime(lambda _: PaddedSentence(model), example, checkpoint, placement))
     bytes_per_token = activation_bytes(model.transformers_model.config)
-    size = saved_vector_size(model, card, read_json(checkpoint.folder / "config.json"))
+    size = saved_vector_size(model, card, checkpoint.config)
     return BiEncoderScorer(reading, vectors, size, length, bytes_per_token, card.activation)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig
 
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.scorers.pretrained import read_json
 
 _MODEL_TYPES = ("gemma", "llama", "mistral", "qwen2", "qwen3")
 _ROPE_TYPES = ("default", "linear", "llama3", "yarn")
@@ -18,7 +17,7 @@ _HEAD = "ForSequenceClassification"
 
 def body_config(checkpoint: Checkpoint) -> PretrainedConfig | None:
     """``config.json`` as transformers reads it; None if it asks for anything that the bodies do not compute."""
-    content = read_json(checkpoint.folder / "config.json")
+    content = checkpoint.config
     mean = is_bidirectional(checkpoint)
     kind = "llama" if mean else content.get("model_type")
     if kind not in _MODEL_TYPES or not checkpoint.architecture.endswith((_HEAD, "ForCausalLM")):
@@ -42,8 +41,7 @@ def has_head(checkpoint: Checkpoint) -> bool:
 
 def head_temperature(checkpoint: Checkpoint) -> float:
     """What the head's logit is divided by: NVIDIA's setting, which transformers drops."""
-    setting = read_json(checkpoint.folder / "config.json").get("temperature", 1.0)
-    return float(setting) if is_bidirectional(checkpoint) else 1.0
+    return float(checkpoint.config.get("temperature", 1.0)) if is_bidirectional(checkpoint) else 1.0
 
 
 def _computes(config: PretrainedConfig) -> bool:

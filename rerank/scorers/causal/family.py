@@ -49,8 +49,11 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Causa
     assert prompt_format is not None  # nosec B101
     length = fit_length(card, placement, checkpoint, saved_length(folder))
     prompts = PromptTokenizer(folder, prompt_format, length, special_tokens_in_text=card.special_tokens_in_text)
-    open_vectors = _open_whole if is_bidirectional(checkpoint) else _open_sharing
-    vectors = open_vectors(checkpoint, config, placement, prompts.system)
+    vectors = (
+        _open_whole(checkpoint, config, placement)
+        if is_bidirectional(checkpoint)
+        else _open_sharing(checkpoint, config, placement, prompts.system)
+    )
     return CausalScorer(checkpoint, config, card, prompt_format, prompts, vectors)
 
 
@@ -66,10 +69,7 @@ def _open_sharing(
     return PackedPrompts(network) if isinstance(network, PackedRuntime) else RectanglePrompts(network, system, config)
 
 
-def _open_whole(
-    checkpoint: Checkpoint, config: PretrainedConfig, placement: Placement, system: tuple[int, ...]
-) -> WholePrompts:
-    del system
+def _open_whole(checkpoint: Checkpoint, config: PretrainedConfig, placement: Placement) -> WholePrompts:
     example = rectangle_inputs([Segment((1,) * length, range(length)) for length in (7, 5)])
     return WholePrompts(open_body(partial(_network, MeanVector, checkpoint, config), example, checkpoint, placement))
 

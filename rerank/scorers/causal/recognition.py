@@ -11,7 +11,6 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import RECOGNISED, PromptFormat
 from rerank.scorers.causal.prompt import token_id
-from rerank.scorers.converted import evidence_of
 from rerank.scorers.pretrained import open_tokenizer, read_json
 
 _QUERY, _DOCUMENT, _INSTRUCTION = "a query", "a document", "an instruction"
@@ -23,7 +22,7 @@ def recognised_format(checkpoint: Checkpoint) -> PromptFormat | None:
 
     A template that leaves query or document out is a chat's, and shows nothing.
     """
-    shown = _shown_prompts(evidence_of(checkpoint).template)
+    shown = _shown_prompts(checkpoint.evidence.template)
     return next((known for known in RECOGNISED if shown and _is_asked(checkpoint.folder, known, shown)), None)
 
 

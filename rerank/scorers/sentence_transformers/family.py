@@ -13,7 +13,6 @@ from rerank.catalog.evidence import Evidence
 from rerank.catalog.recognition import prompt_lines
 from rerank.errors import ModelUnsupported
 from rerank.scorers.base import Placement, Scorer
-from rerank.scorers.converted import evidence_of
 from rerank.scorers.networks import fit_length
 from rerank.scorers.pretrained import (
     activation_bytes,
@@ -35,11 +34,11 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     """The model on the device, in plain torch."""
     refuse_unknown_type(checkpoint)
-    evidence = evidence_of(checkpoint)
+    evidence = checkpoint.evidence
     _refuse_unknown_words(evidence)
     activation = card.activation or checkpoint_activation(checkpoint.folder)
     logger.info("%s runs in plain torch, through sentence-transformers: no other family claims it", card.id)
-    model = _saved_model(checkpoint, card, placement, evidence)
+    model = _saved_model(checkpoint, card, placement)
     _refuse_chat_template(evidence, model)
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
     bytes_per_token = activation_bytes(model.transformers_model.config)
@@ -54,8 +53,8 @@ class _SavedChain(CrossEncoder):
         return self.model_type
 
 
-def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement, evidence: Evidence) -> Any:
-    kind = _SavedChain if evidence.chain_scores else CrossEncoder
+def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Any:
+    kind = _SavedChain if checkpoint.evidence.chain_scores else CrossEncoder
     model = kind(
         str(checkpoint.folder),
         device=placement.device.name,

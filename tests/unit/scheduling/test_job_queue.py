@@ -242,7 +242,7 @@ class TestCallers:
         return [Job((model,), pieces(pairs, tokens), caller) for _ in range(count)]
 
     def test_a_trickle_is_not_behind_a_flood(self) -> None:
-        """Alone it takes two batches; beside a hundred requests of somebody else no more than twice as many."""
+        """Alone it takes two batches; next to a hundred requests of another caller no more than twice as many."""
         model = Echo()
         line = line_of(*self.jobs(model, "flood", 100))
         for _ in range(7):

@@ -9,10 +9,9 @@ from torch.nn.functional import cosine_similarity
 from rerank.catalog.built_in import known_prompt
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.catalog.evidence import Evidence, read_evidence
 from rerank.catalog.prompts import QWEN3_RERANKER, PromptFormat
 from rerank.errors import ModelUnsupported
-from rerank.scorers.pretrained import open_tokenizer, read_json, read_tensor
+from rerank.scorers.pretrained import open_tokenizer, read_tensor
 
 _CLASSIFIER = "Qwen3ForSequenceClassification"
 _LIKENESS = 0.5
@@ -26,20 +25,15 @@ def told_prompt(checkpoint: Checkpoint, card: ModelCard) -> ModelCard:
     """
     if card.prompt is not None or not checkpoint.architecture.endswith(("ForCausalLM", "ForSequenceClassification")):
         return card
-    evidence = evidence_of(checkpoint)
-    if evidence.asks or evidence.chain_scores:
+    if checkpoint.evidence.asks or checkpoint.evidence.chain_scores:
         return card
-    prompt = known_prompt(card) or _prompt_of_head(checkpoint, evidence)
+    prompt = known_prompt(card) or _prompt_of_head(checkpoint)
     return replace(card, prompt=prompt) if prompt else card
 
 
-def evidence_of(checkpoint: Checkpoint) -> Evidence:
-    """The evidence in a checkpoint's folder."""
-    return read_evidence(checkpoint.folder, read_json(checkpoint.folder / "config.json"), checkpoint.architecture)
-
-
-def _prompt_of_head(checkpoint: Checkpoint, evidence: Evidence) -> PromptFormat | None:
+def _prompt_of_head(checkpoint: Checkpoint) -> PromptFormat | None:
     """Qwen3-Reranker's prompt if the head of a classifier was made from the answers yes and no."""
+    evidence = checkpoint.evidence
     if checkpoint.architecture != _CLASSIFIER or evidence.saved_as or evidence.modules:
         return None
     tokenizer = open_tokenizer(checkpoint.folder)
