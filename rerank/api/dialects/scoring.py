@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
 from rerank.api.bodies import JsonRoute
@@ -118,6 +119,25 @@ def _deadline(request: Request) -> float | None:
     if not 0 < seconds < math.inf:
         raise InvalidRequest(f"{TIMEOUT_HEADER} must be a number of seconds above 0", param=TIMEOUT_HEADER)
     return seconds
+
+
+_PIECE_BYTES = 64 * 1024
+"""Approximate size of a piece of a long answer."""
+
+
+def json_list(before: bytes, items: Iterable[Any], after: bytes) -> Response:
+    """A JSON list between ``before`` and ``after``, made and sent in pieces: vectors may take hundreds of megabytes."""
+    return StreamingResponse(_pieces(before, items, after), media_type="application/json")
+
+
+def _pieces(before: bytes, items: Iterable[Any], after: bytes) -> Iterator[bytes]:
+    piece = bytearray(before)
+    for number, item in enumerate(items):
+        piece += (b"," if number else b"") + to_json(item)
+        if len(piece) >= _PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece + after)
 
 
 def json_answer(answer: Any) -> Response:

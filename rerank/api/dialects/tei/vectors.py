@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import ConfigDict, Field
 
 from rerank.api.bodies import JsonRoute
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, Texts, VectorsBody
-from rerank.api.dialects.scoring import answers, embed, json_answer, require_json
+from rerank.api.dialects.scoring import answers, embed, json_list, require_json
 from rerank.api.dialects.tei.errors import RESPONSES
 from rerank.api.services import ServicesDep
 from rerank.core import EmbeddingOptions, EmbeddingRequest
@@ -47,4 +46,4 @@ router = APIRouter(
 async def embed_texts(body: EmbedBody, request: Request, services: ServicesDep) -> Response:
     """An array of vectors, even for one text."""
     result = await embed(request, services, body.embedding_request())
-    return await run_in_threadpool(json_answer, (vector.tolist() for vector in result.vectors))
+    return json_list(b"[", (vector.tolist() for vector in result.vectors), b"]")

@@ -8,14 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, to_json
 
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, Texts, VectorsBody
-from rerank.api.dialects.scoring import dialect_router, embed, json_answer
+from rerank.api.dialects.scoring import dialect_router, embed, json_list
 from rerank.api.dialects.vllm import strict
 from rerank.api.dialects.vllm.answers import ScoreUsage
 from rerank.api.services import ServicesDep
@@ -130,7 +129,7 @@ class EmbeddingsAnswer(BaseModel):
 async def embeddings(body: EmbeddingsBody, request: Request, services: ServicesDep) -> Response:
     """A vector for each text, in order."""
     result = await embed(request, services, body.embedding_request())
-    return await run_in_threadpool(json_answer, _answer(result, body.encoding_format))
+    return answer(result, body.encoding_format)
 
 
 async def strict_embeddings(body: StrictEmbeddingsBody, request: Request, services: ServicesDep) -> Response:
@@ -138,17 +137,16 @@ async def strict_embeddings(body: StrictEmbeddingsBody, request: Request, servic
     return await embeddings(body, request, services)
 
 
-def _answer(result: EmbeddingResult, encoding: str) -> dict[str, Any]:
-    """The answer; its vectors become numbers one after the other, because all together they would take much memory."""
-    usage = ScoreUsage(prompt_tokens=result.tokens, total_tokens=result.tokens)
-    return {
+def answer(result: EmbeddingResult, encoding: str) -> Response:
+    """The vectors, each made of its numbers when its turn comes."""
+    head = {
         "id": f"embd-{request_id_var.get()}",
         "object": "list",
         "created": int(time.time()),
         "model": result.model,
-        "data": _embedded(result.vectors, encoding),
-        "usage": usage.model_dump(),
+        "usage": ScoreUsage(prompt_tokens=result.tokens, total_tokens=result.tokens),
     }
+    return json_list(to_json(head).removesuffix(b"}") + b',"data":[', _embedded(result.vectors, encoding), b"]}")
 
 
 def _embedded(vectors: Sequence[Vector], encoding: str) -> Iterator[dict[str, Any]]:
