@@ -76,7 +76,7 @@ class ModelInfo(VllmModel):
     local: bool
     """True if the weights are on disk."""
     family: str | None
-    """Way of scoring; null if nothing on disk says."""
+    """Way of scoring; null if neither its card nor its files say."""
     device: str | None = None
     """Devices, separated by commas; null unless it is loaded."""
     runtime: str | None = None

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from rerank.activations import SIGMOID
 from rerank.catalog.cards import MANY, About, ModelCard
-from rerank.catalog.families import BI_ENCODER
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
 from rerank.catalog.prompts import (
     BGE_RERANKER_V2_GEMMA,
     CTXL_RERANK_V2,
@@ -34,8 +34,8 @@ _CHINESE, _ENGLISH, _JAPANESE = ("zh", "en"), ("en",), ("ja",)
 _CTXL = "ContextualAI/ctxl-rerank-v2-instruct-multilingual"
 
 
-def _hub(name: str, max_length: int | None, about: About) -> ModelCard:
-    return ModelCard(id=name, repo=name, max_length=max_length, about=about)
+def _hub(name: str, max_length: int | None, about: About, family: str = CROSS_ENCODER) -> ModelCard:
+    return ModelCard(id=name, repo=name, max_length=max_length, family=family, about=about)
 
 
 def _encoders() -> Iterator[ModelCard]:
@@ -95,13 +95,12 @@ def _language_models() -> Iterator[ModelCard]:
 def _embedding_models() -> Iterator[ModelCard]:
     for size, parameters in (("0.6B", 596), ("4B", 4022), ("8B", 7567)):
         about = About(MANY, _APACHE, parameters, 2_000_000 * parameters, "embedding model")
-        card = _hub(f"Qwen/Qwen3-Embedding-{size}", 8192, about)
-        yield replace(card, family=BI_ENCODER, shorter_vectors=True)
+        yield replace(_hub(f"Qwen/Qwen3-Embedding-{size}", 8192, about, BI_ENCODER), shorter_vectors=True)
     # its default branch has no safetensors
-    bge = _hub("BAAI/bge-m3", 8192, About(MANY, _MIT, 568, 2_270_000_000, "embedding model"))
-    yield replace(bge, family=BI_ENCODER, revision="refs/pr/38")
-    gemma = _hub("google/embeddinggemma-300m", 2048, About(MANY, "Gemma", 308, 1_230_000_000, "embedding model; gated"))
-    yield replace(gemma, family=BI_ENCODER, shorter_vectors=True)
+    bge = About(MANY, _MIT, 568, 2_270_000_000, "embedding model")
+    yield replace(_hub("BAAI/bge-m3", 8192, bge, BI_ENCODER), revision="refs/pr/38")
+    gemma = About(MANY, "Gemma", 308, 1_230_000_000, "embedding model; gated")
+    yield replace(_hub("google/embeddinggemma-300m", 2048, gemma, BI_ENCODER), shorter_vectors=True)
 
 
 EMBEDDED = ModelCard(

@@ -120,8 +120,8 @@ _LOADED_BY = {field.name for field in fields(ModelCard)} - {
 def merge_cards(built_in: tuple[ModelCard, ...], added: tuple[ModelCard, ...]) -> tuple[ModelCard, ...]:
     """The user's cards first; one with a built-in id replaces that card.
 
-    It keeps what people read, and the built-in prompt and activation unless it names its own. Raises SettingsError
-    where a name of the user's means two cards.
+    It keeps what people read, and of the built-in card how the model is scored, and from where it is fetched, unless it
+    says that itself. Raises SettingsError where a name of the user's means two cards.
     """
     described = {card.id.casefold(): card for card in built_in}
     merged = []
@@ -138,6 +138,8 @@ def _completed(card: ModelCard, known: ModelCard) -> ModelCard:
         card,
         prompt=card.prompt or (None if card.family == BI_ENCODER else known.prompt),
         activation=card.activation or known.activation,
+        revision=card.revision or (known.revision if card.repo == known.repo else None),
+        shorter_vectors=card.shorter_vectors or known.shorter_vectors,
         about=known.about,
     )
 

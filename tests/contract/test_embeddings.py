@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
+
+from tests.support.whole import whole_app
 
 from .conftest import MODEL as RERANKER
 
@@ -118,11 +121,14 @@ def test_a_reranker_is_refused_with_the_addresses_that_take_it(client: TestClien
     assert "/v1/embeddings" not in answer.text
 
 
-def test_a_reranker_is_refused_without_being_loaded(client: TestClient) -> None:
-    client.post("/v1/embeddings", json={"model": RERANKER, "input": "a"})
-    cards = {card["id"]: card for card in client.get("/v1/models").json()["data"]}
-    if "loaded" in cards[RERANKER]:
-        assert not cards[RERANKER]["loaded"]
+@pytest.mark.parametrize("model", [RERANKER, "bge-reranker-base"], ids=["on disk", "on the Hub"])
+def test_a_reranker_is_refused_without_being_fetched_or_loaded(models_dir: Path, model: str) -> None:
+    with TestClient(whole_app(models_dir=models_dir, model_device="cpu", hf_endpoint="http://127.0.0.1:9")) as client:
+        answer = client.post("/v1/embeddings", json={"model": model, "input": "a"})
+        state = client.get(f"/v1/models/{model}").json()["state"]
+
+    assert (answer.status_code, state) == (400, "absent")
+    assert "is a reranker" in answer.text
 
 
 def test_an_unsupported_task_of_an_embedding_model_names_this_one(client: TestClient) -> None:

@@ -220,6 +220,20 @@ class TestMerging:
         (embedding, *_) = merge_cards(BUILT_IN, (ModelCard(id=name, family=BI_ENCODER),))
         assert embedding.prompt is None
 
+    def test_a_replaced_card_keeps_the_revision_of_the_same_repository(self) -> None:
+        name = "BAAI/bge-m3"
+        (known,) = (card for card in BUILT_IN if card.id == name)
+        pinned, mirrored, on_disk = (
+            merge_cards(BUILT_IN, (ModelCard(id=name, **fields),))[0].revision
+            for fields in ({"repo": name}, {"repo": "mirror/bge-m3"}, {"path": Path("x")})
+        )
+        assert (pinned, mirrored, on_disk) == (known.revision, None, None)
+
+    def test_a_replaced_card_keeps_whether_its_vectors_may_be_shorter(self) -> None:
+        name = "Qwen/Qwen3-Embedding-0.6B"
+        (mine, *_) = merge_cards(BUILT_IN, (ModelCard(id=name, repo=name, pinned=True),))
+        assert mine.shorter_vectors
+
     def test_a_replaced_card_keeps_what_people_read(self) -> None:
         (mine, *_) = merge_cards(BUILT_IN, (ModelCard(id="baai/BGE-reranker-base"),))
         assert mine.about
