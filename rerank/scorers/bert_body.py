@@ -7,35 +7,73 @@ padding, and the last layer computes only the first token where no other is read
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import PretrainedConfig
 
+from rerank.catalog.checkpoint import Checkpoint
 from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import Attend, TokenIds
 from rerank.runtimes.rectangle import Rectangle, rectangle_inputs
 from rerank.runtimes.segments import PackedBatch, Segment, TokenRow
 from rerank.runtimes.torch_packed import attention_in, means
+from rerank.scorers.pretrained import gives_types, read_config
 
-MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
-"""Values of ``model_type`` that this module runs."""
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where a body keeps its parts: paths of modules. All kinds add and normalise behind attention and products."""
+
+    layers: str = "encoder.layer"
+    query: str = "attention.self.query"
+    key: str = "attention.self.key"
+    value: str = "attention.self.value"
+    out: str = "attention.output.dense"
+    attention_norm: str = "attention.output.LayerNorm"
+    products: tuple[str, ...] = ("intermediate", "output.dense")
+    """From one addition to the next."""
+    norm: str = "output.LayerNorm"
+    positions_after_padding: bool = False
+    """True where positions are counted behind the id that stands for padding, and not for that id, even in a text."""
+
+
+_BERT = Parts()
+_ROBERTA = Parts(positions_after_padding=True)
+BODIES = {
+    "bert": _BERT,
+    "electra": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "distilbert": Parts(
+        layers="transformer.layer",
+        query="attention.q_lin",
+        key="attention.k_lin",
+        value="attention.v_lin",
+        out="attention.out_lin",
+        attention_norm="sa_layer_norm",
+        products=("ffn.lin1", "ffn.activation", "ffn.lin2"),
+        norm="output_layer_norm",
+    ),
+}
+"""The bodies that this module runs, by ``model_type``."""
 
 
 class BertSegments:
     """Sequences as segments, with positions and types as the body counts them; called with token ids."""
 
-    def __init__(self, config: PretrainedConfig, read: int | None) -> None:
+    def __init__(self, checkpoint: Checkpoint, read: int | None) -> None:
         """``read`` as in ``Segment``. Raises ModelUnsupported for a RoBERTa without an id for padding."""
+        config = read_config(checkpoint)
         self._read = read
-        # RoBERTa counts positions behind the id that stands for padding, and does not count that id even in a text
-        self._first_after = None if config.model_type == "bert" else config.pad_token_id
-        if config.model_type != "bert" and config.pad_token_id is None:
+        self._first_after = config.pad_token_id if BODIES[config.model_type].positions_after_padding else None
+        if BODIES[config.model_type].positions_after_padding and config.pad_token_id is None:
             raise ModelUnsupported("its config.json has no pad_token_id, behind which RoBERTa counts positions.")
-        # BERT tells query and document apart
-        self._typed = config.type_vocab_size > 1
+        # types tell query and document apart
+        self._typed = getattr(config, "type_vocab_size", 0) > 1 and gives_types(checkpoint.folder)
 
     def __call__(self, sequence: TokenIds) -> Segment:
         type_ids = sequence.type_ids if self._typed else None
@@ -58,32 +96,50 @@ class BertSegments:
         ]
 
 
-class _Body(nn.Module):
-    """A BertModel, RobertaModel or XLMRobertaModel as a function of tokens in one row."""
+class _Layer(nn.Module):
+    """One layer of any kind, its parts under the same names."""
 
-    def __init__(self, body: Any) -> None:
+    def __init__(self, layer: nn.Module, parts: Parts, heads: int) -> None:
         super().__init__()
-        self.embeddings = body.embeddings
-        self.layers = body.encoder.layer
-        self.heads = int(body.config.num_attention_heads)
+        self.query, self.key, self.value, self.out = (
+            layer.get_submodule(path) for path in (parts.query, parts.key, parts.value, parts.out)
+        )
+        self.attention_norm = layer.get_submodule(parts.attention_norm)
+        self.products = nn.Sequential(*(layer.get_submodule(path) for path in parts.products))
+        self.norm = layer.get_submodule(parts.norm)
+        self.heads = heads
 
-    def _embed(self, row: TokenRow) -> torch.Tensor:
-        given = {} if row.type_ids is None else {"token_type_ids": row.type_ids[None]}
-        embedded = self.embeddings(input_ids=row.input_ids[None], position_ids=row.positions[None], **given)
-        states: torch.Tensor = embedded[0]
-        return states
-
-    def _run(self, layer: Any, queries: torch.Tensor, states: torch.Tensor, attend: Attend) -> torch.Tensor:
-        """One layer, for the tokens in ``queries``, which attend to all ``states``."""
-        own = layer.attention.self
-        seen = attend(*(self._split(part) for part in (own.query(queries), own.key(states), own.value(states))))
-        hidden = layer.attention.output(seen.flatten(1), queries)
-        result: torch.Tensor = layer.output(layer.intermediate(hidden), hidden)
+    def forward(self, asking: torch.Tensor, states: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """The layer for the tokens that are ``asking``, which attend to all ``states``."""
+        asked = (self.query(asking), self.key(states), self.value(states))
+        seen = attend(*(self._split(part) for part in asked))
+        hidden = self.attention_norm(self.out(seen.flatten(1)) + asking)
+        result: torch.Tensor = self.norm(self.products(hidden) + hidden)
         return result
 
     def _split(self, states: torch.Tensor) -> torch.Tensor:
         """(tokens, hidden) to (tokens, heads, size)."""
         return states.view(states.shape[0], self.heads, -1)
+
+
+class _Body(nn.Module):
+    """A model of a kind in ``BODIES``, without its head, as a function of tokens in one row."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__()
+        config = body.config
+        parts = BODIES[config.model_type]
+        self.embeddings = body.embeddings
+        # a small ELECTRA's embeddings are narrower than its layers
+        self.widened = getattr(body, "embeddings_project", None) or nn.Identity()
+        layers: Any = body.get_submodule(parts.layers)
+        self.layers = nn.ModuleList(_Layer(layer, parts, int(config.num_attention_heads)) for layer in layers)
+
+    def _embed(self, row: TokenRow) -> torch.Tensor:
+        given = {} if row.type_ids is None else {"token_type_ids": row.type_ids[None]}
+        embedded = self.embeddings(input_ids=row.input_ids[None], position_ids=row.positions[None], **given)
+        states: torch.Tensor = self.widened(embedded[0])
+        return states
 
 
 class FirstTokenVector(_Body):
@@ -112,8 +168,9 @@ class FirstTokenVector(_Body):
         """``attend_once`` is the last layer's, where one token per sequence attends."""
         states = self._embed(row)
         for layer in self.layers[:-1]:
-            states = self._run(layer, states, states, attend)
-        return self._run(self.layers[-1], states.index_select(0, read_at), states, attend_once)
+            states = layer(states, states, attend)
+        vectors: torch.Tensor = self.layers[-1](states.index_select(0, read_at), states, attend_once)
+        return vectors
 
 
 class MeanVector(_Body):
@@ -139,5 +196,5 @@ class MeanVector(_Body):
     def _walk(self, row: TokenRow, attend: Attend) -> torch.Tensor:
         states = self._embed(row)
         for layer in self.layers:
-            states = self._run(layer, states, states, attend)
+            states = layer(states, states, attend)
         return states

@@ -69,6 +69,12 @@ def tokenizer_length(folder: Path) -> int | None:
     return int(length) if isinstance(length, int | float) and length < 10**9 else None
 
 
+def gives_types(folder: Path) -> bool:
+    """False if the settings of the tokenizer say that it tells query and document apart by no other input."""
+    names = read_json(folder / "tokenizer_config.json").get("model_input_names")
+    return names is None or "token_type_ids" in names
+
+
 def checkpoint_activation(folder: Path, default: Activation = SIGMOID) -> Activation:
     """The activation the checkpoint asks for, in the three places sentence-transformers looks; else the default."""
     config = read_json(folder / "config.json")

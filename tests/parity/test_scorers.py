@@ -205,12 +205,11 @@ def test_a_checkpoint_with_two_labels_is_refused(tmp_path: Path) -> None:
     ("make", "lost"),
     [
         (make_modernbert, "model.layers.1.mlp.Wo.weight"),
-        (make_distilbert, "distilbert.transformer.layer.1.ffn.lin2.bias"),
         (make_qwen2, "model.layers.0.mlp.up_proj.weight"),
         (partial(make_embedding_model, make_base=make_modernbert), "layers.1.mlp.Wo.weight"),
         (partial(make_embedding_model, pooling="max"), "encoder.layer.0.attention.self.key.bias"),
     ],
-    ids=["modernbert", "distilbert", "qwen2", "modernbert-embedding", "bert-max-embedding"],
+    ids=["modernbert", "qwen2", "modernbert-embedding", "bert-max-embedding"],
 )
 def test_what_sentence_transformers_would_fill_with_random_weights_is_refused(
     tmp_path: Path, make: Callable[[Path], Path], lost: str
@@ -296,7 +295,7 @@ def cosines(folder: Path, pairs: Sequence[Pair]) -> list[float]:
         ({"make_base": make_xlm_roberta, "prompts": {"query": "what word: ", "document": "a word: "}}, True),
         ({"make_base": make_bert, "pooling": "max"}, False),
         ({"make_base": make_modernbert}, False),
-        ({"make_base": make_distilbert}, False),
+        ({"make_base": make_distilbert}, True),
     ],
     ids=["bert-mean", "bert-cls", "xlm-roberta-prompts", "bert-max", "modernbert", "distilbert"],
 )

@@ -1,17 +1,18 @@
 """Cross-encoders of the BERT kind: one sequence per pair, the first token's vector, a small head.
 
-The family of XLM-RoBERTa (bge-reranker-base, -large, -v2-m3) and BERT (ms-marco). The body runs in the precision of the
-device, the head always in fp32, because half precision would tie the best documents.
+XLM-RoBERTa (bge-reranker-base, -large, -v2-m3), BERT (ms-marco) and their relatives. The body runs in the precision of
+the device, the head always in fp32, because half precision would tie the best documents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.functional import gelu
 
 from rerank.activations import Activation
 from rerank.catalog.checkpoint import Checkpoint
@@ -32,12 +33,25 @@ from rerank.scorers.pretrained import (
 )
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
 
+
+class HeadParts(NamedTuple):
+    """Names of a head's two layers, and the function between them."""
+
+    dense: str
+    out: str
+    between: Callable[[torch.Tensor], torch.Tensor] = torch.tanh
+
+
+_ROBERTA = HeadParts("classifier.dense", "classifier.out_proj")
 HEADS = {
-    "xlm-roberta": ("classifier.dense", "classifier.out_proj"),
-    "roberta": ("classifier.dense", "classifier.out_proj"),
-    "bert": ("bert.pooler.dense", "classifier"),
+    "xlm-roberta": _ROBERTA,
+    "roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "bert": HeadParts("bert.pooler.dense", "classifier"),
+    "electra": HeadParts("classifier.dense", "classifier.out_proj", gelu),
+    "distilbert": HeadParts("pre_classifier", "classifier", torch.relu),
 }
-"""By model type: names of the head's two layers, with a tanh between them."""
+"""By model type."""
 
 
 def encoder_network(checkpoint: Checkpoint, dtype: torch.dtype) -> FirstTokenVector:
@@ -51,29 +65,30 @@ def encoder_network(checkpoint: Checkpoint, dtype: torch.dtype) -> FirstTokenVec
 
 def pair_segments(checkpoint: Checkpoint) -> BertSegments:
     """Pairs as segments whose first token is read."""
-    return BertSegments(read_config(checkpoint), read=0)
+    return BertSegments(checkpoint, read=0)
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The layers dense, tanh and out, from a vector to a logit."""
+    """Two layers and the function between them, from a vector to a logit."""
 
     dense: nn.Linear
     out: nn.Linear
+    between: Callable[[torch.Tensor], torch.Tensor]
 
     @torch.inference_mode()
     def __call__(self, vectors: torch.Tensor) -> torch.Tensor:
         """fp32 vectors of shape (pairs, hidden) to logits of shape (pairs)."""
-        logits: torch.Tensor = self.out(torch.tanh(self.dense(vectors))).squeeze(-1)
+        logits: torch.Tensor = self.out(self.between(self.dense(vectors))).squeeze(-1)
         return logits
 
 
 def read_head(checkpoint: Checkpoint, device: str) -> Head:
     """The head's weights, read from the file: a missing head raises, and is never random."""
-    names = HEADS[checkpoint.config["model_type"]]
-    dense, out = (_linear(checkpoint, name, device) for name in names)
+    parts = HEADS[checkpoint.config["model_type"]]
+    dense, out = (_linear(checkpoint, name, device) for name in (parts.dense, parts.out))
     refuse_other_labels(out.out_features)
-    return Head(dense, out)
+    return Head(dense, out, parts.between)
 
 
 def _linear(checkpoint: Checkpoint, name: str, device: str) -> nn.Linear:

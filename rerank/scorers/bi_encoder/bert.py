@@ -12,7 +12,7 @@ from rerank.catalog.checkpoint import Checkpoint
 from rerank.runtimes.base import TokenIds
 from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
-from rerank.scorers.bert_body import MODEL_TYPES, BertSegments, FirstTokenVector, MeanVector
+from rerank.scorers.bert_body import BODIES, BertSegments, FirstTokenVector, MeanVector
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
 from rerank.scorers.pretrained import load_network, open_tokenizer, read_config, read_json
 from rerank.scorers.saved_modules import SavedModules, default_prompt_name, pooling_mode, saved_modules, saved_prompts
@@ -32,14 +32,14 @@ class BertEmbedding:
     @property
     def segments(self) -> BertSegments:
         """Its texts as segments."""
-        return BertSegments(read_config(self.checkpoint), read=None if self.mean else 0)
+        return BertSegments(self.checkpoint, read=None if self.mean else 0)
 
     def network(self, dtype: torch.dtype) -> FirstTokenVector | MeanVector:
         """The body. Raises WeightsBroken where a weight is missing."""
         # importing it takes seconds, which a converted network need not wait for
         from transformers import AutoModel
 
-        body = load_network(AutoModel, self.checkpoint, dtype, add_pooling_layer=False)
+        body = load_network(AutoModel, self.checkpoint, dtype, unused="pooler.")
         return MeanVector(body) if self.mean else FirstTokenVector(body)
 
     @property
@@ -52,8 +52,8 @@ class BertEmbedding:
 
     def vector_size(self, card: ModelCard) -> VectorSize:
         """The dimensions and the length of its vectors."""
-        config = self.checkpoint.config
-        return VectorSize(dimensions_allowed(config, int(config["hidden_size"]), card), self.normalised)
+        size = int(read_config(self.checkpoint).hidden_size)
+        return VectorSize(dimensions_allowed(self.checkpoint.config, size, card), self.normalised)
 
 
 def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
@@ -73,7 +73,7 @@ def _is_plain(checkpoint: Checkpoint, saved: SavedModules) -> bool:
     return (
         saved.kinds[1:] in (("Pooling",), ("Pooling", "Normalize"))
         and saved.is_plain("feature-extraction")
-        and checkpoint.config.get("model_type") in MODEL_TYPES
+        and checkpoint.config.get("model_type") in BODIES
         and (checkpoint.folder / "tokenizer.json").is_file()
     )
 
