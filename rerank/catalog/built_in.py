@@ -49,6 +49,10 @@ def _encoders() -> Iterator[ModelCard]:
     for size, parameters in (("17m", 17), ("32m", 32), ("68m", 68), ("150m", 150), ("400m", 401), ("1b", 1000)):
         about = About(_ENGLISH, _APACHE, parameters, 4_000_000 * parameters)
         yield _hub(f"cross-encoder/ettin-reranker-{size}-v1", 8192, about)
+    # their own code never runs (``ports``)
+    yield _hub("Alibaba-NLP/gte-multilingual-reranker-base", 8192, About(MANY, _APACHE, 306, 612_000_000))
+    jina = About(MANY, _NC, 278, 562_000_000, commercial=False)
+    yield _hub("jinaai/jina-reranker-v2-base-multilingual", 1024, jina)
     yield _hub("Alibaba-NLP/gte-reranker-modernbert-base", 8192, About(_ENGLISH, _APACHE, 149, 598_000_000))
     granite = About(_ENGLISH, _APACHE, 149, 600_000_000)
     yield _hub("ibm-granite/granite-embedding-reranker-english-r2", 8192, granite)
@@ -99,6 +103,8 @@ def _embedding_models() -> Iterator[ModelCard]:
     # its default branch has no safetensors
     bge = About(MANY, _MIT, 568, 2_270_000_000, "embedding model")
     yield replace(_hub("BAAI/bge-m3", 8192, bge, BI_ENCODER), revision="refs/pr/38")
+    gte = About(MANY, _APACHE, 305, 611_000_000, "embedding model")
+    yield replace(_hub("Alibaba-NLP/gte-multilingual-base", 8192, gte, BI_ENCODER), shorter_vectors=True)
     gemma = About(MANY, "Gemma", 308, 1_230_000_000, "embedding model; gated")
     yield replace(_hub("google/embeddinggemma-300m", 2048, gemma, BI_ENCODER), shorter_vectors=True)
 

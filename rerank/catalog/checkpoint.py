@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.evidence import Evidence, read_evidence
 from rerank.catalog.other_kinds import other_format
+from rerank.catalog.ports import Port, find_port
 from rerank.catalog.proportions import refuse_other_proportions
 from rerank.catalog.recognition import recognised_family
 from rerank.errors import ModelUnsupported, WeightsBroken
@@ -102,20 +103,20 @@ def read_checkpoint(folder: Path, card: ModelCard | None = None) -> Checkpoint:
     ModelUnsupported for a model of a kind that this server does not run.
     """
     _check_entries(folder)
-    config = _read_config(folder)
+    config, port = _read_known_config(folder)
     weight_files = _weight_files(folder)
     for file in weight_files:
         _check_weight_file(file)
     _check_tokenizer(folder)
     refuse_other_proportions(folder, config, _shapes(weight_files))
-    evidence = read_evidence(folder, config, _architecture(folder / "config.json", config))
+    evidence = read_evidence(folder, config, _architecture(folder / "config.json", config), port)
     return Checkpoint(evidence, recognised_family(evidence, card), usable_positions(config), weight_files)
 
 
 def refuse_other_kinds(folder: Path, card: ModelCard) -> None:
     """Raise ModelUnsupported, or WeightsBroken, where the small files show that the model would not be loaded."""
-    config = _read_config(folder)
-    recognised_family(read_evidence(folder, config, _architecture(folder / "config.json", config)), card)
+    config, port = _read_known_config(folder)
+    recognised_family(read_evidence(folder, config, _architecture(folder / "config.json", config), port), card)
 
 
 def read_tokenizer_config(folder: Path) -> dict[str, Any]:
@@ -145,6 +146,13 @@ def check_sha256(file: Path, expected: str) -> None:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
     if actual != expected:
         raise _broken(file, f"has sha256 {actual}, expected {expected}")
+
+
+def _read_known_config(folder: Path) -> tuple[dict[str, Any], Port | None]:
+    """``config.json`` in the words of transformers, and the layout that has other words."""
+    config = _read_config(folder)
+    port = find_port(config)
+    return (port.translate(config) if port else config), port
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rerank.catalog.ports import Port
 from rerank.errors import WeightsBroken
 from rerank.text_file import UnfitFile, read_json, read_text
 
@@ -42,6 +43,8 @@ class Evidence:
     modules: tuple[Module, ...]
     template: str | None
     """The chat template of its tokenizer."""
+    port: Port | None = None
+    """The layout of other names that it is published in; ``config`` is in the words of transformers."""
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -75,7 +78,7 @@ class Evidence:
         return _object(self.folder / path / "config.json")
 
 
-def read_evidence(folder: Path, config: Mapping[str, Any], architecture: str) -> Evidence:
+def read_evidence(folder: Path, config: Mapping[str, Any], architecture: str, port: Port | None = None) -> Evidence:
     """The evidence next to a folder's ``config.json``. Raises WeightsBroken naming a file that makes no sense."""
     saved_as = _object(folder / "config_sentence_transformers.json").get("model_type")
     return Evidence(
@@ -85,6 +88,7 @@ def read_evidence(folder: Path, config: Mapping[str, Any], architecture: str) ->
         saved_as=saved_as if isinstance(saved_as, str) else None,
         modules=read_modules(folder),
         template=_template(folder),
+        port=port,
     )
 
 

@@ -186,6 +186,21 @@ GOLDEN: dict[str, tuple[GoldenPair, ...]] = {
         GoldenPair("What is Deep Learning?", "Deep Learning is not...", 2.13616, 5e-3),
         *_planets(_logit(0.80859), _logit(0.95312), _logit(0.875), _logit(0.91797)),
     ),
+    "Alibaba-NLP/gte-multilingual-reranker-base": (
+        # huggingface/text-embeddings-inference, snapshots of its tests (fp32)
+        GoldenPair("What is Deep Learning?", "Deep Learning is not...", -0.74173266, 5e-3),
+        # the model's card (fp16)
+        GoldenPair("中国的首都在哪儿", "北京", 1.2315, 2e-2),
+        GoldenPair("what is the capital of China?", "北京", 0.5923, 2e-2),
+        GoldenPair("how to implement quick sort in python?", "Introduction of quick sort", 0.3041, 2e-2),
+        *_planets(_logit(0.38672), _logit(0.85156), _logit(0.70312), _logit(0.65234)),
+    ),
+    "jinaai/jina-reranker-v2-base-multilingual": (
+        # qdrant/fastembed, tests/test_text_cross_encoder.py (ONNX)
+        GoldenPair(_FRANCE, "Paris is the capital of France.", 1.6533, 5e-2),
+        GoldenPair(_FRANCE, "Berlin is the capital of Germany.", -1.6455, 5e-2),
+        *_planets(_logit(0.23633), _logit(0.71484), _logit(0.50391), _logit(0.31055)),
+    ),
     "mixedbread-ai/mxbai-rerank-xsmall-v1": _planets(_logit(0.21484), _logit(0.9375), _logit(0.57031), _logit(0.72656)),
     "mixedbread-ai/mxbai-rerank-base-v1": _planets(_logit(0.05176), None, _logit(0.71484), _logit(0.16895)),
     "mixedbread-ai/mxbai-rerank-large-v1": _planets(None, None, _logit(0.80469), _logit(0.3418)),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.ports import find_port
 from rerank.errors import ModelUnavailable, WeightsBroken
 from rerank.text_file import UnfitFile, read_json
 
@@ -17,7 +18,7 @@ _CONFIGURATIONS = ("config.json", "tokenizer_config.json", "*/config.json", "*/t
 
 
 _OUTDATED = (".XLMRobertaFlashConfig", ".JinaBertConfig", "new-impl--configuration.NewConfig")
-"""Classes of jina-reranker-v1 and -v2 and of gte-multilingual-reranker, which sentence-transformers' own tests skip."""
+"""Classes of jina-reranker-v1, and variants of those in ``ports``, which sentence-transformers' own tests skip."""
 
 
 def refuse_untrusted_code(folder: Path, card: ModelCard) -> None:
@@ -71,7 +72,7 @@ def _mapped_classes(folder: Path) -> Iterator[str]:
     for pattern in _CONFIGURATIONS:
         for file in sorted(folder.glob(pattern)):
             content = _read(file)
-            mapped = content.get("auto_map") if isinstance(content, dict) else None
+            mapped = content.get("auto_map") if isinstance(content, dict) and not find_port(content) else None
             for names in mapped.values() if isinstance(mapped, dict) else ():
                 # a tokenizer has two classes, of which one may be null
                 yield from (name for name in (names if isinstance(names, list) else [names]) if isinstance(name, str))

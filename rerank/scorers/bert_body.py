@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from rerank.runtimes.rectangle import Rectangle, rectangle_inputs
 from rerank.runtimes.segments import PackedBatch, Segment, TokenRow
 from rerank.runtimes.torch_packed import attention_in, means
 from rerank.scorers.pretrained import gives_types, read_config
+from rerank.scorers.rotary import Angles, Turn, turned
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,16 @@ BODIES = {
     "roberta": _ROBERTA,
     "xlm-roberta": _ROBERTA,
     "camembert": _ROBERTA,
+    "gte": Parts(
+        layers="layers",
+        query="self_attn.q_proj",
+        key="self_attn.k_proj",
+        value="self_attn.v_proj",
+        out="self_attn.o_proj",
+        attention_norm="post_attention_layernorm",
+        products=("mlp",),
+        norm="post_mlp_layernorm",
+    ),
     "distilbert": Parts(
         layers="transformer.layer",
         query="attention.q_lin",
@@ -96,6 +107,18 @@ class BertSegments:
         ]
 
 
+class Placed(NamedTuple):
+    """Tokens' states, with the turn of their positions where those are rotary."""
+
+    states: torch.Tensor
+    turn: Turn | None
+
+    def at(self, rows: torch.Tensor) -> Placed:
+        """Some of the tokens."""
+        turn = self.turn and (self.turn[0].index_select(0, rows), self.turn[1].index_select(0, rows))
+        return Placed(self.states.index_select(0, rows), turn)
+
+
 class _Layer(nn.Module):
     """One layer of any kind, its parts under the same names."""
 
@@ -109,13 +132,17 @@ class _Layer(nn.Module):
         self.norm = layer.get_submodule(parts.norm)
         self.heads = heads
 
-    def forward(self, asking: torch.Tensor, states: torch.Tensor, attend: Attend) -> torch.Tensor:
-        """The layer for the tokens that are ``asking``, which attend to all ``states``."""
-        asked = (self.query(asking), self.key(states), self.value(states))
-        seen = attend(*(self._split(part) for part in asked))
-        hidden = self.attention_norm(self.out(seen.flatten(1)) + asking)
+    def forward(self, asking: Placed, seen: Placed, attend: Attend) -> torch.Tensor:
+        """The layer for the tokens that are ``asking``, which attend to all that are ``seen``."""
+        query, key = self._turned(self.query, asking), self._turned(self.key, seen)
+        attended = attend(query, key, self._split(self.value(seen.states)))
+        hidden = self.attention_norm(self.out(attended.flatten(1)) + asking.states)
         result: torch.Tensor = self.norm(self.products(hidden) + hidden)
         return result
+
+    def _turned(self, product: nn.Module, tokens: Placed) -> torch.Tensor:
+        heads = self._split(product(tokens.states))
+        return heads if tokens.turn is None else turned(heads, tokens.turn)
 
     def _split(self, states: torch.Tensor) -> torch.Tensor:
         """(tokens, hidden) to (tokens, heads, size)."""
@@ -134,12 +161,13 @@ class _Body(nn.Module):
         self.widened = getattr(body, "embeddings_project", None) or nn.Identity()
         layers: Any = body.get_submodule(parts.layers)
         self.layers = nn.ModuleList(_Layer(layer, parts, int(config.num_attention_heads)) for layer in layers)
+        rotary = getattr(body, "rotary_emb", None)
+        self.angles = Angles(rotary, config.max_position_embeddings) if rotary else None
 
-    def _embed(self, row: TokenRow) -> torch.Tensor:
+    def _embed(self, row: TokenRow) -> Placed:
         given = {} if row.type_ids is None else {"token_type_ids": row.type_ids[None]}
         embedded = self.embeddings(input_ids=row.input_ids[None], position_ids=row.positions[None], **given)
-        states: torch.Tensor = self.widened(embedded[0])
-        return states
+        return Placed(self.widened(embedded[0]), self.angles(row.positions) if self.angles else None)
 
 
 class FirstTokenVector(_Body):
@@ -166,10 +194,10 @@ class FirstTokenVector(_Body):
 
     def _walk(self, row: TokenRow, read_at: torch.Tensor, attend: Attend, attend_once: Attend) -> torch.Tensor:
         """``attend_once`` is the last layer's, where one token per sequence attends."""
-        states = self._embed(row)
+        tokens = self._embed(row)
         for layer in self.layers[:-1]:
-            states = layer(states, states, attend)
-        vectors: torch.Tensor = self.layers[-1](states.index_select(0, read_at), states, attend_once)
+            tokens = Placed(layer(tokens, tokens, attend), tokens.turn)
+        vectors: torch.Tensor = self.layers[-1](tokens.at(read_at), tokens, attend_once)
         return vectors
 
 
@@ -194,7 +222,7 @@ class MeanVector(_Body):
         return means(self._walk(batch.row, attention_in(batch.spans)), batch.spans)
 
     def _walk(self, row: TokenRow, attend: Attend) -> torch.Tensor:
-        states = self._embed(row)
+        tokens = self._embed(row)
         for layer in self.layers:
-            states = layer(states, states, attend)
-        return states
+            tokens = Placed(layer(tokens, tokens, attend), tokens.turn)
+        return tokens.states

@@ -98,7 +98,13 @@ def activation_named(name: str) -> Activation:
 
 
 def refuse_unknown_type(checkpoint: Checkpoint) -> None:
-    """Raise ModelUnsupported for a model that neither transformers nor code of its own computes."""
+    """Raise ModelUnsupported for a model that neither transformers nor code of its own computes, or only in part."""
+    if checkpoint.evidence.port:
+        raise ModelUnsupported(
+            f"{checkpoint.folder.name} is computed here without its own code, and only as its publisher laid it out: "
+            "with a tokenizer.json, and read by its first token or by the mean of its tokens. Fetch the published "
+            "files again."
+        )
     kind = checkpoint.config.get("model_type")
     if "auto_map" not in checkpoint.config and kind not in CONFIG_MAPPING:
         raise ModelUnsupported(

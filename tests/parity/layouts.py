@@ -160,6 +160,17 @@ def embeddings(folder: Path, pooling: str = "mean", *, dense: bool = False, **pr
     return folder
 
 
+def listed_modules(folder: Path, pooling: str) -> None:
+    """The files that make an embedding model of a folder which sentence-transformers itself cannot load."""
+    kinds = (("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize"))
+    listed = [
+        {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for place, (path, kind) in enumerate(kinds)
+    ]
+    (folder / "modules.json").write_text(json.dumps(listed))
+    rewrite(folder / "1_Pooling" / "config.json", **{f"pooling_mode_{pooling}_token": True})
+
+
 def said_to_be_causal(folder: Path, prefix: str) -> Path:
     """An embedding model whose config.json names a language model, and its tensors with ``prefix``."""
     rewrite(folder / "config.json", architectures=["Qwen3ForCausalLM"])

@@ -17,20 +17,25 @@ from rerank.errors import WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 from tests.parity.layouts import Make, by_hand, embeddings, encoder, rewrite, saved_embeddings, then
+from tests.parity.own_layouts import flash_by_hand, make_flash, make_new, new_by_hand
 
 KINDS: dict[str, Make] = {
     "electra": partial(encoder, model_type="electra", embedding_size=32),
     "electra-whose-embeddings-are-narrower": partial(encoder, model_type="electra", embedding_size=16),
     "camembert": partial(encoder, model_type="camembert", pad_token_id=1),
     "distilbert": partial(encoder, model_type="distilbert", dim=32, n_layers=2, n_heads=4),
+    "gte": partial(make_new, scaling={"factor": 8.0, "type": "ntk"}),
+    "jina-reranker-v2": make_flash,
 }
+REFERENCES = {"gte": new_by_hand, "jina-reranker-v2": flash_by_hand}
+"""Of those whose own code does not run; of the others, transformers itself."""
 PAIRS = [("what is machine learning?", text) for text in ("a branch of AI", "", "机器学习", "one more word " * 12)]
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A reranker of the kind, not to be written to."""
-    made = tmp_path_factory.mktemp("kinds") / "reranker"
+    """A reranker of the kind, which is its name; not to be written to."""
+    made: Path = tmp_path_factory.mktemp("kinds") / request.param
     KINDS[request.param](made)
     return made
 
@@ -49,7 +54,15 @@ def test_a_kind_scores_as_its_model_does_without_padding(folder: Path, runtime: 
 
     assert "sentence-transformers" not in scorer.runtime
     assert scorer.runtime.startswith("openvino") == (runtime == "openvino")
-    assert logits(scorer, PAIRS) == pytest.approx(by_hand(folder, PAIRS), abs=1e-4)
+    assert logits(scorer, PAIRS) == pytest.approx(REFERENCES.get(folder.name, by_hand)(folder, PAIRS), abs=1e-4)
+
+
+def test_scaled_positions_are_not_those_without_scaling(tmp_path: Path) -> None:
+    KINDS["gte"](tmp_path / "scaled")
+    make_new(tmp_path / "plain")
+    scaled, plain = (logits(load(tmp_path / name), PAIRS) for name in ("scaled", "plain"))
+
+    assert max(abs(one - other) for one, other in zip(scaled, plain, strict=True)) > 1e-2
 
 
 def test_half_precision_ties_no_documents(folder: Path) -> None:

@@ -36,6 +36,7 @@ from tests.parity.layouts import (
     chain,
     embeddings,
     encoder,
+    listed_modules,
     load,
     put_template,
     rewrite,
@@ -45,6 +46,7 @@ from tests.parity.layouts import (
     then,
     with_logit_score,
 )
+from tests.parity.own_layouts import flash_by_hand, make_flash, make_new, new_by_hand, new_vectors_by_hand
 from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
 from tests.support.tiny_language_models import make_language_model
 
@@ -176,6 +178,23 @@ RIGHT = [
     right("distilbert-german", partial(encoder, model_type="distilbert", dim=32, n_layers=2, n_heads=4), by_hand),
     right("camembert", partial(encoder, model_type="camembert", pad_token_id=1), saved_cross_encoder),
     right("gte-multilingual-as-transformers-has-it", partial(encoder, model_type="gte", type_vocab_size=2), by_hand),
+    right(
+        "gte-multilingual-reranker-as-published",
+        partial(make_new, scaling={"factor": 8.0, "type": "ntk"}),
+        new_by_hand,
+    ),
+    right("gte-multilingual-reranker-whose-code-is-trusted", make_new, new_by_hand, trust_remote_code=True),
+    right("gte-en-v1.5-classifier", partial(make_new, types=2), new_by_hand),
+    right(
+        "gte-multilingual-base",
+        then(
+            partial(make_new, head=False, scaling={"factor": 8.0, "type": "ntk"}),
+            lambda folder: listed_modules(folder, "cls"),
+        ),
+        new_vectors_by_hand,
+        COSINE,
+    ),
+    right("jina-reranker-v2-as-published", make_flash, flash_by_hand),
     right(
         "ettin-reranker",
         then(partial(encoder, model_type="modernbert", body=True), partial(chain, pooling="cls", normalised=True)),

@@ -28,6 +28,7 @@ from tests.parity.layouts import (
     rewrite,
     then,
 )
+from tests.parity.own_layouts import make_new
 from tests.support.tiny_checkpoints import make_bert, make_xlm_roberta
 from tests.support.tiny_language_models import make_bidirectional_llama
 
@@ -196,10 +197,12 @@ REFUSED = [
         "this server scores texts. Use a reranker for texts, such as Qwen/Qwen3-Reranker-0.6B.",
     ),
     refused(
-        "gte-multilingual-own-code",
+        "gte-with-another-attention",
         saying(
             architectures=["NewForSequenceClassification"],
             auto_map={"AutoConfig": "a/new-impl--configuration.NewConfig"},
+            model_type="new",
+            logn_attention_scale=True,
         ),
         "tiny cannot be used: it needs Python code of its own (a/new-impl--configuration.NewConfig), "
         "which was written for version 4 of transformers and does not run with version 5. Use a "
@@ -207,15 +210,22 @@ REFUSED = [
         "Alibaba-NLP/gte-reranker-modernbert-base.",
     ),
     refused(
-        "jina-reranker-v2-own-code",
+        "jina-reranker-v1-own-code",
         saying(
-            architectures=["XLMRobertaForSequenceClassification"],
-            auto_map={"AutoConfig": "configuration_xlm_roberta.XLMRobertaFlashConfig"},
+            architectures=["JinaBertForSequenceClassification"],
+            auto_map={"AutoConfig": "a/jina-bert-implementation--configuration_bert.JinaBertConfig"},
         ),
         "tiny cannot be used: it needs Python code of its own "
-        "(configuration_xlm_roberta.XLMRobertaFlashConfig), which was written for version 4 of "
+        "(a/jina-bert-implementation--configuration_bert.JinaBertConfig), which was written for version 4 of "
         "transformers and does not run with version 5. Use a reranker without code of its own, such "
         "as BAAI/bge-reranker-v2-m3 or Alibaba-NLP/gte-reranker-modernbert-base.",
+    ),
+    refused(
+        "gte-multilingual-without-tokenizer-json",
+        then(make_new, lambda folder: (folder / "tokenizer.json").rename(folder / "vocab.txt")),
+        "tiny is computed here without its own code, and only as its publisher laid it out: with a tokenizer.json, and "
+        "read by its first token or by the mean of its tokens. Fetch the published files again.",
+        trust_remote_code=True,
     ),
     refused(
         "jina-reranker-v3-listwise",

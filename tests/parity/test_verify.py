@@ -74,6 +74,7 @@ UNPUBLISHED = {
     *(f"hotchpotch/japanese-reranker-{size}-v2" for size in ("tiny", "xsmall", "small", "base")),
     *(f"Qwen/Qwen3-Embedding-{size}" for size in ("4B", "8B")),
     "BAAI/bge-m3",
+    "Alibaba-NLP/gte-multilingual-base",
     "maidalun1020/bce-reranker-base_v1",
     "mixedbread-ai/mxbai-rerank-large-v2",
     "zeroentropy/zerank-1",

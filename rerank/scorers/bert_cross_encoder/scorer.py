@@ -22,6 +22,7 @@ from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.bert_body import BertSegments, FirstTokenVector
+from rerank.scorers.ports import classifier_of
 from rerank.scorers.pretrained import (
     activation_bytes,
     checkpoint_activation,
@@ -50,17 +51,15 @@ HEADS = {
     "bert": HeadParts("bert.pooler.dense", "classifier"),
     "electra": HeadParts("classifier.dense", "classifier.out_proj", gelu),
     "distilbert": HeadParts("pre_classifier", "classifier", torch.relu),
+    "gte": HeadParts("gte.pooler.dense", "classifier"),
 }
 """By model type."""
 
 
 def encoder_network(checkpoint: Checkpoint, dtype: torch.dtype) -> FirstTokenVector:
     """The body. Raises WeightsBroken where a weight is missing."""
-    # importing it takes seconds, which a converted network need not wait for
-    from transformers import AutoModelForSequenceClassification
-
-    model = load_network(AutoModelForSequenceClassification, checkpoint, dtype)
-    return FirstTokenVector(model.base_model)
+    kind, options = classifier_of(checkpoint)
+    return FirstTokenVector(load_network(kind, checkpoint, dtype, **options).base_model)
 
 
 def pair_segments(checkpoint: Checkpoint) -> BertSegments:
@@ -86,7 +85,9 @@ class Head:
 def read_head(checkpoint: Checkpoint, device: str) -> Head:
     """The head's weights, read from the file: a missing head raises, and is never random."""
     parts = HEADS[checkpoint.config["model_type"]]
-    dense, out = (_linear(checkpoint, name, device) for name in (parts.dense, parts.out))
+    port = checkpoint.evidence.port
+    names = (port.stored(name) if port else name for name in (parts.dense, parts.out))
+    dense, out = (_linear(checkpoint, name, device) for name in names)
     refuse_other_labels(out.out_features)
     return Head(dense, out, parts.between)
 

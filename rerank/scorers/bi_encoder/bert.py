@@ -14,6 +14,7 @@ from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.bert_body import BODIES, BertSegments, FirstTokenVector, MeanVector
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
+from rerank.scorers.ports import config_of
 from rerank.scorers.pretrained import load_network, open_tokenizer, read_config, read_json
 from rerank.scorers.saved_modules import SavedModules, default_prompt_name, pooling_mode, saved_modules, saved_prompts
 from rerank.scorers.tokens import PairTokenizer
@@ -39,7 +40,8 @@ class BertEmbedding:
         # importing it takes seconds, which a converted network need not wait for
         from transformers import AutoModel
 
-        body = load_network(AutoModel, self.checkpoint, dtype, unused="pooler.")
+        options = config_of(self.checkpoint)
+        body = load_network(AutoModel, self.checkpoint, dtype, unused="pooler.", **options)
         return MeanVector(body) if self.mean else FirstTokenVector(body)
 
     @property

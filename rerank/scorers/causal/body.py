@@ -17,11 +17,10 @@ from rerank.runtimes.base import Attend
 from rerank.runtimes.rectangle import Rectangle
 from rerank.runtimes.segments import PackedBatch, TokenRow
 from rerank.runtimes.torch_packed import attention_in, means
+from rerank.scorers.rotary import Angles, Turn, turned
 
 LayerAttention = Callable[[int], Attend]
 """How the layer with this number attends."""
-Turn = tuple[torch.Tensor, torch.Tensor]
-"""Cosines and sines of tokens' positions, of shape (tokens, 1, size)."""
 
 
 class _Body(nn.Module):
@@ -32,10 +31,7 @@ class _Body(nn.Module):
         config = model.config
         self.embed_tokens, self.layers, self.norm = model.embed_tokens, model.layers, model.norm
         self.heads, self.key_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
-        # tables, so that angles of positions are fp32 in every precision of the network
-        positions = torch.arange(config.max_position_embeddings)[None]
-        cosines, sines = model.rotary_emb(torch.zeros(1), positions)
-        self.cosines, self.sines = nn.Buffer(cosines[0]), nn.Buffer(sines[0])
+        self.angles = Angles(model.rotary_emb, config.max_position_embeddings)
 
     def _run(
         self,
@@ -53,15 +49,12 @@ class _Body(nn.Module):
         asking = normed
         if read_at is not None:
             states, asking = states.index_select(0, read_at), normed.index_select(0, read_at)
-        query = _turned(_normed(own, "q_norm", _split(own.q_proj(asking), self.heads)), turn_read or turn)
-        key = _turned(_normed(own, "k_norm", _split(own.k_proj(normed), self.key_heads)), turn)
+        query = turned(_normed(own, "q_norm", _split(own.q_proj(asking), self.heads)), turn_read or turn)
+        key = turned(_normed(own, "k_norm", _split(own.k_proj(normed), self.key_heads)), turn)
         value = _split(own.v_proj(normed), self.key_heads)
         states = states + own.o_proj(attend(query, key, value).flatten(1))
         result: torch.Tensor = states + layer.mlp(layer.post_attention_layernorm(states))
         return result
-
-    def _turn(self, positions: torch.Tensor) -> Turn:
-        return self.cosines[positions].unsqueeze(-2), self.sines[positions].unsqueeze(-2)
 
 
 class LastTokenVector(_Body):
@@ -102,7 +95,7 @@ class LastTokenVector(_Body):
     ) -> torch.Tensor:
         """``attend_once`` is the last layer's, where one token per sequence attends."""
         states = self.embed_tokens(row.input_ids)
-        turn, turn_read = self._turn(row.positions), self._turn(row.positions.index_select(0, read_at))
+        turn, turn_read = self.angles(row.positions), self.angles(row.positions.index_select(0, read_at))
         last = len(self.layers) - 1
         for index in range(last):
             states = self._run(self.layers[index], states, turn, attend(index))
@@ -137,7 +130,7 @@ class MeanVector(_Body):
 
     def _walk(self, row: TokenRow, attend: Attend) -> torch.Tensor:
         states = self.embed_tokens(row.input_ids)
-        turn = self._turn(row.positions)
+        turn = self.angles(row.positions)
         for layer in self.layers:
             states = self._run(layer, states, turn, attend)
         vectors: torch.Tensor = self.norm(states)
@@ -207,10 +200,3 @@ def _normed(attention: Any, name: str, states: torch.Tensor) -> torch.Tensor:
     """Heads after the norm of this name, which only Qwen3 has."""
     norm = getattr(attention, name, None)
     return states if norm is None else norm(states)
-
-
-def _turned(states: torch.Tensor, turn: Turn) -> torch.Tensor:
-    """Rotary positions: the two halves of each head turned by the position's angles."""
-    cosines, sines = turn
-    first, second = states.chunk(2, dim=-1)
-    return states * cosines + torch.cat((-second, first), dim=-1) * sines

@@ -1,0 +1,32 @@
+"""Rotary positions of bodies that are walked through here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+Turn = tuple[torch.Tensor, torch.Tensor]
+"""Cosines and sines of tokens' positions, of shape (tokens, 1, size)."""
+
+
+class Angles(nn.Module):
+    """Tables of cosines and sines, so that angles of positions are fp32 in every precision of the network."""
+
+    def __init__(self, rotary: Any, positions: int) -> None:
+        """``rotary`` is transformers' own module, which takes states and positions."""
+        super().__init__()
+        cosines, sines = rotary(torch.zeros(1), torch.arange(positions)[None])
+        self.cosines, self.sines = nn.Buffer(cosines[0]), nn.Buffer(sines[0])
+
+    def forward(self, positions: torch.Tensor) -> Turn:
+        """The turn of tokens at these positions, int64."""
+        return self.cosines[positions].unsqueeze(-2), self.sines[positions].unsqueeze(-2)
+
+
+def turned(states: torch.Tensor, turn: Turn) -> torch.Tensor:
+    """The two halves of each head turned by the position's angles; of shape (tokens, heads, size)."""
+    cosines, sines = turn
+    first, second = states.chunk(2, dim=-1)
+    return states * cosines + torch.cat((-second, first), dim=-1) * sines
