@@ -77,6 +77,8 @@ class ModelCard:
     """The default instruction, for models that take one."""
     prompt: PromptFormat | None = None
     """How a causal reranker is asked; None lets the checkpoint decide."""
+    labels: tuple[int, int] | None = None
+    """Of a head with several labels, the one whose logit is subtracted, and the one from whose it is."""
     activation: Activation | None = None
     """How logits become relevance, with the scale of the models file; None means as the checkpoint says."""
     precision: Precision | None = None
@@ -137,6 +139,7 @@ def _completed(card: ModelCard, known: ModelCard) -> ModelCard:
     return replace(
         card,
         prompt=card.prompt or (None if card.family == BI_ENCODER else known.prompt),
+        labels=card.labels or known.labels,
         activation=card.activation or known.activation,
         revision=card.revision or (known.revision if card.repo == known.repo else None),
         shorter_vectors=card.shorter_vectors or known.shorter_vectors,

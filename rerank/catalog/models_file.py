@@ -41,6 +41,7 @@ def _plain(name: str) -> str:
 
 _ModelName = Annotated[_Name, AfterValidator(_plain)]
 _Flag = Annotated[bool, Field(strict=True)]
+_Label = Annotated[int, Field(strict=True, ge=0, lt=1000)]
 
 
 def _one_of(names: Iterable[str]) -> AfterValidator:
@@ -88,6 +89,7 @@ class CardInFile(BaseModel):
     max_length: int | None = Field(default=None, ge=8, le=1_000_000)
     instruction: _Name | None = None
     prompt: Annotated[PromptFormat, BeforeValidator(_named_prompt)] | None = None
+    labels: tuple[_Label, _Label] | None = None
     activation: Annotated[str, _one_of(CHOOSABLE)] | None = None
     scale: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     precision: Annotated[Precision, BeforeValidator(precision_name)] | None = None
@@ -109,6 +111,16 @@ class CardInFile(BaseModel):
     def _scales_a_sigmoid(self) -> CardInFile:
         if self.scale is not None and self.activation != SIGMOID.name:
             raise ValueError('`scale` divides the logit before the sigmoid: give `activation = "sigmoid"` with it')
+        return self
+
+    @model_validator(mode="after")
+    def _tells_two_labels_apart(self) -> CardInFile:
+        if self.labels is None:
+            return self
+        if self.labels[0] == self.labels[1]:
+            raise ValueError("`labels` are two different ones: the score is the logit of the second less the first's")
+        if self.family == BI_ENCODER:
+            raise ValueError("`labels` are those of a head that classifies pairs")
         return self
 
     @model_validator(mode="after")

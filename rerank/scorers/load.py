@@ -72,7 +72,9 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     with _explained(checkpoint):
         # importing transformers takes seconds
         from rerank.scorers.hidden_prompts import told_prompt
+        from rerank.scorers.labels import refuse_labels_without_head
 
+        refuse_labels_without_head(checkpoint, card)
         card = told_prompt(checkpoint, card)
     module = family_module(checkpoint, card)
     with _explained(checkpoint):

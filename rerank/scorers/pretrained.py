@@ -113,15 +113,6 @@ def refuse_unknown_type(checkpoint: Checkpoint) -> None:
         )
 
 
-def refuse_other_labels(labels: int) -> None:
-    """Raise ModelUnsupported unless the checkpoint gives one number per pair."""
-    if labels != 1:
-        raise ModelUnsupported(
-            f"its head gives {labels} labels per pair, so it classifies pairs, as models for entailment (NLI) do; a "
-            "reranker gives one number, the relevance."
-        )
-
-
 def activation_bytes(config: PretrainedConfig) -> int:
     """Estimated bytes of device memory per token of a running batch: what a layer holds at its widest, in fp32.
 

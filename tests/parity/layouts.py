@@ -185,15 +185,28 @@ def said_to_be_causal(folder: Path, prefix: str) -> Path:
 # references
 
 
-@torch.inference_mode()
 def by_hand(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
     """A classifier of transformers, one pair at a time, as the tokenizer lays it out."""
+    return [float(logits) for logits in _logits_by_hand(folder, pairs)]
+
+
+def labels_by_hand(against: int, for_it: int) -> Callable[[Path, Sequence[tuple[str, str]]], list[float]]:
+    """The same, the logit of one label less that of another."""
+
+    def reference(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        return [float(logits[for_it] - logits[against]) for logits in _logits_by_hand(folder, pairs)]
+
+    return reference
+
+
+@torch.inference_mode()
+def _logits_by_hand(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[torch.Tensor]:
     model: Any = AutoModelForSequenceClassification.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager"
     )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     return [
-        float(model.eval()(**tokenizer([pair[0]], [pair[1]], truncation=True, return_tensors="pt")).logits)
+        model.eval()(**tokenizer([pair[0]], [pair[1]], truncation=True, return_tensors="pt")).logits[0]
         for pair in pairs
     ]
 

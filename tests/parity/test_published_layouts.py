@@ -36,6 +36,7 @@ from tests.parity.layouts import (
     chain,
     embeddings,
     encoder,
+    labels_by_hand,
     listed_modules,
     load,
     put_template,
@@ -107,6 +108,10 @@ def converted_head(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def asking_for_raw_logits(folder: Path) -> None:
+    rewrite(folder / "config.json", sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"})
+
+
 def saved_chain(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
     """The modules as they were saved, with the class that saved them."""
     rewrite(folder / "config_sentence_transformers.json", model_type="CrossEncoder")
@@ -120,12 +125,20 @@ def qwen3_prompt(query: str, document: str) -> str:
     )
 
 
-@torch.inference_mode()
 def head_after_prompt(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    return [float(logits) for logits in head_logits(folder, [qwen3_prompt(*pair) for pair in pairs])]
+
+
+def two_labels_after_prompt(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    return [float(logits[1] - logits[0]) for logits in head_logits(folder, [mxbai_prompt(*pair) for pair in pairs])]
+
+
+@torch.inference_mode()
+def head_logits(folder: Path, prompts: Sequence[str]) -> list[torch.Tensor]:
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    ids = [tokenizer.encode(qwen3_prompt(*pair), add_special_tokens=False).ids for pair in pairs]
-    return [float(model(torch.tensor([tokens])).logits) for tokens in ids]
+    ids = [tokenizer.encode(prompt, add_special_tokens=False).ids for prompt in prompts]
+    return [model(torch.tensor([tokens])).logits[0] for tokens in ids]
 
 
 yes_or_no = asked_by_hand(qwen3_prompt, "yes", "no")
@@ -195,6 +208,28 @@ RIGHT = [
         COSINE,
     ),
     right("jina-reranker-v2-as-published", make_flash, flash_by_hand),
+    right(
+        "amberoad-two-labels", partial(encoder, model_type="bert", num_labels=2), labels_by_hand(0, 1), labels=(0, 1)
+    ),
+    right(
+        "nli-three-labels",
+        then(partial(make_xlm_roberta, labels=3), asking_for_raw_logits),
+        labels_by_hand(2, 0),
+        labels=(2, 0),
+    ),
+    right(
+        "nli-three-labels-in-the-fallback",
+        partial(encoder, model_type="albert", embedding_size=32, num_labels=3),
+        labels_by_hand(0, 2),
+        labels=(0, 2),
+    ),
+    right(
+        "mxbai-v2-seq-two-labels",
+        partial(causal, model_type="qwen2", template=None, classifier=True, num_labels=2),
+        two_labels_after_prompt,
+        prompt=PROMPTS["mxbai-rerank-v2"],
+        labels=(0, 1),
+    ),
     right(
         "ettin-reranker",
         then(partial(encoder, model_type="modernbert", body=True), partial(chain, pooling="cls", normalised=True)),

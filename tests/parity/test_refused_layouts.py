@@ -69,6 +69,17 @@ def no_words(architecture: str, lines: str) -> str:
     )
 
 
+def classifies(labels: str, against: int, for_it: int) -> str:
+    return (
+        f"its head gives {labels} per pair, so it classifies pairs, as models for entailment do; a reranker gives "
+        "one number, the relevance. Its card in models.toml can name the label that counts against a document and the "
+        f"one that counts for it: `labels = [{against}, {for_it}]`."
+    )
+
+
+NLI = {"0": "ENTAILMENT", "1": "neutral", "2": "contradiction"}
+
+
 def saying(**config: Any) -> Make:
     """A whole folder whose config.json says this."""
     return then(make_bert, lambda folder: rewrite(folder / "config.json", **config))
@@ -176,8 +187,7 @@ REFUSED = [
     refused(
         "mxbai-v2-seq-two-labels",
         partial(causal, model_type="qwen2", template=None, classifier=True, num_labels=2),
-        "its head gives 2 labels per pair, so it classifies pairs, as models for entailment (NLI) do; "
-        "a reranker gives one number, the relevance.",
+        classifies("2 labels", 0, 1),
     ),
     refused(
         "bge-reranker-v2-gemma",
@@ -248,15 +258,35 @@ REFUSED = [
     ),
     refused(
         "nli-three-labels",
-        partial(make_xlm_roberta, labels=3),
-        "its head gives 3 labels per pair, so it classifies pairs, as models for entailment (NLI) do; "
-        "a reranker gives one number, the relevance.",
+        then(
+            partial(make_xlm_roberta, labels=3),
+            lambda folder: rewrite(folder / "config.json", id2label=NLI, label2id=None),
+        ),
+        classifies("3 labels (0 is ENTAILMENT, 1 is neutral, 2 is contradiction)", 2, 0),
     ),
     refused(
         "nli-three-labels-in-the-fallback",
-        partial(encoder, model_type="distilbert", dim=32, n_layers=2, n_heads=4, num_labels=3),
-        "its head gives 3 labels per pair, so it classifies pairs, as models for entailment (NLI) do; "
-        "a reranker gives one number, the relevance.",
+        partial(encoder, model_type="albert", embedding_size=32, num_labels=3),
+        classifies("3 labels", 0, 1),
+    ),
+    refused(
+        "labels-that-the-head-does-not-have",
+        partial(make_xlm_roberta, labels=2),
+        "its card in models.toml names the labels 0 and 2, but its head gives 2 labels.",
+        labels=(0, 2),
+    ),
+    refused(
+        "labels-of-a-head-of-one-label",
+        make_bert,
+        "its card in models.toml names the labels 0 and 1, but its head gives 1 label.",
+        labels=(0, 1),
+    ),
+    refused(
+        "labels-of-an-embedding-model",
+        then(partial(encoder, model_type="bert", body=True), embeddings),
+        "its card in models.toml names `labels`, which are those of a head that classifies pairs, and this model "
+        "(BertModel) has none.",
+        labels=(0, 1),
     ),
     refused(
         "monot5",

@@ -32,4 +32,4 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Encod
     length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
     example = pair_segments(checkpoint).example()
     runtime = open_body(partial(encoder_network, checkpoint), example, checkpoint, placement)
-    return EncoderScorer(checkpoint, runtime, length, card.activation)
+    return EncoderScorer(checkpoint, runtime, length, card)

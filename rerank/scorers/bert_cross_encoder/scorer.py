@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu
 
-from rerank.activations import Activation
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Pair, PendingLogits, ScoringOptions
 from rerank.runtimes.base import TokenIds, pending
@@ -22,15 +22,14 @@ from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.bert_body import BertSegments, FirstTokenVector
+from rerank.scorers.labels import activation_of, score_of_labels
 from rerank.scorers.ports import classifier_of
 from rerank.scorers.pretrained import (
     activation_bytes,
-    checkpoint_activation,
     load_network,
     open_tokenizer,
     read_config,
     read_tensor,
-    refuse_other_labels,
 )
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
 
@@ -82,18 +81,19 @@ class Head:
         return logits
 
 
-def read_head(checkpoint: Checkpoint, device: str) -> Head:
+def read_head(checkpoint: Checkpoint, card: ModelCard, device: str) -> Head:
     """The head's weights, read from the file: a missing head raises, and is never random."""
     parts = HEADS[checkpoint.config["model_type"]]
     port = checkpoint.evidence.port
     names = (port.stored(name) if port else name for name in (parts.dense, parts.out))
-    dense, out = (_linear(checkpoint, name, device) for name in names)
-    refuse_other_labels(out.out_features)
-    return Head(dense, out, parts.between)
+    dense, out = ([read_tensor(checkpoint, f"{name}.{part}") for part in ("weight", "bias")] for name in names)
+    one = [score_of_labels(rows, card, checkpoint.config)[None] for rows in out]
+    return Head(_linear(dense, device), _linear(one, device), parts.between)
 
 
-def _linear(checkpoint: Checkpoint, name: str, device: str) -> nn.Linear:
-    weight, bias = (read_tensor(checkpoint, f"{name}.{part}") for part in ("weight", "bias"))
+def _linear(weights: Sequence[torch.Tensor], device: str) -> nn.Linear:
+    """A layer of these weights and biases."""
+    weight, bias = weights
     layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     state: dict[str, Any] = {"weight": weight.to(device), "bias": bias.to(device)}
     layer.load_state_dict(state, assign=True)
@@ -108,17 +108,17 @@ class EncoderScorer(ReadsInParts):
         checkpoint: Checkpoint,
         runtime: RectangleRuntime | PackedRuntime,
         max_length: int,
-        activation: Activation | None = None,
+        card: ModelCard,
     ) -> None:
         self.max_length = max_length
-        self.activation = activation or checkpoint_activation(checkpoint.folder)
+        self.activation = activation_of(checkpoint, card)
         self.runtime = runtime.description
         self.precision = runtime.precision
         self.padded = runtime.padded
         self.bytes_per_token = activation_bytes(read_config(checkpoint))
         self._vectors = runtime
         self._segment = pair_segments(checkpoint)
-        self._head = read_head(checkpoint, runtime.device)
+        self._head = read_head(checkpoint, card, runtime.device)
         self._tokenizer = PairTokenizer(open_tokenizer(checkpoint.folder))
         self.tokenizer = Vocabulary(lambda: self._tokenizer.tokenizer)
 

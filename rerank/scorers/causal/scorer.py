@@ -22,12 +22,11 @@ from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.causal.configuration import has_head, head_temperature
 from rerank.scorers.causal.prompt import Prompt, PromptTokenizer, token_id
 from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts, WholePrompts
+from rerank.scorers.labels import activation_of, score_of_labels
 from rerank.scorers.pretrained import (
     activation_bytes,
-    checkpoint_activation,
     open_tokenizer,
     read_tensor,
-    refuse_other_labels,
 )
 from rerank.scorers.saved_modules import default_prompt
 from rerank.scorers.tokens import Vocabulary
@@ -50,7 +49,7 @@ class CausalScorer(ReadsInParts):
     ) -> None:
         self._instruction = card.instruction or default_prompt(checkpoint.folder) or prompt_format.instruction
         self.max_length = prompts.max_length
-        self.activation = card.activation or checkpoint_activation(checkpoint.folder, prompt_format.activation)
+        self.activation = activation_of(checkpoint, card, prompt_format.activation)
         self.takes_instruction = prompt_format.takes_instruction
         self.runtime = vectors.description
         self.precision = vectors.runtime.precision
@@ -60,7 +59,8 @@ class CausalScorer(ReadsInParts):
         # the prompts' tokenizer does not read special tokens in texts; this one does, and is seldom used
         self.tokenizer = Vocabulary(partial(open_tokenizer, checkpoint.folder))
         self._vectors = vectors
-        self._direction = score_direction(checkpoint, config, prompt_format).to(vectors.runtime.device)
+        direction = score_direction(checkpoint, config, card, prompt_format)
+        self._direction = direction.to(vectors.runtime.device)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[Prompt]]:
         """See ``Scorer.reading``."""
@@ -73,12 +73,13 @@ class CausalScorer(ReadsInParts):
         return pending(self._vectors(batch) @ self._direction)
 
 
-def score_direction(checkpoint: Checkpoint, config: PretrainedConfig, prompt_format: PromptFormat) -> torch.Tensor:
+def score_direction(
+    checkpoint: Checkpoint, config: PretrainedConfig, card: ModelCard, prompt_format: PromptFormat
+) -> torch.Tensor:
     """The vector that hidden states are multiplied with: fp32, of shape (hidden). Raises WeightsBroken."""
     if has_head(checkpoint):
-        rows = read_tensor(checkpoint, "score.weight")
-        refuse_other_labels(rows.shape[0])
-        return rows[0] / head_temperature(checkpoint)
+        row = score_of_labels(read_tensor(checkpoint, "score.weight"), card, checkpoint.config)
+        return row / head_temperature(checkpoint)
     yes = _word_row(checkpoint, config, prompt_format.yes)
     return yes if prompt_format.no == "" else yes - _word_row(checkpoint, config, prompt_format.no)
 

@@ -13,10 +13,10 @@ from rerank.catalog.evidence import Evidence
 from rerank.catalog.recognition import prompt_lines
 from rerank.errors import ModelUnsupported
 from rerank.scorers.base import Placement, Scorer
+from rerank.scorers.labels import activation_of
 from rerank.scorers.networks import fit_length
 from rerank.scorers.pretrained import (
     activation_bytes,
-    checkpoint_activation,
     refuse_random_weights,
     refuse_unknown_type,
 )
@@ -36,14 +36,14 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Score
     refuse_unknown_type(checkpoint)
     evidence = checkpoint.evidence
     _refuse_unknown_words(evidence)
-    activation = card.activation or checkpoint_activation(checkpoint.folder)
+    activation = activation_of(checkpoint, card)
     logger.info("%s runs in plain torch, through sentence-transformers: no other family claims it", card.id)
     model = _saved_model(checkpoint, card, placement)
     _refuse_chat_template(evidence, model)
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
     bytes_per_token = activation_bytes(model.transformers_model.config)
     precision = placement.device.torch_precision
-    return cross_encoder_scorer(model, length, bytes_per_token, precision, activation, card.instruction)
+    return cross_encoder_scorer(model, length, bytes_per_token, precision, activation, card)
 
 
 class _SavedChain(CrossEncoder):

@@ -12,12 +12,13 @@ from sentence_transformers import CrossEncoder
 from tokenizers import Tokenizer
 
 from rerank.activations import Activation
+from rerank.catalog.cards import ModelCard
 from rerank.core import Finished, Pair, PendingLogits, ScoringOptions
 from rerank.runtimes.base import TokenIds, pending
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, pair_limit, too_long
 from rerank.scorers.excerpts import read_texts
-from rerank.scorers.pretrained import refuse_other_labels
+from rerank.scorers.labels import score_of_labels
 from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy, tokens_wanted
 
 
@@ -27,15 +28,14 @@ def cross_encoder_scorer(
     bytes_per_token: int,
     precision: str,
     activation: Activation,
-    instruction: str | None = None,
+    card: ModelCard,
 ) -> Scorer:
     """The scorer that fits how the model wants its pairs: as plain token ids, or as texts for a prompt of its own.
 
-    ``precision`` is what the model was loaded in; ``instruction`` replaces the checkpoint's.
+    ``precision`` is what the model was loaded in; an instruction in the card replaces the checkpoint's.
     """
-    refuse_other_labels(model.num_labels)
     kind = PlainPairScorer if _reads_plain_pairs(model) else PromptedPairScorer
-    return kind(model, max_length, bytes_per_token, precision, activation, instruction)
+    return kind(model, max_length, bytes_per_token, precision, activation, card)
 
 
 def _reads_plain_pairs(model: CrossEncoder) -> bool:
@@ -61,7 +61,7 @@ class SavedScorer(ReadsInParts):
         bytes_per_token: int,
         precision: str,
         activation: Activation,
-        instruction: str | None = None,
+        card: ModelCard,
     ) -> None:
         kernel = getattr(model.config, "_attn_implementation", None) or "its own"
         self.max_length = max_length
@@ -70,7 +70,9 @@ class SavedScorer(ReadsInParts):
         self.precision = precision
         self.runtime = f"torch {precision}, padded, {kernel} attention, through sentence-transformers"
         self._model = model.eval()
-        self._instruction = instruction or model.prompts.get(model.default_prompt_name or "") or None
+        self._card = card
+        self._config = model.config.to_dict() if model.config else {}
+        self._instruction = card.instruction or model.prompts.get(model.default_prompt_name or "") or None
         tokenizer = private_copy(model.tokenizer)
         self.tokenizer = Vocabulary(lambda: tokenizer)
         self._read_with(tokenizer)
@@ -85,8 +87,9 @@ class SavedScorer(ReadsInParts):
             name: value.to(self._model.device) if isinstance(value, torch.Tensor) else value
             for name, value in features.items()
         }
-        logits: torch.Tensor = self._model(moved)["scores"].float().reshape(-1)
-        return logits
+        scores: torch.Tensor = self._model(moved)["scores"].float()
+        rows = scores.reshape(len(scores), -1).T
+        return score_of_labels(rows, self._card, self._config)
 
 
 class PlainPairScorer(SavedScorer):

@@ -74,6 +74,25 @@ class TestModelsFile:
             ),
         )
 
+    def test_two_labels_of_a_head_are_told_apart(self, write: Write) -> None:
+        (card,) = read_models_file(write('[[model]]\nid = "a"\nlabels = [2, 0]'))
+        assert card.labels == (2, 0)
+
+    @pytest.mark.parametrize(
+        ("lines", "trouble"),
+        [
+            ("labels = [1, 1]", "two different ones"),
+            ('labels = [0, 1]\nfamily = "bi-encoder"', "a head that classifies pairs"),
+            ("labels = [0]", "labels"),
+            ("labels = [0, 1, 2]", "labels"),
+            ("labels = [-1, 0]", "labels"),
+            ("labels = [true, false]", "labels"),
+        ],
+    )
+    def test_other_labels_are_refused(self, write: Write, lines: str, trouble: str) -> None:
+        with pytest.raises(SettingsError, match=trouble):
+            read_models_file(write(f'[[model]]\nid = "a"\n{lines}'))
+
     @pytest.mark.parametrize("written", ["5", "5.0"])
     def test_a_scale_divides_the_logit_before_the_sigmoid(self, write: Write, written: str) -> None:
         (card,) = read_models_file(write(f'[[model]]\nid = "a"\nactivation = "sigmoid"\nscale = {written}'))
@@ -264,6 +283,7 @@ class TestLoadsLike:
             {"activation": IDENTITY},
             {"activation": replace(SIGMOID, scale=5)},
             {"prompt": QWEN3_RERANKER},
+            {"labels": (0, 1)},
             {"sha256": "0" * 64},
             {"trust_remote_code": True},
             {"special_tokens_in_text": True},
