@@ -20,11 +20,16 @@ from rerank.catalog.checkpoint import WEIGHTS_FILE, is_started, read_checkpoint,
 from rerank.catalog.failures import Source, explaining
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.own_code import refuse_untrusted_code
+from rerank.catalog.pickles import pickles_in
 from rerank.catalog.repository import Repository, inspect_source, is_weights, source_of
 from rerank.catalog.room import check_room, keeping_free, sized
 from rerank.catalog.staging import exclusive, prune, put_in_place, settle, staging_folder
 from rerank.catalog.transfer import RemoteFile, transfer
 from rerank.errors import WeightsBroken
+from rerank.units import human_size
+
+Convert = Callable[[Path], tuple[Path, ...]]
+"""Writes safetensors next to the pickles in a folder, and returns the pickles."""
 
 
 def fetch(
@@ -37,12 +42,14 @@ def fetch(
     replace: bool = False,
     accept: Callable[[Repository], None] | None = None,
     min_free: int = 0,
+    convert: Convert | None = None,
 ) -> Path:
     """Bring a model to the folder ``destination`` and return that folder.
 
     ``progress`` gets the bytes on disk and the bytes in all. A folder that is there is returned as it is, unless
     ``replace``; then it stays usable until the new one is whole. ``accept`` raises for a repository that should not be
-    fetched, and ``min_free`` bytes of the disk stay free. While another process or thread fetches the same
+    fetched, and ``min_free`` bytes of the disk stay free. With ``convert`` pickled weights are fetched where there are
+    no others, and it makes safetensors of them. While another process or thread fetches the same
     model this one waits. Raises WeightsMissing, WeightsBroken (what is there, or what the Hub has, is no checkpoint),
     ModelUnavailable (it needs code that its card does not trust), and OSError where the disk misbehaves in other ways
     than being full or read-only.
@@ -52,7 +59,8 @@ def fetch(
         raise ValueError(f"{card.id} has no repository on the Hub")
     revision = revision or card.revision
     source = source_of(card, revision, endpoint, destination)
-    repository, source = inspect_source(source, with_code=card.trust_remote_code)
+    pickles = convert is not None
+    repository, source = inspect_source(source, with_code=card.trust_remote_code, with_pickles=pickles)
     _check_expected_hash(card, repository, source)
     if accept:
         accept(repository)
@@ -66,6 +74,8 @@ def fetch(
         report = keeping_free(_counter(repository.total_bytes, progress or _unwatched), staging, source, min_free)
         with sized(staging, repository, source):
             _download_all(card, repository, staging, source, report)
+            if convert and repository.pickled_bytes:
+                _convert(staging, convert)
             _finish(staging, card, repository, revision)
         put_in_place(staging, destination)
     return destination
@@ -81,6 +91,25 @@ def _download_all(
         refuse_other_kinds(staging, card)
     refuse_untrusted_code(staging, card)
     _download(repository.files[len(small) :], repository.commit, staging, source, report)
+
+
+def convert_in_place(card: ModelCard, folder: Path, convert: Convert) -> tuple[Path, ...]:
+    """Make safetensors of the pickles in a model's folder, and return the pickles, which stay. Raises as ``fetch``."""
+    source = source_of(card, None, None, folder)
+    with explaining(source), exclusive(folder, card.id):
+        needed, free = sum(file.stat().st_size for file in pickles_in(folder)), shutil.disk_usage(folder).free
+        if needed > free:
+            raise source.disk_full(
+                f"Converting {card.id} needs {human_size(needed)} on the disk of the models folder, which has "
+                f"{human_size(free)} free"
+            )
+        return convert(folder)
+
+
+def _convert(staging: Path, convert: Convert) -> None:
+    with _cleared_if_refused(staging):
+        for file in convert(staging):
+            file.unlink()
 
 
 def _check_expected_hash(card: ModelCard, repository: Repository, source: Source) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 from urllib.parse import quote
 
+import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
@@ -21,6 +22,7 @@ from rerank.catalog.checkpoint import WEIGHTS_FILE, WEIGHTS_INDEX
 from rerank.catalog.failures import Source, explaining
 from rerank.catalog.names import is_plain
 from rerank.catalog.other_kinds import other_format
+from rerank.catalog.pickles import pickled_weights
 from rerank.catalog.session import read, token_for
 from rerank.catalog.transfer import RemoteFile
 
@@ -42,6 +44,14 @@ _SHARD = re.compile(r"^model-\d{5}-of-\d{5}\.safetensors$")
 _Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$", to_lower=True)]
 _Sha1 = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{40}$", to_lower=True)]
 _FILES = 20_000
+_BOT = "SFconvertbot"
+_CONVERSIONS = 3
+"""Pull requests of the bot that are looked at."""
+_CONVERTED = (
+    "has no safetensors, and pickled weights are not loaded. The Hub's own bot left safetensors in a pull request: "
+    'name it in the card in models.toml, as in `revision = "{revision}"`, or fetch it with `rerank pull --revision '
+    "{revision}`. `rerank pull --convert` converts the pickles instead."
+)
 
 
 class _Lfs(BaseModel):
@@ -69,6 +79,14 @@ class Description(BaseModel):
     safetensors: _Safetensors | None = None
 
 
+class _Discussion(BaseModel):
+    num: Annotated[int, Field(ge=1)]
+
+
+class _Discussions(BaseModel):
+    discussions: Annotated[tuple[_Discussion, ...], Field(max_length=_FILES)] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Repository:
     """A repository at one commit, reduced to the files this server needs."""
@@ -85,6 +103,11 @@ class Repository:
         """Size of the whole download."""
         return sum(file.size for file in self.files)
 
+    @property
+    def pickled_bytes(self) -> int:
+        """Size of the pickles in it, which safetensors are made of."""
+        return sum(file.size for file in self.files if file.path.endswith(".bin"))
+
 
 def inspect_repository(
     repo: str, revision: str | None = None, endpoint: str | None = None, model_id: str | None = None
@@ -97,8 +120,11 @@ def inspect_repository(
     return inspect_source(source_of(ModelCard(id=model_id or repo, repo=repo), revision, endpoint))[0]
 
 
-def inspect_source(source: Source, *, with_code: bool = False) -> tuple[Repository, Source]:
-    """The repository, and from where it may be fetched: without the user's token, if the Hub refuses that."""
+def inspect_source(source: Source, *, with_code: bool = False, with_pickles: bool = False) -> tuple[Repository, Source]:
+    """The repository, and from where it may be fetched: without the user's token, if the Hub refuses that.
+
+    ``with_pickles`` takes pickled weights where there are no others.
+    """
     with explaining(source):
         try:
             description, source = _describe(source)
@@ -107,8 +133,12 @@ def inspect_source(source: Source, *, with_code: bool = False) -> tuple[Reposito
             raise
         except ValueError as error:
             raise source.unreachable("does not answer as a Hub does") from error
-    needed = tuple(sorted(select_files(files, with_code=with_code), key=_weights_last))
+    pickled = pickled_weights(file.path for file in files)
+    chosen = select_files(files, with_code=with_code, pickles=pickled if with_pickles else ())
+    needed = tuple(sorted(chosen, key=_weights_last))
     if not any(map(is_weights, needed)):
+        if pickled and (revision := _converted_revision(source)):
+            raise source.no_safetensors(_CONVERTED.format(revision=revision))
         raise source.no_safetensors(other_format(file.path for file in files) or "has no safetensors.")
     if not any(file.path == "config.json" for file in needed):
         told = other_format(file.path for file in needed)
@@ -141,10 +171,33 @@ def _ask(source: Source) -> Description:
     return Description.model_validate_json(read(url, source.token, _ANSWER_TIMEOUT, _INSPECT_LIMIT))
 
 
-def select_files(files: Iterable[RemoteFile], *, with_code: bool = False) -> list[RemoteFile]:
-    """The files a model is loaded from: configuration, tokenizer, one set of safetensors; Python files on demand."""
+def _converted_revision(source: Source) -> str | None:
+    """The pull request in which the Hub's bot left safetensors; None if there is none, or the Hub does not say."""
+    if source.revision is not None:
+        return None
+    url = f"{source.endpoint}/api/models/{source.repo}/discussions?type=pull_request&author={_BOT}"
+    try:
+        listed = _Discussions.model_validate_json(read(url, source.token, _ANSWER_TIMEOUT, _INSPECT_LIMIT))
+        for number in sorted({one.num for one in listed.discussions}, reverse=True)[:_CONVERSIONS]:
+            revision = f"refs/pr/{number}"
+            described = _ask(replace(source, revision=revision))
+            if any(sibling.rfilename in (WEIGHTS_FILE, WEIGHTS_INDEX) for sibling in described.siblings):
+                return revision
+    except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError) as error:
+        # the refusal does without: a mirror may not know this address
+        logger.debug("%s: conversions cannot be listed: %s", source.repo, error)
+    return None
+
+
+def select_files(
+    files: Iterable[RemoteFile], *, with_code: bool = False, pickles: Collection[str] = ()
+) -> list[RemoteFile]:
+    """The files a model is loaded from: configuration, tokenizer, one set of safetensors.
+
+    Python files and ``pickles`` on demand.
+    """
     wanted = {*_WANTED, ".py"} if with_code else _WANTED
-    readable = [file for file in files if _is_needed(PurePosixPath(file.path), wanted)]
+    readable = [file for file in files if _is_needed(PurePosixPath(file.path), wanted, file.path in pickles)]
     names = {file.path for file in readable}
     if WEIGHTS_FILE in names:
         left_out = {
@@ -159,13 +212,13 @@ def select_files(files: Iterable[RemoteFile], *, with_code: bool = False) -> lis
     return [file for file in readable if file.path not in left_out]
 
 
-def _is_needed(path: PurePosixPath, wanted: Set[str]) -> bool:
+def _is_needed(path: PurePosixPath, wanted: Set[str], asked: bool) -> bool:
     if "\\" in str(path) or path.name.startswith(".") or _UNWANTED.search(path.name):
         return False
     folders = path.parts[:-1]
     if len(folders) > 1 or not all(_MODULE_FOLDER.match(folder) for folder in folders):
         return False
-    return path.suffix == ".safetensors" or path.suffix in wanted
+    return asked or path.suffix == ".safetensors" or path.suffix in wanted
 
 
 def _described(description: Description) -> Iterator[RemoteFile]:
@@ -197,7 +250,7 @@ def source_of(card: ModelCard, revision: str | None, endpoint: str | None, desti
 
 def is_weights(file: RemoteFile) -> bool:
     """True for a file with weights in it."""
-    return file.path.endswith(".safetensors")
+    return file.path.endswith((".safetensors", ".bin"))
 
 
 def _weights_last(file: RemoteFile) -> tuple[bool, int, str]:

@@ -18,7 +18,8 @@ _CHECKED_AFTER = 64_000_000
 
 def check_room(staging: Path, repository: Repository, source: Source, min_free: int) -> None:
     """Raise WeightsMissing unless the download fits, ``min_free`` bytes staying free."""
-    missing = _missing_bytes(staging, repository)
+    # safetensors are as large as the pickles that they are made of, next to which they lie for a while
+    missing = _missing_bytes(staging, repository) + repository.pickled_bytes
     free = shutil.disk_usage(staging).free
     if free < missing + max(_MARGIN, min_free):
         raise source.disk_full(

@@ -18,8 +18,9 @@ from rerank.catalog.built_in import BUILT_IN, EMBEDDED_MODEL_ID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import is_started, read_checkpoint
-from rerank.catalog.hub import fetch
+from rerank.catalog.hub import convert_in_place, fetch
 from rerank.catalog.manifest import read_manifest
+from rerank.catalog.pickles import pickles_in
 from rerank.catalog.repository import inspect_repository
 from rerank.cli.models import named_licence, show_models
 from rerank.cli.terminal import CommandFailed, complain, verbatim
@@ -34,6 +35,7 @@ examples:
   rerank pull BAAI/bge-reranker-v2-m3         one of the known models
   rerank pull organisation/name               any repository of the Hub
   rerank pull --all --endpoint https://hf-mirror.com
+  rerank pull --convert organisation/name     make safetensors of a repository's pickles
 
 exit status:
   0    all models are on disk
@@ -82,6 +84,7 @@ class _Options:
     force: bool
     quiet: bool
     min_free: int
+    convert: bool
 
 
 def _path(text: str | None) -> Path | None:
@@ -109,6 +112,10 @@ _Endpoint = Annotated[
     typer.Option(metavar="URL", help="Address of the Hub or a mirror. Default: HF_ENDPOINT, or huggingface.co."),
 ]
 _Force = Annotated[bool, typer.Option("--force", help="Download again and replace what is on disk.")]
+_Convert = Annotated[
+    bool,
+    typer.Option("--convert", help="Fetch pickled weights where there are no others, and convert them to safetensors."),
+]
 _Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress, only results and errors.")]
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -125,6 +132,7 @@ def pull(
     revision: _Revision = None,
     endpoint: _Endpoint = None,
     force: _Force = False,
+    convert: _Convert = False,
     quiet: _Quiet = False,
 ) -> None:
     """Download models from the Hugging Face Hub. Without names, choose from a menu.
@@ -140,7 +148,7 @@ def pull(
         cards = _asked(ctx, catalog, names or (), every=every)
         if revision and len(cards) > 1:
             ctx.fail("--revision is for one model")
-        options = _Options(revision, endpoint or settings.hf_endpoint, force, quiet, settings.min_free_bytes)
+        options = _Options(revision, endpoint or settings.hf_endpoint, force, quiet, settings.min_free_bytes, convert)
         results = [_provide(card, catalog, options) for card in cards]
     raise typer.Exit(next((result for result in results if result), Exit.DONE))
 
@@ -228,6 +236,8 @@ def _fetch_unless_there(card: ModelCard, catalog: Catalog, options: _Options) ->
         return
     destination = catalog.own_folder(card)
     there = is_started(destination)
+    if there and options.convert and not options.force and pickles_in(destination):
+        _convert_there(card, destination)
     if there and not options.force and not _is_other_revision(card, destination, options):
         size = human_size(_checked_size(destination, card))
         print(f"{card.id}: already on disk, {size} in {destination}")
@@ -248,8 +258,23 @@ def _fetch_unless_there(card: ModelCard, catalog: Catalog, options: _Options) ->
             progress=progress,
             replace=there,
             min_free=options.min_free,
+            convert=_convert if options.convert else None,
         )
     print(f"{card.id}: {human_size(_size(destination))} in {destination}")
+
+
+def _convert(folder: Path) -> tuple[Path, ...]:
+    # importing torch takes seconds
+    from rerank.scorers.pickles import convert_pickles
+
+    pickles = convert_pickles(folder)
+    print(f"converted to safetensors: {', '.join(file.name for file in pickles)}")
+    return pickles
+
+
+def _convert_there(card: ModelCard, folder: Path) -> None:
+    pickles = convert_in_place(card, folder, _convert)
+    print(f"{card.id}: {', '.join(map(str, pickles))} is no longer needed and can be deleted")
 
 
 def _checked_size(folder: Path, card: ModelCard) -> int:

@@ -23,6 +23,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.prompts import PROMPTS, QWEN3_RERANKER
 from rerank.core import Pair
 from rerank.scorers.base import score
+from rerank.scorers.pickles import convert_pickles
 from tests.parity.layouts import (
     CHAT,
     CTXL,
@@ -108,6 +109,12 @@ def converted_head(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def only_a_pickle(folder: Path) -> None:
+    """The weights as they were saved before safetensors."""
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+
 def asking_for_raw_logits(folder: Path) -> None:
     rewrite(folder / "config.json", sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"})
 
@@ -177,6 +184,7 @@ def mxbai_prompt(query: str, document: str, instruction: str = "") -> str:
 
 RIGHT = [
     right("bge-reranker-base-large-v2-m3", make_xlm_roberta, by_hand),
+    right("bce-reranker-converted-from-a-pickle", then(make_xlm_roberta, only_a_pickle, convert_pickles), by_hand),
     right("ms-marco-legacy-identity", identity("legacy"), by_hand, IDENTITY),
     right("ms-marco-v4-identity", identity("v4"), by_hand, IDENTITY),
     right("ms-marco-v6-identity", identity("v6"), by_hand, IDENTITY),

@@ -100,8 +100,7 @@ REFUSED = [
         "tiny has no safetensors, and pickled weights are not loaded. Many repositories have a "
         "safetensors version as a pull request of the Hub's own bot: look for it under Community on "
         "the model's page, and name it in the card in models.toml by its number, as in "
-        '`revision = "refs/pr/1"`. Or '
-        "convert the weights to safetensors.",
+        '`revision = "refs/pr/1"`. `rerank pull --convert` converts the pickles instead.',
     ),
     refused(
         "gguf-only",

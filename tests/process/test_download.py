@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -10,9 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from rerank.catalog.built_in import BUILT_IN
 from rerank.catalog.checkpoint import read_checkpoint
@@ -138,6 +142,82 @@ class TestFetching:
         repository.files[WEIGHTS].breaks = 1
         assert command(NAME).status == 0
         assert hub.ranges
+
+
+def pickled(**more: Any) -> dict[str, bytes]:
+    """The files of ``tiny_checkpoint`` with its weights as a pickle, and ``more`` in that."""
+    files = tiny_checkpoint()
+    weights = io.BytesIO()
+    torch.save({"weight": torch.ones(4096)} | more, weights)
+    del files[WEIGHTS]
+    return files | {"pytorch_model.bin": weights.getvalue()}
+
+
+class TestConvert:
+    def test_pickles_become_safetensors(self, command: Command, hub: FakeHub, models: Path) -> None:
+        hub.add_repository(NAME, pickled())
+
+        outcome = command(NAME, "--convert")
+        assert outcome.status == 0
+        assert "converted to safetensors: pytorch_model.bin" in outcome.out
+        folder = models / "tiny-reranker"
+        assert sorted(file.name for file in folder.iterdir() if not file.name.startswith(".")) == [
+            "config.json",
+            WEIGHTS,
+            "tokenizer.json",
+        ]
+        assert torch.equal(load_file(folder / WEIGHTS)["weight"], torch.ones(4096))
+        assert "already on disk" in command(NAME, "--convert").out
+
+    def test_only_on_that_wish(self, command: Command, hub: FakeHub, models: Path) -> None:
+        hub.add_repository(NAME, pickled())
+
+        outcome = command(NAME)
+        assert outcome.status == 3
+        assert "`rerank pull --convert` converts the pickles instead" in outcome.err
+        assert visible(models) == []
+        assert not hub.requests_of("pytorch_model.bin")
+
+    def test_safetensors_are_taken_where_there_are_any(self, command: Command, hub: FakeHub) -> None:
+        hub.add_repository(NAME, pickled() | tiny_checkpoint())
+
+        assert command(NAME, "--convert").status == 0
+        assert not hub.requests_of("pytorch_model.bin")
+
+    def test_a_pickle_that_names_more_than_tensors_leaves_nothing(
+        self, command: Command, hub: FakeHub, models: Path
+    ) -> None:
+        hub.add_repository(NAME, pickled(more=Path("elsewhere")))
+
+        outcome = command(NAME, "--convert")
+        assert outcome.status == 7
+        assert "holds more than weights" in outcome.err
+        assert visible(models) == []
+        assert not list(models.glob(".incomplete/*/*"))
+
+    def test_a_folder_on_disk_is_converted_in_place(self, command: Command, models: Path, hub: FakeHub) -> None:
+        folder = models / "tiny-reranker"
+        folder.mkdir(parents=True)
+        for name, content in pickled().items():
+            (folder / name).write_bytes(content)
+
+        outcome = command(NAME, "--convert")
+        assert outcome.status == 0
+        assert "pytorch_model.bin is no longer needed and can be deleted" in outcome.out
+        assert (folder / "pytorch_model.bin").is_file()
+        assert torch.equal(load_file(folder / WEIGHTS)["weight"], torch.ones(4096))
+        assert not hub.requests
+
+    def test_there_has_to_be_room_for_both(
+        self, command: Command, hub: FakeHub, models: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hub.add_repository(NAME, pickled())
+        size = sum(len(content) for content in pickled().values())
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size + 50_010_000))
+
+        outcome = command(NAME, "--convert")
+        assert outcome.status == 6
+        assert "more on the disk of the models folder" in outcome.err
 
 
 class TestWhatIsThere:

@@ -94,6 +94,8 @@ class FakeHub:
     def __init__(self) -> None:
         self.repositories: dict[str, list[FakeRepository]] = {}
         self.requests: list[Request] = []
+        self.conversions: dict[str, tuple[int, ...]] = {}
+        """By repository, numbers of pull requests that the Hub's bot opened."""
         self.refused_tokens: set[str] = set()
         """Tokens that have expired: every request with one is answered 401, as the real Hub does."""
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -213,9 +215,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(404, "EntryNotFound")
 
     def _describe(self, path: str) -> None:
-        """``<name>`` or ``<name>/revision/<revision>``."""
+        """``<name>``, ``<name>/revision/<revision>`` or ``<name>/discussions``."""
         organisation, base, *rest = path.split("/")
         name = f"{organisation}/{base}"
+        if rest == ["discussions"]:
+            self._list_conversions(name)
+            return
         revision = "/".join(rest[1:]) or "main"
         repository = self._found(name, revision)
         if repository is None:
@@ -225,6 +230,13 @@ class _Handler(BaseHTTPRequestHandler):
         if repository.parameters is not None:
             described["safetensors"] = {"parameters": {"F32": repository.parameters}, "total": repository.parameters}
         self._send_json(described)
+
+    def _list_conversions(self, name: str) -> None:
+        if name not in self.server.hub.conversions:
+            self._fail(404, None)
+            return
+        listed = [{"num": number, "isPullRequest": True} for number in self.server.hub.conversions[name]]
+        self._send_json({"discussions": listed, "count": len(listed), "start": 0})
 
     def _resolve(self, name: str, revision: str, path: str) -> None:
         repository = self._found(name, revision)

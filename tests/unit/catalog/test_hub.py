@@ -163,6 +163,32 @@ class TestInspect:
             inspect_repository(NAME, endpoint=hub.url)
         assert caught.value.failure is FetchFailure.NO_SAFETENSORS
 
+    def test_the_pull_request_with_safetensors_is_named(self, hub: FakeHub) -> None:
+        hub.add_repository(NAME, {"config.json": b"{}", "pytorch_model.bin": b"pickle"})
+        hub.add_repository(NAME, {"config.json": b"{}", "pytorch_model.bin": b"pickle"}, branches=("refs/pr/9",))
+        hub.add_repository(NAME, tiny_checkpoint(), branches=("refs/pr/4",))
+        hub.conversions[NAME] = (4, 9)
+        with pytest.raises(WeightsMissing) as caught:
+            inspect_repository(NAME, endpoint=hub.url)
+        assert caught.value.failure is FetchFailure.NO_SAFETENSORS
+        assert 'as in `revision = "refs/pr/4"`, or fetch it with `rerank pull --revision refs/pr/4`' in (
+            caught.value.message
+        )
+
+    @pytest.mark.parametrize("numbers", [(), (7,)], ids=["none", "gone"])
+    def test_without_one_the_refusal_tells_where_to_look(self, hub: FakeHub, numbers: tuple[int, ...]) -> None:
+        hub.add_repository(NAME, {"config.json": b"{}", "pytorch_model.bin": b"pickle"})
+        hub.conversions[NAME] = numbers
+        with pytest.raises(WeightsMissing, match="look for it under Community"):
+            inspect_repository(NAME, endpoint=hub.url)
+
+    def test_at_a_revision_that_was_asked_for_no_other_is_looked_for(self, hub: FakeHub) -> None:
+        hub.add_repository(NAME, {"config.json": b"{}", "pytorch_model.bin": b"pickle"}, branches=("old",))
+        hub.conversions[NAME] = (4,)
+        with pytest.raises(WeightsMissing, match="look for it under Community"):
+            inspect_repository(NAME, "old", endpoint=hub.url)
+        assert not hub.requests_of("discussions")
+
     @pytest.mark.parametrize(
         ("file", "told"),
         [
