@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 _STOP_SECONDS = 30
 _PROC = Path("/proc")
 
@@ -52,6 +54,11 @@ class RunningServer:
     def peak_bytes(self) -> int:
         """Most resident memory, summed over the server's processes; what they share counts for each."""
         return sum(_peak(pid) for pid in process_tree(self.pid))
+
+    def cpu_seconds(self) -> float:
+        """Seconds that its threads have computed, which a busy machine does not make more."""
+        used = psutil.Process(self.pid).cpu_times()
+        return float(used.user + used.system)
 
     def forget_peak(self) -> None:
         """Begin the peak again, so that it leaves out what only the start took."""

@@ -4,7 +4,8 @@
 
 A server is started in an empty folder, where it converts the model, and then again with what it kept. Each time it is
 asked as soon as it listens. For comparison, a script loads the same model with sentence-transformers and ranks the same
-two documents. Prints the median of each, and the memory of the process after its first answer. Linux only.
+two documents. Prints the median of each, with the CPU seconds of the process until its first answer, and its most
+memory. Linux only.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ OURS = Contestant(
 )
 """With its default settings."""
 SCRIPT = """
-import resource, sys
+import resource, sys, time
 from sentence_transformers import SentenceTransformer
 model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True)
 query, *documents = model.encode(["capital of France", "Paris", "cheese"], normalize_embeddings=True)
-print(documents @ query, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(documents @ query, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
@@ -43,6 +44,8 @@ class Start(NamedTuple):
     listening: float
     answered: float
     """Seconds until the first answer was there."""
+    computed: float
+    """Seconds of the CPU until then."""
     peak_bytes: int
 
 
@@ -53,8 +56,9 @@ def main() -> None:
     rounds = [_round() for _ in range(parser.parse_args().repeat)]
     for name in rounds[0]:
         starts = [starts[name] for starts in rounds]
-        listening, answered, peak = (statistics.median(column) for column in zip(*starts, strict=True))
-        print(f"{name:<40} listens {listening:5.1f} s   answers {answered:5.1f} s   {peak / 1e6:5.0f} MB")
+        listening, answered, computed, peak = (statistics.median(column) for column in zip(*starts, strict=True))
+        shown = f"listens {listening:5.1f} s   answers {answered:5.1f} s   CPU {computed:5.1f} s   {peak / 1e6:5.0f} MB"
+        print(f"{name:<40} {shown}")
 
 
 def _round() -> dict[str, Start]:
@@ -72,7 +76,7 @@ def _start(folder: Path) -> Start:
         listening = time.monotonic() - begun
         asked = {"query": "capital of France", "documents": ["Paris", "cheese"]}
         requests.post(f"{server.url}/v1/rerank", json=asked, timeout=300).raise_for_status()
-        return Start(listening, time.monotonic() - begun, server.peak_bytes())
+        return Start(listening, time.monotonic() - begun, server.cpu_seconds(), server.peak_bytes())
 
 
 def _script() -> Start:
@@ -84,7 +88,8 @@ def _script() -> Start:
         [sys.executable, "-c", SCRIPT, str(folder)], capture_output=True, text=True, check=True
     )
     seconds = time.monotonic() - begun
-    return Start(seconds, seconds, 1024 * int(done.stdout.split()[-1]))
+    *_, computed, peak = done.stdout.split()
+    return Start(seconds, seconds, float(computed), 1024 * int(peak))
 
 
 if __name__ == "__main__":

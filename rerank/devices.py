@@ -32,6 +32,8 @@ _GPU_DRIVERS = tuple(
     map(Path, ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg", "/dev/kfd"))
 )
 """On Linux, for every GPU that torch runs on: NVIDIA's, also of a Jetson and in WSL, and AMD's."""
+_LEAST_CAPABILITY = (8, 0)
+"""CUDA's, for the flash kernels behind torch.nn.attention.varlen."""
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc", "failed to allocate")
 
 
@@ -154,6 +156,15 @@ def memory_in_use(name: str) -> int:
     if name == "mps":
         return int(torch.mps.current_allocated_memory())
     return int(torch.cuda.memory_allocated(torch.device(name)))
+
+
+def runs_packed(device: Device) -> bool:
+    """True if the device has kernels for packed attention: half precision on an Ampere GPU or newer."""
+    if not device.name.startswith("cuda"):
+        return False
+    import torch
+
+    return device.dtype != torch.float32 and torch.cuda.get_device_capability(device.name) >= _LEAST_CAPABILITY
 
 
 def release_memory() -> None:

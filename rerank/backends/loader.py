@@ -14,14 +14,14 @@ from rerank.backends.base import FoundModel, LoadedModel, Local, too_large
 from rerank.backends.local import LocalBackend
 from rerank.backends.sizes import estimate, weights_on
 from rerank.backends.tokenisers import Tokenisers
-from rerank.backends.warming import import_family, warm_up
+from rerank.backends.warming import import_libraries, warm_up
 from rerank.catalog import hub
 from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, parameters, read_checkpoint
 from rerank.catalog.downloads import DownloadRules, Downloads
 from rerank.catalog.repository import Repository
-from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory, use_cores
+from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory
 from rerank.errors import (
     FetchFailure,
     ModelUnavailable,
@@ -112,8 +112,7 @@ class LocalLoader:
             raise ValueError(f"{card.id} was found, but not on this machine")
         placements = self._placements_of(card)
         with self._explained(card):
-            import_family(checkpoint, card)
-        use_cores()
+            import_libraries(checkpoint, card, placements)
         devices = [placement.device for placement in placements]
         before = {device.name: memory_in_use(device.name) for device in devices}
         started = time.monotonic()

@@ -5,14 +5,17 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections.abc import Sequence
 from functools import cache
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.errors import InvalidRequest
-from rerank.scorers.base import Scorer, score
+from rerank.scorers.base import Placement, Scorer, score
+from rerank.scorers.libraries import import_transformers
 from rerank.scorers.load import family_module
+from rerank.scorers.networks import needs_torch
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +36,11 @@ def warm_up(scorer: Scorer) -> None:
     logger.info("warmed up in %.1f s", time.monotonic() - started)
 
 
-def import_family(checkpoint: Checkpoint, card: ModelCard) -> None:
-    """Import the libraries that a model's family needs, so that the model is not measured with their size."""
+def import_libraries(checkpoint: Checkpoint, card: ModelCard, placements: Sequence[Placement]) -> None:
+    """Import the libraries that a model needs on these devices, so that it is not measured with their size."""
     family_module(checkpoint, card)
+    if any(needs_torch(checkpoint, placement) for placement in placements):
+        import_transformers()
     _freeze_libraries()
 
 

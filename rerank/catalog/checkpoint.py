@@ -74,7 +74,7 @@ class Checkpoint:
 
 def parameters(weight_files: Iterable[Path]) -> int:
     """Numbers in the weights, by the headers of their files."""
-    return sum(math.prod(tensor["shape"]) for file in weight_files for tensor in _header(file).values())
+    return sum(math.prod(tensor["shape"]) for file in weight_files for tensor in read_header(file)[0].values())
 
 
 def other_format_in(folder: Path) -> str | None:
@@ -311,16 +311,19 @@ def _broken(file: Path, what: str) -> WeightsBroken:
 
 
 def _shapes(weight_files: Iterable[Path]) -> dict[str, list[int]]:
-    return {name: tensor["shape"] for file in weight_files for name, tensor in _header(file).items()}
+    return {name: tensor["shape"] for file in weight_files for name, tensor in read_header(file)[0].items()}
 
 
-def _header(file: Path) -> dict[str, dict[str, list[int]]]:
-    """The header's description of each tensor, by name. The file was checked before, but may have changed."""
+def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int]:
+    """The header's description of each tensor, by name, and where in the file the tensors begin.
+
+    The file was checked before, but may have changed. Raises WeightsBroken.
+    """
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
         try:
-            header: dict[str, dict[str, list[int]]] = parse_json(stream.read(min(length, _HEADER_BYTES)))
+            header: dict[str, dict[str, Any]] = parse_json(stream.read(min(length, _HEADER_BYTES)))
         except UnfitFile as error:
             raise _broken(file, f"is corrupt or cut short ({error})") from error
     header.pop("__metadata__", None)
-    return header
+    return header, _LENGTH_BYTES + length

@@ -11,19 +11,19 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy
 import psutil
-import torch
-import transformers
 from filelock import FileLock
 
 from rerank import cgroups
 from rerank.catalog.checkpoint import parameters
 from rerank.devices import free_memory, has_native_bf16, import_openvino
-from rerank.runtimes.base import MakeNetwork, Tensors
+from rerank.runtimes.base import Inputs, MakeNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class OpenVinoRuntime:
     device = "cpu"
 
     def __init__(
-        self, make_network: MakeNetwork, example: Tensors, weights: Sequence[Path], precision: str, cache: Path
+        self, make_network: MakeNetwork, example: Inputs, weights: Sequence[Path], precision: str, cache: Path
     ) -> None:
         """Take the converted network from ``cache``, or convert it and put it there.
 
@@ -76,11 +76,16 @@ class OpenVinoRuntime:
         self.precision = precision
         self.description = f"openvino {openvino.__version__.split('-')[0]} {precision}"
 
-    def __call__(self, tensors: Tensors) -> tuple[torch.Tensor, ...]:
+    def __call__(self, inputs: Inputs) -> tuple[numpy.ndarray, ...]:
         """See ``Runtime``."""
-        outputs = self._request.infer({name: tensor.numpy() for name, tensor in tensors.items()})
+        outputs = self._request.infer(inputs)
         # the buffers belong to the request, which the next batch overwrites
-        return tuple(torch.from_numpy(outputs[place].copy()) for place in range(len(outputs)))
+        return tuple(outputs[place].copy() for place in range(len(outputs)))
+
+
+def is_kept(weights: Sequence[Path], precision: str, cache: Path) -> bool:
+    """True if an earlier start converted this network, in this version or another."""
+    return any(cache.glob(f"{_source(weights, int8=precision == 'int8')}-*/{_SUMS}"))
 
 
 def _threads() -> dict[str, int]:
@@ -101,15 +106,20 @@ def _converted(core: Any, folder: Path, convert: Callable[[], Any]) -> Any:
     return network
 
 
-def _convert(make_network: MakeNetwork, example: Tensors, weights: Sequence[Path], *, int8: bool) -> Any:
+def _convert(make_network: MakeNetwork, example: Inputs, weights: Sequence[Path], *, int8: bool) -> Any:
     needed, free = _MEMORY_TO_CONVERT * 4 * parameters(weights), free_memory("cpu")
     if needed > free:
         raise MemoryError(f"converting takes about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free")
     started = time.monotonic()
+    import torch
+
     with warnings.catch_warnings():
         # tracing warns of every shape it looks at; the shapes stay dynamic, as the tests show
         warnings.simplefilter("ignore")
-        converted = openvino.convert_model(make_network(torch.float32).eval(), example_input=dict(example))
+        converted = openvino.convert_model(
+            make_network(torch.float32).eval(),
+            example_input={name: torch.from_numpy(array) for name, array in example.items()},
+        )
         if int8:
             converted = _compress(converted)
     logger.info(
@@ -209,9 +219,13 @@ def _crc32(file: Path) -> int:
 
 def _name(weights: Sequence[Path], inputs: Sequence[str], *, int8: bool) -> str:
     """Name of a converted network: what it is made from, the form of its weights, and what made it."""
-    source = _digest([_sha256(file) for file in [*weights, *_descriptions(weights[0].parent)]])
-    maker = _digest([_LAYOUT, list(inputs), openvino.__version__, torch.__version__, transformers.__version__])
-    return f"{source}-{'int8' if int8 else 'fp32'}-{maker}"
+    maker = _digest([_LAYOUT, list(inputs), openvino.__version__, version("torch"), version("transformers")])
+    return f"{_source(weights, int8=int8)}-{maker}"
+
+
+def _source(weights: Sequence[Path], *, int8: bool) -> str:
+    files = [*weights, *_descriptions(weights[0].parent)]
+    return f"{_digest([_sha256(file, file.stat().st_mtime_ns) for file in files])}-{'int8' if int8 else 'fp32'}"
 
 
 def _descriptions(folder: Path) -> list[Path]:
@@ -224,6 +238,7 @@ def _digest(facts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _sha256(file: Path) -> str:
+@cache
+def _sha256(file: Path, _modified: int) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

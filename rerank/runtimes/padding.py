@@ -1,34 +1,34 @@
-"""Token ids of a batch as padded tensors."""
+"""Token ids of a batch as padded arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
+import numpy
 
 from rerank.runtimes.base import TokenIds
 
 
-def pad(batch: Sequence[TokenIds], pad_id: int, *, segments: bool, left: bool = False) -> dict[str, torch.Tensor]:
-    """int64 tensors of shape (pairs, longest pair): ``input_ids``, ``attention_mask``, with ``segments`` their ids."""
-    tensors = {
+def pad(batch: Sequence[TokenIds], pad_id: int, *, segments: bool, left: bool = False) -> dict[str, numpy.ndarray]:
+    """int64 arrays of shape (pairs, longest pair): ``input_ids``, ``attention_mask``, with ``segments`` their ids."""
+    arrays = {
         "input_ids": _rectangle([sequence.input_ids for sequence in batch], pad_id, left=left),
         "attention_mask": _rectangle([(1,) * sequence.tokens for sequence in batch], 0, left=left),
     }
     if segments:
-        tensors["token_type_ids"] = _rectangle([sequence.type_ids for sequence in batch], 0, left=left)
-    return tensors
+        arrays["token_type_ids"] = _rectangle([sequence.type_ids for sequence in batch], 0, left=left)
+    return arrays
 
 
-def _rectangle(rows: Sequence[tuple[int, ...]], filler: int, *, left: bool) -> torch.Tensor:
+def _rectangle(rows: Sequence[tuple[int, ...]], filler: int, *, left: bool) -> numpy.ndarray:
     longest = max(map(len, rows))
     filled = []
     for row in rows:
         padding = (filler,) * (longest - len(row))
         filled.append(padding + row if left else row + padding)
-    return torch.tensor(filled, dtype=torch.long)
+    return numpy.array(filled, numpy.int64)
 
 
-def example_ids(names: Sequence[str]) -> dict[str, torch.Tensor]:
+def example_ids(names: Sequence[str]) -> dict[str, numpy.ndarray]:
     """Padded inputs of these names to trace a network with."""
-    return {name: torch.ones(2, 7, dtype=torch.long) for name in names}
+    return {name: numpy.ones((2, 7), numpy.int64) for name in names}

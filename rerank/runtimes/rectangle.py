@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy
-import torch
-from torch.nn.functional import scaled_dot_product_attention
 
-from rerank.runtimes.base import Runtime
+from rerank.runtimes.base import Runtime, Values
 from rerank.runtimes.segments import Segment, token_rows
+
+if TYPE_CHECKING:
+    import torch
 
 KERNEL = "sdpa attention"
 """The attention kernel of a rectangle, to be displayed."""
@@ -40,12 +42,16 @@ class Rectangle:
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attention of each token to its whole sequence; all of shape (tokens, heads, size)."""
+        from torch.nn.functional import scaled_dot_product_attention
+
         query, key, value = (self.spread(states).transpose(1, 2) for states in (query, key, value))
         attended = scaled_dot_product_attention(query, key, value, attn_mask=self._real())
         return self.gather(attended.transpose(1, 2))
 
     def attend_once(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attention of one query a sequence, of shape (sequences, heads, size), to its whole sequence."""
+        from torch.nn.functional import scaled_dot_product_attention
+
         key, value = (self.spread(states).transpose(1, 2) for states in (key, value))
         return scaled_dot_product_attention(query[:, :, None], key, value, attn_mask=self._real())[:, :, 0]
 
@@ -57,10 +63,12 @@ class Rectangle:
 
     def _real(self) -> torch.Tensor:
         """Where a row has a token, of shape (sequences, 1, 1, longest)."""
+        import torch
+
         return (torch.arange(self.rows.shape[1], device=self.rows.device) < self.lengths[:, None])[:, None, None]
 
 
-def rectangle_inputs(segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
+def rectangle_inputs(segments: Sequence[Segment]) -> dict[str, numpy.ndarray]:
     """Inputs of a network that reads segments and attends in a rectangle; each segment stands for itself."""
     lengths = numpy.array([len(segment.input_ids) for segment in segments])
     places = numpy.arange(lengths.max())
@@ -68,7 +76,7 @@ def rectangle_inputs(segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
     rows = numpy.minimum((lengths.cumsum() - lengths)[:, None] + places, lengths.sum() - 1)
     layout = {"rows": rows, "places": numpy.flatnonzero(places < lengths[:, None]), "lengths": lengths}
     # a network that reads no single token has no such input
-    return {name: torch.from_numpy(array) for name, array in (token_rows(segments) | layout).items() if array.size}
+    return {name: array for name, array in (token_rows(segments) | layout).items() if array.size}
 
 
 class RectangleRuntime:
@@ -82,6 +90,6 @@ class RectangleRuntime:
         self.precision = runtime.precision
         self.description = f"{runtime.description}, {KERNEL}"
 
-    def __call__(self, segments: Sequence[Segment]) -> torch.Tensor:
-        """fp32 vectors of shape (segments, hidden)."""
+    def __call__(self, segments: Sequence[Segment]) -> Values:
+        """Vectors of shape (segments, hidden)."""
         return self._runtime(rectangle_inputs(segments))[0]

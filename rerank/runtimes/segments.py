@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy
-import torch
+
+from rerank.runtimes.base import to_device
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +121,3 @@ def _key_rows(segments: Sequence[Segment], starts: Sequence[int], place: int) ->
     own = (starts[place], starts[place + 1])
     before = segments[place].continues
     return [own] if before is None else [(starts[before], starts[before + 1]), own]
-
-
-def to_device(array: numpy.ndarray, device: str) -> torch.Tensor:
-    """The array on the device; from pinned memory, so that the copy does not wait for the device."""
-    tensor = torch.from_numpy(array)
-    if not device.startswith("cuda"):
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)

@@ -10,18 +10,8 @@ from typing import Any, Protocol
 import torch
 
 from rerank.devices import Device
-from rerank.runtimes.base import Attend, MakeNetwork
+from rerank.runtimes.base import Attend, MakeNetwork, Values, computed
 from rerank.runtimes.segments import PackedBatch, Segment, Spans, pack_segments
-
-# the flash kernels behind torch.nn.attention.varlen need it
-_LEAST_CAPABILITY = (8, 0)
-
-
-def runs_packed(device: Device) -> bool:
-    """True if the device has kernels for packed attention: half precision on an Ampere GPU or newer."""
-    if not device.name.startswith("cuda") or device.dtype == torch.float32:
-        return False
-    return torch.cuda.get_device_capability(device.name) >= _LEAST_CAPABILITY
 
 
 class PackedNetwork(Protocol):
@@ -45,9 +35,9 @@ class PackedRuntime:
         self._network: PackedNetwork = network
 
     @torch.inference_mode()
-    def __call__(self, segments: Sequence[Segment]) -> torch.Tensor:
-        """fp32 vectors of shape (answers, hidden), perhaps still being computed."""
-        return self._network.packed(pack_segments(segments, self.device)).float()
+    def __call__(self, segments: Sequence[Segment]) -> Values:
+        """Vectors of shape (answers, hidden), perhaps still being computed."""
+        return computed(self._network.packed(pack_segments(segments, self.device)))
 
 
 def attention_in(spans: Spans, *, causal: bool = False) -> Attend:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy
 import torch
 
 from rerank.devices import Device
-from rerank.runtimes.base import MakeNetwork, Tensors
+from rerank.runtimes.base import Inputs, MakeNetwork, Values, computed
 
 
 class TorchRuntime:
@@ -19,11 +20,12 @@ class TorchRuntime:
         self._network = make_network(device.dtype).to(device.name, device.dtype).eval()
 
     @torch.inference_mode()
-    def __call__(self, tensors: Tensors) -> tuple[torch.Tensor, ...]:
+    def __call__(self, inputs: Inputs) -> tuple[Values, ...]:
         """See ``Runtime``."""
-        outputs = self._network(**{name: self._input(tensor) for name, tensor in tensors.items()})
-        return tuple(output.float() for output in outputs)
+        outputs = self._network(**{name: self._input(values) for name, values in inputs.items()})
+        return tuple(computed(output) for output in outputs)
 
-    def _input(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _input(self, values: Values) -> torch.Tensor:
         """On the device; fractions in the network's precision, whole numbers as they are."""
+        tensor = torch.from_numpy(values) if isinstance(values, numpy.ndarray) else values
         return tensor.to(self.device, self._dtype if tensor.is_floating_point() else tensor.dtype)

@@ -6,105 +6,17 @@ padding, and the last layer computes only the first token where no other is read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from rerank.catalog.checkpoint import Checkpoint
-from rerank.errors import ModelUnsupported
-from rerank.runtimes.base import Attend, TokenIds
-from rerank.runtimes.rectangle import Rectangle, rectangle_inputs
-from rerank.runtimes.segments import PackedBatch, Segment, TokenRow
+from rerank.runtimes.base import Attend
+from rerank.runtimes.rectangle import Rectangle
+from rerank.runtimes.segments import PackedBatch, TokenRow
 from rerank.runtimes.torch_packed import attention_in, means
-from rerank.scorers.pretrained import gives_types, read_config
+from rerank.scorers.bert_kinds import BODIES, Parts
 from rerank.scorers.rotary import Angles, Turn, turned
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Where a body keeps its parts: paths of modules. All kinds add and normalise behind attention and products."""
-
-    layers: str = "encoder.layer"
-    query: str = "attention.self.query"
-    key: str = "attention.self.key"
-    value: str = "attention.self.value"
-    out: str = "attention.output.dense"
-    attention_norm: str = "attention.output.LayerNorm"
-    products: tuple[str, ...] = ("intermediate", "output.dense")
-    """From one addition to the next."""
-    norm: str = "output.LayerNorm"
-    positions_after_padding: bool = False
-    """True where positions are counted behind the id that stands for padding, and not for that id, even in a text."""
-
-
-_BERT = Parts()
-_ROBERTA = Parts(positions_after_padding=True)
-BODIES = {
-    "bert": _BERT,
-    "electra": _BERT,
-    "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-    "camembert": _ROBERTA,
-    "gte": Parts(
-        layers="layers",
-        query="self_attn.q_proj",
-        key="self_attn.k_proj",
-        value="self_attn.v_proj",
-        out="self_attn.o_proj",
-        attention_norm="post_attention_layernorm",
-        products=("mlp",),
-        norm="post_mlp_layernorm",
-    ),
-    "distilbert": Parts(
-        layers="transformer.layer",
-        query="attention.q_lin",
-        key="attention.k_lin",
-        value="attention.v_lin",
-        out="attention.out_lin",
-        attention_norm="sa_layer_norm",
-        products=("ffn.lin1", "ffn.activation", "ffn.lin2"),
-        norm="output_layer_norm",
-    ),
-}
-"""The bodies that this module runs, by ``model_type``."""
-
-
-class BertSegments:
-    """Sequences as segments, with positions and types as the body counts them; called with token ids."""
-
-    def __init__(self, checkpoint: Checkpoint, read: int | None) -> None:
-        """``read`` as in ``Segment``. Raises ModelUnsupported for a RoBERTa without an id for padding."""
-        config = read_config(checkpoint)
-        self._read = read
-        self._first_after = config.pad_token_id if BODIES[config.model_type].positions_after_padding else None
-        if BODIES[config.model_type].positions_after_padding and config.pad_token_id is None:
-            raise ModelUnsupported("its config.json has no pad_token_id, behind which RoBERTa counts positions.")
-        # types tell query and document apart
-        self._typed = getattr(config, "type_vocab_size", 0) > 1 and gives_types(checkpoint.folder)
-
-    def __call__(self, sequence: TokenIds) -> Segment:
-        type_ids = sequence.type_ids if self._typed else None
-        return Segment(sequence.input_ids, self._positions(sequence), read=self._read, type_ids=type_ids)
-
-    def example(self) -> dict[str, torch.Tensor]:
-        """Inputs to trace a body's ``forward`` with."""
-        return rectangle_inputs([self(TokenIds((5,) * length, (0,) * length)) for length in (7, 5)])
-
-    def _positions(self, sequence: TokenIds) -> Sequence[int]:
-        padding = self._first_after
-        if padding is None:
-            return range(sequence.tokens)
-        if padding not in sequence.input_ids:
-            return range(padding + 1, padding + 1 + sequence.tokens)
-        counted = accumulate(token != padding for token in sequence.input_ids)
-        return [
-            padding + (count if token != padding else 0)
-            for token, count in zip(sequence.input_ids, counted, strict=True)
-        ]
 
 
 class Placed(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from torch.nn.functional import cosine_similarity
+import numpy
 
 from rerank.catalog.built_in import known_prompt
 from rerank.catalog.cards import ModelCard
@@ -48,4 +48,8 @@ def _prompt_of_head(checkpoint: Checkpoint) -> PromptFormat | None:
         )
     yes, no = (read_tensor(checkpoint, "model.embed_tokens.weight", row=word) for word in words)
     head = read_tensor(checkpoint, "score.weight", row=0)
-    return QWEN3_RERANKER if cosine_similarity(head, yes - no, dim=0) > _LIKENESS else None
+    return QWEN3_RERANKER if _cosine(head, yes - no) > _LIKENESS else None
+
+
+def _cosine(one: numpy.ndarray, other: numpy.ndarray) -> float:
+    return float(one @ other / (numpy.linalg.norm(one) * numpy.linalg.norm(other)))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
 from rerank.activations import SIGMOID, Activation
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.errors import ModelUnsupported
+from rerank.runtimes.base import Values
 from rerank.scorers.pretrained import checkpoint_activation
 
 _SHOWN = 10
@@ -18,7 +17,7 @@ _SHOWN = 10
 _LETTERS = 30
 
 
-def score_of_labels(rows: torch.Tensor, card: ModelCard, config: Mapping[str, Any]) -> torch.Tensor:
+def score_of_labels(rows: Values, card: ModelCard, config: Mapping[str, Any]) -> Values:
     """Of one row per label the only one, or the difference that the card names. Raises ModelUnsupported.
 
     Rows are a head's weights, its biases or its logits.

@@ -17,6 +17,8 @@ from rerank.core import Pair
 from rerank.devices import is_out_of_memory
 from rerank.errors import InvalidRequest, ModelUnavailable, ModelUnsupported, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
+from rerank.scorers.hidden_prompts import told_prompt
+from rerank.scorers.labels import refuse_labels_without_head
 from rerank.scorers.library_errors import shown_error
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ class Implementation(NamedTuple):
     """True if it asks in the prompt of a card."""
 
     def module(self) -> FamilyModule:
-        """The folder's module, imported now: importing transformers takes seconds."""
+        """The folder's module, imported now: some need libraries that take seconds to import."""
         return cast("FamilyModule", importlib.import_module(f"rerank.scorers.{self.folder}.family"))
 
 
@@ -70,10 +72,6 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     if runs_own_code(checkpoint.folder, card):
         logger.warning("%s runs Python code of its own, as its card's trust_remote_code allows", card.id)
     with _explained(checkpoint):
-        # importing transformers takes seconds
-        from rerank.scorers.hidden_prompts import told_prompt
-        from rerank.scorers.labels import refuse_labels_without_head
-
         refuse_labels_without_head(checkpoint, card)
         card = told_prompt(checkpoint, card)
     module = family_module(checkpoint, card)
@@ -85,7 +83,6 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
 
 def family_module(checkpoint: Checkpoint, card: ModelCard) -> FamilyModule:
     """The first module of the table that claims the checkpoint, imported. Raises as ``load_scorer``."""
-    _silence_libraries()
     family = card.stated_family or checkpoint.family
     with _explained(checkpoint):
         for row in IMPLEMENTATIONS:
@@ -115,15 +112,6 @@ def _explained(checkpoint: Checkpoint) -> Iterator[None]:
             # a package that is missing; the folder is whole
             raise ModelUnsupported(f"{told}.") from error
         raise WeightsBroken(told) from error
-
-
-def _silence_libraries() -> None:
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    # converting looks at every attribute of a model, and both libraries warn of those that are old
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
 
 
 def _check_scores(scorer: Scorer) -> None:

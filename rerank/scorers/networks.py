@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
+from rerank.devices import runs_packed
 from rerank.errors import WeightsBroken
-from rerank.runtimes.base import MakeNetwork, Runtime, Tensors
+from rerank.runtimes.base import Inputs, MakeNetwork, Runtime
 from rerank.runtimes.rectangle import RectangleRuntime
-from rerank.runtimes.torch_packed import PackedRuntime, runs_packed
-from rerank.runtimes.torch_padded import TorchRuntime
 from rerank.scorers.base import Placement
 from rerank.scorers.library_errors import shown_error
+
+if TYPE_CHECKING:
+    from rerank.runtimes.torch_packed import PackedRuntime
 
 logger = logging.getLogger(__name__)
 
 
 def open_body(
-    make_network: MakeNetwork, example: Tensors, checkpoint: Checkpoint, placement: Placement
+    make_network: MakeNetwork, example: Inputs, checkpoint: Checkpoint, placement: Placement
 ) -> RectangleRuntime | PackedRuntime:
     """A body that reads segments: packed where the device has kernels for it, else in a rectangle."""
-    runtime = open_packed(make_network, example, checkpoint, placement)
-    return runtime if isinstance(runtime, PackedRuntime) else RectangleRuntime(runtime)
+    packed = open_packed(make_network, placement)
+    return packed or RectangleRuntime(open_runtime(make_network, example, checkpoint, placement))
 
 
-def open_packed(
-    make_network: MakeNetwork, example: Tensors, checkpoint: Checkpoint, placement: Placement
-) -> Runtime | PackedRuntime:
-    """The network packed where the device has kernels for it, else on the runtime that ``open_runtime`` chooses."""
-    if runs_packed(placement.device):
-        return PackedRuntime(make_network, placement.device)
-    return open_runtime(make_network, example, checkpoint, placement)
+def open_packed(make_network: MakeNetwork, placement: Placement) -> PackedRuntime | None:
+    """The network packed; None where the device has no kernels for it."""
+    if not runs_packed(placement.device):
+        return None
+    from rerank.runtimes.torch_packed import PackedRuntime
+
+    return PackedRuntime(make_network, placement.device)
 
 
-def open_runtime(make_network: MakeNetwork, example: Tensors, checkpoint: Checkpoint, placement: Placement) -> Runtime:
+def open_runtime(make_network: MakeNetwork, example: Inputs, checkpoint: Checkpoint, placement: Placement) -> Runtime:
     """OpenVINO where the device takes it and can convert the network, else torch; the log says which and why."""
     if not placement.device.openvino:
-        return TorchRuntime(make_network, placement.device)
+        return _in_torch(make_network, placement)
     from rerank.runtimes.openvino_cpu import OpenVinoRuntime
 
     precision = placement.device.precision
@@ -52,7 +55,23 @@ def open_runtime(make_network: MakeNetwork, example: Tensors, checkpoint: Checkp
             checkpoint.folder.name,
             shown_error(error, checkpoint.folder),
         )
-        return TorchRuntime(make_network, placement.device)
+        return _in_torch(make_network, placement)
+
+
+def _in_torch(make_network: MakeNetwork, placement: Placement) -> Runtime:
+    # importing torch takes seconds, which a converted network does not need
+    from rerank.runtimes.torch_padded import TorchRuntime
+
+    return TorchRuntime(make_network, placement.device)
+
+
+def needs_torch(checkpoint: Checkpoint, placement: Placement) -> bool:
+    """True unless an earlier start converted the network for OpenVINO."""
+    if not placement.device.openvino:
+        return True
+    from rerank.runtimes.openvino_cpu import is_kept
+
+    return not is_kept(checkpoint.weight_files, placement.device.precision, placement.converted)
 
 
 def fit_length(card: ModelCard, placement: Placement, checkpoint: Checkpoint, tokenizer_tokens: int | None) -> int:

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from rerank.catalog.checkpoint import Checkpoint
+from rerank.scorers.libraries import import_transformers
 from rerank.scorers.pretrained import read_config
 
 _FLASH_NAMES = {
@@ -24,15 +25,14 @@ _PARTS = [f"attention.self.{part}" for part in ("query", "key", "value")]
 
 def classifier_of(checkpoint: Checkpoint) -> tuple[Any, dict[str, Any]]:
     """The class that loads the checkpoint as a classifier, and the options to load it with."""
-    from transformers import AutoModelForSequenceClassification
-
     port = checkpoint.evidence.port
-    return (_flash_classifier() if port and port.packed else AutoModelForSequenceClassification), config_of(checkpoint)
+    plain = import_transformers().AutoModelForSequenceClassification
+    return (_flash_classifier() if port and port.packed else plain), config_of(checkpoint)
 
 
 def config_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """Options to load it with: its configuration, where the one in its folder is in other words."""
-    return {"config": read_config(checkpoint)} if checkpoint.evidence.port else {}
+    return {"config": read_config(checkpoint).full} if checkpoint.evidence.port else {}
 
 
 @cache

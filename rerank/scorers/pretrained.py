@@ -3,23 +3,74 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy
 from safetensors import safe_open
 from tokenizers import Tokenizer
-from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
-from transformers import __version__ as transformers_version
 
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
-from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.checkpoint import Checkpoint, read_header
 from rerank.errors import ModelUnsupported, WeightsBroken
+from rerank.scorers.libraries import import_transformers
 from rerank.scorers.tokenizer_settings import is_overridden, without_space_in_front
 
 if TYPE_CHECKING:
-    # importing a class of a model takes seconds, which a converted network need not wait for
-    from transformers import PreTrainedModel
+    # importing them takes seconds, which a converted network does not need
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
+
+_NUMBERS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+"""Number formats of weights, as numpy names them; it has none for BF16, the upper half of F32."""
+_STATED = frozenset(
+    (
+        "head_dim", "hidden_size", "intermediate_size", "max_position_embeddings", "model_type", "num_attention_heads",
+        "num_hidden_layers", "num_key_value_heads", "pad_token_id", "tie_word_embeddings", "type_vocab_size",
+        "vocab_size",
+    )
+)  # fmt: skip
+"""What ``config.json`` states as transformers takes it."""
+_OWN_NAMES = {
+    "distilbert": {
+        "hidden_size": "dim",
+        "intermediate_size": "hidden_dim",
+        "num_attention_heads": "n_heads",
+        "num_hidden_layers": "n_layers",
+    }
+}
+"""By model type: what it calls them."""
+
+
+class Config:
+    """A model's configuration as transformers reads it, which is asked only for what ``config.json`` leaves open."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = content
+
+    @cached_property
+    def full(self) -> PretrainedConfig:
+        """The configuration of transformers, for models it has classes for."""
+        config: PretrainedConfig = import_transformers().AutoConfig.for_model(**self._content)
+        return config
+
+    def states(self, name: str) -> bool:
+        """True if ``config.json`` gives this a value."""
+        return self._stated(name) is not None
+
+    def get_text_config(self) -> Any:
+        """The part that describes the body."""
+        return self if self.states("hidden_size") else self.full.get_text_config()
+
+    def __getattr__(self, name: str) -> Any:
+        stated = self._stated(name) if name in _STATED else None
+        return getattr(self.full, name) if stated is None else stated
+
+    def _stated(self, name: str) -> Any:
+        own = _OWN_NAMES.get(self._content.get("model_type", ""), {})
+        return self._content.get(own.get(name, name))
 
 
 def open_tokenizer(folder: Path, *, special_tokens: bool = True, inside: bool = False) -> Tokenizer:
@@ -45,10 +96,9 @@ def open_tokenizer(folder: Path, *, special_tokens: bool = True, inside: bool = 
 
 def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:
     """``tokenizer.json`` with what ``tokenizer_config.json`` changes in it."""
-    from transformers import AutoTokenizer
-
+    load = import_transformers().AutoTokenizer.from_pretrained
     try:
-        reference = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)  # nosec B615
+        reference = load(folder, local_files_only=True, trust_remote_code=False)
         content: dict[str, Any] = json.loads(reference.backend_tokenizer.to_str())
     except Exception as error:
         # errors over an unknown class or setting have no common class
@@ -105,15 +155,17 @@ def refuse_unknown_type(checkpoint: Checkpoint) -> None:
             "with a tokenizer.json, and read by its first token or by the mean of its tokens. Fetch the published "
             "files again."
         )
+    transformers = import_transformers()
     kind = checkpoint.config.get("model_type")
-    if "auto_map" not in checkpoint.config and kind not in CONFIG_MAPPING:
+    if "auto_map" not in checkpoint.config and kind not in transformers.CONFIG_MAPPING:
+        version = transformers.__version__
         raise ModelUnsupported(
-            f"{checkpoint.folder.name} is of the type {kind}, which transformers {transformers_version} does not know. "
+            f"{checkpoint.folder.name} is of the type {kind}, which transformers {version} does not know. "
             "Use a reranker of another type, such as BAAI/bge-reranker-v2-m3."
         )
 
 
-def activation_bytes(config: PretrainedConfig) -> int:
+def activation_bytes(config: Config | PretrainedConfig) -> int:
     """Estimated bytes of device memory per token of a running batch: what a layer holds at its widest, in fp32.
 
     A dozen vectors of the hidden size (states, queries, keys, values, residuals) and three of the inner one.
@@ -123,20 +175,32 @@ def activation_bytes(config: PretrainedConfig) -> int:
     return 4 * (12 * int(text.hidden_size) + 3 * int(inner))
 
 
-def read_config(checkpoint: Checkpoint) -> PretrainedConfig:
-    """``config.json`` as transformers reads it, for models it has classes for."""
-    config: PretrainedConfig = AutoConfig.for_model(**checkpoint.config)
-    return config
+def read_config(checkpoint: Checkpoint) -> Config:
+    """``config.json``, for models that transformers has classes for."""
+    return Config(checkpoint.config)
 
 
-def read_tensor(checkpoint: Checkpoint, name: str, *, row: int | None = None) -> torch.Tensor:
+def read_tensor(checkpoint: Checkpoint, name: str, *, row: int | None = None) -> numpy.ndarray:
     """One weight, or one ``row`` of it, in fp32, straight from the file. Raises WeightsBroken if it is not there."""
     for file in checkpoint.weight_files:
-        with safe_open(file, framework="pt") as tensors:
-            if name in tensors.keys():  # noqa: SIM118  the handle is no mapping
-                tensor: torch.Tensor = tensors.get_tensor(name) if row is None else tensors.get_slice(name)[row]
-                return tensor.float()
+        header, start = read_header(file)
+        if name in header:
+            described = header[name]
+            kind = described["dtype"]
+            if kind not in _NUMBERS:
+                raise WeightsBroken(f"{checkpoint.folder.name} holds {name} as {kind}, which is no weight of its kind")
+            whole = numpy.memmap(
+                file, _NUMBERS[kind], "r", start + described["data_offsets"][0], tuple(described["shape"])
+            )
+            return _fp32(whole if row is None else whole[row], kind)
     raise _random(checkpoint, name)
+
+
+def _fp32(numbers: numpy.ndarray, kind: str) -> numpy.ndarray:
+    """A copy, which needs the file no longer."""
+    if kind == "BF16":
+        return (numbers.astype(numpy.uint32) << 16).view(numpy.float32)
+    return numbers.astype(numpy.float32)
 
 
 def load_network(kind: Any, checkpoint: Checkpoint, dtype: torch.dtype, unused: str = "", **options: Any) -> Any:

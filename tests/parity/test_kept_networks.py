@@ -11,23 +11,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from filelock import FileLock
 from safetensors.torch import save_file
 from torch import nn
 
-from rerank.core import Pair
+from rerank.core import EmbeddingOptions, Pair
 from rerank.runtimes import openvino_cpu
 from rerank.runtimes.openvino_cpu import OpenVinoRuntime
-from rerank.scorers.base import score
+from rerank.scorers.base import finish, score
 from tests.support.permissions import bound_by_permissions
-from tests.support.tiny_checkpoints import kind_of, make_embedding_model, make_xlm_roberta
+from tests.support.tiny_checkpoints import make_bert, make_embedding_model, make_qwen3, make_xlm_roberta
 
 from .test_scorers import load
 
 WAIT = 30.0
-EXAMPLE = {"input": torch.ones(2, 8)}
+EXAMPLE = {"input": numpy.ones((2, 8), numpy.float32)}
 
 
 class Cache:
@@ -222,35 +223,51 @@ def test_a_disk_too_full_to_keep_a_network_leaves_nothing_half_there(
     assert len(cache.kept) == 1
 
 
-WITHOUT_CLASSES = """
-import sys
+WITHOUT_TORCH = """
+import json, sys
 from pathlib import Path
 
-for name in ("transformers.modeling_utils", "sentence_transformers", "scipy", "sympy", "torch._dynamo"):
-    sys.modules[name] = None  # an import of it raises ImportError
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers", "sentence_transformers"):
+            raise AssertionError(f"{name} was imported")
+
+sys.meta_path.insert(0, Blocked())
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
-from rerank.core import Pair
+from rerank.core import EmbeddingOptions, Pair
 from rerank.devices import choose_device
-from rerank.scorers.base import Placement, score
+from rerank.scorers.base import Placement, finish, score
 from rerank.scorers.load import load_scorer
 
-folder = Path(sys.argv[1])
-placement = Placement(choose_device("cpu", "fp32", "openvino"), folder.parent / ".openvino")
-scorer = load_scorer(read_checkpoint(folder), ModelCard(id="m"), placement)
-print(score(scorer, scorer.encode([Pair("a query", "a document")])))
+answers = []
+for folder in map(Path, sys.argv[1:]):
+    placement = Placement(choose_device("cpu", "fp32", "openvino"), folder.parent / ".openvino")
+    scorer = load_scorer(read_checkpoint(folder), ModelCard(id="m"), placement)
+    answers.append(score(scorer, scorer.encode([Pair("a query", "a document"), Pair("a query", "another")])))
+    if scorer.embedder:
+        texts = finish(scorer.embedder.reading(["a text"], EmbeddingOptions()))
+        answers[-1] += scorer.embedder.start(texts).result()[0].tolist()
+print(json.dumps(answers))
 """
 
 
-@pytest.mark.parametrize("make", [make_xlm_roberta, make_embedding_model], ids=kind_of)
-def test_a_kept_network_needs_no_class_of_its_model(make: Callable[[Path], Path], tmp_path: Path) -> None:
-    folder = make(tmp_path / "model")
-    scorer = load(folder, runtime="openvino")
-    expected = score(scorer, scorer.encode([Pair("a query", "a document")]))
+def test_kept_networks_score_the_same_where_neither_torch_nor_transformers_can_be_imported(tmp_path: Path) -> None:
+    made = [make(tmp_path / make.__name__) for make in (make_bert, make_xlm_roberta, make_embedding_model, make_qwen3)]
+    expected = [_answers(folder) for folder in made]
 
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_CLASSES, str(folder)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", WITHOUT_TORCH, *map(str, made)], capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == expected
+
+
+def _answers(folder: Path) -> list[float]:
+    scorer = load(folder, runtime="openvino")
+    answers = score(scorer, scorer.encode([Pair("a query", "a document"), Pair("a query", "another")]))
+    if scorer.embedder:
+        texts = finish(scorer.embedder.reading(["a text"], EmbeddingOptions()))
+        answers += scorer.embedder.start(texts).result()[0].tolist()
+    return answers

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from sentence_transformers import CrossEncoder
@@ -108,7 +109,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Tokens of each run of a network, where there is no padding."""
     runs: list[int] = []
 
-    def noted(segments: Sequence[Segment]) -> dict[str, torch.Tensor]:
+    def noted(segments: Sequence[Segment]) -> dict[str, numpy.ndarray]:
         inputs = rectangle_inputs(segments)
         runs.append(len(inputs["input_ids"]))
         return inputs

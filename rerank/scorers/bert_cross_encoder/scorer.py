@@ -8,20 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import torch
-from torch import nn
-from torch.nn.functional import gelu
+from typing import TYPE_CHECKING, NamedTuple
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Pair, PendingLogits, ScoringOptions
-from rerank.runtimes.base import TokenIds, pending
+from rerank.runtimes.base import TokenIds, Values, pending
 from rerank.runtimes.rectangle import RectangleRuntime
-from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import Reading, ReadsInParts
-from rerank.scorers.bert_body import BertSegments, FirstTokenVector
+from rerank.scorers.bert_kinds import BertSegments
+from rerank.scorers.heads import Linear, gelu, read_linear, relu, tanh
 from rerank.scorers.labels import activation_of, score_of_labels
 from rerank.scorers.ports import classifier_of
 from rerank.scorers.pretrained import (
@@ -29,9 +25,14 @@ from rerank.scorers.pretrained import (
     load_network,
     open_tokenizer,
     read_config,
-    read_tensor,
 )
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
+
+if TYPE_CHECKING:
+    import torch
+
+    from rerank.runtimes.torch_packed import PackedRuntime
+    from rerank.scorers.bert_body import FirstTokenVector
 
 
 class HeadParts(NamedTuple):
@@ -39,7 +40,7 @@ class HeadParts(NamedTuple):
 
     dense: str
     out: str
-    between: Callable[[torch.Tensor], torch.Tensor] = torch.tanh
+    between: Callable[[Values], Values] = tanh
 
 
 _ROBERTA = HeadParts("classifier.dense", "classifier.out_proj")
@@ -49,7 +50,7 @@ HEADS = {
     "camembert": _ROBERTA,
     "bert": HeadParts("bert.pooler.dense", "classifier"),
     "electra": HeadParts("classifier.dense", "classifier.out_proj", gelu),
-    "distilbert": HeadParts("pre_classifier", "classifier", torch.relu),
+    "distilbert": HeadParts("pre_classifier", "classifier", relu),
     "gte": HeadParts("gte.pooler.dense", "classifier"),
 }
 """By model type."""
@@ -57,6 +58,8 @@ HEADS = {
 
 def encoder_network(checkpoint: Checkpoint, dtype: torch.dtype) -> FirstTokenVector:
     """The body. Raises WeightsBroken where a weight is missing."""
+    from rerank.scorers.bert_body import FirstTokenVector
+
     kind, options = classifier_of(checkpoint)
     return FirstTokenVector(load_network(kind, checkpoint, dtype, **options).base_model)
 
@@ -70,15 +73,13 @@ def pair_segments(checkpoint: Checkpoint) -> BertSegments:
 class Head:
     """Two layers and the function between them, from a vector to a logit."""
 
-    dense: nn.Linear
-    out: nn.Linear
-    between: Callable[[torch.Tensor], torch.Tensor]
+    dense: Linear
+    out: Linear
+    between: Callable[[Values], Values]
 
-    @torch.inference_mode()
-    def __call__(self, vectors: torch.Tensor) -> torch.Tensor:
-        """fp32 vectors of shape (pairs, hidden) to logits of shape (pairs)."""
-        logits: torch.Tensor = self.out(self.between(self.dense(vectors))).squeeze(-1)
-        return logits
+    def __call__(self, vectors: Values) -> Values:
+        """Vectors of shape (pairs, hidden) to logits of shape (pairs)."""
+        return self.out(self.between(self.dense(vectors)))[:, 0]
 
 
 def read_head(checkpoint: Checkpoint, card: ModelCard, device: str) -> Head:
@@ -86,18 +87,9 @@ def read_head(checkpoint: Checkpoint, card: ModelCard, device: str) -> Head:
     parts = HEADS[checkpoint.config["model_type"]]
     port = checkpoint.evidence.port
     names = (port.stored(name) if port else name for name in (parts.dense, parts.out))
-    dense, out = ([read_tensor(checkpoint, f"{name}.{part}") for part in ("weight", "bias")] for name in names)
-    one = [score_of_labels(rows, card, checkpoint.config)[None] for rows in out]
-    return Head(_linear(dense, device), _linear(one, device), parts.between)
-
-
-def _linear(weights: Sequence[torch.Tensor], device: str) -> nn.Linear:
-    """A layer of these weights and biases."""
-    weight, bias = weights
-    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    state: dict[str, Any] = {"weight": weight.to(device), "bias": bias.to(device)}
-    layer.load_state_dict(state, assign=True)
-    return layer
+    dense, out = (read_linear(checkpoint, name) for name in names)
+    one = Linear(*(score_of_labels(rows, card, checkpoint.config)[None] for rows in out))
+    return Head(dense.on(device), one.on(device), parts.between)
 
 
 class EncoderScorer(ReadsInParts):

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.runtimes.base import TokenIds
+from rerank.runtimes.base import TokenIds, Values
 from rerank.runtimes.rectangle import RectangleRuntime
-from rerank.runtimes.torch_packed import PackedRuntime
-from rerank.scorers.bert_body import BODIES, BertSegments, FirstTokenVector, MeanVector
+from rerank.scorers.bert_kinds import BODIES, BertSegments
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
+from rerank.scorers.libraries import import_transformers
 from rerank.scorers.ports import config_of
 from rerank.scorers.pretrained import load_network, open_tokenizer, read_config, read_json
 from rerank.scorers.saved_modules import SavedModules, default_prompt_name, pooling_mode, saved_modules, saved_prompts
 from rerank.scorers.tokens import PairTokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from rerank.runtimes.torch_packed import PackedRuntime
+    from rerank.scorers.bert_body import FirstTokenVector, MeanVector
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +42,10 @@ class BertEmbedding:
 
     def network(self, dtype: torch.dtype) -> FirstTokenVector | MeanVector:
         """The body. Raises WeightsBroken where a weight is missing."""
-        # importing it takes seconds, which a converted network need not wait for
-        from transformers import AutoModel
+        from rerank.scorers.bert_body import FirstTokenVector, MeanVector
 
         options = config_of(self.checkpoint)
-        body = load_network(AutoModel, self.checkpoint, dtype, unused="pooler.", **options)
+        body = load_network(import_transformers().AutoModel, self.checkpoint, dtype, unused="pooler.", **options)
         return MeanVector(body) if self.mean else FirstTokenVector(body)
 
     @property
@@ -91,6 +95,6 @@ class BertSentences:
         self._segment = segments
         self._runtime = runtime
 
-    def __call__(self, sequences: Sequence[TokenIds]) -> torch.Tensor:
+    def __call__(self, sequences: Sequence[TokenIds]) -> Values:
         """See ``SentenceVectors``."""
         return self._runtime([self._segment(sequence) for sequence in sequences])

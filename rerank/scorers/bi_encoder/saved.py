@@ -12,7 +12,7 @@ from torch import nn
 
 from rerank.catalog.cards import ModelCard
 from rerank.errors import ModelUnsupported
-from rerank.runtimes.base import Runtime, TokenIds
+from rerank.runtimes.base import Runtime, TokenIds, Values
 from rerank.runtimes.padding import pad
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
 from rerank.scorers.tokens import PairTokenizer, private_copy
@@ -77,6 +77,6 @@ class PaddedSentences:
         self._pad_id = int(model.tokenizer.pad_token_id or 0)
         self._segments = "token_type_ids" in embedding_inputs(model)
 
-    def __call__(self, sequences: Sequence[TokenIds]) -> torch.Tensor:
+    def __call__(self, sequences: Sequence[TokenIds]) -> Values:
         """See ``SentenceVectors``."""
         return self._runtime(pad(sequences, self._pad_id, segments=self._segments))[0]

@@ -8,16 +8,17 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy
-import torch
 
 from rerank.activations import COSINE, Activation
 from rerank.catalog.cards import ModelCard
 from rerank.core import EmbeddingOptions, Pair, Pending, PendingLogits, ScoringOptions, Vector
 from rerank.errors import InvalidRequest
-from rerank.runtimes.base import TokenIds, pending, read_later
-from rerank.runtimes.segments import to_device
+from rerank.runtimes.base import TokenIds, Values, pending, placed, read_later
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
+
+_LEAST_LENGTH = 1e-12
+"""Of what a vector is divided by, as in torch's ``normalize``."""
 
 
 class SentenceVectors(Protocol):
@@ -31,8 +32,8 @@ class SentenceVectors(Protocol):
     description: str
     """Library, precision and kernel, to be displayed."""
 
-    def __call__(self, sequences: Sequence[TokenIds]) -> torch.Tensor:
-        """fp32 vectors of shape (sequences, dimensions), not normalised."""
+    def __call__(self, sequences: Sequence[TokenIds]) -> Values:
+        """Vectors of shape (sequences, dimensions), not normalised."""
         ...
 
 
@@ -123,13 +124,16 @@ class EncodedText:
         """The same: it shares nothing."""
         return self.tokens
 
-    def finish(self, vector: torch.Tensor) -> Vector:
+    def finish(self, vector: numpy.ndarray) -> Vector:
         """The vector as it is asked for: cut first, then made of length 1."""
         kept = vector[: self.dimensions]
-        if self.normalised:
-            kept = torch.nn.functional.normalize(kept, dim=-1)
-        numbers: Any = kept.contiguous().numpy()
+        numbers: Any = numpy.ascontiguousarray(of_length_one(kept) if self.normalised else kept)
         return memoryview(numbers)
+
+
+def of_length_one(vectors: Values) -> Values:
+    """The vectors divided by their lengths; one without a direction stays as it is."""
+    return vectors / ((vectors * vectors).sum(-1)[..., None] ** 0.5).clip(_LEAST_LENGTH)
 
 
 class TextEmbedder:
@@ -159,13 +163,12 @@ class TextEmbedder:
         normalised = self._size.normalised if options.normalised is None else options.normalised
         return [EncodedText(text, options.dimensions, normalised) for text in read]
 
-    @torch.inference_mode()
     def start(self, batch: Sequence[EncodedText]) -> Pending[Vector]:
         """See ``Embedder.start``."""
         return read_later(self._vectors([item.text for item in batch]), partial(_finish, batch))
 
 
-def _finish(batch: Sequence[EncodedText], vectors: torch.Tensor) -> list[Vector]:
+def _finish(batch: Sequence[EncodedText], vectors: numpy.ndarray) -> list[Vector]:
     return [item.finish(vector) for item, vector in zip(batch, vectors, strict=True)]
 
 
@@ -204,15 +207,14 @@ class BiEncoderScorer(ReadsInParts):
         documents = yield from tokenizer.documents(texts, truncation, limit)
         return [EncodedApart(queries[pair.query], document) for pair, document in zip(pairs, documents, strict=True)]
 
-    @torch.inference_mode()
     def start(self, batch: Sequence[EncodedApart]) -> PendingLogits:
         """See ``Scorer.start``. A text that stands in several pairs is embedded once."""
         texts = list(dict.fromkeys([*(pair.query for pair in batch), *(pair.document for pair in batch)]))
-        embeddings = torch.nn.functional.normalize(self._vectors(texts), dim=-1)
+        embeddings = of_length_one(self._vectors(texts))
         row = {text: place for place, text in enumerate(texts)}
         queries = embeddings[self._places([row[pair.query] for pair in batch])]
         documents = embeddings[self._places([row[pair.document] for pair in batch])]
-        return pending((queries * documents).sum(dim=-1))
+        return pending((queries * documents).sum(-1))
 
-    def _places(self, rows: list[int]) -> torch.Tensor:
-        return to_device(numpy.array(rows), self._vectors.device)
+    def _places(self, rows: list[int]) -> Values:
+        return placed(numpy.array(rows), self._vectors.device)

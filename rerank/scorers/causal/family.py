@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-
-import torch
-from transformers import AutoModel, PretrainedConfig
+from typing import TYPE_CHECKING
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
@@ -13,17 +11,21 @@ from rerank.catalog.own_code import runs_own_code
 from rerank.catalog.prompts import PromptFormat
 from rerank.runtimes.rectangle import rectangle_inputs
 from rerank.runtimes.segments import Segment
-from rerank.runtimes.torch_packed import PackedRuntime
 from rerank.scorers.base import Placement
-from rerank.scorers.causal.body import LastTokenVector, MeanVector
 from rerank.scorers.causal.configuration import body_config, is_bidirectional
 from rerank.scorers.causal.prompt import PromptTokenizer
 from rerank.scorers.causal.recognition import recognised_format
 from rerank.scorers.causal.scorer import CausalScorer
 from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts, WholePrompts, example_inputs
-from rerank.scorers.networks import fit_length, open_body, open_packed
-from rerank.scorers.pretrained import load_network
+from rerank.scorers.libraries import import_transformers
+from rerank.scorers.networks import fit_length, open_body, open_packed, open_runtime
+from rerank.scorers.pretrained import Config, load_network
 from rerank.scorers.saved_modules import saved_length
+
+if TYPE_CHECKING:
+    import torch
+
+    from rerank.scorers.causal.body import LastTokenVector, MeanVector
 
 
 def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
@@ -62,20 +64,22 @@ def _prompt_format(checkpoint: Checkpoint, card: ModelCard) -> PromptFormat | No
 
 
 def _open_sharing(
-    checkpoint: Checkpoint, config: PretrainedConfig, placement: Placement, system: tuple[int, ...]
+    checkpoint: Checkpoint, config: Config, placement: Placement, system: tuple[int, ...]
 ) -> RectanglePrompts | PackedPrompts:
-    make = partial(_network, LastTokenVector, checkpoint, config)
-    network = open_packed(make, example_inputs(config), checkpoint, placement)
-    return PackedPrompts(network) if isinstance(network, PackedRuntime) else RectanglePrompts(network, system, config)
+    make = partial(_network, checkpoint, config)
+    if packed := open_packed(make, placement):
+        return PackedPrompts(packed)
+    return RectanglePrompts(open_runtime(make, example_inputs(config), checkpoint, placement), system, config)
 
 
-def _open_whole(checkpoint: Checkpoint, config: PretrainedConfig, placement: Placement) -> WholePrompts:
+def _open_whole(checkpoint: Checkpoint, config: Config, placement: Placement) -> WholePrompts:
     example = rectangle_inputs([Segment((1,) * length, range(length)) for length in (7, 5)])
-    return WholePrompts(open_body(partial(_network, MeanVector, checkpoint, config), example, checkpoint, placement))
+    return WholePrompts(open_body(partial(_network, checkpoint, config), example, checkpoint, placement))
 
 
-def _network(
-    body: type[LastTokenVector | MeanVector], checkpoint: Checkpoint, config: PretrainedConfig, dtype: torch.dtype
-) -> LastTokenVector | MeanVector:
+def _network(checkpoint: Checkpoint, config: Config, dtype: torch.dtype) -> LastTokenVector | MeanVector:
     """The body. Raises WeightsBroken where a weight is missing."""
-    return body(load_network(AutoModel, checkpoint, dtype, config=config))
+    from rerank.scorers.causal.body import LastTokenVector, MeanVector
+
+    body = MeanVector if is_bidirectional(checkpoint) else LastTokenVector
+    return body(load_network(import_transformers().AutoModel, checkpoint, dtype, config=config.full))

@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import torch
-from transformers import PretrainedConfig
+import numpy
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import PromptFormat, Word
 from rerank.core import Pair, PendingLogits, ScoringOptions
 from rerank.errors import ModelUnsupported
-from rerank.runtimes.base import pending
+from rerank.runtimes.base import pending, placed
 from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.causal.configuration import has_head, head_temperature
 from rerank.scorers.causal.prompt import Prompt, PromptTokenizer, token_id
 from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts, WholePrompts
 from rerank.scorers.labels import activation_of, score_of_labels
 from rerank.scorers.pretrained import (
+    Config,
     activation_bytes,
     open_tokenizer,
     read_tensor,
@@ -41,7 +41,7 @@ class CausalScorer(ReadsInParts):
     def __init__(
         self,
         checkpoint: Checkpoint,
-        config: PretrainedConfig,
+        config: Config,
         card: ModelCard,
         prompt_format: PromptFormat,
         prompts: PromptTokenizer,
@@ -60,31 +60,31 @@ class CausalScorer(ReadsInParts):
         self.tokenizer = Vocabulary(partial(open_tokenizer, checkpoint.folder))
         self._vectors = vectors
         direction = score_direction(checkpoint, config, card, prompt_format)
-        self._direction = direction.to(vectors.runtime.device)
+        self._direction = placed(direction, vectors.runtime.device)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[Prompt]]:
         """See ``Scorer.reading``."""
         instruction = options.instruction or self._instruction
         return self._prompts.reading(pairs, options.truncation, instruction, keeps_prefix=self._vectors.keeps_prefix)
 
-    @torch.inference_mode()
     def start(self, batch: Sequence[Prompt]) -> PendingLogits:
         """See ``Scorer.start``. Prompts of one request share their prefix."""
         return pending(self._vectors(batch) @ self._direction)
 
 
 def score_direction(
-    checkpoint: Checkpoint, config: PretrainedConfig, card: ModelCard, prompt_format: PromptFormat
-) -> torch.Tensor:
+    checkpoint: Checkpoint, config: Config, card: ModelCard, prompt_format: PromptFormat
+) -> numpy.ndarray:
     """The vector that hidden states are multiplied with: fp32, of shape (hidden). Raises WeightsBroken."""
     if has_head(checkpoint):
         row = score_of_labels(read_tensor(checkpoint, "score.weight"), card, checkpoint.config)
-        return row / head_temperature(checkpoint)
+        direction: numpy.ndarray = row / numpy.float32(head_temperature(checkpoint))
+        return direction
     yes = _word_row(checkpoint, config, prompt_format.yes)
     return yes if prompt_format.no == "" else yes - _word_row(checkpoint, config, prompt_format.no)
 
 
-def _word_row(checkpoint: Checkpoint, config: PretrainedConfig, word: Word) -> torch.Tensor:
+def _word_row(checkpoint: Checkpoint, config: Config, word: Word) -> numpy.ndarray:
     """The row of the output matrix that gives a word's logit."""
     row = token_id(open_tokenizer(checkpoint.folder), word)
     if row is None or row >= config.vocab_size:

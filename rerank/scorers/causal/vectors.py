@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy
-import torch
-from transformers import PretrainedConfig
 
-from rerank.runtimes.base import Runtime
+from rerank.runtimes.base import Runtime, Values, library, placed
 from rerank.runtimes.rectangle import KERNEL, RectangleRuntime, rectangle_inputs
-from rerank.runtimes.segments import Segment, to_device
-from rerank.runtimes.torch_packed import PackedRuntime
+from rerank.runtimes.segments import Segment
+from rerank.scorers.causal.configuration import head_size
 from rerank.scorers.causal.prompt import Prompt
+from rerank.scorers.pretrained import Config
+
+if TYPE_CHECKING:
+    from rerank.runtimes.torch_packed import PackedRuntime
 
 # bytes for keys and values of recent prefixes: 0.23 MB per token for the 0.6B model, 0.29 MB for the 8B
 _KEPT_BYTES = 256 * 1024**2
@@ -32,19 +35,19 @@ class RectanglePrompts:
     keeps_prefix = True
 
     def __init__(
-        self, runtime: Runtime, system: tuple[int, ...], config: PretrainedConfig, kept_bytes: int = _KEPT_BYTES
+        self, runtime: Runtime, system: tuple[int, ...], config: Config, kept_bytes: int = _KEPT_BYTES
     ) -> None:
         self.runtime = runtime
         self.description = f"{runtime.description}, {KERNEL}, shared prefix"
         self._system_ids = system
-        self._nothing = past_of(config, tokens=0)
+        self._nothing = placed(past_of(config, tokens=0), runtime.device)
         self._kept_bytes = kept_bytes
-        self._system: torch.Tensor | None = None
+        self._system: Values | None = None
         # least recently used first
-        self._prefixes: dict[tuple[int, ...], torch.Tensor] = {}
+        self._prefixes: dict[tuple[int, ...], Values] = {}
 
-    def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
-        vectors: list[torch.Tensor | None] = [None] * len(batch)
+    def __call__(self, batch: Sequence[Prompt]) -> Values:
+        vectors: list[Values] = [None] * len(batch)
         for prefix, places in _by_prefix(batch).items():
             rests = [batch[place].rest for place in places]
             sharers = max(batch[place].sharers for place in places)
@@ -54,38 +57,40 @@ class RectanglePrompts:
                 found, _ = self._run(rests, self._of_prefix(prefix))
             for place, vector in zip(places, found, strict=True):
                 vectors[place] = vector
-        return torch.stack([vector for vector in vectors if vector is not None])
+        return library(vectors[0]).stack(vectors)
 
-    def _run(
-        self, rows: Sequence[tuple[int, ...]], past: torch.Tensor, kept: int = 0
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _run(self, rows: Sequence[tuple[int, ...]], past: Values, kept: int = 0) -> tuple[Values, Values]:
         """Vectors of rows that follow ``past``, and keys and values of the first row's first ``kept`` tokens."""
         first = past.shape[2]
         segments = [Segment(row, range(first, first + len(row)), read=len(row) - 1) for row in rows]
-        vectors, present = self.runtime(rectangle_inputs(segments) | {"past": past, "kept": torch.arange(kept)})
+        vectors, present = self.runtime(rectangle_inputs(segments) | {"past": past, "kept": numpy.arange(kept)})
         return vectors, present
 
     def _own(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
         """What a prefix adds to the system text."""
         return prefix[len(self._system_ids) :]
 
-    def _of_system(self) -> torch.Tensor:
+    def _of_system(self) -> Values:
         if not self._system_ids:
             return self._nothing
         if self._system is None:
             _, self._system = self._run([self._system_ids], self._nothing, kept=len(self._system_ids))
         return self._system
 
-    def _of_prefix(self, prefix: tuple[int, ...]) -> torch.Tensor:
+    def _of_prefix(self, prefix: tuple[int, ...]) -> Values:
         past = self._prefixes.pop(prefix, None)
         if past is None:
             own, system = self._own(prefix), self._of_system()
-            past = torch.cat([system, self._run([own], system, kept=len(own))[1]], dim=2) if own else system
+            past = self._behind(system, own) if own else system
         self._prefixes[prefix] = past
         # the newest stays, even if it is larger: the next batch needs it
         while len(self._prefixes) > 1 and sum(kept.nbytes for kept in self._prefixes.values()) > self._kept_bytes:
             del self._prefixes[next(iter(self._prefixes))]
         return past
+
+    def _behind(self, past: Values, own: tuple[int, ...]) -> Values:
+        _, present = self._run([own], past, kept=len(own))
+        return library(present).concatenate([past, present], 2)
 
 
 class PackedPrompts:
@@ -103,7 +108,7 @@ class PackedPrompts:
         self.runtime = runtime
         self.description = f"{runtime.description}, shared prefix"
 
-    def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
+    def __call__(self, batch: Sequence[Prompt]) -> Values:
         segments: list[Segment] = []
         order: list[int] = []
         for prefix, places in _by_prefix(batch).items():
@@ -119,7 +124,7 @@ class PackedPrompts:
                 order.append(place)
         vectors = self.runtime(segments)
         back = sorted(range(len(order)), key=order.__getitem__)
-        return vectors.index_select(0, to_device(numpy.array(back), self.runtime.device))
+        return vectors[placed(numpy.array(back), self.runtime.device)]
 
 
 class WholePrompts:
@@ -132,7 +137,7 @@ class WholePrompts:
         self.padded = runtime.padded
         self.description = runtime.description
 
-    def __call__(self, batch: Sequence[Prompt]) -> torch.Tensor:
+    def __call__(self, batch: Sequence[Prompt]) -> Values:
         rows = [prompt.prefix + prompt.rest for prompt in batch]
         return self.runtime([Segment(row, range(len(row))) for row in rows])
 
@@ -145,16 +150,16 @@ def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:
     return places
 
 
-def example_inputs(config: PretrainedConfig) -> dict[str, torch.Tensor]:
+def example_inputs(config: Config) -> dict[str, numpy.ndarray]:
     """Inputs of ``LastTokenVector.forward`` to trace it with."""
     return {
         **rectangle_inputs([Segment((1,) * length, range(3, 3 + length), length - 1) for length in (7, 5)]),
         "past": past_of(config, tokens=3),
-        "kept": torch.arange(2),
+        "kept": numpy.arange(2),
     }
 
 
-def past_of(config: PretrainedConfig, tokens: int) -> torch.Tensor:
+def past_of(config: Config, tokens: int) -> numpy.ndarray:
     """Zero keys and values for ``tokens`` tokens, shaped as ``LastTokenVector.forward`` wants them."""
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return torch.zeros(config.num_hidden_layers, 2, tokens, config.num_key_value_heads, size)
+    shape = (config.num_hidden_layers, 2, tokens, config.num_key_value_heads, head_size(config))
+    return numpy.zeros(shape, numpy.float32)

@@ -89,7 +89,8 @@ class SavedScorer(ReadsInParts):
         }
         scores: torch.Tensor = self._model(moved)["scores"].float()
         rows = scores.reshape(len(scores), -1).T
-        return score_of_labels(rows, self._card, self._config)
+        logits: torch.Tensor = score_of_labels(rows, self._card, self._config)
+        return logits
 
 
 class PlainPairScorer(SavedScorer):
@@ -106,13 +107,13 @@ class PlainPairScorer(SavedScorer):
     def start(self, batch: Sequence[TokenIds]) -> PendingLogits:
         """See ``Scorer.start``."""
         tokenizer = self._model.tokenizer
-        tensors = pad(
+        arrays = pad(
             batch,
             tokenizer.pad_token_id or 0,
             segments="token_type_ids" in tokenizer.model_input_names,
             left=tokenizer.padding_side == "left",
         )
-        return pending(self._logits(tensors))
+        return pending(self._logits({name: torch.from_numpy(array) for name, array in arrays.items()}))
 
 
 @dataclass(frozen=True, slots=True)

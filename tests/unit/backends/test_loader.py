@@ -97,7 +97,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def scorers(monkeypatch: pytest.MonkeyPatch) -> Scorers:
     scorers = Scorers()
     monkeypatch.setattr(loader_module, "load_scorer", scorers)
-    monkeypatch.setattr(loader_module, "import_family", lambda *_: None)
+    monkeypatch.setattr(loader_module, "import_libraries", lambda *_: None)
     return scorers
 
 
@@ -285,7 +285,7 @@ class TestLoading:
     ) -> None:
         scorer = WordOverlapScorer()
         monkeypatch.setattr(loader_module, "load_scorer", lambda *_: scorer)
-        monkeypatch.setattr(loader_module, "import_family", lambda *_: None)
+        monkeypatch.setattr(loader_module, "import_libraries", lambda *_: None)
         write_checkpoint(models / "mine")
         load(MINE)
         assert len(scorer.batches) == len(LENGTHS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rerank.backends.warming import import_family, warm_up
+from rerank.backends.warming import import_libraries, warm_up
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import DEFAULT_OPTIONS, Pair, PendingLogits, ScoringOptions
@@ -53,10 +53,10 @@ def test_a_model_that_cannot_score_is_not_warm() -> None:
         warm_up(Broken())
 
 
-def test_the_libraries_of_a_family_are_imported_and_left_out_of_garbage_collections(tmp_path: Path) -> None:
+def test_the_libraries_of_a_model_are_imported_and_left_out_of_garbage_collections(tmp_path: Path) -> None:
     make_xlm_roberta(tmp_path)
 
-    import_family(read_checkpoint(tmp_path), ModelCard(id="tiny"))
+    import_libraries(read_checkpoint(tmp_path), ModelCard(id="tiny"), [])
 
     assert "rerank.scorers.bert_cross_encoder.family" in sys.modules
     assert gc.get_freeze_count()

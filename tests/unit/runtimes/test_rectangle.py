@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank.runtimes.base import Inputs, Values
 from rerank.runtimes.rectangle import Rectangle, RectangleRuntime, rectangle_inputs
 from rerank.runtimes.segments import Segment, pack_segments
 from rerank.runtimes.torch_packed import attend_spans
@@ -17,12 +18,12 @@ def segments(lengths: list[int]) -> list[Segment]:
 
 def rectangle(lengths: list[int]) -> Rectangle:
     inputs = rectangle_inputs(segments(lengths))
-    return Rectangle(inputs["rows"], inputs["places"], inputs["lengths"])
+    return Rectangle(*(torch.from_numpy(inputs[name]) for name in ("rows", "places", "lengths")))
 
 
 class TestRectangleInputs:
     def test_tokens_lie_one_after_another_and_know_their_place(self) -> None:
-        inputs = {name: tensor.tolist() for name, tensor in rectangle_inputs(segments([3, 1, 2])).items()}
+        inputs = {name: array.tolist() for name, array in rectangle_inputs(segments([3, 1, 2])).items()}
 
         assert inputs["input_ids"] == [0, 1, 2, 0, 0, 1]
         assert inputs["positions"] == [2, 3, 4, 2, 2, 3]
@@ -38,7 +39,7 @@ class TestRectangleInputs:
         assert inputs["type_ids"].tolist() == [0, 1, 1]
 
     def test_all_are_whole_numbers_of_64_bits(self) -> None:
-        assert {tensor.dtype for tensor in rectangle_inputs(segments([2, 5])).values()} == {torch.int64}
+        assert {str(array.dtype) for array in rectangle_inputs(segments([2, 5])).values()} == {"int64"}
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
@@ -82,10 +83,10 @@ def test_the_first_output_of_any_runtime_is_what_counts() -> None:
         precision = "bf16"
         description = "a runtime"
 
-        def __call__(self, tensors: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-            return tensors["input_ids"][tensors["read_at"]] * 2, torch.zeros(1)
+        def __call__(self, inputs: Inputs) -> tuple[Values, ...]:
+            return inputs["input_ids"][inputs["read_at"]] * 2, None
 
-    runtime = RectangleRuntime(Doubling())  # type: ignore[arg-type]
+    runtime = RectangleRuntime(Doubling())
 
     assert runtime([Segment([5, 6], [0, 1], 0), Segment([7], [0], 0)]).tolist() == [10, 14]
     assert (runtime.padded, runtime.precision, runtime.description) == (True, "bf16", "a runtime, sdpa attention")

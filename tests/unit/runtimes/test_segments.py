@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank.devices import Device
+from rerank.devices import Device, runs_packed
 from rerank.runtimes.segments import Segment, Spans, pack_segments
-from rerank.runtimes.torch_packed import attend_spans, runs_packed
+from rerank.runtimes.torch_packed import attend_spans
 
 HEADS, KEY_HEADS, SIZE = 4, 2, 8
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import torch
-from transformers import Qwen3Config
+import numpy
 
-from rerank.runtimes.base import Tensors
+from rerank.runtimes.base import Inputs, Values
 from rerank.scorers.causal.prompt import Prompt
 from rerank.scorers.causal.vectors import RectanglePrompts
+from rerank.scorers.pretrained import Config
 
-CONFIG = Qwen3Config(hidden_size=4, num_attention_heads=1, num_hidden_layers=1, num_key_value_heads=1, head_dim=4)
+CONFIG = Config({"model_type": "qwen3", "num_hidden_layers": 1, "num_key_value_heads": 1, "head_dim": 4})
 TOKEN_BYTES = 2 * 4 * 4
 
 
@@ -21,11 +21,11 @@ class Noting:
     def __init__(self) -> None:
         self.kept: list[int] = []
 
-    def __call__(self, tensors: Tensors) -> tuple[torch.Tensor, ...]:
-        count = len(tensors["kept"])
+    def __call__(self, inputs: Inputs) -> tuple[Values, ...]:
+        count = len(inputs["kept"])
         if count:
             self.kept.append(count)
-        return torch.zeros(len(tensors["read_at"]), 4), torch.zeros(1, 2, count, 1, 4)
+        return numpy.zeros((len(inputs["read_at"]), 4)), numpy.zeros((1, 2, count, 1, 4), numpy.float32)
 
 
 def computed(kept_bytes: int, *prefixes: tuple[int, ...]) -> list[int]:
