@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
+import pickle  # nosec B403  # for its error alone
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
