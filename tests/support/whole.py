@@ -28,8 +28,8 @@ def whole_app(**settings: Any) -> FastAPI:
 
 @contextmanager
 def whole_server(folder: Path, **settings: Any) -> Iterator[str]:
-    """The same on a CPU behind a real socket, with the folder's ``models/`` and models.toml; its address."""
+    """The same on a socket, on a CPU unless told, with ``models/`` and models.toml in the folder; its address."""
     places = {"models_dir": folder / "models", "models_file": folder / "models.toml"}
     places["models_file"].touch()
-    with LiveServer(whole_app(**places, model_device="cpu", **settings)) as live:
+    with LiveServer(whole_app(**places, **{"model_device": "cpu", **settings})) as live:
         yield f"http://127.0.0.1:{live.port}"
