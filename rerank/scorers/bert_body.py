@@ -74,7 +74,7 @@ class _Body(nn.Module):
         layers: Any = body.get_submodule(parts.layers)
         self.layers = nn.ModuleList(_Layer(layer, parts, int(config.num_attention_heads)) for layer in layers)
         rotary = getattr(body, "rotary_emb", None)
-        self.angles = Angles(rotary, config.max_position_embeddings) if rotary else None
+        self.angles = Angles(rotary, config.max_position_embeddings, body.dtype) if rotary else None
 
     def _embed(self, row: TokenRow) -> Placed:
         given = {} if row.type_ids is None else {"token_type_ids": row.type_ids[None]}

@@ -14,10 +14,10 @@ Turn = tuple[torch.Tensor, torch.Tensor]
 class Angles(nn.Module):
     """Tables of cosines and sines, so that angles of positions are fp32 in every precision of the network."""
 
-    def __init__(self, rotary: Any, positions: int) -> None:
-        """``rotary`` is transformers' own module, which takes states and positions."""
+    def __init__(self, rotary: Any, positions: int, dtype: torch.dtype) -> None:
+        """``rotary`` is transformers' own module, which takes states and positions; the tables are in ``dtype``."""
         super().__init__()
-        cosines, sines = rotary(torch.zeros(1), torch.arange(positions)[None])
+        cosines, sines = rotary(torch.zeros(1, dtype=dtype), torch.arange(positions)[None])
         self.cosines, self.sines = nn.Buffer(cosines[0]), nn.Buffer(sines[0])
 
     def forward(self, positions: torch.Tensor) -> Turn:
@@ -29,4 +29,11 @@ def turned(states: torch.Tensor, turn: Turn) -> torch.Tensor:
     """The two halves of each head turned by the position's angles; of shape (tokens, heads, size)."""
     cosines, sines = turn
     first, second = states.chunk(2, dim=-1)
-    return states * cosines + torch.cat((-second, first), dim=-1) * sines
+    if not states.is_cuda:
+        # OpenVINO knows these operations as one
+        return states * cosines + torch.cat((-second, first), dim=-1) * sines
+    turned = states * cosines
+    half = first.shape[-1]
+    turned[..., :half].addcmul_(second, sines[..., :half], value=-1)
+    turned[..., half:].addcmul_(first, sines[..., half:])
+    return turned

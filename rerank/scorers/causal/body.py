@@ -29,9 +29,10 @@ class _Body(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         config = model.config
+        _fuse_norms(model)
         self.embed_tokens, self.layers, self.norm = model.embed_tokens, model.layers, model.norm
         self.heads, self.key_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
-        self.angles = Angles(model.rotary_emb, config.max_position_embeddings)
+        self.angles = Angles(model.rotary_emb, config.max_position_embeddings, model.dtype)
 
     def _run(
         self,
@@ -176,7 +177,7 @@ class _AfterPast:
             grouped = query.view(query.shape[0], self._key_heads, -1, query.shape[-1])
             key, value = self._keys(index, key, value)
             attended = scaled_dot_product_attention(grouped, key, value, attn_mask=self._real)
-            return attended.view(query.shape)
+            return attended.reshape(query.shape)
 
         return attend
 
@@ -189,6 +190,16 @@ class _AfterPast:
     def _behind(self, past: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
         copies = past.index_select(0, self._shared)
         return torch.cat([copies, self._rectangle.spread(new)], dim=1).transpose(1, 2)
+
+
+def _fuse_norms(model: Any) -> None:
+    """Replace norms that transformers computes in six steps by torch's; Gemma's, which add one to a weight, stay."""
+    for part in list(model.modules()):
+        for name, norm in part.named_children():
+            if hasattr(norm, "variance_epsilon"):
+                fused = nn.RMSNorm(norm.weight.shape, eps=norm.variance_epsilon, dtype=norm.weight.dtype)
+                fused.weight = norm.weight
+                setattr(part, name, fused)
 
 
 def _split(states: torch.Tensor, heads: int) -> torch.Tensor:
