@@ -31,7 +31,7 @@ class PackedRuntime:
         self.device = device.name
         self.precision = device.torch_precision
         self.description = f"torch {device.torch_precision}, packed, varlen attention"
-        network: Any = make_network(device.dtype).to(device.name, device.dtype).eval()
+        network: Any = make_network(device.dtype).to(device.name).eval()
         self._network: PackedNetwork = network
 
     @torch.inference_mode()

@@ -17,7 +17,7 @@ class TorchRuntime:
         self.precision = device.torch_precision
         self.description = f"torch {device.torch_precision}"
         self._dtype = device.dtype
-        self._network = make_network(device.dtype).to(device.name, device.dtype).eval()
+        self._network = make_network(device.dtype).to(device.name).eval()
 
     @torch.inference_mode()
     def __call__(self, inputs: Inputs) -> tuple[Values, ...]:

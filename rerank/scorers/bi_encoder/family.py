@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from rerank.catalog.cards import ModelCard
@@ -58,7 +59,8 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
     reading = sentence_reading(model)
     example = example_ids(embedding_inputs(model))
-    vectors = PaddedSentences(model, open_runtime(lambda _: PaddedSentence(model), example, checkpoint, placement))
+    runtime = open_runtime(partial(PaddedSentence, model), example, checkpoint, placement)
+    vectors = PaddedSentences(model, runtime)
     bytes_per_token = activation_bytes(model.transformers_model.config)
     size = saved_vector_size(model, card, checkpoint.config)
     return BiEncoderScorer(reading, vectors, size, length, bytes_per_token, card.activation)

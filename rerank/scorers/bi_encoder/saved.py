@@ -15,15 +15,19 @@ from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import Runtime, TokenIds, Values
 from rerank.runtimes.padding import pad
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
+from rerank.scorers.half_precision import cast_weights, in_fp32
 from rerank.scorers.tokens import PairTokenizer, private_copy
 
 
 class PaddedSentence(nn.Module):
     """An embedding model of sentence-transformers, as a function from token ids to one vector per text."""
 
-    def __init__(self, model: SentenceTransformer) -> None:
+    def __init__(self, model: SentenceTransformer, dtype: torch.dtype) -> None:
+        """Its transformer in this precision, what follows it in fp32."""
         super().__init__()
-        self.model = model
+        self.transformer, *others = model
+        self.others = nn.Sequential(*others)
+        cast_weights(self.transformer, dtype)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
@@ -32,7 +36,7 @@ class PaddedSentence(nn.Module):
         features = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
             features["token_type_ids"] = token_type_ids
-        return (self.model(features)["sentence_embedding"],)
+        return (self.others(in_fp32(self.transformer(features)))["sentence_embedding"],)
 
 
 def embedding_inputs(model: SentenceTransformer) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from rerank.catalog.evidence import Evidence
 from rerank.catalog.recognition import prompt_lines
 from rerank.errors import ModelUnsupported
 from rerank.scorers.base import Placement, Scorer
+from rerank.scorers.half_precision import score_in_fp32
 from rerank.scorers.labels import activation_of
 from rerank.scorers.networks import fit_length
 from rerank.scorers.pretrained import (
@@ -63,6 +64,7 @@ def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) 
         model_kwargs={"dtype": placement.device.dtype, "use_safetensors": True},
     )
     refuse_random_weights(model.transformers_model, checkpoint)
+    score_in_fp32(model)
     return model
 
 

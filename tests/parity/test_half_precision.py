@@ -1,0 +1,54 @@
+"""Half precision: bodies in it, and what makes a score of their vectors in fp32."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import read_checkpoint
+from rerank.core import Pair
+from rerank.devices import Device
+from rerank.scorers.base import Placement, Scorer, score
+from rerank.scorers.load import load_scorer
+from tests.parity.layouts import Make, causal, chain, embeddings, encoder, then
+
+ETTIN = then(partial(encoder, model_type="modernbert", body=True), partial(chain, pooling="cls", normalised=True))
+
+
+def load(folder: Path, precision: str) -> Scorer:
+    card = ModelCard(id="tiny")
+    placement = Placement(Device("cpu", precision, "of a test"), folder.parent / ".openvino")
+    return load_scorer(read_checkpoint(folder, card), card, placement)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(ETTIN, id="modules-behind-the-transformer"),
+        pytest.param(partial(causal, model_type="phi", template=None, classifier=True), id="classifier"),
+    ],
+)
+def test_two_hundred_documents_have_as_many_scores(tmp_path: Path, make: Make) -> None:
+    make(tmp_path / "tiny")
+    scorer = load(tmp_path / "tiny", "bf16")
+    words = ["machine", "learning", "is", "a", "branch", "of", "the", "giant", "panda", "bear"]
+    texts = [f"{words[number % 10]} {words[number // 10 % 10]} {words[number // 100]} a" for number in range(200)]
+
+    found = score(scorer, scorer.encode([Pair("what is machine learning?", text) for text in texts]))
+
+    assert len(set(found)) == 200
+
+
+def test_an_empty_text_has_a_vector_in_fp16(tmp_path: Path) -> None:
+    then(partial(causal, model_type="qwen3", template=None), partial(embeddings, pooling="lasttoken"))(
+        tmp_path / "tiny"
+    )
+    scorer = load(tmp_path / "tiny", "fp16")
+
+    (found,) = score(scorer, scorer.encode([Pair("what is machine learning?", "")]))
+
+    assert math.isfinite(found)
