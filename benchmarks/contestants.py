@@ -6,6 +6,7 @@ import ctypes.util
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.processes import Contestant
@@ -16,16 +17,16 @@ PEERS = ROOT / ".venv-peers"
 _DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
-def ours(model: Path, precision: str) -> Contestant:
+def ours(model: Path, precision: str, device: str = "cpu") -> Contestant:
     """This server; every precision that MODEL_PRECISION knows."""
     return Contestant(
-        f"ours-{precision}",
+        f"ours-{precision}" if device == "cpu" else f"ours-{device}-{precision}",
         (sys.executable, str(ROOT / "rerank_server.py"), "--port", "{port}"),
         {
             "RERANK_MODELS_DIR": str(model.parent),
             "RERANK_DEFAULT_MODEL": model.name,
             "RERANK_PRELOAD": model.name,
-            "MODEL_DEVICE": "cpu",
+            "MODEL_DEVICE": device,
             "MODEL_PRECISION": precision,
             # every request's documents wait at once
             "RERANK_MAX_INFLIGHT_DOCUMENTS": "1000000",
@@ -75,6 +76,7 @@ def sentence_transformers(model: Path, precision: str) -> Contestant:
 
 MAKERS: dict[str, Callable[[Path, str], Contestant]] = {
     "ours": ours,
+    "ours-cuda": partial(ours, device="cuda"),
     "vllm": vllm,
     "vllm-defaults": vllm_as_it_comes,
     "infinity": infinity,
