@@ -33,8 +33,8 @@ _JSON_BYTES = 32_000_000
 _NAME_BYTES = 255
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
-_SLOW_TOKENIZERS = ("BertJapaneseTokenizer",)
-"""Classes that read texts in Python, of which a ``tokenizer.json`` is no copy."""
+JAPANESE_TOKENIZER = "BertJapaneseTokenizer"
+"""A class that reads texts in Python, of which a ``tokenizer.json`` is no copy."""
 _POINTER = b"version https://git-lfs"
 """First bytes of a Git LFS file that was not fetched by ``git lfs pull``."""
 _TEXTS = (".json", ".txt", ".jinja")
@@ -232,11 +232,14 @@ def _check_entry(file: Path) -> None:
 
 
 def _check_tokenizer(folder: Path) -> None:
-    if _parse_optional(folder / "tokenizer_config.json").get("tokenizer_class") in _SLOW_TOKENIZERS:
-        raise ModelUnsupported(
-            f"{folder.name} splits words with MeCab (BertJapaneseTokenizer), which this server does not run. Use a "
-            "reranker for Japanese whose tokenizer is a tokenizer.json, such as hotchpotch/japanese-reranker-base-v2."
-        )
+    if _parse_optional(folder / "tokenizer_config.json").get("tokenizer_class") == JAPANESE_TOKENIZER:
+        if importlib.util.find_spec("fugashi") is None:
+            raise ModelUnsupported(
+                f"{folder.name} splits words with MeCab (BertJapaneseTokenizer), which needs the packages of the extra "
+                "`japanese`. Install them, `pip install fugashi unidic-lite`, or use a reranker for Japanese without "
+                "that need, such as hotchpotch/japanese-reranker-base-v2."
+            )
+        return
     if any((folder / name).is_file() for name in _TOKENIZER_FILES):
         return
     found = next((name for name in _SENTENCEPIECE_FILES if (folder / name).is_file()), None)

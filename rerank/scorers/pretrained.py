@@ -13,8 +13,9 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
-from rerank.catalog.checkpoint import Checkpoint, read_header
+from rerank.catalog.checkpoint import JAPANESE_TOKENIZER, Checkpoint, read_header
 from rerank.errors import ModelUnsupported, WeightsBroken
+from rerank.scorers.japanese import japanese_tokenizer
 from rerank.scorers.libraries import import_transformers
 from rerank.scorers.tokenizer_settings import is_overridden, without_space_in_front
 
@@ -79,8 +80,10 @@ def open_tokenizer(folder: Path, *, special_tokens: bool = True, inside: bool = 
     Without ``special_tokens`` a text cannot name one: ``<|im_end|>`` is then about six ordinary tokens. A text that is
     ``inside`` another gets no space in front.
     """
-    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     config = read_json(folder / "tokenizer_config.json")
+    if config.get("tokenizer_class") == JAPANESE_TOKENIZER:
+        return japanese_tokenizer(folder, config)
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     if is_overridden(content, config):
         content = _as_transformers_reads_it(folder)
     if not special_tokens:
@@ -92,6 +95,12 @@ def open_tokenizer(folder: Path, *, special_tokens: bool = True, inside: bool = 
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """True if ``open_tokenizer`` reads what the folder has."""
+    is_japanese = read_json(folder / "tokenizer_config.json").get("tokenizer_class") == JAPANESE_TOKENIZER
+    return is_japanese or (folder / "tokenizer.json").is_file()
 
 
 def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:

@@ -335,17 +335,6 @@ REFUSED = [
         "BAAI/bge-reranker-v2-m3.",
     ),
     refused(
-        "japanese-reranker-v1-mecab",
-        then(
-            make_bert,
-            lambda folder: rewrite(folder / "tokenizer_config.json", tokenizer_class="BertJapaneseTokenizer"),
-            lambda folder: (folder / "tokenizer.json").rename(folder / "vocab.txt"),
-        ),
-        "tiny splits words with MeCab (BertJapaneseTokenizer), which this server does not run. Use a "
-        "reranker for Japanese whose tokenizer is a tokenizer.json, such as "
-        "hotchpotch/japanese-reranker-base-v2.",
-    ),
-    refused(
         "type-that-transformers-does-not-know",
         saying(model_type="brand-new", architectures=["BrandNewForSequenceClassification"]),
         UNKNOWN_TYPE,

@@ -10,6 +10,7 @@ from rerank.catalog.own_code import runs_own_code
 from rerank.scorers.base import Placement
 from rerank.scorers.bert_cross_encoder.scorer import HEADS, EncoderScorer, encoder_network, pair_segments
 from rerank.scorers.networks import fit_length, open_body
+from rerank.scorers.pretrained import has_tokenizer
 from rerank.scorers.saved_modules import default_prompt, saved_length, saved_modules
 
 
@@ -20,7 +21,7 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
     return (
         checkpoint.config.get("model_type") in HEADS
         and checkpoint.architecture.endswith("ForSequenceClassification")
-        and (folder / "tokenizer.json").is_file()
+        and has_tokenizer(folder)
         and (saved is None or (len(saved.kinds) == 1 and saved.is_plain("sequence-classification")))
         and default_prompt(folder) is None
         and not runs_own_code(folder, card)

@@ -14,7 +14,7 @@ from rerank.scorers.bert_kinds import BODIES, BertSegments
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
 from rerank.scorers.libraries import import_transformers
 from rerank.scorers.ports import config_of
-from rerank.scorers.pretrained import load_network, open_tokenizer, read_config, read_json
+from rerank.scorers.pretrained import has_tokenizer, load_network, open_tokenizer, read_config, read_json
 from rerank.scorers.saved_modules import SavedModules, default_prompt_name, pooling_mode, saved_modules, saved_prompts
 from rerank.scorers.tokens import PairTokenizer
 
@@ -80,7 +80,7 @@ def _is_plain(checkpoint: Checkpoint, saved: SavedModules) -> bool:
         saved.kinds[1:] in (("Pooling",), ("Pooling", "Normalize"))
         and saved.is_plain("feature-extraction")
         and checkpoint.config.get("model_type") in BODIES
-        and (checkpoint.folder / "tokenizer.json").is_file()
+        and has_tokenizer(checkpoint.folder)
     )
 
 

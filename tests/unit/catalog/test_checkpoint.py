@@ -126,7 +126,7 @@ class TestBroken:
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
         message = complaint(folder)
         assert message.startswith("tiny has no safetensors, and pickled weights are not loaded.")
-        assert '`revision = "refs/pr/1"`. Or convert the weights to safetensors.' in message
+        assert '`revision = "refs/pr/1"`. `rerank pull --convert` converts the pickles instead.' in message
 
     def test_a_missing_shard_is_named(self, sharded: Path) -> None:
         (sharded / SHARDS[1]).unlink()
