@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import torch
@@ -13,6 +13,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, pro
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
     PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3ForCausalLM,
@@ -33,13 +35,28 @@ QUERY = "how do token budgets keep a batch within memory"
 
 _QWEN_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
-_THIN = {"layers": 2, "heads": 4, "vocabulary": 250002, "positions": 514}
+_THIN = {"kind": "xlm-roberta", "layers": 2, "heads": 4, "vocabulary": 250002, "positions": 514}
+_BGE = {"kind": "xlm-roberta", "vocabulary": 250002}
+_MODERN = {"kind": "modernbert", "vocabulary": 50368, "positions": 8192}
 # The published configurations; scores do not matter for speed, so the weights are random.
 SIZES: dict[str, dict[str, Any]] = {
-    "bge-base": {"layers": 12, "hidden": 768, "heads": 12, "inner": 3072, "vocabulary": 250002, "positions": 514},
-    "bge-large": {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "vocabulary": 250002, "positions": 514},
-    "bge-v2-m3": {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "vocabulary": 250002, "positions": 8194},
-    "minilm": {"layers": 6, "hidden": 384, "heads": 12, "inner": 1536, "vocabulary": 30522, "positions": 512},
+    "bge-base": _BGE | {"layers": 12, "hidden": 768, "heads": 12, "inner": 3072, "positions": 514},
+    "bge-large": _BGE | {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "positions": 514},
+    "bge-v2-m3": _BGE | {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "positions": 8194},
+    "minilm": {
+        "kind": "bert",
+        "layers": 6,
+        "hidden": 384,
+        "heads": 12,
+        "inner": 1536,
+        "vocabulary": 30522,
+        "positions": 512,
+    },
+    "ettin-17m": _MODERN | {"layers": 7, "hidden": 256, "heads": 4, "inner": 384},
+    "ettin-32m": _MODERN | {"layers": 10, "hidden": 384, "heads": 6, "inner": 576},
+    "ettin-150m": _MODERN | {"layers": 22, "hidden": 768, "heads": 12, "inner": 1152},
+    # of gte-reranker-modernbert-base and granite-embedding-reranker-english-r2, which Ettin's 150m took over
+    "modernbert-base": _MODERN | {"layers": 22, "hidden": 768, "heads": 12, "inner": 1152},
     # no real model's: nearly all of it is embeddings, so that it takes memory but hardly time, and its scores lie apart
     "thin-64": _THIN | {"hidden": 64, "inner": 128, "spread": 0.25},
     "thin-80": _THIN | {"hidden": 80, "inner": 160, "spread": 0.25},
@@ -102,6 +119,52 @@ CAUSAL_SIZES: dict[str, dict[str, Any]] = {
 _USUAL_SPREAD = 0.02
 
 
+class _Encoder(NamedTuple):
+    """How encoders of one kind are made."""
+
+    config: Any
+    model: Any
+    special: tuple[str, str, str, str]
+    """Tokens that start, pad and end a text, and stand for unknown words."""
+    pair: str
+    """How the tokenizer lays a pair out."""
+    special_ids: tuple[str, ...] = ()
+    """Which of them the configuration names."""
+    options: Mapping[str, Any] = {}
+
+    @property
+    def around_pair(self) -> list[str]:
+        """The special tokens of a pair."""
+        return [part for part in self.pair.split() if not part.startswith("$")]
+
+
+_BRACKETS = ("[CLS]", "[PAD]", "[SEP]", "[UNK]")
+_ENCODERS = {
+    "bert": _Encoder(
+        BertConfig,
+        BertForSequenceClassification,
+        _BRACKETS,
+        "{start} $A {end} $B:1 {end}:1",
+        options={"type_vocab_size": 2},
+    ),
+    "xlm-roberta": _Encoder(
+        XLMRobertaConfig,
+        XLMRobertaForSequenceClassification,
+        ("<s>", "<pad>", "</s>", "<unk>"),
+        "{start} $A {end} {end} $B {end}",
+        ("pad", "bos", "eos"),
+        {"type_vocab_size": 1},
+    ),
+    "modernbert": _Encoder(
+        ModernBertConfig,
+        ModernBertForSequenceClassification,
+        _BRACKETS,
+        "{start} $A {end} $B {end}",
+        ("pad", "bos", "eos"),
+    ),
+}
+
+
 def checkpoint(size: str, folder: Path) -> Path:
     """A checkpoint of this size under ``folder``, made once."""
     target = folder / size
@@ -110,7 +173,7 @@ def checkpoint(size: str, folder: Path) -> Path:
         if size in CAUSAL_SIZES:
             _save_causal(CAUSAL_SIZES[size], target)
         else:
-            _save_encoder(SIZES[size], target, bert=size == "minilm")
+            _save_encoder(SIZES[size], target)
         _name_tokenizer_as_published_ones(target / "tokenizer_config.json")
     return target
 
@@ -121,10 +184,11 @@ def _name_tokenizer_as_published_ones(file: Path) -> None:
     file.write_text(json.dumps(facts | {"tokenizer_class": "PreTrainedTokenizerFast"}, indent=2), encoding="utf-8")
 
 
-def _save_encoder(facts: dict[str, Any], target: Path, *, bert: bool) -> None:
-    _tokenizer(facts["vocabulary"], bert=bert).save_pretrained(target)
-    kind: Any = BertForSequenceClassification if bert else XLMRobertaForSequenceClassification
-    kind(_config(facts, bert=bert)).save_pretrained(target)
+def _save_encoder(facts: dict[str, Any], target: Path) -> None:
+    encoder = _ENCODERS[facts["kind"]]
+    tokenizer = _tokenizer(encoder, facts["vocabulary"])
+    tokenizer.save_pretrained(target)
+    encoder.model(_config(encoder, facts, tokenizer)).save_pretrained(target)
 
 
 def _save_causal(facts: dict[str, Any], target: Path) -> None:
@@ -163,7 +227,7 @@ def documents_of(words: int, count: int, seed: int = 0) -> list[str]:
 
 def token_count(size: str, texts: Sequence[str]) -> int:
     """Tokens of the query with each of these documents, for an encoder of this size."""
-    special = 3 if size == "minilm" else 4
+    special = len(_ENCODERS[SIZES[size]["kind"]].around_pair)
     return sum(len(QUERY.split()) + len(text.split()) + special for text in texts)
 
 
@@ -172,54 +236,54 @@ def body_parameters(folder: Path) -> int:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     hidden, inner = config["hidden_size"], config["intermediate_size"]
     if "num_key_value_heads" not in config:
-        return int(config["num_hidden_layers"] * (4 * hidden * hidden + 2 * hidden * inner))
+        products = 3 if config["model_type"] == "modernbert" else 2
+        return int(config["num_hidden_layers"] * (4 * hidden * hidden + products * hidden * inner))
     # query and output, key and value, and an MLP of three
     head = config["head_dim"]
     attention = 2 * hidden * head * (config["num_attention_heads"] + config["num_key_value_heads"])
     return int(config["num_hidden_layers"] * (attention + 3 * hidden * inner))
 
 
-def _config(facts: dict[str, Any], *, bert: bool) -> Any:
-    kind: Any = BertConfig if bert else XLMRobertaConfig
-    special = {} if bert else {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
-    config = kind(
+def _config(encoder: _Encoder, facts: dict[str, Any], tokenizer: Any) -> Any:
+    ids = {"pad": tokenizer.pad_token_id, "bos": tokenizer.cls_token_id, "eos": tokenizer.sep_token_id}
+    special = {f"{name}_token_id": ids[name] for name in encoder.special_ids}
+    config = encoder.config(
         vocab_size=facts["vocabulary"],
         hidden_size=facts["hidden"],
         num_hidden_layers=facts["layers"],
         num_attention_heads=facts["heads"],
         intermediate_size=facts["inner"],
         max_position_embeddings=facts["positions"],
-        type_vocab_size=2 if bert else 1,
         initializer_range=facts.get("spread", _USUAL_SPREAD),
         **special,
+        **encoder.options,
     )
     config.num_labels = 1
     return config
 
 
-def _tokenizer(size: int, *, bert: bool) -> Any:
+def _tokenizer(encoder: _Encoder, size: int) -> Any:
     """One word, one token, so that lengths are what the workload says."""
-    special = ["[CLS]", "[PAD]", "[SEP]", "[UNK]"] if bert else ["<s>", "<pad>", "</s>", "<unk>"]
-    words = [*special, *(f"w{number}" for number in range(1000)), *QUERY.split()]
+    start, padding, end, unknown = encoder.special
+    words = [*encoder.special, *(f"w{number}" for number in range(1000)), *QUERY.split()]
     vocabulary = {word: place for place, word in enumerate(dict.fromkeys(words))}
     assert len(vocabulary) <= size
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=special[3]))
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    start, end = special[0], special[2]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}",
-        pair=f"{start} $A {end} $B:1 {end}:1" if bert else f"{start} $A {end} {end} $B {end}",
+        pair=encoder.pair.format(start=start, end=end),
         special_tokens=[(start, 0), (end, 2)],
     )
     fast: Any = PreTrainedTokenizerFast
     return fast(
         tokenizer_object=tokenizer,
         cls_token=start,
-        pad_token=special[1],
+        pad_token=padding,
         sep_token=end,
-        unk_token=special[3],
+        unk_token=unknown,
         model_max_length=512,
-        model_input_names=["input_ids", *(["token_type_ids"] if bert else []), "attention_mask"],
+        model_input_names=["input_ids", *(["token_type_ids"] if ":1" in encoder.pair else []), "attention_mask"],
     )
 
 

@@ -10,8 +10,14 @@ from typing import Any, Protocol
 import torch
 
 from rerank.devices import Device
+from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import Attend, MakeNetwork, Values, computed
 from rerank.runtimes.segments import PackedBatch, Segment, Spans, pack_segments
+
+Window = tuple[int, int]
+"""How many places before and behind its own place a query sees; -1: all of them."""
+WHOLE: Window = (-1, -1)
+CAUSAL: Window = (-1, 0)
 
 
 class PackedNetwork(Protocol):
@@ -40,23 +46,23 @@ class PackedRuntime:
         return computed(self._network.packed(pack_segments(segments, self.device)))
 
 
-def attention_in(spans: Spans, *, causal: bool = False) -> Attend:
+def attention_in(spans: Spans, window: Window = WHOLE) -> Attend:
     """Attention of each query span to its key span, as a body asks for it."""
-    return partial(attend_spans, spans=spans, causal=causal)
+    return partial(attend_spans, spans=spans, window=window)
 
 
 def attend_spans(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, *, causal: bool
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, window: Window = WHOLE
 ) -> torch.Tensor:
     """Attention of each query span to its key span.
 
     ``query`` has the shape (queries, heads, size), ``key`` and ``value`` (tokens, key heads, size); the result that of
-    ``query``. ``causal`` aligns the last query of a span with its last key.
+    ``query``. In a ``window`` the last query of a span stands at the place of its last key.
     """
     if spans.key_places is not None:
         key, value = key[spans.key_places], value[spans.key_places]
     attend = _on_cuda if query.is_cuda else _one_span_after_another
-    return attend(query, key, value, spans, causal)
+    return attend(query, key, value, spans, window)
 
 
 def means(states: torch.Tensor, spans: Spans) -> torch.Tensor:
@@ -67,14 +73,11 @@ def means(states: torch.Tensor, spans: Spans) -> torch.Tensor:
     return states.new_zeros(len(lengths), states.shape[1]).index_add_(0, sequences, states) / lengths[:, None]
 
 
-def _on_cuda(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, causal: bool) -> torch.Tensor:
+def _on_cuda(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, window: Window) -> torch.Tensor:
     from torch.nn.attention import varlen
 
     names = _varlen_options()
-    options: dict[str, Any] = {}
-    if causal:
-        # torch 2.10 names it, later versions speak of a window that ends at the query
-        options = {"is_causal": True} if "is_causal" in names else {"window_size": (-1, 0)}
+    options = window_options(window, names)
     if key.shape[1] != query.shape[1]:
         if "enable_gqa" in names:
             options["enable_gqa"] = True
@@ -95,6 +98,21 @@ def _on_cuda(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans:
     return attended
 
 
+def window_options(window: Window, names: frozenset[str]) -> dict[str, Any]:
+    """How a window is asked of packed attention that has options of these ``names``. Raises ModelUnsupported."""
+    if window == WHOLE:
+        return {}
+    if "window_size" in names:
+        return {"window_size": window}
+    if window == CAUSAL:
+        # torch 2.10 knows no other window
+        return {"is_causal": True}
+    raise ModelUnsupported(
+        f"its attention sees a window of tokens, for which torch {torch.__version__} has no packed kernel; torch 2.11 "
+        "and later have one."
+    )
+
+
 @cache
 def _varlen_options() -> frozenset[str]:
     """Names of the options that packed attention has in this version of torch."""
@@ -104,7 +122,7 @@ def _varlen_options() -> frozenset[str]:
 
 
 def _one_span_after_another(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, causal: bool
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, spans: Spans, window: Window
 ) -> torch.Tensor:
     """Attention span by span without the CUDA kernels."""
     attended = torch.empty_like(query)
@@ -112,13 +130,21 @@ def _one_span_after_another(
     for place in range(len(query_offsets) - 1):
         queries = slice(query_offsets[place], query_offsets[place + 1])
         keys = slice(key_offsets[place], key_offsets[place + 1])
-        count, seen = queries.stop - queries.start, keys.stop - keys.start
-        mask = torch.ones(count, seen, dtype=torch.bool).tril(seen - count) if causal else None
         attended[queries] = torch.nn.functional.scaled_dot_product_attention(
             query[queries].transpose(0, 1),
             key[keys].transpose(0, 1),
             value[keys].transpose(0, 1),
-            attn_mask=mask,
+            attn_mask=_mask(queries.stop - queries.start, keys.stop - keys.start, window),
             enable_gqa=key.shape[1] != query.shape[1],
         ).transpose(0, 1)
     return attended
+
+
+def _mask(queries: int, keys: int, window: Window) -> torch.Tensor | None:
+    """True where a query sees a key."""
+    if window == WHOLE:
+        return None
+    before, behind = window
+    seen = torch.ones(queries, keys, dtype=torch.bool)
+    seen = seen if behind < 0 else seen.tril(keys - queries + behind)
+    return seen if before < 0 else seen.triu(keys - queries - before)

@@ -29,20 +29,11 @@ class Parts:
     products: tuple[str, ...] = ("intermediate", "output.dense")
     """From one addition to the next."""
     norm: str = "output.LayerNorm"
-    positions_after_padding: bool = False
-    """True where positions are counted behind the id that stands for padding, and not for that id, even in a text."""
-    typed: bool = True
-    """False for a kind that cannot tell query and document apart."""
 
 
 _BERT = Parts()
-_ROBERTA = Parts(positions_after_padding=True)
 BODIES = {
-    "bert": _BERT,
-    "electra": _BERT,
-    "roberta": _ROBERTA,
-    "xlm-roberta": _ROBERTA,
-    "camembert": _ROBERTA,
+    **dict.fromkeys(("bert", "electra", "roberta", "xlm-roberta", "camembert"), _BERT),
     "gte": Parts(
         layers="layers",
         query="self_attn.q_proj",
@@ -62,10 +53,27 @@ BODIES = {
         attention_norm="sa_layer_norm",
         products=("ffn.lin1", "ffn.activation", "ffn.lin2"),
         norm="output_layer_norm",
-        typed=False,
     ),
 }
 """The bodies that ``bert_body`` runs, by ``model_type``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a body reads next to its tokens."""
+
+    positions_after_padding: bool = False
+    """True where positions are counted behind the id that stands for padding, and not for that id, even in a text."""
+    typed: bool = True
+    """False for a kind that cannot tell query and document apart."""
+
+
+INPUTS = {
+    **dict.fromkeys(("bert", "electra", "gte"), Inputs()),
+    **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), Inputs(positions_after_padding=True)),
+    **dict.fromkeys(("distilbert", "modernbert"), Inputs(typed=False)),
+}
+"""By ``model_type``."""
 
 
 class BertSegments:
@@ -74,13 +82,13 @@ class BertSegments:
     def __init__(self, checkpoint: Checkpoint, read: int | None) -> None:
         """``read`` as in ``Segment``. Raises ModelUnsupported for a RoBERTa without an id for padding."""
         config = read_config(checkpoint)
-        parts = BODIES[config.model_type]
+        inputs = INPUTS[config.model_type]
         self._read = read
-        self._first_after = config.pad_token_id if parts.positions_after_padding else None
-        if parts.positions_after_padding and self._first_after is None:
+        self._first_after = config.pad_token_id if inputs.positions_after_padding else None
+        if inputs.positions_after_padding and self._first_after is None:
             raise ModelUnsupported("its config.json has no pad_token_id, behind which RoBERTa counts positions.")
         # types tell query and document apart
-        self._typed = parts.typed and getattr(config, "type_vocab_size", 0) > 1 and gives_types(checkpoint.folder)
+        self._typed = inputs.typed and getattr(config, "type_vocab_size", 0) > 1 and gives_types(checkpoint.folder)
 
     def __call__(self, sequence: TokenIds) -> Segment:
         type_ids = sequence.type_ids if self._typed else None

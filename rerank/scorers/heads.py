@@ -30,9 +30,43 @@ class Linear(NamedTuple):
         return Linear(placed(self.weight, device), placed(self.bias, device))
 
 
-def read_linear(checkpoint: Checkpoint, name: str) -> Linear:
+class Norm(NamedTuple):
+    """Numbers of each vector with the mean 0 and the variance 1, a product and an addition."""
+
+    weight: Values
+    bias: Values
+    epsilon: float
+
+    def __call__(self, vectors: Values) -> Values:
+        """The shape stays."""
+        apart = vectors - vectors.mean(axis=-1, keepdims=True)
+        variance = (apart * apart).mean(axis=-1, keepdims=True)
+        return apart / (variance + self.epsilon) ** 0.5 * self.weight + self.bias
+
+    def on(self, device: str) -> Norm:
+        """See ``Linear.on``."""
+        return Norm(placed(self.weight, device), placed(self.bias, device), self.epsilon)
+
+
+def read_linear(checkpoint: Checkpoint, name: str, *, bias: bool = True) -> Linear:
     """The layer of this name, from the weights' file. Raises WeightsBroken if it is not there."""
-    return Linear(*(read_tensor(checkpoint, f"{name}.{part}") for part in ("weight", "bias")))
+    return Linear(*_read(checkpoint, name, bias=bias))
+
+
+def read_norm(checkpoint: Checkpoint, name: str, epsilon: float, *, bias: bool = True) -> Norm:
+    """The same for a norm."""
+    return Norm(*_read(checkpoint, name, bias=bias), epsilon)
+
+
+def _read(checkpoint: Checkpoint, name: str, *, bias: bool) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Weight and bias, which may be none."""
+    weight = read_tensor(checkpoint, f"{name}.weight")
+    return weight, read_tensor(checkpoint, f"{name}.bias") if bias else numpy.zeros(len(weight), numpy.float32)
+
+
+def identity(values: Values) -> Values:
+    """The values themselves."""
+    return values
 
 
 def tanh(values: Values) -> Values:

@@ -79,6 +79,15 @@ def pooling_mode(settings: Mapping[str, Any]) -> str | None:
     return None if len(modes) > 1 else next(iter(modes), "mean")
 
 
+def vector_of_tokens(folder: Path, saved: SavedModules) -> str | None:
+    """``cls`` or ``mean``, as the second module makes one vector of all tokens'; None if it does something else."""
+    if saved.kinds[1:2] != ("Pooling",):
+        return None
+    settings = read_json(folder / saved.folders[1] / "config.json")
+    mode = pooling_mode(settings)
+    return mode if mode in ("cls", "mean") and settings.get("include_prompt", True) else None
+
+
 def saved_length(folder: Path) -> int | None:
     """Maximum tokens saved with the modules, else with the tokenizer; None where neither has a limit."""
     saved = saved_modules(folder)

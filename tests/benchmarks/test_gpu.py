@@ -15,11 +15,12 @@ from tests.process.server import ROOT
 TINY = {"layers": 2, "hidden": 32, "heads": 4, "inner": 64, "vocabulary": 1100, "positions": 514}
 
 
-@pytest.mark.parametrize("model", ["bge-base", "qwen3-tiny"])
+@pytest.mark.parametrize("model", ["bge-base", "ettin-17m", "qwen3-tiny"])
 def test_it_measures_both_sides_and_finds_the_scores_alike(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(SIZES, "bge-base", TINY)
+    for name in ("bge-base", "ettin-17m"):
+        monkeypatch.setitem(SIZES, name, SIZES[name] | TINY)
     options = ["--device", "cpu", "--models", model, "--lengths", "8", "mixed", "--pairs", "6", "--repeat", "1"]
 
     status = gpu.main([*options, "--peer-batches", "4", "8", "--folder", str(tmp_path)])

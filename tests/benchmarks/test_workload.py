@@ -16,7 +16,7 @@ from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Pair, Truncation
 from rerank.scorers.base import finish
 from rerank.scorers.causal.prompt import PromptTokenizer
-from tests.support.tiny_checkpoints import make_bert
+from tests.support.tiny_checkpoints import make_bert, make_modernbert
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_body_is_every_matrix_of_the_layers(folder: Path, tmp_path: Path) -> None:
-    for model in (folder, make_bert(tmp_path / "bert")):
+    for model in (folder, make_bert(tmp_path / "bert"), make_modernbert(tmp_path / "modernbert")):
         with safe_open(model / "model.safetensors", framework="pt") as tensors:
             shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
         matrices = [shape for name, shape in shapes.items() if ".layer" in name and len(shape) == 2]

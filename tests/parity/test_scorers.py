@@ -294,7 +294,7 @@ def cosines(folder: Path, pairs: Sequence[Pair]) -> list[float]:
         ({"make_base": make_bert, "pooling": "cls"}, True),
         ({"make_base": make_xlm_roberta, "prompts": {"query": "what word: ", "document": "a word: "}}, True),
         ({"make_base": make_bert, "pooling": "max"}, False),
-        ({"make_base": make_modernbert}, False),
+        ({"make_base": make_modernbert}, True),
         ({"make_base": make_distilbert}, True),
     ],
     ids=["bert-mean", "bert-cls", "xlm-roberta-prompts", "bert-max", "modernbert", "distilbert"],

@@ -13,12 +13,12 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
+    AutoConfig,
     AutoModel,
     BertConfig,
     BertForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
-    ModernBertConfig,
     ModernBertForSequenceClassification,
     PretrainedConfig,
     PreTrainedTokenizerFast,
@@ -149,21 +149,27 @@ def make_qwen2(folder: Path, *, seed: int = 0) -> Path:
     return folder
 
 
-def make_modernbert(folder: Path, *, seed: int = 0) -> Path:
-    """A ModernBERT reranker, as gte-reranker-modernbert-base is one: no family of ours scores it."""
+def make_modernbert(folder: Path, *, seed: int = 0, layers: int = 4, **settings: Any) -> Path:
+    """A ModernBERT reranker, as gte-reranker-modernbert-base is one, whose windows are 8 tokens wide, in ``folder``.
+
+    ``settings`` are its config's.
+    """
     make_bert(folder, seed=seed)
     vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
-    config = ModernBertConfig(
+    special = {f"{name}_token_id": place for place, name in enumerate(("pad", "bos", "cls", "sep", "eos"))}
+    config = AutoConfig.for_model(
+        "modernbert",
         vocab_size=vocabulary,
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         intermediate_size=64,
         max_position_embeddings=128,
-        pad_token_id=0,
         initializer_range=0.5,
+        num_labels=1,
+        **special,
+        **{"local_attention": 8} | settings,
     )
-    config.num_labels = 1
     save(ModernBertForSequenceClassification, config, folder, seed)
     return folder
 

@@ -1,1 +1,1 @@
-"""Cross-encoders of the BERT kind: XLM-RoBERTa, BERT and relatives, such as bge-reranker and ms-marco."""
+"""Cross-encoders of the BERT kind: BERT and relatives, such as ms-marco, bge-reranker and Ettin."""

@@ -1,4 +1,4 @@
-"""Embedding models of the BERT kind, run through the bodies of ``bert_body``: bge-m3, e5, all-MiniLM."""
+"""Embedding models of the BERT kind, run through their bodies: bge-m3, e5, all-MiniLM, gte-modernbert."""
 
 from __future__ import annotations
 
@@ -10,26 +10,34 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.runtimes.base import TokenIds, Values
 from rerank.runtimes.rectangle import RectangleRuntime
-from rerank.scorers.bert_kinds import BODIES, BertSegments
+from rerank.scorers.bert_kinds import BertSegments
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
+from rerank.scorers.encoders import Body, body_of
 from rerank.scorers.libraries import import_transformers
 from rerank.scorers.ports import config_of
-from rerank.scorers.pretrained import has_tokenizer, load_network, open_tokenizer, read_config, read_json
-from rerank.scorers.saved_modules import SavedModules, default_prompt_name, pooling_mode, saved_modules, saved_prompts
+from rerank.scorers.pretrained import has_tokenizer, load_network, open_tokenizer, read_config
+from rerank.scorers.saved_modules import (
+    SavedModules,
+    default_prompt_name,
+    saved_modules,
+    saved_prompts,
+    vector_of_tokens,
+)
 from rerank.scorers.tokens import PairTokenizer
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from rerank.runtimes.torch_packed import PackedRuntime
-    from rerank.scorers.bert_body import FirstTokenVector, MeanVector
 
 
 @dataclass(frozen=True, slots=True)
 class BertEmbedding:
-    """An embedding model that a body of ``bert_body`` runs, as its folder describes it."""
+    """An embedding model with a body here, as its folder describes it."""
 
     checkpoint: Checkpoint
+    body: Body
     mean: bool
     """True if its vector is the mean of all tokens', False if it is the first token's."""
     normalised: bool
@@ -40,13 +48,11 @@ class BertEmbedding:
         """Its texts as segments."""
         return BertSegments(self.checkpoint, read=None if self.mean else 0)
 
-    def network(self, dtype: torch.dtype) -> FirstTokenVector | MeanVector:
+    def network(self, dtype: torch.dtype) -> nn.Module:
         """The body. Raises WeightsBroken where a weight is missing."""
-        from rerank.scorers.bert_body import FirstTokenVector, MeanVector
-
         options = config_of(self.checkpoint)
-        body = load_network(import_transformers().AutoModel, self.checkpoint, dtype, unused="pooler.", **options)
-        return MeanVector(body) if self.mean else FirstTokenVector(body)
+        model = load_network(import_transformers().AutoModel, self.checkpoint, dtype, unused="pooler.", **options)
+        return self.body.network(model, mean=self.mean)
 
     @property
     def reading(self) -> SentenceReading:
@@ -63,23 +69,20 @@ class BertEmbedding:
 
 
 def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
-    """The model, if ``bert_body`` runs it; None if it needs more than a body, pooling and a normalised vector."""
-    folder = checkpoint.folder
-    saved = saved_modules(folder)
-    if saved is None or not _is_plain(checkpoint, saved):
+    """The model, if a body computes it; None if it needs more than a body, pooling and a normalised vector."""
+    saved, body = saved_modules(checkpoint.folder), body_of(checkpoint)
+    if saved is None or body is None or not _is_plain(checkpoint, saved):
         return None
-    pooling = read_json(folder / saved.folders[1] / "config.json")
-    mode = pooling_mode(pooling)
-    if mode not in ("mean", "cls") or not pooling.get("include_prompt", True):
+    vector = vector_of_tokens(checkpoint.folder, saved)
+    if vector is None:
         return None
-    return BertEmbedding(checkpoint, mean=mode == "mean", normalised="Normalize" in saved.kinds)
+    return BertEmbedding(checkpoint, body, mean=vector == "mean", normalised="Normalize" in saved.kinds)
 
 
 def _is_plain(checkpoint: Checkpoint, saved: SavedModules) -> bool:
     return (
         saved.kinds[1:] in (("Pooling",), ("Pooling", "Normalize"))
         and saved.is_plain("feature-extraction")
-        and checkpoint.config.get("model_type") in BODIES
         and has_tokenizer(checkpoint.folder)
     )
 

@@ -16,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from rerank.runtimes.base import Attend
 from rerank.runtimes.rectangle import Rectangle
 from rerank.runtimes.segments import PackedBatch, TokenRow
-from rerank.runtimes.torch_packed import attention_in, means
+from rerank.runtimes.torch_packed import CAUSAL, attention_in, means
 from rerank.scorers.rotary import Angles, Turn, turned
 
 LayerAttention = Callable[[int], Attend]
@@ -86,7 +86,7 @@ class LastTokenVector(_Body):
 
     def packed(self, batch: PackedBatch) -> torch.Tensor:
         """See ``PackedNetwork``."""
-        attend = attention_in(batch.spans, causal=True)
+        attend = attention_in(batch.spans, CAUSAL)
         # the last token may see everything before it
         attend_once = attention_in(batch.read_spans)
         return self._walk(batch.row, batch.read_at, lambda _: attend, lambda _: attend_once)

@@ -8,6 +8,7 @@ from rerank.runtimes.base import Inputs, Values
 from rerank.runtimes.rectangle import Rectangle, RectangleRuntime, rectangle_inputs
 from rerank.runtimes.segments import Segment, pack_segments
 from rerank.runtimes.torch_packed import attend_spans
+from rerank.runtimes.windows import Windows
 
 HEADS, SIZE = 2, 4
 
@@ -57,8 +58,18 @@ def test_tokens_see_their_own_sequence_and_nothing_else(lengths: list[int]) -> N
     attended = rectangle(lengths).attend(query, key, value)
     first = rectangle(lengths).attend_once(query[batch.read_at], key, value)
 
-    assert torch.allclose(attended, attend_spans(query, key, value, batch.spans, causal=False), atol=1e-5)
+    assert torch.allclose(attended, attend_spans(query, key, value, batch.spans), atol=1e-5)
     assert torch.allclose(first, attended[batch.read_at], atol=1e-5)
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(1, 6))
+def test_windows_hold_what_is_near_and_of_the_same_sequence(lengths: list[int], reach: int) -> None:
+    batch = pack_segments(segments(lengths))
+    query, key, value = torch.randn(3, sum(lengths), HEADS, SIZE)
+
+    attended = Windows(rectangle(lengths), reach).attend(query, key, value)
+
+    assert torch.allclose(attended, attend_spans(query, key, value, batch.spans, (reach, reach)), atol=1e-5)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.devices import Device, runs_packed
+from rerank.errors import ModelUnsupported
 from rerank.runtimes.segments import Segment, Spans, pack_segments
-from rerank.runtimes.torch_packed import attend_spans
+from rerank.runtimes.torch_packed import CAUSAL, WHOLE, Window, attend_spans, window_options
 
 HEADS, KEY_HEADS, SIZE = 4, 2, 8
 
@@ -66,24 +67,27 @@ def trees(draw: st.DrawFn) -> list[Segment]:
     return segments
 
 
-@given(trees(), st.booleans())
-def test_a_segment_sees_what_it_continues_and_itself_and_nothing_else(segments: list[Segment], causal: bool) -> None:
+WINDOWS = st.sampled_from([WHOLE, CAUSAL, (2, 2), (0, 3)])
+
+
+@given(trees(), WINDOWS)
+def test_a_segment_sees_what_it_continues_and_itself_and_nothing_else(segments: list[Segment], window: Window) -> None:
     batch = pack_segments(segments)
     tokens = len(batch.row.input_ids)
     generator = torch.Generator().manual_seed(tokens)
     query = torch.randn(tokens, HEADS, SIZE, generator=generator)
     key, value = (torch.randn(tokens, KEY_HEADS, SIZE, generator=generator) for _ in range(2))
 
-    found = attend_spans(query, key, value, batch.spans, causal=causal)
+    found = attend_spans(query, key, value, batch.spans, window)
 
-    assert torch.allclose(found, by_one_mask(segments, query, key, value, causal), atol=1e-5)
-    if causal:
-        last = attend_spans(query[batch.read_at], key, value, batch.read_spans, causal=True)
+    assert torch.allclose(found, by_one_mask(segments, query, key, value, window), atol=1e-5)
+    if window == CAUSAL:
+        last = attend_spans(query[batch.read_at], key, value, batch.read_spans, CAUSAL)
         assert torch.allclose(last, found[batch.read_at], atol=1e-5)
 
 
 def by_one_mask(
-    segments: list[Segment], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool
+    segments: list[Segment], query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, window: Window
 ) -> torch.Tensor:
     """The same by one square mask over all tokens."""
     owner = [place for place, part in enumerate(segments) for _ in part.input_ids]
@@ -92,7 +96,8 @@ def by_one_mask(
         [
             [
                 owner[to] in (owner[asking], segments[owner[asking]].continues)
-                and (not causal or position[to] <= position[asking])
+                and (window[0] < 0 or position[to] >= position[asking] - window[0])
+                and (window[1] < 0 or position[to] <= position[asking] + window[1])
                 for to in range(len(owner))
             ]
             for asking in range(len(owner))
@@ -114,3 +119,13 @@ def test_half_precision_on_a_new_gpu_runs_packed(capability: tuple[int, int], mo
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     assert runs_packed(Device("cuda:0", "bf16", "a GPU"))
     assert not runs_packed(Device("cuda:0", "fp32", "a GPU"))
+
+
+def test_a_version_of_torch_without_windows_refuses_those_it_does_not_have() -> None:
+    before = frozenset({"is_causal"})
+
+    assert window_options(CAUSAL, before) == {"is_causal": True}
+    assert window_options(WHOLE, before) == {}
+    assert window_options((2, 2), frozenset({"window_size"})) == {"window_size": (2, 2)}
+    with pytest.raises(ModelUnsupported, match=r"torch 2\.11"):
+        window_options((2, 2), before)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Values
 from rerank.scorers.bi_encoder.scorer import of_length_one
-from rerank.scorers.heads import gelu, relu, tanh
+from rerank.scorers.heads import Norm, gelu, identity, relu, tanh
 from rerank.scorers.pretrained import read_tensor
 
 
@@ -64,9 +64,11 @@ def test_a_weight_that_is_no_fraction_or_missing_is_refused_by_name(tmp_path: Pa
         (tanh, torch.tanh),
         (relu, torch.relu),
         (gelu, functional.gelu),
+        (identity, lambda values: values),
+        (Norm(1.0, 0.0, 1e-5), lambda values: functional.layer_norm(values, (32,))),
         (of_length_one, lambda values: functional.normalize(values, dim=-1)),
     ],
-    ids=["tanh", "relu", "gelu", "of_length_one"],
+    ids=["tanh", "relu", "gelu", "identity", "norm", "of_length_one"],
 )
 def test_functions_give_what_torchs_do_for_arrays_and_for_tensors(
     ours: Callable[[Values], Values], theirs: Callable[[torch.Tensor], torch.Tensor]

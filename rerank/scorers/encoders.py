@@ -1,0 +1,60 @@
+"""Which body computes an encoder. Without torch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rerank.catalog.checkpoint import Checkpoint
+from rerank.scorers.bert_kinds import BODIES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_LAYERS = {"full_attention", "sliding_attention"}
+
+
+class Body(NamedTuple):
+    """A module with the networks ``FirstTokenVector`` and ``MeanVector``, each made around a model of transformers."""
+
+    module: str
+    computes: Callable[[Checkpoint], bool] = lambda _: True
+
+    def network(self, model: Any, *, mean: bool) -> nn.Module:
+        """The network that gives the mean of all tokens, or the first token."""
+        # importing torch takes seconds, which a converted network does not need
+        module = importlib.import_module(f"rerank.scorers.{self.module}")
+        network: nn.Module = (module.MeanVector if mean else module.FirstTokenVector)(model)
+        return network
+
+
+def body_of(checkpoint: Checkpoint) -> Body | None:
+    """The body that computes the checkpoint; None if there is none."""
+    body = _BODIES.get(str(checkpoint.config.get("model_type")))
+    return body if body is not None and body.computes(checkpoint) else None
+
+
+def _is_modernbert(checkpoint: Checkpoint) -> bool:
+    """True unless it asks for other kinds of layers, or for positions that depend on the length."""
+    config = checkpoint.config
+    window = config.get("local_attention", 128)
+    return (
+        set(config.get("layer_types") or ()) <= _LAYERS
+        and all(map(_is_unscaled, (config.get("rope_parameters") or {}).values()))
+        and not config.get("rope_scaling")
+        and isinstance(window, int)
+        and window > 1
+        and checkpoint.max_positions is not None
+    )
+
+
+def _is_unscaled(rope: object) -> bool:
+    return isinstance(rope, Mapping) and rope.get("rope_type", "default") == "default"
+
+
+_BODIES = {
+    **dict.fromkeys(BODIES, Body("bert_body")),
+    "modernbert": Body("modernbert_body", _is_modernbert),
+}
+"""By ``model_type``."""
