@@ -6,14 +6,18 @@ BIN    := $(VENV)/bin
 BANDIT := $(BIN)/bandit --quiet --recursive rerank rerank_server.py rerank_client.py download_model.py
 PEERS  := sentence-transformers onnx infinity vllm
 SDKS   := cohere5 cohere7
+# the modules' compiled code is kept even where the environment says otherwise: tests start a hundred processes; three
+# workers, because many tests wait for those
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
-.PHONY: help serve test quick mutants check audit format clean bench bench-peers sdks soak fuzz lock image
+.PHONY: help serve test quick coverage mutants check audit format clean bench bench-peers sdks soak fuzz lock image
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
 	@echo "make test     every check and every test"
 	@echo "make quick    unit and service tests, in a minute and a half"
+	@echo "make coverage which lines and branches do the tests reach? (it makes them take half as long again)"
 	@echo "make mutants  change the pure modules in over a thousand places: do their tests notice 95 in 100?"
 	@echo "make check    linters, types, import contracts"
 	@echo "make audit    look up known vulnerabilities of every pinned package (needs pypi.org), and bandit"
@@ -28,9 +32,11 @@ help:
 serve: $(VENV)/.runtime
 	@$(BIN)/python rerank_server.py $(ARGS)
 
-# the modules' compiled code is kept even where the environment says otherwise: tests start a hundred processes
 test: check sdks
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
+	$(PYTEST) $(ARGS)
+
+coverage: $(VENV)/.dev sdks
+	$(PYTEST) --cov --cov-report=term $(ARGS)
 
 quick: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --quiet tests/unit tests/service $(ARGS)
