@@ -16,7 +16,10 @@ from rerank.catalog.prompts import (
     BGE_RERANKER_V2_GEMMA,
     CTXL_RERANK_V2,
     LLAMA_NEMOTRON_RERANK,
+    MONOT5,
+    MT5_MMARCO,
     MXBAI_RERANK_V2,
+    PTT5_MSMARCO,
     QWEN3_RERANKER,
     ZERANK_1,
     ZERANK_2,
@@ -119,9 +122,17 @@ EMBEDDED = ModelCard(
 )
 BUILT_IN: tuple[ModelCard, ...] = (*_encoders(), *_language_models(), *_embedding_models(), EMBEDDED)
 
-_KNOWN_PROMPTS = {card.repo.casefold(): card.prompt for card in BUILT_IN if card.repo and card.prompt} | {
-    f"tomaarsen/qwen3-reranker-{size}-seq-cls": QWEN3_RERANKER for size in ("0.6b", "4b", "8b")
-}
+_MONOT5 = ("small-msmarco-10k", "small-msmarco-100k", "base-msmarco", "base-msmarco-10k", "base-med-msmarco")
+_MONOT5_LARGE = ("large-msmarco", "large-msmarco-10k", "3b-msmarco", "3b-msmarco-10k", "3b-med-msmarco")
+_MT5 = ("mmarco-v1", "mmarco-v2", "en-msmarco", "multi-msmarco", "en-pt-msmarco-v1", "en-pt-msmarco-v2")
+_PTT5 = ("pt-msmarco-10k-v1", "pt-msmarco-100k-v1", "pt-msmarco-100k-v2", "en-pt-msmarco-10k-v1")
+_KNOWN_PROMPTS = (
+    {card.repo.casefold(): card.prompt for card in BUILT_IN if card.repo and card.prompt}
+    | {f"tomaarsen/qwen3-reranker-{size}-seq-cls": QWEN3_RERANKER for size in ("0.6b", "4b", "8b")}
+    | {f"castorini/monot5-{name}": MONOT5 for name in (*_MONOT5, *_MONOT5_LARGE)}
+    | {f"unicamp-dl/mt5-base-{name}": MT5_MMARCO for name in _MT5}
+    | {f"unicamp-dl/ptt5-base-{name}": PTT5_MSMARCO for name in _PTT5}
+)
 """By repositories whose files do not always say how their models are asked."""
 
 

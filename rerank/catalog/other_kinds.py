@@ -70,9 +70,16 @@ OTHER_KINDS = (
         f"a score of a pair. {_PAIRS}",
     ),
     OtherKind(
+        lambda evidence: _is_bare(evidence, "T5ForConditionalGeneration"),
+        "is a sequence-to-sequence model ({architecture}), and nothing in it says that it reranks. If it does so as "
+        "monoT5 does, by the first word of its answer, its card in models.toml has to say how it is asked: "
+        '`prompt = "monot5"` (true or false), `prompt = "mt5-mmarco"` (yes or no), `prompt = "ptt5-msmarco"` (sim or '
+        "não) or a `prompt` of its own.",
+    ),
+    OtherKind(
         lambda evidence: _is_bare(evidence, "ForConditionalGeneration"),
-        "is a sequence-to-sequence model ({architecture}), as monoT5 is: its score is the first word that a decoder "
-        f"writes, which this server does not support. {_PAIRS}",
+        "is a sequence-to-sequence model ({architecture}), which this server runs only as monoT5, and this one is no "
+        f"T5. {_PAIRS}",
     ),
 )
 

@@ -169,6 +169,17 @@ LLAMA_NEMOTRON_RERANK = PromptFormat(
     special_start=True,
     activation=IDENTITY,
 )
+# castorini/pygaggle, pygaggle/model/tokenize.py and pygaggle/rerank/transformer.py
+MONOT5 = PromptFormat(
+    system="",
+    request="Query: {query} Document:",
+    lead=" ",
+    suffix=" Relevant:",
+    yes="▁true",
+    no="▁false",
+)
+MT5_MMARCO = replace(MONOT5, yes="▁yes", no="▁no")
+PTT5_MSMARCO = replace(MONOT5, yes="▁sim", no="▁não")
 PROMPTS = {
     "qwen3-reranker": QWEN3_RERANKER,
     "mxbai-rerank-v2": MXBAI_RERANK_V2,
@@ -177,6 +188,9 @@ PROMPTS = {
     "ctxl-rerank-v2": CTXL_RERANK_V2,
     "bge-reranker-v2-gemma": BGE_RERANKER_V2_GEMMA,
     "llama-nemotron-rerank": LLAMA_NEMOTRON_RERANK,
+    "monot5": MONOT5,
+    "mt5-mmarco": MT5_MMARCO,
+    "ptt5-msmarco": PTT5_MSMARCO,
 }
 """By name, as in models.toml."""
 RECOGNISED = (QWEN3_RERANKER, _MXBAI_TEMPLATE, ZERANK_2, CTXL_RERANK_V2)

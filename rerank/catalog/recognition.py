@@ -9,6 +9,8 @@ from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
 from rerank.catalog.other_kinds import other_kind, quantised
 from rerank.errors import ModelUnsupported
 
+SEQUENCE_TO_SEQUENCE = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
+"""Architectures whose first word may be the score."""
 _SAVED_AS = {"CrossEncoder": CROSS_ENCODER, "SentenceTransformer": BI_ENCODER}
 _NO_CARD = ModelCard(id="")
 _PROMPTED = {"LlamaBidirectionalForSequenceClassification": "llama-nemotron-rerank"}
@@ -29,6 +31,8 @@ def recognised_family(evidence: Evidence, card: ModelCard | None = None) -> str:
         raise _unsupported(evidence, sentences)
     if stated := card.stated_family:
         return stated
+    if evidence.architecture in SEQUENCE_TO_SEQUENCE and known_prompt(card):
+        return CROSS_ENCODER
     if sentences := other_kind(evidence) or _asked_unknown(evidence):
         raise _unsupported(evidence, sentences)
     family = _shown_family(evidence, card)

@@ -14,6 +14,8 @@ from rerank.errors import ModelUnsupported
 from rerank.scorers.pretrained import open_tokenizer, read_tensor
 
 _CLASSIFIER = "Qwen3ForSequenceClassification"
+_ASKED = ("ForCausalLM", "ForSequenceClassification", "ForConditionalGeneration")
+"""Endings of architectures that may be asked in a prompt."""
 _LIKENESS = 0.5
 """Cosine of a head with the direction from no to yes: 1 where it was converted, within 0.1 of 0 where it was not."""
 
@@ -23,7 +25,7 @@ def told_prompt(checkpoint: Checkpoint, card: ModelCard) -> ModelCard:
 
     Raises ModelUnsupported where it cannot be told whether it does.
     """
-    if card.prompt is not None or not checkpoint.architecture.endswith(("ForCausalLM", "ForSequenceClassification")):
+    if card.prompt is not None or not checkpoint.architecture.endswith(_ASKED):
         return card
     if checkpoint.evidence.asks or checkpoint.evidence.chain_scores:
         return card

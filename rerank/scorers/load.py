@@ -53,6 +53,7 @@ IMPLEMENTATIONS = (
     Implementation(BI_ENCODER, "bi_encoder"),
     Implementation(CROSS_ENCODER, "bert_cross_encoder"),
     Implementation(CROSS_ENCODER, "causal", takes_prompt=True),
+    Implementation(CROSS_ENCODER, "sequence_to_sequence", takes_prompt=True),
     Implementation(CROSS_ENCODER, "sentence_transformers"),
 )
 """In the order in which they are asked; the last one of a family claims every checkpoint that is left."""
@@ -92,7 +93,7 @@ def family_module(checkpoint: Checkpoint, card: ModelCard) -> FamilyModule:
                     return module
     raise ModelUnavailable(
         f"{card.id} cannot be used: the prompt in its card is for language models with the body of Gemma, Llama, "
-        f"Mistral, Qwen2 or Qwen3 and full attention, and this one is a {checkpoint.architecture}."
+        f"Mistral, Qwen2 or Qwen3 and full attention, or for T5, and this one is a {checkpoint.architecture}."
     )
 
 

@@ -233,7 +233,7 @@ def refuse_random_weights(network: PreTrainedModel, checkpoint: Checkpoint, unus
 
     ``unused`` as for ``load_network``.
     """
-    stored = _stored_names(checkpoint)
+    stored = stored_names(checkpoint)
     tied = set(getattr(network, "all_tied_weights_keys", None) or ())
     body = f"{network.base_model_prefix}."
     for name, _ in network.named_parameters():
@@ -244,7 +244,8 @@ def refuse_random_weights(network: PreTrainedModel, checkpoint: Checkpoint, unus
             return
 
 
-def _stored_names(checkpoint: Checkpoint) -> set[str]:
+def stored_names(checkpoint: Checkpoint) -> set[str]:
+    """Names of the weights in the files."""
     names: set[str] = set()
     for file in checkpoint.weight_files:
         with safe_open(file, framework="numpy") as tensors:

@@ -14,6 +14,7 @@ import pytest
 import transformers
 
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.prompts import PROMPTS
 from rerank.errors import ModelUnavailable
 from tests.parity.layouts import (
     CHAT,
@@ -29,6 +30,7 @@ from tests.parity.layouts import (
     then,
 )
 from tests.parity.own_layouts import make_new
+from tests.parity.test_sequence_to_sequence import make_t5
 from tests.support.tiny_checkpoints import make_bert, make_xlm_roberta
 from tests.support.tiny_language_models import make_bidirectional_llama
 
@@ -288,11 +290,25 @@ REFUSED = [
         labels=(0, 1),
     ),
     refused(
-        "monot5",
-        saying(architectures=["T5ForConditionalGeneration"]),
-        "tiny is a sequence-to-sequence model (T5ForConditionalGeneration), as monoT5 is: its score "
-        "is the first word that a decoder writes, which this server does not support. Use a reranker "
-        "that scores each pair alone, such as BAAI/bge-reranker-v2-m3.",
+        "t5-without-a-prompt",
+        make_t5,
+        "tiny is a sequence-to-sequence model (T5ForConditionalGeneration), and nothing in it says that it reranks. If "
+        "it does so as monoT5 does, by the first word of its answer, its card in models.toml has to say how it is "
+        'asked: `prompt = "monot5"` (true or false), `prompt = "mt5-mmarco"` (yes or no), `prompt = "ptt5-msmarco"` '
+        "(sim or não) or a `prompt` of its own.",
+    ),
+    refused(
+        "bart",
+        saying(architectures=["BartForConditionalGeneration"]),
+        "tiny is a sequence-to-sequence model (BartForConditionalGeneration), which this server runs only as monoT5, "
+        "and this one is no T5. Use a reranker that scores each pair alone, such as BAAI/bge-reranker-v2-m3.",
+    ),
+    refused(
+        "monot5-without-tokenizer-json",
+        then(make_t5, lambda folder: (folder / "tokenizer.json").rename(folder / "vocab.json")),
+        "tiny has no tokenizer.json. Save the model's tokenizer with "
+        "AutoTokenizer.from_pretrained(...).save_pretrained(...) where sentencepiece is installed.",
+        prompt=PROMPTS["monot5"],
     ),
     refused(
         "colbert-stanford",

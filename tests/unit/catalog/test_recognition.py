@@ -147,7 +147,7 @@ def test_a_card_decides_before_the_folder(tmp_path: Path, card: ModelCard, expec
         ("JinaForRanking", {}, "is a listwise reranker (JinaForRanking)"),
         ("HF_ColBERT", {}, "is a late-interaction model (ColBERT)"),
         ("BertForMaskedLM", {}, "is a masked language model (BertForMaskedLM)"),
-        ("T5ForConditionalGeneration", {}, "is a sequence-to-sequence model (T5ForConditionalGeneration), as monoT5"),
+        ("BartForConditionalGeneration", {}, "is a sequence-to-sequence model (BartForConditionalGeneration), which"),
         ("LayerWiseMiniCPMForCausalLM", {}, "has a head for each of its layers"),
         ("Qwen3ForCausalLM", {"quantization_config": {"quant_method": "awq"}}, "is quantised (AWQ)"),
         ("Qwen3ForCausalLM", {"quantization_config": {"quant_method": "fp8"}}, "is quantised (FP8)"),
