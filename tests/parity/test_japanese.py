@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForSequenceClassification
 from transformers.models.bert_japanese.tokenization_bert_japanese import BertJapaneseTokenizer
 
 from rerank.catalog.cards import ModelCard
@@ -21,42 +19,15 @@ from rerank.core import Pair
 from rerank.errors import ModelUnsupported
 from rerank.scorers.base import score
 from rerank.scorers.japanese import japanese_tokenizer
-from tests.parity.layouts import encoder, load, rewrite
+from tests.parity.japanese import TEXT, describe, japanese_by_hand, make_japanese
+from tests.parity.layouts import load, rewrite
 
-TEXT = "機械学習は人工知能の一分野です。パンダは中国に住むクマ科の動物です。東京特許許可局、水族館。hello world 2026"
 PAIRS = [
     ("機械学習とは何ですか", "機械学習は人工知能の一分野です。"),
     ("パンダ", "パンダは中国に住むクマ科の動物です。hello world"),
     ("東京", ""),
     ("東京", "水族館 " * 40),
 ]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-
-
-def describe(folder: Path, kind: str = "wordpiece", **changes: Any) -> None:
-    """The tokenizer's files as tohoku's BERT has them."""
-    characters = sorted(set(TEXT) - {" "})
-    pieces = [
-        "機械",
-        "学習",
-        "人工",
-        "知能",
-        "hello",
-        "wor",
-        "##ld",
-        "##館",
-        *characters,
-        *(f"##{c}" for c in characters),
-    ]
-    (folder / "vocab.txt").write_text("\n".join([*SPECIAL, *pieces]) + "\n")
-    settled = {
-        "tokenizer_class": "BertJapaneseTokenizer",
-        "word_tokenizer_type": "mecab",
-        "subword_tokenizer_type": kind,
-        "do_lower_case": False,
-        "mecab_kwargs": {"mecab_dic": "unidic_lite"},
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settled | changes))
 
 
 @pytest.fixture(scope="module", params=["wordpiece", "character"])
@@ -87,27 +58,15 @@ def test_a_pair_has_two_types(both: tuple[Any, Any]) -> None:
 
 @pytest.fixture
 def reranker(tmp_path: Path) -> Path:
-    """A reranker as hotchpotch/japanese-reranker-cross-encoder-base-v1 is one."""
-    folder = encoder(tmp_path / "tiny", "bert", vocab_size=200)
-    (folder / "tokenizer.json").unlink()
-    describe(folder)
-    return folder
+    return make_japanese(tmp_path / "tiny")
 
 
-@torch.inference_mode()
 def test_a_reranker_scores_as_bert_does_with_these_tokens(reranker: Path) -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(reranker, attn_implementation="eager").eval()
-    tokenizer = BertJapaneseTokenizer.from_pretrained(reranker)
-    # the types of a pair were read by default when these models were trained, and now only on request
-    inputs = [
-        tokenizer(*pair, return_tensors="pt", return_token_type_ids=True, truncation="only_second", max_length=128)
-        for pair in PAIRS
-    ]
     scorer = load(reranker, ModelCard(id="tiny"))
 
     assert "sentence-transformers" not in scorer.runtime
     scores = score(scorer, scorer.encode([Pair(*pair) for pair in PAIRS]))
-    assert scores == pytest.approx([float(model(**read).logits) for read in inputs], abs=1e-4)
+    assert scores == pytest.approx(japanese_by_hand(reranker, PAIRS), abs=1e-4)
 
 
 def test_a_long_text_is_read_only_as_far_as_it_counts(reranker: Path) -> None:

@@ -24,6 +24,7 @@ from rerank.catalog.prompts import PROMPTS, QWEN3_RERANKER
 from rerank.core import Pair
 from rerank.scorers.base import score
 from rerank.scorers.pickles import convert_pickles
+from tests.parity.japanese import japanese_by_hand, make_japanese
 from tests.parity.layouts import (
     CHAT,
     CTXL,
@@ -49,6 +50,7 @@ from tests.parity.layouts import (
     with_logit_score,
 )
 from tests.parity.own_layouts import flash_by_hand, make_flash, make_new, new_by_hand, new_vectors_by_hand
+from tests.parity.t5 import first_word, make_t5
 from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
 from tests.support.tiny_language_models import make_language_model
 
@@ -237,6 +239,14 @@ RIGHT = [
         two_labels_after_prompt,
         prompt=PROMPTS["mxbai-rerank-v2"],
         labels=(0, 1),
+    ),
+    right("japanese-reranker-v1-mecab", make_japanese, japanese_by_hand),
+    right("monot5-by-its-card", make_t5, partial(first_word, prompt=PROMPTS["monot5"]), prompt=PROMPTS["monot5"]),
+    right(
+        "mt5-mmarco-of-a-known-repository",
+        partial(make_t5, kind="mt5"),
+        partial(first_word, prompt=PROMPTS["mt5-mmarco"]),
+        repo="unicamp-dl/mt5-base-mmarco-v2",
     ),
     right(
         "ettin-reranker",

@@ -30,7 +30,7 @@ from tests.parity.layouts import (
     then,
 )
 from tests.parity.own_layouts import make_new
-from tests.parity.test_sequence_to_sequence import make_t5
+from tests.parity.t5 import make_t5
 from tests.support.tiny_checkpoints import make_bert, make_xlm_roberta
 from tests.support.tiny_language_models import make_bidirectional_llama
 
