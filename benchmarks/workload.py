@@ -13,6 +13,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, pro
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
     ModernBertConfig,
     ModernBertForSequenceClassification,
     PreTrainedTokenizerFast,
@@ -57,6 +59,15 @@ SIZES: dict[str, dict[str, Any]] = {
     "ettin-150m": _MODERN | {"layers": 22, "hidden": 768, "heads": 12, "inner": 1152},
     # of gte-reranker-modernbert-base and granite-embedding-reranker-english-r2, which Ettin's 150m took over
     "modernbert-base": _MODERN | {"layers": 22, "hidden": 768, "heads": 12, "inner": 1152},
+    "deberta-v3-base": {
+        "kind": "deberta-v2",
+        "layers": 12,
+        "hidden": 768,
+        "heads": 12,
+        "inner": 3072,
+        "vocabulary": 128100,
+        "positions": 512,
+    },
     # no real model's: nearly all of it is embeddings, so that it takes memory but hardly time, and its scores lie apart
     "thin-64": _THIN | {"hidden": 64, "inner": 128, "spread": 0.25},
     "thin-80": _THIN | {"hidden": 80, "inner": 160, "spread": 0.25},
@@ -154,6 +165,22 @@ _ENCODERS = {
         "{start} $A {end} {end} $B {end}",
         ("pad", "bos", "eos"),
         {"type_vocab_size": 1},
+    ),
+    "deberta-v2": _Encoder(
+        DebertaV2Config,
+        DebertaV2ForSequenceClassification,
+        _BRACKETS,
+        "{start} $A {end} $B {end}",
+        ("pad",),
+        {
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_buckets": 256,
+            "position_biased_input": False,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "type_vocab_size": 0,
+        },
     ),
     "modernbert": _Encoder(
         ModernBertConfig,

@@ -45,7 +45,7 @@ class Rectangle:
         from torch.nn.functional import scaled_dot_product_attention
 
         query, key, value = (self.spread(states).transpose(1, 2) for states in (query, key, value))
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=self._real())
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=self.real())
         return self.gather(attended.transpose(1, 2))
 
     def attend_once(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -53,15 +53,15 @@ class Rectangle:
         from torch.nn.functional import scaled_dot_product_attention
 
         key, value = (self.spread(states).transpose(1, 2) for states in (key, value))
-        return scaled_dot_product_attention(query[:, :, None], key, value, attn_mask=self._real())[:, :, 0]
+        return scaled_dot_product_attention(query[:, :, None], key, value, attn_mask=self.real())[:, :, 0]
 
     def mean(self, states: torch.Tensor) -> torch.Tensor:
         """(tokens, hidden) to their mean over each sequence, (sequences, hidden)."""
         # as a product, because products add up in fp32 even where everything else is half precision
-        sums = self._real()[:, 0].to(states.dtype) @ self.spread(states)
+        sums = self.real()[:, 0].to(states.dtype) @ self.spread(states)
         return sums[:, 0] / self.lengths[:, None]
 
-    def _real(self) -> torch.Tensor:
+    def real(self) -> torch.Tensor:
         """Where a row has a token, of shape (sequences, 1, 1, longest)."""
         import torch
 

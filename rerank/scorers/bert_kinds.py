@@ -69,7 +69,7 @@ class Inputs:
 
 
 INPUTS = {
-    **dict.fromkeys(("bert", "electra", "gte"), Inputs()),
+    **dict.fromkeys(("bert", "deberta-v2", "electra", "gte"), Inputs()),
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), Inputs(positions_after_padding=True)),
     **dict.fromkeys(("distilbert", "modernbert"), Inputs(typed=False)),
 }

@@ -20,6 +20,8 @@ class Body(NamedTuple):
 
     module: str
     computes: Callable[[Checkpoint], bool] = lambda _: True
+    packs: bool = True
+    """False if it reads no packed batches, because its attention adds scores that no kernel adds."""
 
     def network(self, model: Any, *, mean: bool) -> nn.Module:
         """The network that gives the mean of all tokens, or the first token."""
@@ -53,8 +55,21 @@ def _is_unscaled(rope: object) -> bool:
     return isinstance(rope, Mapping) and rope.get("rope_type", "default") == "default"
 
 
+def _is_deberta(checkpoint: Checkpoint) -> bool:
+    """True unless positions are absolute only, or convolved."""
+    config = checkpoint.config
+    kinds = config.get("pos_att_type") or ()
+    return (
+        config.get("relative_attention") is True
+        and set(kinds.split("|") if isinstance(kinds, str) else kinds) == {"c2p", "p2c"}
+        and not config.get("conv_kernel_size")
+        and checkpoint.max_positions is not None
+    )
+
+
 _BODIES = {
     **dict.fromkeys(BODIES, Body("bert_body")),
     "modernbert": Body("modernbert_body", _is_modernbert),
+    "deberta-v2": Body("deberta_body", _is_deberta, packs=False),
 }
 """By ``model_type``."""

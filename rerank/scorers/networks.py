@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 def open_body(
-    make_network: MakeNetwork, example: Inputs, checkpoint: Checkpoint, placement: Placement
+    make_network: MakeNetwork, example: Inputs, checkpoint: Checkpoint, placement: Placement, *, packs: bool = True
 ) -> RectangleRuntime | PackedRuntime:
-    """A body that reads segments: packed where the device has kernels for it, else in a rectangle."""
-    packed = open_packed(make_network, placement)
+    """A body that reads segments: packed if it ``packs`` and the device has kernels for it, else in a rectangle."""
+    packed = open_packed(make_network, placement) if packs else None
     return packed or RectangleRuntime(open_runtime(make_network, example, checkpoint, placement))
 
 

@@ -107,6 +107,20 @@ def encoder(folder: Path, model_type: str, *, body: bool = False, **changes: Any
     return folder
 
 
+def deberta(folder: Path, **changes: Any) -> Path:
+    """A DeBERTa-v3 as published ones are, with buckets that begin after four tokens."""
+    published: dict[str, Any] = {
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+    }
+    return encoder(folder, "deberta-v2", **published | changes)
+
+
 def causal(folder: Path, model_type: str, template: str | None, *, classifier: bool = False, **changes: Any) -> Path:
     """A language model of this type around the tokenizer of ``make_qwen3``, or a ``classifier`` with one label."""
     make_qwen3(folder, positions=1024)

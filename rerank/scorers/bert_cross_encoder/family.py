@@ -30,5 +30,5 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Encod
     # for mypy: `claims` saw it
     assert model is not None  # nosec B101
     length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
-    runtime = open_body(model.network, model.segments.example(), checkpoint, placement)
+    runtime = open_body(model.network, model.segments.example(), checkpoint, placement, packs=model.body.packs)
     return EncoderScorer(model, runtime, length, card)

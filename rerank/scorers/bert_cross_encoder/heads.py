@@ -57,8 +57,9 @@ def one_score(last: Linear, card: ModelCard, checkpoint: Checkpoint) -> Linear:
 
 def knows_classifier(checkpoint: Checkpoint) -> bool:
     """True if ``classifier_layers`` computes the head."""
-    kind, config = checkpoint.config.get("model_type"), checkpoint.config
-    return kind != "modernbert" or config.get("classifier_activation", "gelu") in _BETWEEN
+    config = checkpoint.config
+    setting = _FUNCTION_SETTINGS.get(str(config.get("model_type")))
+    return setting is None or config.get(setting, "gelu") in _BETWEEN
 
 
 def classifier_layers(checkpoint: Checkpoint) -> list[Layer]:
@@ -67,15 +68,20 @@ def classifier_layers(checkpoint: Checkpoint) -> list[Layer]:
     if kind == "modernbert":
         return _modernbert(checkpoint)
     dense, between, out = _TWO_LAYERS[kind]
-    return [_linear(checkpoint, dense), between, _linear(checkpoint, out)]
+    setting = _FUNCTION_SETTINGS.get(kind)
+    function = between if setting is None else _BETWEEN[checkpoint.config.get(setting, "gelu")]
+    return [_linear(checkpoint, dense), function, _linear(checkpoint, out)]
 
 
+_FUNCTION_SETTINGS = {"modernbert": "classifier_activation", "deberta-v2": "pooler_hidden_act"}
+"""Which setting names the function of the head, gelu where it is not given."""
 _ROBERTA = ("classifier.dense", tanh, "classifier.out_proj")
 _TWO_LAYERS: dict[str, tuple[str, Function, str]] = {
     **dict.fromkeys(("xlm-roberta", "roberta", "camembert"), _ROBERTA),
     "bert": ("bert.pooler.dense", tanh, "classifier"),
     "electra": ("classifier.dense", gelu, "classifier.out_proj"),
     "distilbert": ("pre_classifier", relu, "classifier"),
+    "deberta-v2": ("pooler.dense", gelu, "classifier"),
     "gte": ("gte.pooler.dense", tanh, "classifier"),
 }
 """Names of two layers and the function between them, by model type."""

@@ -38,7 +38,7 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEnc
 def _load_bert(model: BertEmbedding, card: ModelCard, placement: Placement) -> BiEncoderScorer:
     checkpoint = model.checkpoint
     length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
-    runtime = open_body(model.network, model.segments.example(), checkpoint, placement)
+    runtime = open_body(model.network, model.segments.example(), checkpoint, placement, packs=model.body.packs)
     vectors = BertSentences(model.segments, runtime)
     size = model.vector_size(card)
     bytes_per_token = activation_bytes(read_config(checkpoint))
