@@ -117,6 +117,7 @@ def refuse_other_kinds(folder: Path, card: ModelCard) -> None:
     """Raise ModelUnsupported, or WeightsBroken, where the small files show that the model would not be loaded."""
     config, port = _read_known_config(folder)
     recognised_family(read_evidence(folder, config, _architecture(folder / "config.json", config), port), card)
+    _check_tokenizer(folder)
 
 
 def read_tokenizer_config(folder: Path) -> dict[str, Any]:

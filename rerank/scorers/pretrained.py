@@ -83,8 +83,9 @@ def open_tokenizer(folder: Path, *, special_tokens: bool = True, inside: bool = 
     config = read_json(folder / "tokenizer_config.json")
     if config.get("tokenizer_class") == JAPANESE_TOKENIZER:
         return japanese_tokenizer(folder, config)
-    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    if is_overridden(content, config):
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if content is None or is_overridden(content, config):
         content = _as_transformers_reads_it(folder)
     if not special_tokens:
         content["added_tokens"] = []
@@ -104,7 +105,7 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:
-    """``tokenizer.json`` with what ``tokenizer_config.json`` changes in it."""
+    """``tokenizer.json`` with what ``tokenizer_config.json`` changes in it, or one made of SentencePiece's file."""
     load = import_transformers().AutoTokenizer.from_pretrained
     try:
         reference = load(folder, local_files_only=True, trust_remote_code=False)

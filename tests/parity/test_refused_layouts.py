@@ -14,7 +14,6 @@ import pytest
 import transformers
 
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.prompts import PROMPTS
 from rerank.errors import ModelUnavailable
 from tests.parity.layouts import (
     CHAT,
@@ -302,13 +301,6 @@ REFUSED = [
         saying(architectures=["BartForConditionalGeneration"]),
         "tiny is a sequence-to-sequence model (BartForConditionalGeneration), which this server runs only as monoT5, "
         "and this one is no T5. Use a reranker that scores each pair alone, such as BAAI/bge-reranker-v2-m3.",
-    ),
-    refused(
-        "monot5-without-tokenizer-json",
-        then(make_t5, lambda folder: (folder / "tokenizer.json").rename(folder / "vocab.json")),
-        "tiny has no tokenizer.json. Save the model's tokenizer with "
-        "AutoTokenizer.from_pretrained(...).save_pretrained(...) where sentencepiece is installed.",
-        prompt=PROMPTS["monot5"],
     ),
     refused(
         "colbert-stanford",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+import sentencepiece
 from safetensors.torch import load_file, save_file
 
 from rerank.activations import SIGMOID
@@ -16,7 +18,7 @@ from rerank.devices import choose_device
 from rerank.errors import InvalidRequest, ModelUnavailable, ModelUnsupported, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
-from tests.parity.t5 import first_word, make_t5
+from tests.parity.t5 import WORDS, first_word, make_t5
 
 PAIRS = [
     ("what is machine learning", "a branch of AI"),
@@ -47,6 +49,30 @@ def test_the_score_is_one_word_less_another(folder: Path, runtime: str, prompt: 
     assert scorer.activation == SIGMOID
     together = score(scorer, scorer.encode([Pair(*pair) for pair in PAIRS]))
     assert together == pytest.approx(first_word(folder, PAIRS, prompt), abs=1e-4)
+
+
+def test_a_folder_with_only_a_sentencepiece_model_is_read_as_transformers_does(tmp_path: Path) -> None:
+    folder = make_t5(tmp_path / "tiny", vocab_size=80)
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(WORDS)] * 20),
+        model_writer=model,
+        vocab_size=50,
+        user_defined_symbols=["▁true", "▁false"],
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    (folder / "tokenizer.json").unlink()
+    scorer = load(folder, ModelCard(id="tiny", prompt=MONOT5))
+
+    short = PAIRS[:3]
+    found = score(scorer, scorer.encode([Pair(*pair) for pair in short]))
+    assert found == pytest.approx(first_word(folder, short, MONOT5), abs=1e-4)
 
 
 def test_a_long_document_is_cut_before_what_ends_the_prompt(folder: Path) -> None:

@@ -9,7 +9,6 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.own_code import runs_own_code
 from rerank.catalog.recognition import SEQUENCE_TO_SEQUENCE
-from rerank.errors import ModelUnsupported
 from rerank.runtimes.padding import example_ids
 from rerank.scorers.base import Placement
 from rerank.scorers.networks import fit_length, open_runtime
@@ -34,11 +33,6 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> FirstWordScorer:
     """Encoder and decoder on the device, the direction of the score in fp32 next to them."""
-    if not (checkpoint.folder / "tokenizer.json").is_file():
-        raise ModelUnsupported(
-            f"{checkpoint.folder.name} has no tokenizer.json. Save the model's tokenizer with "
-            "AutoTokenizer.from_pretrained(...).save_pretrained(...) where sentencepiece is installed."
-        )
     length = fit_length(card, placement, checkpoint, tokenizer_length(checkpoint.folder))
     example = example_ids(("input_ids", "attention_mask"))
     runtime = open_runtime(partial(_network, checkpoint), example, checkpoint, placement)
