@@ -34,13 +34,21 @@ _STATED = frozenset(
     )
 )  # fmt: skip
 """What ``config.json`` states as transformers takes it."""
+_T5 = {
+    "hidden_size": "d_model",
+    "intermediate_size": "d_ff",
+    "num_attention_heads": "num_heads",
+    "num_hidden_layers": "num_layers",
+}
 _OWN_NAMES = {
     "distilbert": {
         "hidden_size": "dim",
         "intermediate_size": "hidden_dim",
         "num_attention_heads": "n_heads",
         "num_hidden_layers": "n_layers",
-    }
+    },
+    "mt5": _T5,
+    "t5": _T5,
 }
 """By model type: what it calls them."""
 

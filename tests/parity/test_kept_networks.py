@@ -25,6 +25,8 @@ from rerank.scorers.base import finish, score
 from tests.support.permissions import bound_by_permissions
 from tests.support.tiny_checkpoints import make_bert, make_embedding_model, make_qwen3, make_xlm_roberta
 
+from .japanese import make_japanese
+from .own_layouts import make_flash, make_new
 from .test_scorers import load
 
 WAIT = 30.0
@@ -253,7 +255,8 @@ print(json.dumps(answers))
 
 
 def test_kept_networks_score_the_same_where_neither_torch_nor_transformers_can_be_imported(tmp_path: Path) -> None:
-    made = [make(tmp_path / make.__name__) for make in (make_bert, make_xlm_roberta, make_embedding_model, make_qwen3)]
+    makers = (make_bert, make_xlm_roberta, make_embedding_model, make_qwen3, make_new, make_flash, make_japanese)
+    made = [make(tmp_path / make.__name__) for make in makers]
     expected = [_answers(folder) for folder in made]
 
     done = subprocess.run(

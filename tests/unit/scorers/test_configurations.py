@@ -47,6 +47,15 @@ def test_what_config_json_states_is_what_transformers_reads(kind: str) -> None:
     assert activation_bytes(Unread(content)) == activation_bytes(reference)
 
 
+@pytest.mark.parametrize("kind", ["t5", "mt5"])
+def test_sizes_under_names_of_their_own_are_found(kind: str) -> None:
+    content = saved(kind, d_model=64, d_ff=96, num_layers=3, num_heads=4)
+
+    sizes = [getattr(Unread(content), name) for name in ("hidden_size", "num_hidden_layers", "num_attention_heads")]
+    assert sizes == [64, 3, 4]
+    assert activation_bytes(Unread(content)) == 4 * (12 * 64 + 3 * 96)
+
+
 @pytest.mark.parametrize("kind", CAUSAL)
 @pytest.mark.parametrize("stated", [True, False])
 def test_the_size_of_a_head_is_transformers_own(kind: str, stated: bool) -> None:
