@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -114,6 +115,8 @@ def inspect_repository(
 ) -> Repository:
     """Ask the Hub, in one request, which files the model needs. Takes at most 15 seconds.
 
+    As long again to look for a conversion where there are only pickles.
+
     ``endpoint`` is the Hub's address (None: huggingface_hub's own setting), ``model_id`` the name that messages tell
     the user to download by (None: ``repo``). Raises WeightsMissing.
     """
@@ -163,12 +166,12 @@ def _describe(source: Source) -> tuple[Description, Source]:
     return description, anybody
 
 
-def _ask(source: Source) -> Description:
+def _ask(source: Source, limit: float = _INSPECT_LIMIT) -> Description:
     """Raises ValueError where the answer is not a Hub's."""
     validate_repo_id(source.repo)
     revision = "" if source.revision is None else f"/revision/{quote(source.revision, safe='')}"
     url = f"{source.endpoint}/api/models/{source.repo}{revision}?blobs=true"
-    return Description.model_validate_json(read(url, source.token, _ANSWER_TIMEOUT, _INSPECT_LIMIT))
+    return Description.model_validate_json(read(url, source.token, _ANSWER_TIMEOUT, max(limit, 0)))
 
 
 def _converted_revision(source: Source) -> str | None:
@@ -176,11 +179,12 @@ def _converted_revision(source: Source) -> str | None:
     if source.revision is not None:
         return None
     url = f"{source.endpoint}/api/models/{source.repo}/discussions?type=pull_request&author={_BOT}"
+    ends = time.monotonic() + _INSPECT_LIMIT
     try:
         listed = _Discussions.model_validate_json(read(url, source.token, _ANSWER_TIMEOUT, _INSPECT_LIMIT))
         for number in sorted({one.num for one in listed.discussions}, reverse=True)[:_CONVERSIONS]:
             revision = f"refs/pr/{number}"
-            described = _ask(replace(source, revision=revision))
+            described = _ask(replace(source, revision=revision), ends - time.monotonic())
             if any(sibling.rfilename in (WEIGHTS_FILE, WEIGHTS_INDEX) for sibling in described.siblings):
                 return revision
     except (HfHubHTTPError, httpx2.HTTPError, OSError, ValueError) as error:
