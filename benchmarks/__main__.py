@@ -36,7 +36,7 @@ PLAN: tuple[tuple[int, tuple[str, ...]], ...] = (
     (4, ("int8", "--model", "minilm")),
     (12, ("int8", "--model", "bge-base")),
     (10, ("qwen3",)),
-    (7, ("engine", "--model", "bge-base", "--only", "fp32" if NATIVE == "fp32" else "")),
+    (12, ("engine", "--models", "bge-base", "ettin-150m", "ettin-32m", "--only", "fp32" if NATIVE == "fp32" else "")),
 )
 _QUALITY_MINUTES = 15
 _GPU_MINUTES = 60

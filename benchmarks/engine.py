@@ -1,6 +1,6 @@
 """The engine alone, against sentence-transformers: one query, mixed documents, no HTTP.
 
-    python -m benchmarks.engine --model bge-base --documents 100 --repeat 3
+    python -m benchmarks.engine --models bge-base ettin-32m --documents 100 --repeat 3
 
 Prints seconds (median), pairs and tokens a second, the ratio to sentence-transformers' default in the same run, and
 the floor: the model's matrix products alone, at the rate measured for its own shapes just before.
@@ -51,18 +51,23 @@ def sentence_transformers(folder: Path, dtype: torch.dtype) -> Score:
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=SIZES, default="bge-base")
+    parser.add_argument("--models", choices=SIZES, nargs="+", default=["bge-base"])
     parser.add_argument("--documents", type=int, default=100)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--batch", type=int, nargs="+", default=[8], help="pairs a batch, for ours")
     parser.add_argument("--only", help="run only the entries whose name holds this")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "rerank-benchmarks")
     arguments = parser.parse_args()
+    for model in arguments.models:
+        compare(model, arguments)
 
-    folder = checkpoint(arguments.model, arguments.folder)
+
+def compare(model: str, arguments: argparse.Namespace) -> None:
+    """Print a model's floors and every contestant."""
+    folder = checkpoint(model, arguments.folder)
     pairs = [Pair(QUERY, document) for document in documents(arguments.documents)]
-    tokens = token_count(arguments.model, [pair.document for pair in pairs])
-    print(f"{arguments.model}: {len(pairs)} pairs, {tokens} tokens, {torch.get_num_threads()} threads")
+    tokens = token_count(model, [pair.document for pair in pairs])
+    print(f"{model}: {len(pairs)} pairs, {tokens} tokens, {torch.get_num_threads()} threads")
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         rate = products_rate(folder, dtype)
         floor = floor_seconds(folder, tokens, rate)
