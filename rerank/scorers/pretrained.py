@@ -216,6 +216,7 @@ def read_tensor(checkpoint: Checkpoint, name: str, *, row: int | None = None) ->
 
 def _fp32(numbers: numpy.ndarray, kind: str) -> numpy.ndarray:
     """A copy, which needs the file no longer."""
+    numbers = numpy.asarray(numbers)
     if kind == "BF16":
         return (numbers.astype(numpy.uint32) << 16).view(numpy.float32)
     return numbers.astype(numpy.float32)
