@@ -10,7 +10,7 @@ from benchmarks.workload import Score
 from rerank.core import Pair
 from rerank.devices import free_memory, is_out_of_memory, release_memory
 from rerank.scheduling.batching import CPU_BATCH, BatchBudget
-from rerank.scheduling.memory import Memory
+from rerank.scheduling.memory import Lately, Memory
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Scorer
 
@@ -18,7 +18,8 @@ from rerank.scorers.base import Scorer
 @contextmanager
 def scheduled(scorer: Scorer, budget: BatchBudget = CPU_BATCH, device: str = "cpu") -> Iterator[Score]:
     """The logits of one request after another."""
-    memory = Memory(partial(free_memory, device), is_out_of_memory, release_memory)
+    free = partial(free_memory, device)
+    memory = Memory(Lately(free) if device == "cpu" else free, is_out_of_memory, release_memory)
     scheduler = Scheduler(DeviceSpec("benchmark", budget, memory))
 
     def score(pairs: Sequence[Pair]) -> list[float]:

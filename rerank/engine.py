@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Self
@@ -31,7 +31,7 @@ from rerank.errors import RerankError
 from rerank.gateway.ranking import rank
 from rerank.registry.registry import Registry
 from rerank.scheduling.batching import CPU_BATCH, GPU_BATCH, BatchBudget
-from rerank.scheduling.memory import Memory
+from rerank.scheduling.memory import Lately, Memory
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Placement
 from rerank.settings import Settings, read_settings
@@ -213,8 +213,14 @@ def _budget(devices: Sequence[Device], settings: Settings) -> dict[str, int]:
 def _device_spec(device: Device, settings: Settings, room: Room, observe: Observe) -> DeviceSpec:
     default = CPU_BATCH if device.is_cpu else GPU_BATCH
     budget = BatchBudget(settings.batch_size or default.pairs, settings.batch_tokens or default.tokens)
-    memory = Memory(partial(free_memory, device.name), is_out_of_memory, room.make)
+    memory = Memory(_free(device), is_out_of_memory, room.make)
     return DeviceSpec(device.name, budget, memory, observe, partial(is_lost, device.name))
+
+
+def _free(device: Device) -> Callable[[], int]:
+    """Free bytes of a device: a GPU's as they are now, because its batches may take half of them."""
+    free = partial(free_memory, device.name)
+    return Lately(free) if device.is_cpu else free
 
 
 async def _watch(scheduler: Scheduler) -> None:

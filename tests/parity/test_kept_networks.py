@@ -23,7 +23,14 @@ from rerank.runtimes import openvino_cpu
 from rerank.runtimes.openvino_cpu import OpenVinoRuntime
 from rerank.scorers.base import finish, score
 from tests.support.permissions import bound_by_permissions
-from tests.support.tiny_checkpoints import make_bert, make_embedding_model, make_qwen3, make_xlm_roberta
+from tests.support.tiny_checkpoints import (
+    make_bert,
+    make_distilbert,
+    make_embedding_model,
+    make_modernbert,
+    make_qwen3,
+    make_xlm_roberta,
+)
 
 from .japanese import make_japanese
 from .own_layouts import make_flash, make_new
@@ -255,7 +262,17 @@ print(json.dumps(answers))
 
 
 def test_kept_networks_score_the_same_where_neither_torch_nor_transformers_can_be_imported(tmp_path: Path) -> None:
-    makers = (make_bert, make_xlm_roberta, make_embedding_model, make_qwen3, make_new, make_flash, make_japanese)
+    makers = (
+        make_bert,
+        make_distilbert,
+        make_modernbert,
+        make_xlm_roberta,
+        make_embedding_model,
+        make_qwen3,
+        make_new,
+        make_flash,
+        make_japanese,
+    )
     made = [make(tmp_path / make.__name__) for make in makers]
     expected = [_answers(folder) for folder in made]
 
