@@ -80,12 +80,12 @@ def pooling_mode(settings: Mapping[str, Any]) -> str | None:
 
 
 def vector_of_tokens(folder: Path, saved: SavedModules) -> str | None:
-    """``cls`` or ``mean``, as the second module makes one vector of all tokens'; None if it does something else."""
+    """``cls``, ``mean`` or ``lasttoken``, as the second module makes one vector of all; None if it does otherwise."""
     if saved.kinds[1:2] != ("Pooling",):
         return None
     settings = read_json(folder / saved.folders[1] / "config.json")
     mode = pooling_mode(settings)
-    return mode if mode in ("cls", "mean") and settings.get("include_prompt", True) else None
+    return mode if mode in ("cls", "mean", "lasttoken") and settings.get("include_prompt", True) else None
 
 
 def saved_length(folder: Path) -> int | None:

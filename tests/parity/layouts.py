@@ -14,7 +14,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
 from sentence_transformers.sentence_transformer.modules import LayerNorm, Normalize, Pooling
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from rerank.catalog.cards import ModelCard
@@ -183,6 +183,17 @@ def listed_modules(folder: Path, pooling: str) -> None:
     ]
     (folder / "modules.json").write_text(json.dumps(listed))
     rewrite(folder / "1_Pooling" / "config.json", **{f"pooling_mode_{pooling}_token": True})
+
+
+def ending(folder: Path, kind: str = "<|endoftext|>") -> Path:
+    """The folder whose tokenizer puts a token behind every text, as that of Qwen3-Embedding does."""
+    file = folder / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {kind}", pair=f"$A {kind} $B {kind}", special_tokens=[(kind, tokenizer.token_to_id(kind))]
+    )
+    tokenizer.save(str(file))
+    return folder
 
 
 def said_to_be_causal(folder: Path, prefix: str) -> Path:

@@ -15,12 +15,15 @@ from sentence_transformers import SentenceTransformer
 from rerank.catalog.cards import ModelCard
 from rerank.core import EmbeddingOptions, Truncation
 from rerank.errors import InvalidRequest
+from rerank.scorers import networks
 from rerank.scorers.base import Embedder, finish
+from tests.parity.layouts import causal, embeddings, ending, then
 from tests.support.tiny_checkpoints import make_bert, make_embedding_model, make_modernbert, make_xlm_roberta
 
 from .test_scorers import load
 
 TEXTS = ["What is deep learning?", "a branch of AI", "", "法国的首都是巴黎。", "learning " * 20]
+SETTINGS: dict[str, dict[str, Any]] = {"qwen3": {}, "mistral": {"sliding_window": None}}
 PROMPTS = {"query": "what word: ", "passage": "a word: ", "clustering": "sort this: "}
 
 
@@ -66,6 +69,28 @@ def test_vectors_are_those_of_encode(tmp_path: Path, runtime: str, made: dict[st
     found = vectors(embedder_of(folder, runtime=runtime), TEXTS, EmbeddingOptions())
 
     assert found == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_language_model_gives_the_vectors_of_encode_without_padding(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "embeddings"
+    then(
+        lambda folder: causal(folder, model_type=kind, template=None, **SETTINGS[kind]),
+        ending,
+        lambda folder: embeddings(folder, pooling="lasttoken"),
+    )(folder)
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+
+    for runtime in ("openvino", "torch"):
+        assert vectors(embedder_of(folder, runtime=runtime), TEXTS, EmbeddingOptions()) == pytest.approx(
+            expected, abs=1e-5
+        )
+    monkeypatch.setattr(networks, "runs_packed", lambda _: True)
+    packed = embedder_of(folder, runtime="torch")
+    assert vectors(packed, TEXTS, EmbeddingOptions()) == pytest.approx(expected, abs=1e-5)
+    assert not packed.padded
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from tests.parity.layouts import (
     deberta,
     embeddings,
     encoder,
+    ending,
     labels_by_hand,
     listed_modules,
     load,
@@ -407,12 +408,19 @@ RIGHT = [
         saved_embeddings,
         COSINE,
     ),
+    right(
+        "qwen3-embedding-whose-tokenizer-ends-no-text",
+        then(partial(causal, model_type="qwen3", template=None), partial(embeddings, pooling="lasttoken")),
+        saved_embeddings,
+        COSINE,
+    ),
     *(
         right(
             f"qwen3-embedding-{kind}",
             then(
                 partial(causal, model_type="qwen3", template=None),
-                partial(embeddings, pooling="lasttoken"),
+                ending,
+                partial(embeddings, pooling="lasttoken", query="Instruct: find bears\nQuery:"),
                 partial(said_to_be_causal, prefix=prefix),
             ),
             saved_embeddings,

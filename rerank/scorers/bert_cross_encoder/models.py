@@ -83,6 +83,6 @@ def _classifier(checkpoint: Checkpoint, body: Body, saved: SavedModules | None) 
 def _chain(checkpoint: Checkpoint, body: Body, saved: SavedModules) -> PairModel | None:
     folder = checkpoint.folder
     vector = vector_of_tokens(folder, saved)
-    if vector is None or not saved.is_plain("feature-extraction") or not knows_modules(folder, saved):
+    if vector not in ("cls", "mean") or not saved.is_plain("feature-extraction") or not knows_modules(folder, saved):
         return None
     return PairModel(checkpoint, body, vector == "mean", saved)

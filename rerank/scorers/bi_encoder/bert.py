@@ -10,10 +10,12 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.runtimes.base import TokenIds, Values
 from rerank.runtimes.rectangle import RectangleRuntime
+from rerank.scorers.base import Placement
 from rerank.scorers.bert_kinds import BertSegments
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
 from rerank.scorers.encoders import Body, body_of
 from rerank.scorers.libraries import import_transformers
+from rerank.scorers.networks import open_body
 from rerank.scorers.ports import config_of
 from rerank.scorers.pretrained import has_tokenizer, load_network, open_tokenizer, read_config
 from rerank.scorers.saved_modules import (
@@ -48,43 +50,53 @@ class BertEmbedding:
         """Its texts as segments."""
         return BertSegments(self.checkpoint, read=None if self.mean else 0)
 
+    def sentences(self, placement: Placement) -> BertSentences:
+        """The body on the device."""
+        segments = self.segments
+        runtime = open_body(self.network, segments.example(), self.checkpoint, placement, packs=self.body.packs)
+        return BertSentences(segments, runtime)
+
     def network(self, dtype: torch.dtype) -> nn.Module:
         """The body. Raises WeightsBroken where a weight is missing."""
         options = config_of(self.checkpoint)
         model = load_network(import_transformers().AutoModel, self.checkpoint, dtype, unused="pooler.", **options)
         return self.body.network(model, mean=self.mean)
 
-    @property
-    def reading(self) -> SentenceReading:
-        """How it reads texts."""
-        folder = self.checkpoint.folder
-        return SentenceReading(
-            PairTokenizer(open_tokenizer(folder)), saved_prompts(folder), default_prompt_name(folder)
-        )
-
     def vector_size(self, card: ModelCard) -> VectorSize:
         """The dimensions and the length of its vectors."""
-        size = int(read_config(self.checkpoint).hidden_size)
-        return VectorSize(dimensions_allowed(self.checkpoint.config, size, card), self.normalised)
+        return plain_vector_size(self.checkpoint, card, normalised=self.normalised)
 
 
 def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
     """The model, if a body computes it; None if it needs more than a body, pooling and a normalised vector."""
     saved, body = saved_modules(checkpoint.folder), body_of(checkpoint)
-    if saved is None or body is None or not _is_plain(checkpoint, saved):
+    if saved is None or body is None or not is_plain(checkpoint, saved):
         return None
     vector = vector_of_tokens(checkpoint.folder, saved)
-    if vector is None:
+    if vector not in ("cls", "mean"):
         return None
     return BertEmbedding(checkpoint, body, mean=vector == "mean", normalised="Normalize" in saved.kinds)
 
 
-def _is_plain(checkpoint: Checkpoint, saved: SavedModules) -> bool:
+def is_plain(checkpoint: Checkpoint, saved: SavedModules) -> bool:
+    """True if it is no more than a model, a pooling and a normalised vector, and its texts are read here."""
     return (
         saved.kinds[1:] in (("Pooling",), ("Pooling", "Normalize"))
         and saved.is_plain("feature-extraction")
         and has_tokenizer(checkpoint.folder)
     )
+
+
+def plain_reading(checkpoint: Checkpoint) -> SentenceReading:
+    """How a plain model reads texts."""
+    folder = checkpoint.folder
+    return SentenceReading(PairTokenizer(open_tokenizer(folder)), saved_prompts(folder), default_prompt_name(folder))
+
+
+def plain_vector_size(checkpoint: Checkpoint, card: ModelCard, *, normalised: bool) -> VectorSize:
+    """The dimensions and the length of a plain model's vectors."""
+    size = int(read_config(checkpoint).hidden_size)
+    return VectorSize(dimensions_allowed(checkpoint.config, size, card), normalised)
 
 
 class BertSentences:

@@ -11,9 +11,10 @@ from rerank.catalog.own_code import runs_own_code
 from rerank.errors import ModelUnsupported
 from rerank.runtimes.padding import example_ids
 from rerank.scorers.base import Placement
-from rerank.scorers.bi_encoder.bert import BertEmbedding, BertSentences, bert_embedding
+from rerank.scorers.bi_encoder.bert import BertEmbedding, bert_embedding, plain_reading
+from rerank.scorers.bi_encoder.causal import CausalEmbedding, causal_embedding
 from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
-from rerank.scorers.networks import fit_length, open_body, open_runtime
+from rerank.scorers.networks import fit_length, open_runtime
 from rerank.scorers.pretrained import (
     activation_bytes,
     read_config,
@@ -31,18 +32,18 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:
     """The embedding model on the device."""
-    model = None if runs_own_code(checkpoint.folder, card) else bert_embedding(checkpoint)
-    return _load_saved(checkpoint, card, placement) if model is None else _load_bert(model, card, placement)
+    model = None
+    if not runs_own_code(checkpoint.folder, card):
+        model = bert_embedding(checkpoint) or causal_embedding(checkpoint)
+    return _load_saved(checkpoint, card, placement) if model is None else _load_plain(model, card, placement)
 
 
-def _load_bert(model: BertEmbedding, card: ModelCard, placement: Placement) -> BiEncoderScorer:
+def _load_plain(model: BertEmbedding | CausalEmbedding, card: ModelCard, placement: Placement) -> BiEncoderScorer:
     checkpoint = model.checkpoint
     length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
-    runtime = open_body(model.network, model.segments.example(), checkpoint, placement, packs=model.body.packs)
-    vectors = BertSentences(model.segments, runtime)
-    size = model.vector_size(card)
+    reading, size = plain_reading(checkpoint), model.vector_size(card)
     bytes_per_token = activation_bytes(read_config(checkpoint))
-    return BiEncoderScorer(model.reading, vectors, size, length, bytes_per_token, card.activation)
+    return BiEncoderScorer(reading, model.sentences(placement), size, length, bytes_per_token, card.activation)
 
 
 def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:

@@ -22,12 +22,12 @@ _BIDIRECTIONAL = "LlamaBidirectionalForSequenceClassification"
 _HEAD = "ForSequenceClassification"
 
 
-def body_config(checkpoint: Checkpoint) -> Config | None:
-    """``config.json``; None if it asks for anything that the bodies do not compute."""
+def body_config(checkpoint: Checkpoint, heads: tuple[str, ...] = (_HEAD, "ForCausalLM")) -> Config | None:
+    """``config.json``; None if it asks for anything that the bodies do not compute, or names none of the ``heads``."""
     content = checkpoint.config
     mean = is_bidirectional(checkpoint)
     kind = "llama" if mean else content.get("model_type")
-    if kind not in _MODEL_TYPES or not checkpoint.architecture.endswith((_HEAD, "ForCausalLM")):
+    if kind not in _MODEL_TYPES or not checkpoint.architecture.endswith(heads):
         return None
     if mean and content.get("pooling", "avg") != "avg":
         return None

@@ -54,7 +54,7 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Causa
     vectors = (
         _open_whole(checkpoint, config, placement)
         if is_bidirectional(checkpoint)
-        else _open_sharing(checkpoint, config, placement, prompts.system)
+        else open_prompts(checkpoint, config, placement, prompts.system)
     )
     return CausalScorer(checkpoint, config, card, prompt_format, prompts, vectors)
 
@@ -63,9 +63,10 @@ def _prompt_format(checkpoint: Checkpoint, card: ModelCard) -> PromptFormat | No
     return card.prompt or recognised_format(checkpoint)
 
 
-def _open_sharing(
+def open_prompts(
     checkpoint: Checkpoint, config: Config, placement: Placement, system: tuple[int, ...]
 ) -> RectanglePrompts | PackedPrompts:
+    """The body on the device; ``system`` are the tokens that every prompt begins with."""
     make = partial(_network, checkpoint, config)
     if packed := open_packed(make, placement):
         return PackedPrompts(packed)
