@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.scorers.bert_kinds import BODIES
+from rerank.scorers.pretrained import activation_bytes, read_config
 
 if TYPE_CHECKING:
     from torch import nn
 
 _LAYERS = {"full_attention", "sliding_attention"}
+_SCORES = 8
+"""Scores of each token with each other and each head that are in memory at once, as measured with DeBERTa."""
 
 
 class Body(NamedTuple):
@@ -22,6 +25,12 @@ class Body(NamedTuple):
     computes: Callable[[Checkpoint], bool] = lambda _: True
     packs: bool = True
     """False if it reads no packed batches, because its attention adds scores that no kernel adds."""
+
+    def bytes_per_token(self, checkpoint: Checkpoint, length: int) -> int:
+        """Approximate device memory per token of a running batch of sequences of this length."""
+        config = read_config(checkpoint)
+        scores = 0 if self.packs else _SCORES * 4 * config.num_attention_heads * length
+        return activation_bytes(config) + scores
 
     def network(self, model: Any, *, mean: bool) -> nn.Module:
         """The network that gives the mean of all tokens, or the first token."""

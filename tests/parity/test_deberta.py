@@ -70,6 +70,8 @@ def test_a_gpu_gets_no_packed_batches(tmp_path: Path, monkeypatch: pytest.Monkey
     scorer = load(deberta(tmp_path / "reranker"), precision="bf16")
 
     assert scorer.padded
+    # 12 vectors of 32 numbers and 3 of 64, and 8 scores of 4 heads with 128 tokens
+    assert scorer.bytes_per_token == 4 * (12 * 32 + 3 * 64) + 4 * 8 * 4 * 128
     assert scorer.runtime == "torch bf16, sdpa attention"
 
 

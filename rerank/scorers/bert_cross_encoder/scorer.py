@@ -16,7 +16,7 @@ from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.bert_cross_encoder.models import PairModel
 from rerank.scorers.labels import activation_of
-from rerank.scorers.pretrained import activation_bytes, open_tokenizer, read_config
+from rerank.scorers.pretrained import open_tokenizer
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class EncoderScorer(ReadsInParts):
         self.runtime = runtime.description
         self.precision = runtime.precision
         self.padded = runtime.padded
-        self.bytes_per_token = activation_bytes(read_config(checkpoint))
+        self.bytes_per_token = model.body.bytes_per_token(checkpoint, max_length)
         self._vectors = runtime
         self._segment = model.segments
         self._head = model.head(card, runtime.device)

@@ -62,6 +62,10 @@ class BertEmbedding:
         model = load_network(import_transformers().AutoModel, self.checkpoint, dtype, unused="pooler.", **options)
         return self.body.network(model, mean=self.mean)
 
+    def bytes_per_token(self, length: int) -> int:
+        """See ``Body.bytes_per_token``."""
+        return self.body.bytes_per_token(self.checkpoint, length)
+
     def vector_size(self, card: ModelCard) -> VectorSize:
         """The dimensions and the length of its vectors."""
         return plain_vector_size(self.checkpoint, card, normalised=self.normalised)

@@ -15,7 +15,7 @@ from rerank.scorers.causal.configuration import body_config
 from rerank.scorers.causal.family import open_prompts
 from rerank.scorers.causal.prompt import Prompt
 from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts
-from rerank.scorers.pretrained import Config, open_tokenizer
+from rerank.scorers.pretrained import Config, activation_bytes, open_tokenizer
 from rerank.scorers.saved_modules import saved_modules, vector_of_tokens
 
 _HEADS = ("ForCausalLM", "Model")
@@ -29,6 +29,10 @@ class CausalEmbedding:
     config: Config
     normalised: bool
     """True if its own modules make vectors of length 1."""
+
+    def bytes_per_token(self, _length: int) -> int:
+        """Approximate device memory per token of a running batch."""
+        return activation_bytes(self.config)
 
     def vector_size(self, card: ModelCard) -> VectorSize:
         """The dimensions and the length of its vectors."""

@@ -17,7 +17,6 @@ from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
 from rerank.scorers.networks import fit_length, open_runtime
 from rerank.scorers.pretrained import (
     activation_bytes,
-    read_config,
     refuse_random_weights,
     refuse_unknown_type,
 )
@@ -42,8 +41,8 @@ def _load_plain(model: BertEmbedding | CausalEmbedding, card: ModelCard, placeme
     checkpoint = model.checkpoint
     length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
     reading, size = plain_reading(checkpoint), model.vector_size(card)
-    bytes_per_token = activation_bytes(read_config(checkpoint))
-    return BiEncoderScorer(reading, model.sentences(placement), size, length, bytes_per_token, card.activation)
+    vectors, per_token = model.sentences(placement), model.bytes_per_token(length)
+    return BiEncoderScorer(reading, vectors, size, length, per_token, card.activation)
 
 
 def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:
