@@ -117,8 +117,9 @@ def chain_with(settings: dict[str, Any]) -> Callable[[Path], None]:
         chain_with({"activation_function": "torch.nn.modules.activation.Hardswish"}),
         chain_with({"module_output_name": "dense"}),
         partial(make_chain, pooling="max", layers=2),
+        partial(make_chain, pooling="lasttoken", layers=2),
     ],
-    ids=["yarn", "residual", "activation", "output", "pooling"],
+    ids=["yarn", "residual", "activation", "output", "maximum", "last token"],
 )
 def test_what_is_not_computed_here_is_left_to_sentence_transformers(
     tmp_path: Path, make: Callable[[Path], Any]
