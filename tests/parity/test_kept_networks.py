@@ -33,6 +33,7 @@ from tests.support.tiny_checkpoints import (
 )
 
 from .japanese import make_japanese
+from .layouts import chain, deberta, encoder
 from .own_layouts import make_flash, make_new
 from .test_scorers import load
 
@@ -272,6 +273,8 @@ def test_kept_networks_score_the_same_where_neither_torch_nor_transformers_can_b
         make_new,
         make_flash,
         make_japanese,
+        deberta,
+        make_ettin,
     )
     made = [make(tmp_path / make.__name__) for make in makers]
     expected = [_answers(folder) for folder in made]
@@ -282,6 +285,11 @@ def test_kept_networks_score_the_same_where_neither_torch_nor_transformers_can_b
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == expected
+
+
+def make_ettin(folder: Path) -> Path:
+    """A ModernBERT whose head is modules of sentence-transformers."""
+    return chain(encoder(folder, "modernbert", body=True), "cls", normalised=True)
 
 
 def _answers(folder: Path) -> list[float]:
