@@ -45,6 +45,15 @@ SIZES: dict[str, dict[str, Any]] = {
     "bge-base": _BGE | {"layers": 12, "hidden": 768, "heads": 12, "inner": 3072, "positions": 514},
     "bge-large": _BGE | {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "positions": 514},
     "bge-v2-m3": _BGE | {"layers": 24, "hidden": 1024, "heads": 16, "inner": 4096, "positions": 8194},
+    "tinybert": {
+        "kind": "bert",
+        "layers": 2,
+        "hidden": 128,
+        "heads": 2,
+        "inner": 512,
+        "vocabulary": 30522,
+        "positions": 512,
+    },
     "minilm": {
         "kind": "bert",
         "layers": 6,

@@ -30,7 +30,7 @@ from rerank.devices import (
 from rerank.errors import RerankError
 from rerank.gateway.ranking import rank
 from rerank.registry.registry import Registry
-from rerank.scheduling.batching import CPU_BATCH, GPU_BATCH, BatchBudget
+from rerank.scheduling.batching import CPU_BATCH, GPU_BATCH, QUICK_SECONDS, BatchBudget
 from rerank.scheduling.memory import Lately, Memory
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Placement
@@ -214,7 +214,8 @@ def _device_spec(device: Device, settings: Settings, room: Room, observe: Observ
     default = CPU_BATCH if device.is_cpu else GPU_BATCH
     budget = BatchBudget(settings.batch_size or default.pairs, settings.batch_tokens or default.tokens)
     memory = Memory(_free(device), is_out_of_memory, room.make)
-    return DeviceSpec(device.name, budget, memory, observe, partial(is_lost, device.name))
+    quick = QUICK_SECONDS if device.is_cpu and settings.batch_size is None else 0
+    return DeviceSpec(device.name, budget, memory, observe, partial(is_lost, device.name), quick)
 
 
 def _free(device: Device) -> Callable[[], int]:

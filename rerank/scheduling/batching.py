@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rerank.scheduling.job import Job, Slot
+
+_QUICK_PAIRS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +17,8 @@ class BatchBudget:
     pairs: int
     tokens: int
     """Tokens as the device computes them, padding included."""
+    quick_tokens: int = 0
+    """So many take the model so short a time that more than ``pairs`` may share them."""
 
     def within(self, memory: int, bytes_per_token: int) -> BatchBudget:
         """The same with at most the tokens that fit into ``memory`` bytes."""
@@ -22,12 +26,19 @@ class BatchBudget:
 
     def at_most(self, tokens: int | None) -> BatchBudget:
         """The same with at most ``tokens``; None is no limit."""
-        return self if tokens is None else BatchBudget(self.pairs, min(self.tokens, tokens))
+        return self if tokens is None else replace(self, tokens=min(self.tokens, tokens))
+
+    def pairs_of(self, tokens: int) -> int:
+        """Maximum pairs of so many tokens each; at least one."""
+        quick = min(_QUICK_PAIRS, min(self.quick_tokens, self.tokens) // tokens)
+        return max(1, quick, min(self.pairs, self.tokens // tokens))
 
 
 CPU_BATCH = BatchBudget(pairs=8, tokens=2048)
 GPU_BATCH = BatchBudget(pairs=1024, tokens=32768)
 """Default batches. A larger one makes the next request wait longer."""
+QUICK_SECONDS = 0.05
+"""By default a batch on a CPU that lasts no longer may have more pairs: its fixed cost is shared."""
 
 
 def pack(jobs: Sequence[Job], budget: BatchBudget, *, padded: bool) -> list[Slot]:
@@ -41,7 +52,7 @@ def pack(jobs: Sequence[Job], budget: BatchBudget, *, padded: bool) -> list[Slot
 def _alike(jobs: Sequence[Job], budget: BatchBudget) -> list[Slot]:
     """With padding, every pair costs as much as the longest: only pairs of at least two thirds of its length join."""
     longest = max(jobs[0].longest, 1)
-    maximum = max(1, min(budget.pairs, budget.tokens // longest))
+    maximum = budget.pairs_of(longest)
     batch: list[Slot] = []
     for job in jobs:
         if batch and job.waiting >= maximum:

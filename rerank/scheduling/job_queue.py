@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from rerank.scheduling.batching import BatchBudget, pack
 from rerank.scheduling.job import Job, Replicas, ScoresBatches, Slot
@@ -49,12 +50,13 @@ class JobQueue:
         device: int = 0,
         memory: int | None = None,
         learnt: Callable[[ScoresBatches], int | None] = lambda _: None,
+        quick: Callable[[ScoresBatches], int] = lambda _: 0,
     ) -> list[Slot]:
         """Take the next batch for a device: pairs of one model. Empty if nothing waits.
 
         ``memory`` is the maximum bytes of a batch, None for no limit; ``learnt`` gives a model's maximum tokens per
-        batch since a larger one ran out of memory. Ended jobs (the client disconnected, or a batch failed) are dropped
-        with all their pairs.
+        batch since a larger one ran out of memory, ``quick`` the tokens that it computes in a short time. Ended jobs
+        (the client disconnected, or a batch failed) are dropped with all their pairs.
         """
         self.drop_ended()
         if not self._queues:
@@ -63,6 +65,7 @@ class JobQueue:
         # to the back: the other models come first now
         queue = self._queues[replicas] = self._queues.pop(replicas)
         scorer = replicas[device]
+        budget = replace(budget, quick_tokens=quick(scorer))
         limit = budget if memory is None else budget.within(memory, scorer.bytes_per_token)
         batch = pack(queue.by_turn(self._served), limit.at_most(learnt(scorer)), padded=scorer.padded)
         queue.note(batch)

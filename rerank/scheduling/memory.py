@@ -1,4 +1,4 @@
-"""Memory of a device, and batch limits learnt when it ran out."""
+"""Memory of a device, and limits of batches that are learnt from those that ran."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from rerank.scheduling.job import ScoresBatches
 
 _LATELY_SECONDS = 0.5
+_WEIGHT = 0.2
 
 
 def _is_memory_error(error: Exception) -> bool:
@@ -48,10 +49,23 @@ class Memory:
 
 
 class LearntLimits:
-    """Maximum tokens per batch of models whose batch ran out of memory."""
+    """Tokens per batch of models: at most, where a batch ran out of memory, and as many as a short time allows."""
 
-    def __init__(self) -> None:
+    def __init__(self, quick_seconds: float = 0) -> None:
         self._tokens: WeakKeyDictionary[ScoresBatches, int] = WeakKeyDictionary()
+        self._quick_seconds = quick_seconds
+        self._token_seconds: WeakKeyDictionary[ScoresBatches, float] = WeakKeyDictionary()
+
+    def quick_tokens(self, scorer: ScoresBatches) -> int:
+        """Tokens that a model computes in a short time; 0 while that is not known."""
+        seconds = self._token_seconds.get(scorer)
+        return int(self._quick_seconds / seconds) if seconds else 0
+
+    def note(self, scorer: ScoresBatches, tokens: int, seconds: float) -> None:
+        """A batch of ``tokens`` took so long. The latest batches count most."""
+        now = seconds / max(1, tokens)
+        before = self._token_seconds.get(scorer, now)
+        self._token_seconds[scorer] = before + _WEIGHT * (now - before)
 
     def of(self, scorer: ScoresBatches) -> int | None:
         """Maximum tokens per batch of a model; None if it never ran out."""

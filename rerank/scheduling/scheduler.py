@@ -37,6 +37,8 @@ class DeviceSpec:
     """Takes an event per batch before it is computed, on the device's thread."""
     is_lost: Callable[[], bool] = lambda: False
     """Called after a failure on the device: True if every further call would fail, too."""
+    quick_seconds: float = 0
+    """Batches of more pairs than the budget's are taken where they last no longer than this, as measured; 0: never."""
 
 
 class Scheduler:
@@ -118,7 +120,7 @@ class Scheduler:
             # outside the lock: a driver may take its time to answer
             memory = int(_SHARE_OF_FREE_MEMORY * spec.memory.free()) if spec.memory.free else None
             with self._changed:
-                batch = self._queue.next_batch(spec.budget, device, memory, limits.of)
+                batch = self._queue.next_batch(spec.budget, device, memory, limits.of, limits.quick_tokens)
                 if batch:
                     self._health.begin(device, self._clock())
                     _note_begin(batch)
@@ -196,7 +198,7 @@ class _DeviceWorker:
         self._scheduler = scheduler
         self._number = number
         self._spec = spec
-        self._scoring = Scoring(number, spec.memory, LearntLimits(), partial(scheduler.check, number))
+        self._scoring = Scoring(number, spec.memory, LearntLimits(spec.quick_seconds), partial(scheduler.check, number))
         self._running: Batch | None = None
         # a daemon, so that a hanging kernel cannot keep the process from exiting
         self.thread = threading.Thread(target=self._run, name=f"device-{spec.name}", daemon=True)
@@ -212,6 +214,14 @@ class _DeviceWorker:
                 fail(self._running.slots, ScoringFailed(THREAD_DIED))
             self._scheduler.leave(self._number, f"the scoring thread of {self._spec.name} died; {_RESTART}")
 
+    def _start(self, slots: Sequence[Slot]) -> Batch | None:
+        begun = time.monotonic()
+        started = self._scoring.start(slots)
+        if started is None:
+            scorer = slots[0].job.replicas[self._number]
+            self._scoring.limits.note(scorer, batch_size(scorer, slots).computed, time.monotonic() - begun)
+        return started
+
     def _report(self, slots: Sequence[Slot]) -> None:
         size = batch_size(slots[0].job.replicas[self._number], slots)
         self._spec.observe(BatchStarted(self._spec.name, size.pairs, size.tokens, size.computed - size.tokens))
@@ -226,7 +236,7 @@ class _DeviceWorker:
             return False
         if slots:
             self._report(slots)
-        started = self._scoring.start(slots) if slots else None
+        started = self._start(slots) if slots else None
         before, self._running = self._running, started
         if before:
             before.finish()

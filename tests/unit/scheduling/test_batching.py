@@ -53,6 +53,22 @@ class TestPadded:
         batch = pack([job_of([100]), job_of([300, 200, 90, 80, 70])], BatchBudget(6, 1000), padded=True)
         assert lengths(batch) == [100, 90, 80, 70]
 
+    @pytest.mark.parametrize(
+        ("length", "budget", "taken"),
+        [
+            (10, BatchBudget(2, 1000, quick_tokens=50), 5),
+            (30, BatchBudget(2, 1000, quick_tokens=50), 2),
+            (10, BatchBudget(2, 40, quick_tokens=50), 4),
+            (10, BatchBudget(2, 1000, quick_tokens=50).at_most(30), 3),
+            (1, BatchBudget(2, 1000, quick_tokens=500), 64),
+            (60, BatchBudget(2, 40, quick_tokens=50), 1),
+        ],
+    )
+    def test_a_batch_that_is_computed_quickly_may_have_more_pairs(
+        self, length: int, budget: BatchBudget, taken: int
+    ) -> None:
+        assert len(pack([job_of([length] * 100)], budget, padded=True)) == taken
+
     def test_padding_counts(self) -> None:
         assert lengths(pack([job_of([40, 30, 30])], BatchBudget(8, 100), padded=True)) == [40, 30]
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from rerank.scheduling.memory import Lately
+import pytest
+
+from rerank.scheduling.memory import Lately, LearntLimits
+
+from .scorers import Echo
 
 
 def test_what_is_costly_to_read_is_read_twice_a_second_at_most() -> None:
@@ -15,3 +19,23 @@ def test_what_is_costly_to_read_is_read_twice_a_second_at_most() -> None:
     assert [free(), free()] == [7, 7]
     now[0] = 11.2
     assert free() == 9
+
+
+def test_the_tokens_of_a_quick_batch_follow_from_those_that_ran() -> None:
+    limits, scorer, other = LearntLimits(quick_seconds=0.02), Echo(), Echo()
+    assert limits.quick_tokens(scorer) == 0
+
+    limits.note(scorer, tokens=1000, seconds=0.01)
+    assert limits.quick_tokens(scorer) == pytest.approx(2000, abs=1)
+    assert limits.quick_tokens(other) == 0
+
+    for _ in range(20):
+        limits.note(scorer, tokens=1000, seconds=0.1)
+    assert limits.quick_tokens(scorer) == pytest.approx(200, abs=5)
+
+
+def test_without_a_short_time_no_batch_is_quick() -> None:
+    limits, scorer = LearntLimits(), Echo()
+    limits.note(scorer, tokens=1000, seconds=0.01)
+
+    assert limits.quick_tokens(scorer) == 0

@@ -326,6 +326,15 @@ class TestPrefetch:
         assert scheduler.trouble
 
 
+def test_batches_grow_where_they_are_measured_to_be_quick(gate: Gate) -> None:
+    gate.open()
+    scheduler = Scheduler(DeviceSpec("test", BatchBudget(pairs=4, tokens=1000), quick_seconds=60))
+    for count in (4, 30):
+        assert len(answer(scheduler.submit((gate,), pieces(count)).future)) == count
+    scheduler.stop(WAIT)
+    assert gate.passes == [4, 30]
+
+
 class TestMemory:
     def test_a_batch_takes_no_more_than_half_of_what_is_free(self, gate: Gate) -> None:
         gate.bytes_per_token = 100
