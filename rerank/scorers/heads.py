@@ -14,6 +14,14 @@ from rerank.scorers.pretrained import read_tensor
 _erf = numpy.vectorize(math.erf, otypes=[numpy.float32])
 
 
+def product(vectors: Values, rows: Values) -> Values:
+    """(pairs, in) and (out, in) to (pairs, out)."""
+    if isinstance(vectors, numpy.ndarray):
+        # not by numpy's library for products, whose threads then spin on the cores that the next batch needs
+        return numpy.einsum("pi,oi->po", vectors, rows)
+    return vectors @ rows.T
+
+
 class Linear(NamedTuple):
     """A product and an addition."""
 
@@ -23,7 +31,7 @@ class Linear(NamedTuple):
 
     def __call__(self, vectors: Values) -> Values:
         """(pairs, in) to (pairs, out)."""
-        return vectors @ self.weight.T + self.bias
+        return product(vectors, self.weight) + self.bias
 
     def on(self, device: str) -> Linear:
         """The layer where a runtime on this device returns its values."""

@@ -21,6 +21,7 @@ from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.causal.configuration import has_head, head_temperature
 from rerank.scorers.causal.prompt import Prompt, PromptTokenizer, token_id
 from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts, WholePrompts
+from rerank.scorers.heads import product
 from rerank.scorers.labels import activation_of, score_of_labels
 from rerank.scorers.pretrained import (
     Config,
@@ -60,7 +61,7 @@ class CausalScorer(ReadsInParts):
         self.tokenizer = Vocabulary(partial(open_tokenizer, checkpoint.folder))
         self._vectors = vectors
         direction = score_direction(checkpoint, config, card, prompt_format)
-        self._direction = placed(direction, vectors.runtime.device)
+        self._direction = placed(direction[None], vectors.runtime.device)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[Prompt]]:
         """See ``Scorer.reading``."""
@@ -69,7 +70,7 @@ class CausalScorer(ReadsInParts):
 
     def start(self, batch: Sequence[Prompt]) -> PendingLogits:
         """See ``Scorer.start``. Prompts of one request share their prefix."""
-        return pending(self._vectors(batch) @ self._direction)
+        return pending(product(self._vectors(batch), self._direction)[:, 0])
 
 
 def score_direction(

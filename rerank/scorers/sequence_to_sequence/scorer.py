@@ -17,6 +17,7 @@ from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import TokenIds, pending, placed
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import Reading, ReadsInParts
+from rerank.scorers.heads import product
 from rerank.scorers.labels import activation_of
 from rerank.scorers.pretrained import activation_bytes, open_tokenizer, read_config, read_tensor, stored_names
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
@@ -47,7 +48,7 @@ class FirstWordScorer(ReadsInParts):
         direction = _word_row(checkpoint, tokenizer, card.prompt.yes)
         if card.prompt.no != "":
             direction = direction - _word_row(checkpoint, tokenizer, card.prompt.no)
-        self._direction = placed(direction, runtime.device)
+        self._direction = placed(direction[None], runtime.device)
         self._network = runtime
         self._pad_id = int(checkpoint.config.get("pad_token_id", 0))
         self._tokenizer = PairTokenizer(_asking(tokenizer, self._prompt.suffix))
@@ -60,7 +61,8 @@ class FirstWordScorer(ReadsInParts):
 
     def start(self, batch: Sequence[TokenIds]) -> PendingLogits:
         """See ``Scorer.start``."""
-        return pending(self._network(pad(batch, self._pad_id, segments=False))[0] @ self._direction)
+        vectors = self._network(pad(batch, self._pad_id, segments=False))[0]
+        return pending(product(vectors, self._direction)[:, 0])
 
 
 def start_token(checkpoint: Checkpoint) -> int:

@@ -16,7 +16,7 @@ from torch.nn import functional
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Values
 from rerank.scorers.bi_encoder.scorer import of_length_one
-from rerank.scorers.heads import Norm, gelu, identity, relu, tanh
+from rerank.scorers.heads import Linear, Norm, gelu, identity, relu, tanh
 from rerank.scorers.pretrained import read_tensor
 
 
@@ -56,6 +56,16 @@ def test_a_weight_that_is_no_fraction_or_missing_is_refused_by_name(tmp_path: Pa
         read_tensor(checkpoint, "weight")
     with pytest.raises(WeightsBroken, match="no fitting weights for other"):
         read_tensor(checkpoint, "other")
+
+
+def test_a_layer_gives_what_torchs_does_for_arrays_and_for_tensors() -> None:
+    layer = torch.nn.Linear(48, 7)
+    weight, bias = layer.weight.detach(), layer.bias.detach()
+    vectors = torch.randn(5, 48, generator=torch.Generator().manual_seed(0))
+    expected = layer(vectors).detach()
+
+    assert torch.allclose(torch.from_numpy(Linear(weight.numpy(), bias.numpy())(vectors.numpy())), expected, atol=1e-5)
+    assert torch.allclose(Linear(weight, bias)(vectors), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
