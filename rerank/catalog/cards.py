@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from rerank.activations import Activation
-from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
+from rerank.catalog.families import CROSS_ENCODER
 from rerank.catalog.prompts import PromptFormat
 from rerank.errors import SettingsError
 
@@ -138,7 +138,7 @@ def merge_cards(built_in: tuple[ModelCard, ...], added: tuple[ModelCard, ...]) -
 def _completed(card: ModelCard, known: ModelCard) -> ModelCard:
     return replace(
         card,
-        prompt=card.prompt or (None if card.family == BI_ENCODER else known.prompt),
+        prompt=card.prompt or (known.prompt if card.family in (None, CROSS_ENCODER) else None),
         labels=card.labels or known.labels,
         activation=card.activation or known.activation,
         revision=card.revision or (known.revision if card.repo == known.repo else None),

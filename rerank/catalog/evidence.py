@@ -62,6 +62,15 @@ class Evidence:
         return self.asks and all(answer.search(self.template or "") for answer in _ANSWERS)
 
     @property
+    def late_interaction(self) -> bool:
+        """True for a ColBERT, as PyLate, sentence-transformers or Stanford's own code saved it."""
+        return (
+            self.saved_as in ("MultiVectorEncoder", "ColBERT")
+            or "colbert" in self.architecture.casefold()
+            or any(module.type.startswith("pylate.") or "multi_vector" in module.type for module in self.modules)
+        )
+
+    @property
     def chain_scores(self) -> bool:
         """True if the modules end in one number per pair."""
         kinds = self.kinds

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 CROSS_ENCODER = "cross-encoder"
 BI_ENCODER = "bi-encoder"
+LATE_INTERACTION = "late-interaction"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Family:
 FAMILIES = {
     # query and document are embedded apart; the score is their cosine
     BI_ENCODER: Family("an embedding model that reranks here"),
+    # each token of both has a vector of its own; the score is the sum over the query's tokens of the best cosine
+    LATE_INTERACTION: Family("a late-interaction model"),
     # query and document are read together; a head gives one logit, or a language model is asked
     CROSS_ENCODER: Family("a reranker"),
 }

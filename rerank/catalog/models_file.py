@@ -24,7 +24,7 @@ from pydantic import (
 
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.cards import ModelCard, Precision
-from rerank.catalog.families import BI_ENCODER, FAMILIES
+from rerank.catalog.families import CROSS_ENCODER, FAMILIES
 from rerank.catalog.names import is_plain
 from rerank.catalog.prompts import PROMPTS, PromptFormat
 from rerank.toml_file import read_toml
@@ -119,14 +119,14 @@ class CardInFile(BaseModel):
             return self
         if self.labels[0] == self.labels[1]:
             raise ValueError("`labels` are two different ones: the score is the logit of the second less the first's")
-        if self.family == BI_ENCODER:
+        if self.family not in (None, CROSS_ENCODER):
             raise ValueError("`labels` are those of a head that classifies pairs")
         return self
 
     @model_validator(mode="after")
     def _asks_a_cross_encoder(self) -> CardInFile:
-        if self.prompt is not None and self.family == BI_ENCODER:
-            raise ValueError("`prompt` is how a cross-encoder is asked; an embedding model reads no prompt of a card")
+        if self.prompt is not None and self.family not in (None, CROSS_ENCODER):
+            raise ValueError("`prompt` is how a cross-encoder is asked; no other model reads a prompt of a card")
         return self
 
     @model_validator(mode="after")

@@ -23,14 +23,6 @@ def _is_multimodal(evidence: Evidence) -> bool:
     return evidence.config.get("vision_config") is not None or "VLFor" in evidence.architecture
 
 
-def _is_late_interaction(evidence: Evidence) -> bool:
-    return (
-        evidence.saved_as in ("MultiVectorEncoder", "ColBERT")
-        or "colbert" in evidence.architecture.casefold()
-        or any(module.type.startswith("pylate.") or "multi_vector" in module.type for module in evidence.modules)
-    )
-
-
 def _is_sparse(evidence: Evidence) -> bool:
     return evidence.saved_as == "SparseEncoder" or any("sparse_encoder" in module.type for module in evidence.modules)
 
@@ -54,11 +46,6 @@ OTHER_KINDS = (
         lambda evidence: evidence.architecture.startswith(("LayerWise", "CostWise")),
         "has a head for each of its layers ({architecture}), which only code of its own reads. Use a reranker without "
         "code of its own, such as BAAI/bge-reranker-v2-m3.",
-    ),
-    OtherKind(
-        _is_late_interaction,
-        "is a late-interaction model (ColBERT): it compares every token of the query with every token of the "
-        f"document, which this server does not support. {_PAIRS}",
     ),
     OtherKind(
         _is_sparse,

@@ -17,6 +17,8 @@ _CONFIGURATIONS = ("config.json", "tokenizer_config.json", "*/config.json", "*/t
 """Files whose ``auto_map`` tells transformers to import a class from a file of the checkpoint."""
 
 
+_NEVER_RUN = ("sentence_transformers.", "pylate.models.Dense.")
+"""How names of modules begin whose code is installed here, or whose weights are all that is read."""
 _OUTDATED = (".XLMRobertaFlashConfig", ".JinaBertConfig", "new-impl--configuration.NewConfig")
 """Classes of jina-reranker-v1, and variants of those in ``ports``, which sentence-transformers' own tests skip."""
 
@@ -82,7 +84,7 @@ def _own_modules(folder: Path) -> Iterator[str]:
     modules = _read(folder / "modules.json")
     for module in modules if isinstance(modules, list) else ():
         kind = str(module.get("type", "")) if isinstance(module, dict) else ""
-        if kind and not kind.startswith("sentence_transformers."):
+        if kind and not kind.startswith(_NEVER_RUN):
             yield kind
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rerank.catalog.built_in import known_prompt
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.evidence import Evidence
-from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, LATE_INTERACTION
 from rerank.catalog.other_kinds import other_kind, quantised
 from rerank.errors import ModelUnsupported
 
@@ -42,6 +42,8 @@ def recognised_family(evidence: Evidence, card: ModelCard | None = None) -> str:
 
 
 def _shown_family(evidence: Evidence, card: ModelCard) -> str | None:
+    if evidence.late_interaction:
+        return LATE_INTERACTION
     if evidence.saved_as in _SAVED_AS:
         return _SAVED_AS[evidence.saved_as]
     if evidence.architecture.endswith("ForSequenceClassification") or evidence.chain_scores:

@@ -36,7 +36,7 @@ _SMALL_BYTES = 500_000_000
 """The largest of published tokenizers has 40 MB."""
 _LARGE = (".safetensors", ".bin", ".onnx", ".gguf", ".h5", ".msgpack", ".pt", ".pth", ".ot", ".pb")
 _NAME_BYTES = 255
-_WANTED = {".json", ".txt", ".model", ".jinja"}
+_WANTED = {".json", ".txt", ".model", ".jinja", ".metadata"}
 # leftovers of training and indices of weights that are not loaded
 _UNWANTED = re.compile(r"(^trainer_state\.json|^training_args.*|(?<!^model\.safetensors)\.index\.json)$")
 # a module of sentence-transformers, such as 1_Pooling or 2_Dense

@@ -30,7 +30,7 @@ class Rectangle:
     places: torch.Tensor
     """At which place each token stands, counted row by row, int64, shape (tokens)."""
     lengths: torch.Tensor
-    """Tokens of each sequence, int64, shape (sequences)."""
+    """Tokens of each sequence that are attended to, from its start, int64, shape (sequences)."""
 
     def spread(self, states: torch.Tensor) -> torch.Tensor:
         """(tokens, ...) to (sequences, longest, ...)."""
@@ -62,7 +62,7 @@ class Rectangle:
         return sums[:, 0] / self.lengths[:, None]
 
     def real(self) -> torch.Tensor:
-        """Where a row has a token, of shape (sequences, 1, 1, longest)."""
+        """Where a row has a token that is attended to, of shape (sequences, 1, 1, longest)."""
         import torch
 
         return (torch.arange(self.rows.shape[1], device=self.rows.device) < self.lengths[:, None])[:, None, None]
@@ -74,13 +74,14 @@ def rectangle_inputs(segments: Sequence[Segment]) -> dict[str, numpy.ndarray]:
     places = numpy.arange(lengths.max())
     # past the end of the last sequence stands no token
     rows = numpy.minimum((lengths.cumsum() - lengths)[:, None] + places, lengths.sum() - 1)
-    layout = {"rows": rows, "places": numpy.flatnonzero(places < lengths[:, None]), "lengths": lengths}
+    seen = numpy.array([segment.keys for segment in segments])
+    layout = {"rows": rows, "places": numpy.flatnonzero(places < lengths[:, None]), "lengths": seen}
     # a network that reads no single token has no such input
     return {name: array for name, array in (token_rows(segments) | layout).items() if array.size}
 
 
 class RectangleRuntime:
-    """A network that gives one vector per segment, on any runtime."""
+    """A network that reads segments, on any runtime."""
 
     padded = True
 
@@ -91,5 +92,5 @@ class RectangleRuntime:
         self.description = f"{runtime.description}, {KERNEL}"
 
     def __call__(self, segments: Sequence[Segment]) -> Values:
-        """Vectors of shape (segments, hidden)."""
+        """Vectors of shape (answers, hidden): one per segment, or of all tokens."""
         return self._runtime(rectangle_inputs(segments))[0]

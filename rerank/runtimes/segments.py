@@ -31,6 +31,13 @@ class Segment:
     type_ids: Sequence[int] | None = None
     continues: int | None = None
     """Place in the batch of an earlier segment that this one goes on from."""
+    seen: int | None = None
+    """How many of its tokens, from its start, are attended to; None for all. The others only attend."""
+
+    @property
+    def keys(self) -> int:
+        """The tokens that are attended to."""
+        return len(self.input_ids) if self.seen is None else self.seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +109,8 @@ def _spans(
     """The segments at ``places`` as key spans, each with so many queries."""
     keys = [_key_rows(segments, starts, place) for place in places]
     key_lengths = [sum(end - start for start, end in rows) for rows in keys]
-    own_rows_only = all(len(rows) == 1 for rows in keys) and len(places) == len(segments)
+    whole = all(segment.seen is None for segment in segments)
+    own_rows_only = whole and all(len(rows) == 1 for rows in keys) and len(places) == len(segments)
     key_places = None
     if places and not own_rows_only:
         rows_of_keys = [numpy.arange(start, end) for rows in keys for start, end in rows]
@@ -118,6 +126,6 @@ def _spans(
 
 def _key_rows(segments: Sequence[Segment], starts: Sequence[int], place: int) -> list[tuple[int, int]]:
     """Start and end of the rows a segment attends to: what it continues, then itself."""
-    own = (starts[place], starts[place + 1])
     before = segments[place].continues
-    return [own] if before is None else [(starts[before], starts[before + 1]), own]
+    stretches = [place] if before is None else [before, place]
+    return [(starts[stretch], starts[stretch] + segments[stretch].keys) for stretch in stretches]

@@ -17,7 +17,9 @@ class Windows:
 
     def __init__(self, rectangle: Rectangle, reach: int) -> None:
         # a sequence is a row of the rectangle
-        sequences = rectangle.places // rectangle.rows.shape[1]
+        longest = rectangle.rows.shape[1]
+        sequences = rectangle.places // longest
+        is_seen = rectangle.places - sequences * longest < rectangle.lengths[sequences]
         last = rectangle.places.shape[0] - 1
         starts = torch.arange(0, rectangle.places.shape[0], reach, device=sequences.device)[:, None]
         # the last block repeats the row's last token
@@ -29,7 +31,7 @@ class Windows:
         self._mask = (
             ((asking[:, :, None] - near[:, None]).abs() <= reach)
             & (sequences[asking][:, :, None] == sequences[seen][:, None])
-            & (near == seen)[:, None]
+            & ((near == seen) & is_seen[seen])[:, None]
         )[:, None]
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""BERT-like bodies, down to one vector per sequence: that of the first token, or the mean of all.
+"""BERT-like bodies, down to one vector per sequence: that of the first token, or the mean of all; or to all tokens'.
 
 The layers are modules of transformers; the loop over them is implemented here for two reasons. Only attention sees
 padding, and the last layer computes only the first token where no other is read.
@@ -113,7 +113,33 @@ class FirstTokenVector(_Body):
         return vectors
 
 
-class MeanVector(_Body):
+class TokenVectors(_Body):
+    """The vectors of all tokens."""
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        positions: torch.Tensor,
+        rows: torch.Tensor,
+        places: torch.Tensor,
+        lengths: torch.Tensor,
+        type_ids: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor]:
+        """Vectors of shape (tokens, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
+        return (self._walk(TokenRow(input_ids, positions, type_ids), Rectangle(rows, places, lengths).attend),)
+
+    def packed(self, batch: PackedBatch) -> torch.Tensor:
+        """See ``PackedNetwork``."""
+        return self._walk(batch.row, attention_in(batch.spans))
+
+    def _walk(self, row: TokenRow, attend: Attend) -> torch.Tensor:
+        tokens = self._embed(row)
+        for layer in self.layers:
+            tokens = Placed(layer(tokens, tokens, attend), tokens.turn)
+        return tokens.states
+
+
+class MeanVector(TokenVectors):
     """The mean of the vectors of each sequence's tokens."""
 
     def forward(
@@ -131,10 +157,4 @@ class MeanVector(_Body):
 
     def packed(self, batch: PackedBatch) -> torch.Tensor:
         """See ``PackedNetwork``."""
-        return means(self._walk(batch.row, attention_in(batch.spans)), batch.spans)
-
-    def _walk(self, row: TokenRow, attend: Attend) -> torch.Tensor:
-        tokens = self._embed(row)
-        for layer in self.layers:
-            tokens = Placed(layer(tokens, tokens, attend), tokens.turn)
-        return tokens.states
+        return means(super().packed(batch), batch.spans)

@@ -19,7 +19,10 @@ _SCORES = 8
 
 
 class Body(NamedTuple):
-    """A module with the networks ``FirstTokenVector`` and ``MeanVector``, each made around a model of transformers."""
+    """A module with the networks ``FirstTokenVector`` and ``MeanVector``, each made around a model of transformers.
+
+    One that ``packs`` has ``TokenVectors`` too.
+    """
 
     module: str
     computes: Callable[[Checkpoint], bool] = lambda _: True
@@ -34,9 +37,15 @@ class Body(NamedTuple):
 
     def network(self, model: Any, *, mean: bool) -> nn.Module:
         """The network that gives the mean of all tokens, or the first token."""
+        return self._network("MeanVector" if mean else "FirstTokenVector", model)
+
+    def network_of_tokens(self, model: Any) -> nn.Module:
+        """The network that gives all tokens."""
+        return self._network("TokenVectors", model)
+
+    def _network(self, name: str, model: Any) -> nn.Module:
         # importing torch takes seconds, which a converted network does not need
-        module = importlib.import_module(f"rerank.scorers.{self.module}")
-        network: nn.Module = (module.MeanVector if mean else module.FirstTokenVector)(model)
+        network: nn.Module = getattr(importlib.import_module(f"rerank.scorers.{self.module}"), name)(model)
         return network
 
 

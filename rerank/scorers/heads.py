@@ -11,6 +11,8 @@ from rerank.catalog.checkpoint import Checkpoint
 from rerank.runtimes.base import Values, library, placed
 from rerank.scorers.pretrained import read_tensor
 
+_LEAST_LENGTH = 1e-12
+"""Of what a vector is divided by, as in torch's ``normalize``."""
 _erf = numpy.vectorize(math.erf, otypes=[numpy.float32])
 
 
@@ -70,6 +72,11 @@ def _read(checkpoint: Checkpoint, name: str, *, bias: bool) -> tuple[numpy.ndarr
     """Weight and bias, which may be none."""
     weight = read_tensor(checkpoint, f"{name}.weight")
     return weight, read_tensor(checkpoint, f"{name}.bias") if bias else numpy.zeros(len(weight), numpy.float32)
+
+
+def of_length_one(vectors: Values) -> Values:
+    """The vectors divided by their lengths; one without a direction stays as it is."""
+    return vectors / ((vectors * vectors).sum(-1)[..., None] ** 0.5).clip(_LEAST_LENGTH)
 
 
 def identity(values: Values) -> Values:

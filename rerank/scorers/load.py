@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, cast
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, LATE_INTERACTION
 from rerank.catalog.own_code import runs_own_code
 from rerank.core import Pair
 from rerank.devices import is_out_of_memory
@@ -51,6 +51,7 @@ class Implementation(NamedTuple):
 
 IMPLEMENTATIONS = (
     Implementation(BI_ENCODER, "bi_encoder"),
+    Implementation(LATE_INTERACTION, "late_interaction"),
     Implementation(CROSS_ENCODER, "bert_cross_encoder"),
     Implementation(CROSS_ENCODER, "causal", takes_prompt=True),
     Implementation(CROSS_ENCODER, "sequence_to_sequence", takes_prompt=True),

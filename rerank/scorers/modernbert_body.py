@@ -1,4 +1,4 @@
-"""Body of ModernBERT, down to the first token's vector or the mean of all.
+"""Body of ModernBERT, down to the first token's vector, the mean of all, or all of them.
 
 As in ``bert_body`` the loop over the layers is implemented here. Some layers see the whole sequence, the others a
 window of tokens, each kind with rotary positions of its own.
@@ -111,7 +111,30 @@ class FirstTokenVector(_Body):
         return _after(layer, states.index_select(0, read_at), attend_once(query, key, value))
 
 
-class MeanVector(_Body):
+class TokenVectors(_Body):
+    """The vectors of all tokens."""
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        positions: torch.Tensor,
+        rows: torch.Tensor,
+        places: torch.Tensor,
+        lengths: torch.Tensor,
+    ) -> tuple[torch.Tensor]:
+        """Vectors of shape (tokens, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
+        return (self._tokens(TokenRow(input_ids, positions), self._in_rectangle(Rectangle(rows, places, lengths))),)
+
+    def packed(self, batch: PackedBatch) -> torch.Tensor:
+        """See ``PackedNetwork``."""
+        return self._tokens(batch.row, self._in_spans(batch))
+
+    def _tokens(self, row: TokenRow, attention: Attention) -> torch.Tensor:
+        vectors: torch.Tensor = self.norm(self._walk(row, attention, len(self.layers)))
+        return vectors
+
+
+class MeanVector(TokenVectors):
     """The mean of the vectors of each sequence's tokens."""
 
     def forward(
@@ -124,12 +147,11 @@ class MeanVector(_Body):
     ) -> tuple[torch.Tensor]:
         """Vectors of shape (sequences, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
         rectangle = Rectangle(rows, places, lengths)
-        row = TokenRow(input_ids, positions)
-        return (rectangle.mean(self.norm(self._walk(row, self._in_rectangle(rectangle), len(self.layers)))),)
+        return (rectangle.mean(self._tokens(TokenRow(input_ids, positions), self._in_rectangle(rectangle))),)
 
     def packed(self, batch: PackedBatch) -> torch.Tensor:
         """See ``PackedNetwork``."""
-        return means(self.norm(self._walk(batch.row, self._in_spans(batch), len(self.layers))), batch.spans)
+        return means(super().packed(batch), batch.spans)
 
 
 def _after(layer: Any, states: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:

@@ -92,9 +92,11 @@ def tokens_wanted(truncation: Truncation, room: int) -> int:
 class PairTokenizer:
     """Layout of pairs, and of single texts, as sequences."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, marker: int | None = None) -> None:
+        """A ``marker`` stands behind the first special token of each single text."""
         self.tokenizer = tokenizer
-        self._alone = _Layout.of(tokenizer, texts=1)
+        alone = _Layout.of(tokenizer, texts=1)
+        self._alone = alone if marker is None else alone.marked(marker)
         self._pair = _Layout.of(tokenizer, texts=2)
 
     def pairs(self, pairs: Sequence[Pair], truncation: Truncation, max_length: int) -> Reading[list[TokenIds]]:
@@ -192,6 +194,11 @@ class _Layout(NamedTuple):
         if ids != [token for letter in letters for token in letter.ids] or not ids:
             raise ValueError("the tokenizer puts other things around its texts than special tokens")
         return cls(tuple(parts), sum(part.text is None for part in parts))
+
+    def marked(self, marker: int) -> _Layout:
+        """The layout with a further special token, behind its first one or at the start."""
+        place = 1 if self.parts[0].text is None else 0
+        return _Layout((*self.parts[:place], _Part(None, (marker,), 0), *self.parts[place:]), self.specials + 1)
 
     def frame(self, *before: tuple[int, ...]) -> _Frame:
         """The frame of the last text, after the texts ``before``."""

@@ -25,6 +25,14 @@ from rerank.core import Pair
 from rerank.scorers.base import score
 from rerank.scorers.pickles import convert_pickles
 from tests.parity.japanese import japanese_by_hand, make_japanese
+from tests.parity.late import (
+    make_multi_vector,
+    make_pylate,
+    make_stanford,
+    pylate_by_hand,
+    saved_late,
+    stanford_by_hand,
+)
 from tests.parity.layouts import (
     CHAT,
     CTXL,
@@ -461,10 +469,25 @@ RIGHT = [
         COSINE,
         family="bi-encoder",
     ),
+    right("colbertv2.0-answerai-colbert-small-v1", make_stanford, stanford_by_hand(), IDENTITY),
+    right("gte-moderncolbert-v1", make_pylate, pylate_by_hand(), IDENTITY),
+    right("mxbai-edge-colbert-two-layers", partial(make_pylate, wide=True), saved_late, IDENTITY),
+    right("colbert-multi-vector-encoder", partial(make_multi_vector, attend=False), saved_late, IDENTITY),
 ]
 
 
-OWN_BODIES = ("bge-reranker-base", "mxbai-rerank-v1", "gte-", "distilbert", "camembert", "jina-", "ettin-", "e5-")
+OWN_BODIES = (
+    "bge-reranker-base",
+    "colbert",
+    "mxbai-edge",
+    "mxbai-rerank-v1",
+    "gte-",
+    "distilbert",
+    "camembert",
+    "jina-",
+    "ettin-",
+    "e5-",
+)
 """How rows begin whose models are not left to sentence-transformers."""
 
 

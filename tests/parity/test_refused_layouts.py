@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import transformers
 
 from rerank.catalog.cards import ModelCard
 from rerank.errors import ModelUnavailable
+from tests.parity.late import make_multi_vector, make_pylate, make_stanford
 from tests.parity.layouts import (
     CHAT,
     DOCUMENT,
@@ -33,7 +33,6 @@ from tests.parity.t5 import make_t5
 from tests.support.tiny_checkpoints import make_bert, make_xlm_roberta
 from tests.support.tiny_language_models import make_bidirectional_llama
 
-PYLATE = json.dumps([{"idx": 0, "type": "pylate.models.Dense.Dense", "path": "1_Dense"}])
 CODE = {"auto_map": {"AutoModelForSequenceClassification": "modeling.OwnModel"}}
 
 
@@ -84,6 +83,20 @@ NLI = {"0": "ENTAILMENT", "1": "neutral", "2": "contradiction"}
 def saying(**config: Any) -> Make:
     """A whole folder whose config.json says this."""
     return then(make_bert, lambda folder: rewrite(folder / "config.json", **config))
+
+
+def late(why: str) -> str:
+    return (
+        f"tiny is a late-interaction model (ColBERT), and it {why}, which this server does not support for such "
+        "models. Use another late-interaction model, such as lightonai/GTE-ModernColBERT-v1, or a reranker that "
+        "scores each pair alone, such as BAAI/bge-reranker-v2-m3."
+    )
+
+
+def jina_colbert(folder: Path) -> None:
+    make_stanford(folder)
+    rewrite(folder / "config.json", auto_map={"AutoModel": "modeling.XLMRobertaModel"})
+    (folder / "modeling.py").touch()
 
 
 def with_weights_in(name: str) -> Make:
@@ -303,28 +316,62 @@ REFUSED = [
         "and this one is no T5. Use a reranker that scores each pair alone, such as BAAI/bge-reranker-v2-m3.",
     ),
     refused(
-        "colbert-stanford",
+        "colbert-stanford-without-metadata",
         saying(architectures=["HF_ColBERT"]),
-        "tiny is a late-interaction model (ColBERT): it compares every token of the query with every "
-        "token of the document, which this server does not support. Use a reranker that scores each "
-        "pair alone, such as BAAI/bge-reranker-v2-m3.",
+        late("has neither modules of sentence-transformers nor artifact.metadata"),
+    ),
+    refused("colbert-stanford-of-distances", partial(make_stanford, similarity="l2"), late("compares tokens by l2")),
+    refused(
+        "colbert-stanford-of-deberta",
+        then(make_stanford, lambda folder: rewrite(folder / "config.json", model_type="deberta-v2")),
+        late("has a body of the type deberta-v2"),
     ),
     refused(
-        "colbert-pylate",
-        then(make_bert, lambda folder: (folder / "modules.json").write_text(PYLATE)),
-        "tiny is a late-interaction model (ColBERT): it compares every token of the query with every "
-        "token of the document, which this server does not support. Use a reranker that scores each "
-        "pair alone, such as BAAI/bge-reranker-v2-m3.",
+        "colbert-stanford-without-its-marker",
+        partial(make_stanford, query_token_id="[query]"),
+        late("marks texts with [query], which is no token of its tokenizer"),
+    ),
+    refused("jina-colbert-v2-own-code", jina_colbert, late("has code of its own"), trust_remote_code=True),
+    refused(
+        "colbert-pylate-with-a-new-setting",
+        partial(make_pylate, pool_factor=2),
+        late("has the setting pool_factor"),
     ),
     refused(
-        "colbert-multi-vector-encoder",
+        "colbert-pylate-with-prompts",
+        partial(make_pylate, prompts={"query": "search: "}),
+        late("has prompts next to its prefixes"),
+    ),
+    refused(
+        "colbert-pylate-with-a-function",
         then(
-            make_bert,
-            lambda folder: rewrite(folder / "config_sentence_transformers.json", model_type="MultiVectorEncoder"),
+            make_pylate,
+            lambda folder: rewrite(
+                folder / "1_Dense" / "config.json", activation_function="torch.nn.modules.activation.Tanh"
+            ),
         ),
-        "tiny is a late-interaction model (ColBERT): it compares every token of the query with every "
-        "token of the document, which this server does not support. Use a reranker that scores each "
-        "pair alone, such as BAAI/bge-reranker-v2-m3.",
+        late("has the function torch.nn.modules.activation.Tanh behind a projection"),
+    ),
+    refused(
+        "colbert-pylate-expanding-beyond-a-window",
+        partial(make_pylate, query_length=14),
+        late("expands queries beyond its window of attention"),
+    ),
+    refused(
+        "colbert-multi-vector-encoder-of-means",
+        then(
+            make_multi_vector,
+            lambda folder: rewrite(folder / "config_sentence_transformers.json", similarity_fn_name="meanmaxsim"),
+        ),
+        late("compares by meanmaxsim"),
+    ),
+    refused(
+        "colbert-multi-vector-encoder-of-images",
+        then(
+            make_multi_vector,
+            lambda folder: rewrite(folder / "2_MultiVectorMask" / "config.json", keep_only_token_ids=[4]),
+        ),
+        late("leaves out tokens other than some of its documents'"),
     ),
     refused(
         "splade",

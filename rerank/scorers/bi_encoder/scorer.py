@@ -15,10 +15,8 @@ from rerank.core import EmbeddingOptions, Pair, Pending, PendingLogits, ScoringO
 from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds, Values, pending, placed, read_later
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
+from rerank.scorers.heads import of_length_one
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
-
-_LEAST_LENGTH = 1e-12
-"""Of what a vector is divided by, as in torch's ``normalize``."""
 
 
 class SentenceVectors(Protocol):
@@ -129,11 +127,6 @@ class EncodedText:
         kept = vector[: self.dimensions]
         numbers: Any = numpy.ascontiguousarray(of_length_one(kept) if self.normalised else kept)
         return memoryview(numbers)
-
-
-def of_length_one(vectors: Values) -> Values:
-    """The vectors divided by their lengths; one without a direction stays as it is."""
-    return vectors / ((vectors * vectors).sum(-1)[..., None] ** 0.5).clip(_LEAST_LENGTH)
 
 
 class TextEmbedder:

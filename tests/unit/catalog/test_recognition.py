@@ -9,7 +9,7 @@ import pytest
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.evidence import read_evidence
-from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, LATE_INTERACTION
 from rerank.catalog.other_kinds import other_format
 from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.catalog.recognition import recognised_family
@@ -46,7 +46,13 @@ def save_chain(folder: Path, outputs: int, *kinds: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model_type", "expected"), [("CrossEncoder", CROSS_ENCODER), ("SentenceTransformer", BI_ENCODER)]
+    ("model_type", "expected"),
+    [
+        ("CrossEncoder", CROSS_ENCODER),
+        ("SentenceTransformer", BI_ENCODER),
+        ("MultiVectorEncoder", LATE_INTERACTION),
+        ("ColBERT", LATE_INTERACTION),
+    ],
 )
 @pytest.mark.parametrize("architecture", ["BertModel", "BertForSequenceClassification", "Qwen3ForCausalLM"])
 def test_the_class_that_saved_a_folder_decides(
@@ -145,7 +151,6 @@ def test_a_card_decides_before_the_folder(tmp_path: Path, card: ModelCard, expec
     [
         ("Qwen3VLForConditionalGeneration", {"vision_config": {}}, "is a multimodal model (Qwen3VLForCond"),
         ("JinaForRanking", {}, "is a listwise reranker (JinaForRanking)"),
-        ("HF_ColBERT", {}, "is a late-interaction model (ColBERT)"),
         ("BertForMaskedLM", {}, "is a masked language model (BertForMaskedLM)"),
         ("BartForConditionalGeneration", {}, "is a sequence-to-sequence model (BartForConditionalGeneration), which"),
         ("LayerWiseMiniCPMForCausalLM", {}, "has a head for each of its layers"),
@@ -163,15 +168,18 @@ def test_another_kind_of_model_is_named_with_what_to_use_instead(
     assert "Use " in message
 
 
-@pytest.mark.parametrize(("model_type", "told"), [("SparseEncoder", "SPLADE"), ("MultiVectorEncoder", "ColBERT")])
-def test_a_folder_saved_as_another_kind_is_named(tmp_path: Path, model_type: str, told: str) -> None:
-    save_as(tmp_path, model_type, "Transformer", "Pooling")
-    assert told in refusal(tmp_path, "BertModel")
+def test_a_folder_saved_as_another_kind_is_named(tmp_path: Path) -> None:
+    save_as(tmp_path, "SparseEncoder", "Transformer", "Pooling")
+    assert "SPLADE" in refusal(tmp_path, "BertModel")
 
 
 def test_modules_of_pylate_show_late_interaction(tmp_path: Path) -> None:
     write_json(tmp_path / "modules.json", [{"type": "pylate.models.Dense.Dense", "path": "1_Dense"}])
-    assert "ColBERT" in refusal(tmp_path, "ModernBertModel")
+    assert family(tmp_path, "ModernBertModel") == LATE_INTERACTION
+
+
+def test_the_architecture_of_stanford_shows_late_interaction(tmp_path: Path) -> None:
+    assert family(tmp_path, "HF_ColBERT") == LATE_INTERACTION
 
 
 def test_a_card_does_not_help_quantised_weights(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ from torch.nn import functional
 
 from rerank.errors import WeightsBroken
 from rerank.runtimes.base import Values
-from rerank.scorers.bi_encoder.scorer import of_length_one
-from rerank.scorers.heads import Linear, Norm, gelu, identity, relu, tanh
+from rerank.scorers.heads import Linear, Norm, gelu, identity, of_length_one, relu, tanh
 from rerank.scorers.pretrained import read_tensor
 
 

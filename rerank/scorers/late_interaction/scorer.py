@@ -1,0 +1,103 @@
+"""Late interaction: each text gives a vector per token, and each token of the query meets its best in the document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy
+
+from rerank.activations import IDENTITY
+from rerank.catalog.cards import ModelCard
+from rerank.core import Pair, PendingLogits, ScoringOptions
+from rerank.runtimes.base import TokenIds, Values, pending, placed
+from rerank.runtimes.rectangle import RectangleRuntime
+from rerank.scorers.base import Reading, ReadsInParts, pair_limit
+from rerank.scorers.labels import activation_of
+from rerank.scorers.late_interaction.texts import Query, TextReader
+from rerank.scorers.late_interaction.vectors import Stretch, TokenProjection, best_cosines, in_order
+from rerank.scorers.pretrained import activation_bytes, read_config
+from rerank.scorers.tokens import Vocabulary
+
+if TYPE_CHECKING:
+    from rerank.runtimes.torch_packed import PackedRuntime
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedLate:
+    """Query and document as sequences of their own."""
+
+    query: Query
+    document: TokenIds
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of both."""
+        return self.query.ids.tokens + self.document.tokens
+
+    @property
+    def computed(self) -> int:
+        """The same, though a batch computes a query once."""
+        return self.tokens
+
+
+class LateInteractionScorer(ReadsInParts):
+    """The sum over a query's tokens of the best cosine with a token of the document, in 0 to the query's tokens.
+
+    The maximum length is a document's: queries have one of their own.
+    """
+
+    def __init__(
+        self,
+        texts: TextReader,
+        runtime: RectangleRuntime | PackedRuntime,
+        projection: TokenProjection,
+        max_length: int,
+        card: ModelCard,
+    ) -> None:
+        checkpoint = texts.checkpoint
+        self.max_length = max_length
+        self.activation = activation_of(checkpoint, card, IDENTITY)
+        self.runtime = runtime.description
+        self.precision = runtime.precision
+        self.padded = runtime.padded
+        self.bytes_per_token = activation_bytes(read_config(checkpoint))
+        self.tokenizer = Vocabulary(lambda: texts.tokenizer)
+        self._texts = texts
+        self._states = runtime
+        self._projection = projection
+
+    def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedLate]]:
+        """See ``Scorer.reading``. A query is cut to the model's own length for queries; the instruction is ignored."""
+        truncation = options.truncation
+        limit = pair_limit(truncation, self.max_length)
+        asked = list(dict.fromkeys(pair.query for pair in pairs))
+        read = yield from self._texts.queries(asked, truncation)
+        queries = dict(zip(asked, read, strict=True))
+        documents = yield from self._texts.documents([pair.document for pair in pairs], truncation, limit)
+        return [EncodedLate(queries[pair.query], document) for pair, document in zip(pairs, documents, strict=True)]
+
+    def start(self, batch: Sequence[EncodedLate]) -> PendingLogits:
+        """See ``Scorer.start``. A text that stands in several pairs is computed once."""
+        asked: dict[Query, list[int]] = {}
+        for place, pair in enumerate(batch):
+            asked.setdefault(pair.query, []).append(place)
+        documents = list(dict.fromkeys(pair.document for pair in batch))
+        vectors, stretches = self._vectors(list(asked), documents)
+        row_of = dict(zip(documents, stretches[len(asked) :], strict=True))
+        device = self._states.device
+        scores = [
+            best_cosines(vectors, stretch, [row_of[batch[place].document] for place in places], device)
+            for places, stretch in zip(asked.values(), stretches, strict=False)
+        ]
+        return pending(in_order(scores, [place for places in asked.values() for place in places], device))
+
+    def _vectors(self, queries: Sequence[Query], documents: Sequence[TokenIds]) -> tuple[Values, list[Stretch]]:
+        """Vectors of all tokens that count, end to end, and where each text's lie."""
+        texts = self._texts
+        states = self._states([*map(texts.query_segment, queries), *map(texts.segment, documents)])
+        counted = [*(numpy.ones(query.ids.tokens, bool) for query in queries), *map(texts.counted, documents)]
+        rows = placed(numpy.flatnonzero(numpy.concatenate(counted)), self._states.device)
+        ends = numpy.cumsum([count.sum() for count in counted]).tolist()
+        return self._projection(states[rows]), [Stretch(*both) for both in zip([0, *ends], ends, strict=False)]
