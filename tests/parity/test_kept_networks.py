@@ -33,6 +33,7 @@ from tests.support.tiny_checkpoints import (
 )
 
 from .japanese import make_japanese
+from .late import make_stanford
 from .layouts import chain, deberta, encoder
 from .own_layouts import make_flash, make_new
 from .test_scorers import load
@@ -275,6 +276,7 @@ def test_kept_networks_score_the_same_where_neither_torch_nor_transformers_can_b
         make_japanese,
         deberta,
         make_ettin,
+        make_stanford,
     )
     made = [make(tmp_path / make.__name__) for make in makers]
     expected = [_answers(folder) for folder in made]

@@ -234,6 +234,7 @@ class TestSelection:
             "merges.txt",
             "sentencepiece.bpe.model",
             "chat_template.jinja",
+            "artifact.metadata",
             "1_Pooling/config.json",
             "2_Dense/model.safetensors",
             WEIGHTS,
