@@ -114,7 +114,7 @@ def test_memory_that_runs_out_while_weights_are_read(
         raise RuntimeError(f"DefaultCPUAllocator: can't allocate memory ({SECRET})")
 
     with monkeypatch.context() as small:
-        small.setattr("rerank.scorers.networks.TorchRuntime", run_out)
+        small.setattr("rerank.runtimes.torch_padded.TorchRuntime", run_out)
         message = refused(client.post("/v1/rerank", json=body), 503)
     assert message.startswith("sound cannot be loaded now: memory ran out.")
     assert "DefaultCPUAllocator" in caplog.text
