@@ -95,7 +95,7 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     return load(make_stanford(tmp_path_factory.mktemp("late") / "colbert"))
 
 
-def test_a_score_lies_between_0_and_the_tokens_of_a_query(scorer: Scorer) -> None:
+def test_a_score_is_at_most_the_tokens_of_a_query(scorer: Scorer) -> None:
     same = score(scorer, scorer.encode([Pair("a bear", "a bear")]))
 
     assert scorer.max_length == 60

@@ -43,7 +43,7 @@ class EncodedLate:
 
 
 class LateInteractionScorer(ReadsInParts):
-    """The sum over a query's tokens of the best cosine with a token of the document, in 0 to the query's tokens.
+    """The sum over a query's tokens of the best cosine with a token of the document: at most the query's tokens.
 
     The maximum length is a document's: queries have one of their own.
     """
