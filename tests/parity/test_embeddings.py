@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from rerank.catalog.cards import ModelCard
-from rerank.core import EmbeddingOptions, Truncation
+from rerank.core import EmbeddingOptions, Pair, ScoringOptions, Truncation
 from rerank.errors import InvalidRequest
 from rerank.scorers import networks
-from rerank.scorers.base import Embedder, finish
+from rerank.scorers.base import Embedder, finish, score
 from tests.parity.layouts import causal, embeddings, ending, then
 from tests.support.tiny_checkpoints import make_bert, make_embedding_model, make_modernbert, make_xlm_roberta
 
@@ -24,6 +24,7 @@ from .test_scorers import load
 
 TEXTS = ["What is deep learning?", "a branch of AI", "", "法国的首都是巴黎。", "learning " * 20]
 SETTINGS: dict[str, dict[str, Any]] = {"qwen3": {}, "mistral": {"sliding_window": None}}
+TASK = "Instruct: Given a web search query, retrieve passages\nQuery:"
 PROMPTS = {"query": "what word: ", "passage": "a word: ", "clustering": "sort this: "}
 
 
@@ -122,6 +123,40 @@ def test_roles_of_texts_are_those_of_encode_query_and_encode_document(prompted: 
 
     assert queries == pytest.approx(model.encode_query(TEXTS), abs=1e-5)
     assert documents == pytest.approx(model.encode_document(TEXTS), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("saved", "prompt"),
+    [
+        ({"query": TASK, "document": ""}, "Instruct: find bears\nQuery:"),
+        ({"web": f"{TASK} ", "sts": "Instruct: Retrieve text.\nQuery: "}, "Instruct: find bears\nQuery: "),
+    ],
+    ids=["one-task", "a-prompt-per-task"],
+)
+def test_an_instruction_is_the_task_in_the_prompt_of_queries(
+    prompted: Path, saved: dict[str, str], prompt: str
+) -> None:
+    change(prompted / "config_sentence_transformers.json", prompts=saved, default_prompt_name=None)
+    model, pairs = SentenceTransformer(str(prompted), device="cpu"), [Pair(TEXTS[0], text) for text in TEXTS]
+    asked = model.encode(TEXTS[:1], prompt=prompt)
+    expected = model.similarity(asked, model.encode_document(TEXTS))[0].tolist()
+    plain, by_card = load(prompted), load(prompted, card=ModelCard(id="m", instruction="find bears"))
+
+    of_request = score(plain, plain.encode(pairs, ScoringOptions(instruction="find bears")))
+
+    assert plain.takes_instruction
+    assert of_request == pytest.approx(expected, abs=1e-5)
+    assert score(by_card, by_card.encode(pairs)) == pytest.approx(expected, abs=1e-5)
+    assert score(plain, plain.encode(pairs)) != pytest.approx(expected, abs=1e-3)
+    assert by_card.embedder is not None
+    assert vectors(by_card.embedder, TEXTS[:1], EmbeddingOptions(role="query")) == pytest.approx(asked, abs=1e-5)
+
+
+def test_an_instruction_changes_nothing_where_no_prompt_names_a_task(prompted: Path) -> None:
+    scorer, pairs = load(prompted), [Pair(TEXTS[0], TEXTS[1])]
+
+    assert not scorer.takes_instruction
+    assert scorer.encode(pairs, ScoringOptions(instruction="find bears")) == scorer.encode(pairs)
 
 
 def test_a_vector_stays_whole_where_nothing_allows_to_cut_it(prompted: Path) -> None:

@@ -40,7 +40,7 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEnc
 def _load_plain(model: BertEmbedding | CausalEmbedding, card: ModelCard, placement: Placement) -> BiEncoderScorer:
     checkpoint = model.checkpoint
     length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
-    reading, size = plain_reading(checkpoint), model.vector_size(card)
+    reading, size = plain_reading(checkpoint).instructed(card.instruction), model.vector_size(card)
     vectors, per_token = model.sentences(placement), model.bytes_per_token(length)
     return BiEncoderScorer(reading, vectors, size, length, per_token, card.activation)
 
@@ -57,7 +57,7 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
 
     model = _saved_model(checkpoint, card, placement)
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
-    reading = sentence_reading(model)
+    reading = sentence_reading(model).instructed(card.instruction)
     example = example_ids(embedding_inputs(model))
     runtime = open_runtime(partial(PaddedSentence, model), example, checkpoint, placement)
     vectors = PaddedSentences(model, runtime)

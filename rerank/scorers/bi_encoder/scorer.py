@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -35,6 +36,10 @@ class SentenceVectors(Protocol):
         ...
 
 
+_TASK = re.compile(r"(Instruct: ?).+?(\nQuery: ?)", re.DOTALL)
+"""The prompt of Qwen3-Embedding, e5-instruct, gte-Qwen2 and others: a task, and behind it the query."""
+
+
 @dataclass(frozen=True, slots=True)
 class SentenceReading:
     """How an embedding model reads texts."""
@@ -44,6 +49,25 @@ class SentenceReading:
     """The text prepended, by name; ``query`` and ``document`` are those of the two roles."""
     default_prompt: str | None = None
     """Name of the prompt for texts of neither role."""
+
+    @property
+    def around_task(self) -> tuple[str, str] | None:
+        """What stands before and behind the task in prompts for queries; None if they name none.
+
+        A model without a prompt for queries has one for each task, all of the same form.
+        """
+        prompts = [self.prompts["query"]] if self.prompts.get("query") else self.prompts.values()
+        named = (_TASK.fullmatch(prompt) for prompt in prompts if prompt)
+        forms: set[tuple[str, str]] = {(found[1], found[2]) for found in named if found}
+        return forms.pop() if len(forms) == 1 else None
+
+    def instructed(self, instruction: str | None) -> SentenceReading:
+        """The same with this task for queries; as it is without one, or if its prompts name none."""
+        around = self.around_task if instruction else None
+        if around is None:
+            return self
+        before, behind = around
+        return replace(self, prompts={**self.prompts, "query": f"{before}{instruction}{behind}"})
 
     def put(self, name: str | None, texts: Sequence[str]) -> list[str]:
         """The texts, each after the prompt of this name, if the model has it."""
@@ -186,14 +210,15 @@ class BiEncoderScorer(ReadsInParts):
         self.bytes_per_token = bytes_per_token
         self._vectors = vectors
         self._reading = reading
+        self.takes_instruction = reading.around_task is not None
         self.tokenizer = Vocabulary(lambda: reading.tokenizer.tokenizer)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedApart]]:
-        """See ``Scorer.reading``. The model's prompts are prepended; the instruction is ignored."""
+        """See ``Scorer.reading``. The model's prompts are prepended, with the instruction where they name a task."""
         truncation = options.truncation
         limit = pair_limit(truncation, self.max_length)
         asked = list(dict.fromkeys(pair.query for pair in pairs))
-        tokenizer, put = self._reading.tokenizer, self._reading.put
+        tokenizer, put = self._reading.tokenizer, self._reading.instructed(options.instruction).put
         read = yield from tokenizer.queries(put("query", asked), limit, self.max_length)
         queries = dict(zip(asked, read, strict=True))
         texts = put("document", [pair.document for pair in pairs])
