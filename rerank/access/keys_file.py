@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from rerank.access.keyring import key_hash
 from rerank.core import Caller
 from rerank.errors import SettingsError
+from rerank.schemas import Schema
 from rerank.toml_file import read_toml
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
@@ -23,7 +24,7 @@ _OWNER_ONLY = 0o600
 _NEW_KEY = "rerank key new NAME"
 
 
-class KeyInFile(BaseModel):
+class KeyInFile(Schema):
     """One ``[[key]]`` table of a keys file."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -46,7 +47,7 @@ class KeyInFile(BaseModel):
         )
 
 
-class _KeysFile(BaseModel):
+class _KeysFile(Schema):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     key: tuple[KeyInFile, ...] = ()

@@ -62,8 +62,6 @@ def build_app(
         description=_DESCRIPTION,
         version=rerank.__version__,
         lifespan=_lifespan(open_services),
-        # a client that names no content type means JSON
-        strict_content_type=False,
         redirect_slashes=False,
         telemetry=_telemetry(tracing),
     )
@@ -106,7 +104,8 @@ def _lifespan(open_services: OpenServices) -> Callable[[FastAPI], AbstractAsyncC
 def _include(app: FastAPI, spoken: Sequence[Dialect], health: APIRouter) -> None:
     of_dialects = [router for dialect in spoken for router in dialect.routers]
     for router in (*of_dialects, admin.router, models.router, status.router, health):
-        app.include_router(router)
+        # including them would build every route again at the first request
+        app.router.routes.extend(router.routes)
 
 
 def _telemetry(tracing: Tracing | None) -> TelemetryConfig:

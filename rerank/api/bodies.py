@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope
 
+from rerank.api.routes import Route
 from rerank.errors import InvalidRequest, TooManyDocuments
 
 _VALUES_PER_DOCUMENT = 100
@@ -50,7 +50,7 @@ def check_length(items: list[Any]) -> None:
         raise TooManyDocuments(len(items), most)
 
 
-class JsonRoute(APIRoute):
+class JsonRoute(Route):
     """A route whose body is parsed within the bounds. Every route that takes a body is one."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

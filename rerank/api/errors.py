@@ -15,7 +15,6 @@ from fastapi import FastAPI, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
@@ -38,6 +37,7 @@ from rerank.errors import (
     Unauthorized,
     UnknownEncoding,
 )
+from rerank.schemas import Schema
 from rerank.telemetry import request_id_var
 from rerank.telemetry.events import RequestRecord
 
@@ -66,7 +66,7 @@ _SHOWN_PROBLEMS = 5
 _SHOWN_INPUT = 60
 
 
-class ErrorDetail(BaseModel):
+class ErrorDetail(Schema):
     """The error, as vLLM and the OpenAI API render it."""
 
     message: str
@@ -75,7 +75,7 @@ class ErrorDetail(BaseModel):
     code: int
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(Schema):
     """The error, and its message again where Cohere's (`message`) and Jina's (`detail`) clients look for it."""
 
     error: ErrorDetail

@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel
 from starlette.convertors import PathConvertor, register_url_convertor
 
 from rerank.api.errors import ERROR_RESPONSES
+from rerank.api.routes import Route
 from rerank.api.services import Services, ServicesDep, caller_of
 from rerank.catalog.cards import ModelCard
 from rerank.registry.lifecycle import State
+from rerank.schemas import Schema
 
 
 class _Name(PathConvertor):
@@ -26,7 +27,7 @@ MODEL_IN_PATH = "{model:name}"
 """Path parameter of a model's name."""
 
 
-class ModelPermission(BaseModel):
+class ModelPermission(Schema):
     """Fields that OpenAI's clients expect on a card."""
 
     id: str
@@ -43,7 +44,7 @@ class ModelPermission(BaseModel):
     is_blocking: bool = False
 
 
-class Download(BaseModel):
+class Download(Schema):
     """A download under way."""
 
     done: int
@@ -52,7 +53,7 @@ class Download(BaseModel):
     """Bytes in all."""
 
 
-class VllmModel(BaseModel):
+class VllmModel(Schema):
     """One model, as vLLM and OpenAI's clients know it."""
 
     id: str
@@ -103,14 +104,14 @@ class ModelInfo(VllmModel):
     """Progress of its download; null if there is none."""
 
 
-class VllmModelList(BaseModel):
+class VllmModelList(Schema):
     """All models, with vLLM's fields only."""
 
     object: Literal["list"] = "list"
     data: list[VllmModel]
 
 
-class ModelList(BaseModel):
+class ModelList(Schema):
     """All models."""
 
     object: Literal["list"] = "list"
@@ -119,8 +120,8 @@ class ModelList(BaseModel):
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {401: ERROR_RESPONSES[401]}
 _OF_ONE: dict[int | str, dict[str, Any]] = {status: ERROR_RESPONSES[status] for status in (403, 404)}
-list_router = APIRouter(tags=["models"], responses=_RESPONSES)
-router = APIRouter(tags=["models"], responses=_RESPONSES)
+list_router = APIRouter(route_class=Route, tags=["models"], responses=_RESPONSES)
+router = APIRouter(route_class=Route, tags=["models"], responses=_RESPONSES)
 
 
 @list_router.get("/v1/models", summary="All models the server knows")

@@ -7,18 +7,19 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel
 
 import rerank
 from rerank.api.errors import ERROR_RESPONSES
+from rerank.api.routes import Route
 from rerank.api.services import Services, ServicesDep, caller_of
 from rerank.catalog.cards import ModelCard
 from rerank.core import Caller
 from rerank.registry.lifecycle import State
+from rerank.schemas import Schema
 from rerank.telemetry.metrics import METRICS_TYPE
 
 
-class Status(BaseModel):
+class Status(Schema):
     """The server at a glance."""
 
     status: str
@@ -33,13 +34,13 @@ class Status(BaseModel):
     version: str
 
 
-class Health(BaseModel):
+class Health(Schema):
     """The server is alive."""
 
     status: Literal["ok"] = "ok"
 
 
-class Readiness(BaseModel):
+class Readiness(Schema):
     """Readiness, and what is missing."""
 
     ready: bool
@@ -47,13 +48,13 @@ class Readiness(BaseModel):
     """Reasons, one sentence each."""
 
 
-class Version(BaseModel):
+class Version(Schema):
     """The server's version."""
 
     version: str
 
 
-class Load(BaseModel):
+class Load(Schema):
     """Requests in flight."""
 
     server_load: int
@@ -68,7 +69,7 @@ _READY: dict[int | str, dict[str, Any]] = {
     **{status: ERROR_RESPONSES[status] for status in (403, 404)},
 }
 
-router = APIRouter(tags=["status"])
+router = APIRouter(route_class=Route, tags=["status"])
 _HEALTH_PATHS = {
     "/health": "200 while the server is alive",
     "/ping": "The same, where SageMaker looks for it",
@@ -77,7 +78,7 @@ _HEALTH_PATHS = {
 
 def health_router(*, bare: bool) -> APIRouter:
     """Liveness of the server; ``bare`` as in vLLM, without a body."""
-    router = APIRouter(tags=["status"])
+    router = APIRouter(route_class=Route, tags=["status"])
     for path, summary in _HEALTH_PATHS.items():
         if bare:
             router.get(path, summary=summary, response_class=Response, responses=_OUT_OF_ORDER)(_bare_health)

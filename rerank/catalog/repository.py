@@ -16,7 +16,7 @@ import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import WEIGHTS_FILE, WEIGHTS_INDEX
@@ -26,6 +26,7 @@ from rerank.catalog.other_kinds import other_format
 from rerank.catalog.pickles import pickled_weights
 from rerank.catalog.session import read, token_for
 from rerank.catalog.transfer import RemoteFile
+from rerank.schemas import Schema
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +56,11 @@ _CONVERTED = (
 )
 
 
-class _Lfs(BaseModel):
+class _Lfs(Schema):
     sha256: _Sha256
 
 
-class Sibling(BaseModel):
+class Sibling(Schema):
     """One file."""
 
     rfilename: str
@@ -68,11 +69,11 @@ class Sibling(BaseModel):
     lfs: _Lfs | None = None
 
 
-class _Safetensors(BaseModel):
+class _Safetensors(Schema):
     total: Annotated[int, Field(ge=0)] | None = None
 
 
-class Description(BaseModel):
+class Description(Schema):
     """A repository at one commit."""
 
     sha: _Sha1
@@ -80,11 +81,11 @@ class Description(BaseModel):
     safetensors: _Safetensors | None = None
 
 
-class _Discussion(BaseModel):
+class _Discussion(Schema):
     num: Annotated[int, Field(ge=1)]
 
 
-class _Discussions(BaseModel):
+class _Discussions(Schema):
     discussions: Annotated[tuple[_Discussion, ...], Field(max_length=_FILES)] = ()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, NotRequired
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
@@ -16,6 +16,7 @@ from rerank.api.dialects.scoring import answers, json_answer, require_json, scor
 from rerank.api.errors import Problem
 from rerank.api.services import ServicesDep
 from rerank.core import ScoringResult
+from rerank.schemas import Schema
 from rerank.telemetry import request_id_var
 
 NATIVE_EXAMPLE: JsonDict = {
@@ -104,7 +105,7 @@ class CompatibleAnswer(TypedDict):
     usage: Usage
 
 
-class DashScopeError(BaseModel):
+class DashScopeError(Schema):
     """An error."""
 
     code: str

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
@@ -14,8 +14,10 @@ import rerank
 from rerank.api.dialects.dialect import Dialect, SharedBody
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
 from rerank.api.errors import Problem
+from rerank.api.routes import Route
 from rerank.api.services import ServicesDep, caller_of
 from rerank.core import Pair, ScoringRequest, ScoringResult
+from rerank.schemas import Schema
 
 EXAMPLE: JsonDict = {
     "query": EXAMPLE_QUERY,
@@ -69,20 +71,20 @@ def render_error(problem: Problem) -> tuple[int, dict[str, Any]]:
     return problem.status, {"error": problem.message}
 
 
-class WeaviateError(BaseModel):
+class WeaviateError(Schema):
     """An error."""
 
     error: str
 
 
-class Meta(BaseModel):
+class Meta(Schema):
     """The model, as the module describes it."""
 
     model: str
     version: str
 
 
-router = APIRouter(tags=["Weaviate"])
+router = APIRouter(route_class=Route, tags=["Weaviate"])
 
 
 @router.get("/.well-known/ready", summary="200 while the server is alive", status_code=204, responses={503: {}})

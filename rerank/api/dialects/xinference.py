@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel
 
 from rerank.api.dialects.dialect import Dialect
+from rerank.api.routes import Route
+from rerank.schemas import Schema
 
 
-class Auth(BaseModel):
+class Auth(Schema):
     """True if a key is needed."""
 
     auth: bool
@@ -16,7 +17,7 @@ class Auth(BaseModel):
 
 AUTH_PATH = "/v1/cluster/auth"
 
-router = APIRouter(tags=["Xinference"])
+router = APIRouter(route_class=Route, tags=["Xinference"])
 
 
 @router.get(AUTH_PATH, summary="Whether a key is needed")

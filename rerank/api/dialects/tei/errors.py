@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
-
 from rerank.api.errors import Problem
 from rerank.errors import NothingToScore
+from rerank.schemas import Schema
 
 
-class TeiError(BaseModel):
+class TeiError(Schema):
     """An error."""
 
     error: str

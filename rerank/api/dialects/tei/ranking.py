@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NotRequired
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
@@ -17,6 +17,7 @@ from rerank.api.dialects.tei.errors import RESPONSES
 from rerank.api.models import model_info
 from rerank.api.services import ServicesDep, caller_of
 from rerank.core import Pair, ScoringRequest, ScoringResult
+from rerank.schemas import Schema
 
 EXAMPLE: JsonDict = {
     "query": EXAMPLE_QUERY,
@@ -60,13 +61,13 @@ class Rank(TypedDict):
     text: NotRequired[str]
 
 
-class ModelType(BaseModel):
+class ModelType(Schema):
     """The model's task; an object with one key."""
 
     reranker: dict[str, dict[str, str | int]]
 
 
-class Info(BaseModel):
+class Info(Schema):
     """The default model, as clients of TEI look it up."""
 
     model_id: str

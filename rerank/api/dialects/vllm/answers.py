@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Literal, NotRequired, Protocol
 
-from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS
 from rerank.core import ScoringResult
+from rerank.schemas import Schema
 from rerank.telemetry import request_id_var
 
 
@@ -45,7 +45,7 @@ class RankedDocument(TypedDict):
     relevance_score: float
 
 
-class Usage(BaseModel):
+class Usage(Schema):
     """Tokens read."""
 
     prompt_tokens: int
@@ -60,14 +60,14 @@ class ScoreUsage(Usage):
     completion_tokens_details: None = None
 
 
-class ApiVersion(BaseModel):
+class ApiVersion(Schema):
     """The version of Cohere's API this body can be read as."""
 
     version: str = "2"
     is_experimental: bool = False
 
 
-class BilledUnits(BaseModel):
+class BilledUnits(Schema):
     """Units that Cohere's clients count."""
 
     input_tokens: int
@@ -76,14 +76,14 @@ class BilledUnits(BaseModel):
     classifications: int = 0
 
 
-class MetaTokens(BaseModel):
+class MetaTokens(Schema):
     """Tokens read, where Cohere's clients look for them."""
 
     input_tokens: int
     output_tokens: int = 0
 
 
-class Meta(BaseModel):
+class Meta(Schema):
     """Fields that Cohere's clients read, and why this model answered."""
 
     api_version: ApiVersion = ApiVersion()
@@ -92,7 +92,7 @@ class Meta(BaseModel):
     model_reason: str
 
 
-class PlainRerankAnswer(BaseModel):
+class PlainRerankAnswer(Schema):
     """Documents by falling relevance, as vLLM says it."""
 
     id: str
@@ -117,7 +117,7 @@ class ScoredPair(TypedDict):
     score: float
 
 
-class PlainScoreAnswer(BaseModel):
+class PlainScoreAnswer(Schema):
     """Scores in request order, as vLLM says it."""
 
     id: str

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Request, Response
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, to_json
 
@@ -19,6 +19,7 @@ from rerank.api.dialects.vllm import strict
 from rerank.api.dialects.vllm.answers import ScoreUsage
 from rerank.api.services import ServicesDep
 from rerank.core import EmbeddingOptions, EmbeddingRequest, EmbeddingResult, Truncation, Vector
+from rerank.schemas import Schema
 from rerank.telemetry import request_id_var
 
 EXAMPLE: JsonDict = {"input": [*EXAMPLE_DOCUMENTS]}
@@ -107,7 +108,7 @@ class StrictEmbeddingsBody(EmbeddingsBody):
         return Truncation(max_tokens, allowed=max_tokens is not None, side=self.truncation_side)
 
 
-class EmbeddedText(BaseModel):
+class EmbeddedText(Schema):
     """A text's vector; a string where the request asks for base64."""
 
     index: int
@@ -115,7 +116,7 @@ class EmbeddedText(BaseModel):
     embedding: list[float] | str
 
 
-class EmbeddingsAnswer(BaseModel):
+class EmbeddingsAnswer(Schema):
     """Vectors in request order."""
 
     id: str

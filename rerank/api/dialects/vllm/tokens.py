@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import ConfigDict, FailFast, Field
 from pydantic.config import JsonDict
 
 from rerank.api.dialects.dialect import Dialect
@@ -17,6 +17,7 @@ from rerank.api.services import ServicesDep, caller_of
 from rerank.catalog.checkpoint import read_tokenizer_config
 from rerank.core import TextTokenizer
 from rerank.errors import ModelUnavailable
+from rerank.schemas import Schema
 
 TOKENIZE_EXAMPLE: JsonDict = {"prompt": "The capital of France"}
 TOKENIZE_ANSWER_EXAMPLE = {
@@ -39,7 +40,7 @@ class TokenizeBody(ModelBody):
     return_token_strs: bool = Field(default=False, description="true: the tokens as the vocabulary spells them, too.")
 
 
-class TokenizeAnswer(BaseModel):
+class TokenizeAnswer(Schema):
     """The text's tokens."""
 
     count: int
@@ -56,13 +57,13 @@ class DetokenizeBody(ModelBody):
     tokens: Annotated[list[TokenId], FailFast()] = Field(max_length=MAX_TOKENS)
 
 
-class DetokenizeAnswer(BaseModel):
+class DetokenizeAnswer(Schema):
     """The text."""
 
     prompt: str
 
 
-class TokenizerInfo(BaseModel):
+class TokenizerInfo(Schema):
     """The checkpoint's `tokenizer_config.json`."""
 
     model_config = ConfigDict(extra="allow")
