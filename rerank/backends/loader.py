@@ -9,18 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rerank.backends.base import FoundModel, LoadedModel, Local, too_large
 from rerank.backends.local import LocalBackend
 from rerank.backends.sizes import estimate, weights_on
 from rerank.backends.tokenisers import Tokenisers
 from rerank.backends.warming import import_libraries, warm_up
-from rerank.catalog import hub
 from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, parameters, read_checkpoint
 from rerank.catalog.downloads import DownloadRules, Downloads
-from rerank.catalog.repository import Repository
 from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory
 from rerank.errors import (
     FetchFailure,
@@ -35,6 +34,9 @@ from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
 from rerank.units import human_size
+
+if TYPE_CHECKING:
+    from rerank.catalog.repository import Repository
 
 logger = logging.getLogger(__name__)
 
@@ -162,6 +164,9 @@ class LocalLoader:
             def report(done: int, total: int) -> None:
                 show(done, total)
                 log(done, total)
+
+            # the Hub's client is slow to import, and most servers fetch nothing
+            from rerank.catalog import hub
 
             return hub.fetch(
                 card,

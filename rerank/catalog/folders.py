@@ -17,7 +17,7 @@ from rerank.text_file import UnfitFile, read_text
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.json"
-_CACHED = "models--"
+CACHED = "models--"
 """Layout of huggingface_hub's cache: ``models--org--name`` for ``org/name``."""
 _ENTRIES = 20_000
 """Entries of the models folder, and of folders in it, that are looked at."""
@@ -151,9 +151,9 @@ class _Look:
     def _models_at(self, folder: Path) -> Iterator[ModelFolder]:
         if _has_config(folder):
             yield _model(folder, folder.name)
-        elif folder.name.startswith(_CACHED):
+        elif folder.name.startswith(CACHED):
             if snapshot := _snapshot(folder):
-                name = folder.name.removeprefix(_CACHED).replace("--", "/", 1)
+                name = folder.name.removeprefix(CACHED).replace("--", "/", 1)
                 yield _model(snapshot, name, cached=True)
         elif models := [inner for inner in self._folders(folder, exclusive=True) if _has_config(inner)]:
             yield from (_model(inner, f"{folder.name}/{inner.name}") for inner in models)

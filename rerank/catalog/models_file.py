@@ -9,11 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -27,6 +24,7 @@ from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.families import CROSS_ENCODER, FAMILIES
 from rerank.catalog.names import is_plain
 from rerank.catalog.prompts import PROMPTS, PromptFormat
+from rerank.schemas import Schema
 from rerank.toml_file import read_toml
 from rerank.units import expand_home, parse_seconds, precision_name
 
@@ -75,7 +73,7 @@ def _seconds(value: object) -> float:
     raise ValueError('it has to be a number of seconds, or text such as "90s", "10m" or "1h"; 0 means for ever')
 
 
-class CardInFile(BaseModel):
+class CardInFile(Schema):
     """One ``[[model]]`` table of a models file."""
 
     model_config = ConfigDict(extra="forbid")
@@ -138,7 +136,7 @@ class CardInFile(BaseModel):
         return self
 
 
-class _ModelsFile(BaseModel):
+class _ModelsFile(Schema):
     model_config = ConfigDict(extra="forbid")
 
     model: tuple[CardInFile, ...] = ()
@@ -146,6 +144,10 @@ class _ModelsFile(BaseModel):
 
 def check_repository_name(name: str) -> None:
     """Raise ValueError unless the Hub could have a repository of this name."""
+    # slow to import, and few servers have names to check
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
     try:
         validate_repo_id(name)
     except HFValidationError as error:

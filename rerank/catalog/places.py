@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import constants
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import is_started, read_checkpoint
-from rerank.catalog.folders import Listing
+from rerank.catalog.folders import CACHED, Listing
 from rerank.catalog.found import repository_of
 from rerank.catalog.names import fold, spelt_out
 from rerank.errors import WeightsBroken
@@ -60,7 +60,7 @@ def cached_folder(card: ModelCard) -> Path | None:
     if card.repo is None:
         return None
     try:
-        config = try_to_load_from_cache(card.repo, "config.json", revision=card.revision)
+        config = _cached_file(card.repo, "config.json", card.revision)
         if not isinstance(config, str):
             return None
         return read_checkpoint(Path(config).parent, card).folder
@@ -69,6 +69,15 @@ def cached_folder(card: ModelCard) -> Path | None:
     except OSError as error:
         _pass_over(card.repo, error.strerror or type(error).__name__)
         return None
+
+
+def _cached_file(repo: str, name: str, revision: str | None) -> object:
+    if not Path(constants.HF_HUB_CACHE, CACHED + repo.replace("/", "--")).is_dir():
+        return None
+    # slow to import, and only needed where the cache has the model
+    from huggingface_hub import try_to_load_from_cache
+
+    return try_to_load_from_cache(repo, name, revision=revision)
 
 
 @cache

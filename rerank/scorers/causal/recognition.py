@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import RECOGNISED, PromptFormat
 from rerank.scorers.causal.prompt import token_id
-from rerank.scorers.libraries import import_transformers
 from rerank.scorers.pretrained import open_tokenizer, read_json
 
 _QUERY, _DOCUMENT, _INSTRUCTION = "a query", "a document", "an instruction"
@@ -33,44 +27,22 @@ def _shown_prompts(template: str | None) -> dict[str, str]:
 
     sentence-transformers gives the template a message for each text, with the instruction as the system's.
     """
+    if not template:
+        return {}
+    # slow to import, and a model with a prompt of its own needs it only
+    from rerank.scorers.causal.templates import TemplateError, render
+
     shown: dict[str, str] = {}
-    for instruction in ("", _INSTRUCTION) if template else ():
+    for instruction in ("", _INSTRUCTION):
         messages = [{"role": "system", "content": instruction}] if instruction else []
         try:
-            rendered = _render(template or "", messages + _PAIR)
+            rendered = render(template, messages + _PAIR)
         except (TemplateError, TypeError):
             # templates for chats may reject other roles
             break
         if _QUERY in rendered and _DOCUMENT in rendered:
             shown[instruction] = rendered
     return shown
-
-
-def _render(template: str, messages: list[dict[str, str]]) -> str:
-    try:
-        return (
-            _environment()
-            .from_string(template)
-            .render(messages=messages, tools=None, documents=None, add_generation_prompt=False)
-        )
-    except TemplateError:
-        # it takes more than the language itself, or is a chat's
-        import_transformers()
-        from transformers.utils.chat_template_utils import render_jinja_template
-
-        # annotated as a string, which it is not
-        rendered: Any = render_jinja_template([messages], chat_template=template)[0]
-        return str(rendered[0])
-
-
-@cache
-def _environment() -> Environment:
-    """Templates that need nothing but their messages, rendered as transformers does it."""
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals = {"range": environment.globals["range"]}
-    # transformers has another one of its own
-    del environment.filters["tojson"]
-    return environment
 
 
 def _is_asked(folder: Path, known: PromptFormat, shown: dict[str, str]) -> bool:

@@ -30,9 +30,13 @@ OF_EXTRAS = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto
 """Packages of extras and of tests: requirements.txt brings none of them."""
 OF_MODELS = ("torch", "transformers", "sentence_transformers")
 """Packages that take seconds to import."""
+ON_DEMAND = ("httpx2", "huggingface_hub.file_download", "huggingface_hub.utils", "jinja2", "rich", "requests")
+"""Packages of downloads, of templates and of the command line, which take tenths of a second together."""
 
 
-@pytest.mark.parametrize("packages", [OF_EXTRAS, OF_MODELS], ids=["extras", "those of models"])
+@pytest.mark.parametrize(
+    "packages", [OF_EXTRAS, OF_MODELS, ON_DEMAND], ids=["extras", "those of models", "those on demand"]
+)
 def test_the_server_starts_without(packages: Sequence[str]) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM, *packages], capture_output=True, text=True, check=False)
     assert done.stderr == ""
