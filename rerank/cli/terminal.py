@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import sys
 
-from rerank_client import printable
-
 
 class CommandFailed(Exception):
     """An error that ends the command with this message and exit status."""
@@ -18,6 +16,9 @@ class CommandFailed(Exception):
 
 def complain(message: str) -> None:
     """Print an error."""
+    # it brings an HTTP client, which a server does not need
+    from rerank_client import printable
+
     print(f"rerank: {printable(message)}", file=sys.stderr)
 
 

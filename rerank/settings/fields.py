@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+
 from pydantic import AliasChoices
 
 from rerank.settings.groups import (
@@ -67,7 +70,8 @@ class Settings(LogSettings, ApiSettings, LimitSettings, DeviceSettings, ModelSet
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # nosec B104
 
 
-def setting_names() -> dict[str, tuple[str, ...]]:
+@cache
+def setting_names() -> Mapping[str, tuple[str, ...]]:
     """Environment names of every setting, by field."""
     names: dict[str, tuple[str, ...]] = {}
     for field, info in Settings.model_fields.items():
