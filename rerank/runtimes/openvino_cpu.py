@@ -39,6 +39,8 @@ _UNFINISHED = ".unfinished"
 _CHUNK = 1 << 20
 # raised whenever what is converted changes, so that no stale copy is taken for it
 _LAYOUT = 5
+# of the largest number that a network puts out: how far a conversion may be off, in fp32
+_TOLERANCE = 1e-4
 # multiple of the weights in fp32: the torch module, shared with the converted network, and compiling
 _MEMORY_TO_CONVERT = 2.5
 
@@ -49,19 +51,27 @@ class OpenVinoRuntime:
     device = "cpu"
 
     def __init__(
-        self, make_network: MakeNetwork, example: Inputs, weights: Sequence[Path], precision: str, cache: Path
+        self,
+        make_network: MakeNetwork,
+        example: Inputs,
+        weights: Sequence[Path],
+        precision: str,
+        cache: Path,
+        trial: Inputs | None = None,
     ) -> None:
         """Take the converted network from ``cache``, or convert it and put it there.
 
         ``weights`` are the files the network is made from: another content is another network. Raises MemoryError
-        where converting would take more memory than is free.
+        where converting would take more memory than is free, and ValueError for a conversion that computes something
+        else of the ``trial`` than torch does.
         """
         if precision == "bf16" and not has_native_bf16():
             logger.warning("this CPU has no bf16 instructions: MODEL_PRECISION=fp32 is as fast and more exact")
         int8 = precision == "int8"
-        folder = cache / _name(weights, list(example), int8=int8)
+        # a network that was tried is another than one of the same inputs that was not
+        folder = cache / _name(weights, [*example, *(["trial"] if trial else [])], int8=int8)
         core = openvino.Core()
-        convert = partial(_convert, make_network, example, weights, int8=int8)
+        convert = partial(_convert, make_network, example, weights, trial, int8=int8)
         compiled = core.compile_model(
             _kept(core, folder) or _converted(core, folder, convert),
             "CPU",
@@ -107,7 +117,9 @@ def _converted(core: Any, folder: Path, convert: Callable[[], Any]) -> Any:
     return network
 
 
-def _convert(make_network: MakeNetwork, example: Inputs, weights: Sequence[Path], *, int8: bool) -> Any:
+def _convert(
+    make_network: MakeNetwork, example: Inputs, weights: Sequence[Path], trial: Inputs | None, *, int8: bool
+) -> Any:
     needed, free = _MEMORY_TO_CONVERT * 4 * parameters(weights), free_memory("cpu")
     if needed > free:
         raise MemoryError(f"converting takes about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free")
@@ -117,10 +129,10 @@ def _convert(make_network: MakeNetwork, example: Inputs, weights: Sequence[Path]
     with warnings.catch_warnings():
         # tracing warns of every shape it looks at; the shapes stay dynamic, as the tests show
         warnings.simplefilter("ignore")
-        converted = openvino.convert_model(
-            make_network(torch.float32).eval(),
-            example_input={name: torch.from_numpy(array) for name, array in example.items()},
-        )
+        network = make_network(torch.float32).eval()
+        converted = openvino.convert_model(network, example_input=_tensors(example))
+        if trial:
+            _try(converted, network, trial)
         if int8:
             converted = _compress(converted)
     logger.info(
@@ -129,6 +141,32 @@ def _convert(make_network: MakeNetwork, example: Inputs, weights: Sequence[Path]
         psutil.Process().memory_info().rss / 1e9,
     )
     return converted
+
+
+def _tensors(inputs: Inputs) -> dict[str, Any]:
+    import torch
+
+    return {name: torch.from_numpy(array) for name, array in inputs.items()}
+
+
+def _try(converted: Any, network: Any, trial: Inputs) -> None:
+    """Raise ValueError if the conversion computes something else of the ``trial`` than the network does.
+
+    What becomes of padding may differ, because it is not read.
+    """
+    import torch
+
+    with torch.inference_mode():
+        expected = network(**_tensors(trial))
+    compiled = openvino.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": "f32", **_threads()})
+    found = compiled(dict(trial))
+    read = trial["attention_mask"].astype(bool)
+    for place, output in enumerate(map(torch.Tensor.numpy, expected)):
+        kept = read if output.ndim > 2 else slice(None)
+        difference = numpy.abs(found[place][kept] - output[kept]).max()
+        # written so that NaN is refused
+        if not difference <= _TOLERANCE * numpy.abs(output[kept]).max():
+            raise ValueError(f"the conversion computes something else: its numbers are off by up to {difference:.2g}")
 
 
 def _compress(network: Any) -> Any:

@@ -39,13 +39,27 @@ def open_packed(make_network: MakeNetwork, placement: Placement) -> PackedRuntim
 
 def open_runtime(make_network: MakeNetwork, example: Inputs, checkpoint: Checkpoint, placement: Placement) -> Runtime:
     """OpenVINO where the device takes it and can convert the network, else torch; the log says which and why."""
+    return open_converted(make_network, example, checkpoint, placement) or _in_torch(make_network, placement)
+
+
+def open_converted(
+    make_network: MakeNetwork,
+    example: Inputs,
+    checkpoint: Checkpoint,
+    placement: Placement,
+    trial: Inputs | None = None,
+) -> Runtime | None:
+    """The network in OpenVINO; None where the device does not take it, or it cannot be converted, as the log says.
+
+    A conversion that computes something else of the ``trial`` than torch is not taken.
+    """
     if not placement.device.openvino:
-        return _in_torch(make_network, placement)
+        return None
     from rerank.runtimes.openvino_cpu import OpenVinoRuntime
 
     precision = placement.device.precision
     try:
-        return OpenVinoRuntime(make_network, example, checkpoint.weight_files, precision, placement.converted)
+        return OpenVinoRuntime(make_network, example, checkpoint.weight_files, precision, placement.converted, trial)
     except WeightsBroken:
         raise
     except Exception as error:
@@ -55,7 +69,7 @@ def open_runtime(make_network: MakeNetwork, example: Inputs, checkpoint: Checkpo
             checkpoint.folder.name,
             shown_error(error, checkpoint.folder),
         )
-        return _in_torch(make_network, placement)
+        return None
 
 
 def _in_torch(make_network: MakeNetwork, placement: Placement) -> Runtime:

@@ -17,24 +17,26 @@ from rerank.scorers.load import load_scorer
 from tests.parity.layouts import Make, causal, chain, embeddings, encoder, then
 
 ETTIN = then(partial(encoder, model_type="modernbert", body=True), partial(chain, pooling="cls", normalised=True))
+CLASSIFIER = partial(causal, model_type="phi", template=None, classifier=True)
 
 
-def load(folder: Path, precision: str) -> Scorer:
+def load(folder: Path, precision: str, *, openvino: bool = False) -> Scorer:
     card = ModelCard(id="tiny")
-    placement = Placement(Device("cpu", precision, "of a test"), folder.parent / ".openvino")
+    placement = Placement(Device("cpu", precision, "of a test", openvino=openvino), folder.parent / ".openvino")
     return load_scorer(read_checkpoint(folder, card), card, placement)
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("make", "openvino"),
     [
-        pytest.param(ETTIN, id="modules-behind-the-transformer"),
-        pytest.param(partial(causal, model_type="phi", template=None, classifier=True), id="classifier"),
+        pytest.param(ETTIN, False, id="modules-behind-the-transformer"),
+        pytest.param(CLASSIFIER, False, id="classifier"),
+        pytest.param(CLASSIFIER, True, id="classifier-with-its-body-in-openvino"),
     ],
 )
-def test_two_hundred_documents_have_as_many_scores(tmp_path: Path, make: Make) -> None:
+def test_two_hundred_documents_have_as_many_scores(tmp_path: Path, make: Make, openvino: bool) -> None:
     make(tmp_path / "tiny")
-    scorer = load(tmp_path / "tiny", "bf16")
+    scorer = load(tmp_path / "tiny", "bf16", openvino=openvino)
     words = ["machine", "learning", "is", "a", "branch", "of", "the", "giant", "panda", "bear"]
     texts = [f"{words[number % 10]} {words[number // 10 % 10]} {words[number // 100]} a" for number in range(200)]
 

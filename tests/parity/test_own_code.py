@@ -41,8 +41,8 @@ class OwnForSequenceClassification(BertForSequenceClassification):
 """
 
 
-def load(folder: Path, card: ModelCard) -> Scorer:
-    placement = Placement(choose_device("cpu", "fp32", "torch"), folder.parent / ".openvino")
+def load(folder: Path, card: ModelCard, runtime: str = "torch") -> Scorer:
+    placement = Placement(choose_device("cpu", "fp32", runtime), folder.parent / ".openvino")
     return load_scorer(read_checkpoint(folder, card), card, placement)
 
 
@@ -90,6 +90,12 @@ def test_trusted_code_runs_and_is_logged(
     assert "maker/own runs Python code of its own" in caplog.text
     scores = [score(scorer, scorer.encode(PAIRS)) for scorer in (own, plain)]
     assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
+def test_trusted_code_is_not_converted(folder: Path) -> None:
+    scorer = load(folder, ModelCard(id="maker/own", trust_remote_code=True), "openvino")
+
+    assert scorer.runtime.startswith("torch fp32")
 
 
 @pytest.mark.parametrize("make", [make_xlm_roberta, make_modernbert, make_qwen3, make_embedding_model])

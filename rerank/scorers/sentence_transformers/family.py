@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import torch
 from sentence_transformers import CrossEncoder
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.evidence import Evidence
+from rerank.catalog.own_code import runs_own_code
 from rerank.catalog.recognition import prompt_lines
 from rerank.errors import ModelUnsupported
+from rerank.runtimes.base import Runtime
 from rerank.scorers.base import Placement, Scorer
-from rerank.scorers.half_precision import score_in_fp32
+from rerank.scorers.half_precision import cast_weights, score_in_fp32
 from rerank.scorers.labels import activation_of
 from rerank.scorers.networks import fit_length
 from rerank.scorers.pretrained import (
@@ -21,7 +24,8 @@ from rerank.scorers.pretrained import (
     refuse_random_weights,
     refuse_unknown_type,
 )
-from rerank.scorers.sentence_transformers.scorers import cross_encoder_scorer
+from rerank.scorers.sentence_transformers.converted import convert_body
+from rerank.scorers.sentence_transformers.scorers import cross_encoder_scorer, reads_plain_pairs, trial_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +42,36 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Score
     evidence = checkpoint.evidence
     _refuse_unknown_words(evidence)
     activation = activation_of(checkpoint, card)
-    logger.info("%s runs in plain torch, through sentence-transformers: no other family claims it", card.id)
-    model = _saved_model(checkpoint, card, placement)
+    logger.info("%s runs through sentence-transformers: no other family claims it", card.id)
+    converts = _may_convert(checkpoint, card, placement)
+    # what is converted keeps its weights in fp32
+    model = _saved_model(checkpoint, card, placement, torch.float32 if converts else placement.device.dtype)
     _refuse_chat_template(evidence, model)
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
     bytes_per_token = activation_bytes(model.transformers_model.config)
+    body = _body(model, length, checkpoint, placement) if converts else None
+    score_in_fp32(model)
     precision = placement.device.torch_precision
-    return cross_encoder_scorer(model, length, bytes_per_token, precision, activation, card)
+    return cross_encoder_scorer(model, length, bytes_per_token, precision, activation, card, body)
+
+
+def _may_convert(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> bool:
+    """True for a classifier of transformers where OpenVINO may run its body."""
+    return (
+        placement.device.openvino
+        and checkpoint.architecture.endswith("ForSequenceClassification")
+        and not checkpoint.evidence.chain_scores
+        and not runs_own_code(checkpoint.folder, card)
+    )
+
+
+def _body(model: CrossEncoder, length: int, checkpoint: Checkpoint, placement: Placement) -> Runtime | None:
+    """What runs the body of a classifier that reads plain pairs; None for torch, in its precision there."""
+    network: Any = model.transformers_model
+    if reads_plain_pairs(model) and network.base_model is not network:
+        return convert_body(model, trial_pairs(model, length), checkpoint, placement)
+    cast_weights(network, placement.device.dtype)
+    return None
 
 
 class _SavedChain(CrossEncoder):
@@ -54,17 +81,16 @@ class _SavedChain(CrossEncoder):
         return self.model_type
 
 
-def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Any:
+def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement, dtype: torch.dtype) -> Any:
     kind = _SavedChain if checkpoint.evidence.chain_scores else CrossEncoder
     model = kind(
         str(checkpoint.folder),
         device=placement.device.name,
         trust_remote_code=card.trust_remote_code,
         local_files_only=True,
-        model_kwargs={"dtype": placement.device.dtype, "use_safetensors": True},
+        model_kwargs={"dtype": dtype, "use_safetensors": True},
     )
     refuse_random_weights(model.transformers_model, checkpoint)
-    score_in_fp32(model)
     return model
 
 

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
 import torch
 from sentence_transformers import CrossEncoder
 from tokenizers import Tokenizer
 
 from rerank.activations import Activation
 from rerank.catalog.cards import ModelCard
-from rerank.core import Finished, Pair, PendingLogits, ScoringOptions
-from rerank.runtimes.base import TokenIds, pending
+from rerank.core import Finished, Pair, PendingLogits, ScoringOptions, Truncation
+from rerank.runtimes.base import Runtime, TokenIds, pending
 from rerank.runtimes.padding import pad
-from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, pair_limit, too_long
+from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, finish, pair_limit, too_long
 from rerank.scorers.excerpts import read_texts
 from rerank.scorers.labels import score_of_labels
 from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy, tokens_wanted
@@ -29,16 +30,40 @@ def cross_encoder_scorer(
     precision: str,
     activation: Activation,
     card: ModelCard,
+    body: Runtime | None = None,
 ) -> Scorer:
     """The scorer that fits how the model wants its pairs: as plain token ids, or as texts for a prompt of its own.
 
-    ``precision`` is what the model was loaded in; an instruction in the card replaces the checkpoint's.
+    ``precision`` is what the model was loaded in; an instruction in the card replaces the checkpoint's. ``body`` is
+    what runs its body, if that is not torch.
     """
-    kind = PlainPairScorer if _reads_plain_pairs(model) else PromptedPairScorer
-    return kind(model, max_length, bytes_per_token, precision, activation, card)
+    kind = PlainPairScorer if reads_plain_pairs(model) else PromptedPairScorer
+    scorer = kind(model, max_length, bytes_per_token, precision, activation, card)
+    if body is not None:
+        scorer.precision = body.precision
+        scorer.runtime = f"{body.description}, padded, its head in torch fp32, through sentence-transformers"
+    return scorer
 
 
-def _reads_plain_pairs(model: CrossEncoder) -> bool:
+def trial_pairs(model: CrossEncoder, max_length: int) -> dict[str, numpy.ndarray]:
+    """A batch of a short and a long pair."""
+    pairs = [Pair("warm", "up"), Pair("warm", "up and running " * 200)]
+    tokenizer = PairTokenizer(private_copy(model.tokenizer))
+    return padded_pairs(model, finish(tokenizer.pairs(pairs, Truncation(), max_length)))
+
+
+def padded_pairs(model: CrossEncoder, batch: Sequence[TokenIds]) -> dict[str, numpy.ndarray]:
+    """The model's inputs."""
+    tokenizer = model.tokenizer
+    return pad(
+        batch,
+        tokenizer.pad_token_id or 0,
+        segments="token_type_ids" in tokenizer.model_input_names,
+        left=tokenizer.padding_side == "left",
+    )
+
+
+def reads_plain_pairs(model: CrossEncoder) -> bool:
     """True if the model's input is the tokenizer's own pair layout, with no prompt or chat template around it."""
     transformer = model[0]
     return (
@@ -106,13 +131,7 @@ class PlainPairScorer(SavedScorer):
     @torch.inference_mode()
     def start(self, batch: Sequence[TokenIds]) -> PendingLogits:
         """See ``Scorer.start``."""
-        tokenizer = self._model.tokenizer
-        arrays = pad(
-            batch,
-            tokenizer.pad_token_id or 0,
-            segments="token_type_ids" in tokenizer.model_input_names,
-            left=tokenizer.padding_side == "left",
-        )
+        arrays = padded_pairs(self._model, batch)
         return pending(self._logits({name: torch.from_numpy(array) for name, array in arrays.items()}))
 
 

@@ -1,0 +1,143 @@
+"""Classifiers of transformers on a CPU: the body in OpenVINO, the head behind it in torch and fp32."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from sentence_transformers import CrossEncoder
+from torch import nn
+
+from rerank.catalog.checkpoint import Checkpoint
+from rerank.runtimes.base import Inputs, Runtime
+from rerank.runtimes.padding import example_ids
+from rerank.scorers.base import Placement
+from rerank.scorers.half_precision import cast_weights
+from rerank.scorers.networks import open_converted
+
+logger = logging.getLogger(__name__)
+
+_OUTPUTS = ("last_hidden_state", "pooler_output")
+_VARIES = ("dynamic", "longrope")
+"""Rotary positions that change with the length of a text; a converted network would keep those of one length."""
+
+
+class BodyVectors(nn.Module):
+    """A body of transformers, as a function from token ids to its tensors."""
+
+    def __init__(self, body: nn.Module, outputs: tuple[str, ...], dtype: torch.dtype) -> None:
+        super().__init__()
+        self.body = body
+        self.outputs = outputs
+        cast_weights(body, dtype)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """Its outputs of these names."""
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
+        found = self.body(**inputs, return_dict=True)
+        return tuple(found[name] for name in self.outputs)
+
+
+class ConvertedBody(nn.Module):
+    """Stands in a classifier where its body was: takes what the body takes, and answers as it does."""
+
+    def __init__(self, body: nn.Module, runtime: Runtime, names: tuple[str, ...], answer: partial[Any]) -> None:
+        """``names`` are the runtime's inputs; ``answer`` makes of its outputs what the body returns."""
+        super().__init__()
+        self._signature = inspect.signature(body.forward)
+        self._runtime = runtime
+        self._names = names
+        self._answer = answer
+
+    def forward(self, *given: Any, **named: Any) -> Any:
+        """What the body would return, in fp32."""
+        asked = self._signature.bind(*given, **named).arguments
+        outputs = self._runtime({name: asked[name].numpy() for name in self._names})
+        return self._answer(*map(torch.from_numpy, outputs))
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """How a head asks its body."""
+
+    names: tuple[str, ...]
+    """The inputs it hands over."""
+    kind: Any
+    """The class of the answer."""
+    outputs: tuple[str, ...]
+    """The tensors in the answer that a head reads."""
+
+
+def convert_body(model: CrossEncoder, trial: Inputs, checkpoint: Checkpoint, placement: Placement) -> Runtime | None:
+    """Put the classifier's body into OpenVINO, if that gives what torch gives for the ``trial``.
+
+    Else the body stays as it is, in the precision that torch has there, and the log says why.
+    """
+    network: Any = model.transformers_model
+    body = network.base_model
+    kernel = body.config._attn_implementation
+    # OpenVINO's fused attention gives NaN where a token sees none, as padding does next to a sliding window
+    body.set_attn_implementation("eager")
+    body.config.use_cache = False
+    runtime = _opened(model, trial, checkpoint, placement)
+    if runtime is None:
+        body.set_attn_implementation(kernel)
+        cast_weights(body, placement.device.dtype)
+    return runtime
+
+
+def _opened(model: CrossEncoder, trial: Inputs, checkpoint: Checkpoint, placement: Placement) -> Runtime | None:
+    network: Any = model.transformers_model
+    body, call = network.base_model, _observed(model, tuple(trial))
+    varying = sorted(set(_VARIES) & set(_rotary_kinds(network.config.to_dict())))
+    if call is None or varying:
+        why = f"its rotary positions are {varying[0]}" if varying else "its head asks its body in a way of its own"
+        logger.warning("%s runs in plain torch, which is slower: %s", checkpoint.folder.name, why)
+        return None
+    make = partial(BodyVectors, body, call.outputs)
+    asked = {name: trial[name] for name in call.names}
+    runtime = open_converted(make, example_ids(call.names), checkpoint, placement, asked)
+    if runtime is not None:
+        answer = partial(_answer, call.kind, call.outputs)
+        setattr(network, network.base_model_prefix, ConvertedBody(body, runtime, call.names, answer))
+    return runtime
+
+
+@torch.inference_mode()
+def _observed(model: CrossEncoder, names: tuple[str, ...]) -> _Call | None:
+    """The one call of the body in a forward pass; None if there are more, or it gets other tensors than these names."""
+    network: Any = model.transformers_model
+    body, calls = network.base_model, []
+    watch = body.register_forward_hook(lambda _, *call: calls.append(call), with_kwargs=True)
+    model({name: torch.from_numpy(array) for name, array in example_ids(names).items()})
+    watch.remove()
+    if len(calls) != 1:
+        return None
+    given, named, found = calls[0]
+    asked = inspect.signature(body.forward).bind(*given, **named).arguments
+    tensors = {name for name, value in asked.items() if isinstance(value, torch.Tensor)}
+    if not {"input_ids", "attention_mask"} <= tensors <= set(names):
+        return None
+    outputs = tuple(name for name in _OUTPUTS if found.get(name) is not None)
+    return _Call(tuple(name for name in names if name in tensors), type(found), outputs)
+
+
+def _answer(kind: Any, outputs: tuple[str, ...], *tensors: torch.Tensor) -> Any:
+    return kind(**dict(zip(outputs, tensors, strict=True)))
+
+
+def _rotary_kinds(settings: Any) -> Iterator[str]:
+    """Every kind of rotary positions in a configuration."""
+    if isinstance(settings, Mapping):
+        yield from (str(settings[key]) for key in ("rope_type", "type") if key in settings)
+        for value in settings.values():
+            yield from _rotary_kinds(value)

@@ -1,0 +1,124 @@
+"""Classifiers without a body of ours: on a CPU their bodies run in OpenVINO, if that computes what torch does."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sentence_transformers import CrossEncoder
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import read_checkpoint
+from rerank.core import Pair
+from rerank.devices import Device
+from rerank.runtimes import openvino_cpu
+from rerank.scorers.base import Placement, Scorer, score
+from rerank.scorers.load import load_scorer
+from tests.parity.layouts import Make, causal, encoder
+
+PAIRS = [
+    Pair("what is machine learning?", text)
+    for text in ("a branch of AI", "", "one more word " * 300, "the giant panda is a bear")
+]
+LENGTH = 120
+phi = partial(causal, model_type="phi", template=None, classifier=True)
+
+
+def load(folder: Path, runtime: str = "openvino") -> Scorer:
+    device = Device("cpu", "fp32", "of a test", openvino=runtime == "openvino")
+    placement = Placement(device, folder.parent / ".openvino", LENGTH)
+    return load_scorer(read_checkpoint(folder), ModelCard(id="tiny"), placement)
+
+
+def logits(scorer: Scorer, pairs: list[Pair]) -> list[float]:
+    return score(scorer, scorer.encode(pairs))
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    phi(tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(partial(encoder, model_type="albert", embedding_size=32), id="albert"),
+        pytest.param(partial(encoder, model_type="mpnet", max_position_embeddings=130), id="mpnet"),
+        pytest.param(phi, id="phi"),
+        pytest.param(
+            partial(causal, model_type="gemma2", template=None, classifier=True, sliding_window=16), id="gemma2"
+        ),
+    ],
+)
+def test_scores_are_those_of_predict(tmp_path: Path, make: Make) -> None:
+    make(tmp_path / "tiny")
+    model = CrossEncoder(str(tmp_path / "tiny"), device="cpu", max_length=LENGTH)
+    texts = [(pair.query, pair.document) for pair in PAIRS]
+    expected = model.predict(texts, activation_fn=torch.nn.Identity()).tolist()
+
+    for runtime in ("openvino", "torch"):
+        scorer = load(tmp_path / "tiny", runtime)
+        assert scorer.runtime.startswith(runtime)
+        assert logits(scorer, PAIRS) == pytest.approx(expected, abs=1e-4)
+        assert logits(scorer, PAIRS[3:]) == pytest.approx(expected[3:], abs=1e-4)
+
+
+def test_a_conversion_is_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = logits(load(tiny), PAIRS)
+    monkeypatch.setattr(openvino_cpu.openvino, "convert_model", None)
+
+    again = load(tiny)
+
+    assert again.runtime.startswith("openvino")
+    assert logits(again, PAIRS) == first
+
+
+def test_a_conversion_that_computes_something_else_is_not_taken(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = logits(load(tiny, "torch"), PAIRS)
+    convert = openvino_cpu.openvino.convert_model
+
+    def another(network: torch.nn.Module, **options: Any) -> object:
+        changed = copy.deepcopy(network)
+        for weight in changed.parameters():
+            weight.data *= 1.01
+        return convert(changed, **options)
+
+    monkeypatch.setattr(openvino_cpu.openvino, "convert_model", another)
+
+    # nor is it kept for the next start
+    for _ in range(2):
+        scorer = load(tiny)
+        assert scorer.runtime.startswith("torch fp32, padded, sdpa attention")
+        assert logits(scorer, PAIRS) == pytest.approx(expected, abs=1e-5)
+    assert caplog.text.count("the conversion computes something else") == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        pytest.param(
+            partial(phi, rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}),
+            "its rotary positions are dynamic",
+            id="positions-that-change-with-the-length",
+        ),
+        pytest.param(
+            partial(encoder, model_type="longformer", attention_window=16, max_position_embeddings=160),
+            "its head asks its body in a way of its own",
+            id="a-mask-of-its-own",
+        ),
+    ],
+)
+def test_what_a_conversion_would_leave_out_stays_in_torch(
+    tmp_path: Path, make: Make, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path / "tiny")
+
+    assert load(tmp_path / "tiny").runtime.startswith("torch")
+    assert f"tiny runs in plain torch, which is slower: {why}" in caplog.text
