@@ -2,6 +2,7 @@
 
     python -m benchmarks.start         from nothing to the first answer
     python -m benchmarks.overhead      what the server adds to its engine
+    python -m benchmarks.host_ceiling  what one server could feed to a GPU
     python -m benchmarks.http_load     this server and its peers over HTTP
     python -m benchmarks.fairness      a short request while a long one runs
     python -m benchmarks.key_fairness  a key that asks now and then next to one that floods the server
@@ -29,6 +30,7 @@ from benchmarks.contestants import NATIVE
 PLAN: tuple[tuple[int, tuple[str, ...]], ...] = (
     (2, ("start",)),
     (5, ("overhead",)),
+    (3, ("host_ceiling",)),
     (28, ("http_load", "--model", "minilm")),
     (25, ("http_load", "--model", "bge-base", "--documents", "100", "--requests", "3", "--clients", "1")),
     (1, ("fairness",)),
