@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.fake_hub import FakeHub
+from tests.support.kept import keep_networks_in
 
 # two workers and their servers share the cores; threads that spin for a tiny network slow all of them down
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -38,6 +39,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support.tiny_checkpoints import make_xlm_roberta
 
     return make_xlm_roberta(tmp_path_factory.mktemp("checkpoints") / "tiny-reranker")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kept_networks(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Workers share what is above their folders; without workers there is one folder."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "kept-networks"
+    folder.mkdir(exist_ok=True)
+    keep_networks_in(folder)
 
 
 @pytest.fixture

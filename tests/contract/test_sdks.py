@@ -57,7 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with whole_server(folder, **settings) as url, ThreadPoolExecutor(1) as callers:
             plainly(url)
             waiting = callers.submit(plainly, url, model=BUSY, documents=["d"] * 10)
-            assert weights.held.wait(60)
+            assert weights.held.wait(PATIENCE)
             yield url
             assert not waiting.done()
             weights.release.set()

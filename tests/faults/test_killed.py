@@ -30,6 +30,8 @@ def test_killed_in_a_download_and_again_in_a_conversion_the_model_is_whole(tmp_p
     weights = hub.add_folder(NAME, original).files["model.safetensors"]
     weights.holding = True
     models = tmp_path / "models"
+    # its own, not what other tests converted
+    (models / ".openvino").mkdir(parents=True)
     settings = {"RERANK_DEFAULT_MODEL": NAME, "MODEL_PRECISION": "fp32"}
     with_hub = settings | {"HF_ENDPOINT": hub.url}
 

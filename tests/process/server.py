@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import requests
 
+from tests.support.kept import share_kept_networks
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,7 @@ class ServerProcess:
         **process: Any,
     ) -> None:
         """``process`` is handed to ``subprocess.Popen``."""
+        share_kept_networks(folder / "models")
         self.folder = folder
         self.log: list[str] = []
         self.url = ""

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from rerank.server import build
 from rerank.settings import Settings, setting_names
 from tests.support.app import LiveServer
+from tests.support.kept import share_kept_networks
 
 
 def whole_app(**settings: Any) -> FastAPI:
@@ -31,5 +32,6 @@ def whole_server(folder: Path, **settings: Any) -> Iterator[str]:
     """The same on a socket, on a CPU unless told, with ``models/`` and models.toml in the folder; its address."""
     places = {"models_dir": folder / "models", "models_file": folder / "models.toml"}
     places["models_file"].touch()
+    share_kept_networks(places["models_dir"])
     with LiveServer(whole_app(**places, **{"model_device": "cpu", **settings})) as live:
         yield f"http://127.0.0.1:{live.port}"
