@@ -60,7 +60,7 @@ def test_what_is_wrong_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with AppUnderTest(tmp_path / "models") as app, LiveServer(app.asgi) as server:
-        app.scheduler.stop(0)
+        app.scheduler.stop()
         monkeypatch.setenv("PORT", str(server.port))
         assert main(["health"]) == 1
     assert capsys.readouterr().out.startswith("503 ")
