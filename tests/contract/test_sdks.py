@@ -113,7 +113,7 @@ CASES = [
 ]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("home", "name", "situation"), CASES)
 def test_an_sdk(server: str, outcomes: dict[str, Any], home: str, name: str, situation: str) -> None:
     found, expected = outcomes[home][name][situation], OUTCOMES[home][name][situation]

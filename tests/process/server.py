@@ -84,6 +84,7 @@ class ServerProcess:
             return self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
+            self._process.wait()
             raise
         finally:
             self._reader.join()
