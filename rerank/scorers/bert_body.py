@@ -1,4 +1,4 @@
-"""BERT-like bodies, down to one vector per sequence: that of the first token, or the mean of all; or to all tokens'.
+"""BERT-like bodies.
 
 The layers are modules of transformers; the loop over them is implemented here for two reasons. Only attention sees
 padding, and the last layer computes only the first token where no other is read.
@@ -14,7 +14,7 @@ from torch import nn
 from rerank.runtimes.base import Attend
 from rerank.runtimes.rectangle import Rectangle
 from rerank.runtimes.segments import PackedBatch, TokenRow
-from rerank.runtimes.torch_packed import attention_in, means
+from rerank.runtimes.torch_packed import attention_in
 from rerank.scorers.bert_kinds import BODIES, Parts
 from rerank.scorers.rotary import Angles, Turn, turned
 
@@ -61,8 +61,16 @@ class _Layer(nn.Module):
         return states.view(states.shape[0], self.heads, -1)
 
 
-class _Body(nn.Module):
-    """A model of a kind in ``BODIES``, without its head, as a function of tokens in one row."""
+class Attention(NamedTuple):
+    """How the tokens of a batch attend."""
+
+    each: Attend
+    once: Attend
+    """Where one token per sequence does."""
+
+
+class Body(nn.Module):
+    """A model of a kind in ``BODIES``, without its head, as a function of tokens in one row; see ``Walk``."""
 
     def __init__(self, body: Any) -> None:
         super().__init__()
@@ -76,85 +84,32 @@ class _Body(nn.Module):
         rotary = getattr(body, "rotary_emb", None)
         self.angles = Angles(rotary, config.max_position_embeddings, body.dtype) if rotary else None
 
+    def in_rectangle(self, rectangle: Rectangle) -> Attention:
+        """See ``Walk``."""
+        return Attention(rectangle.attend, rectangle.attend_once)
+
+    def in_spans(self, batch: PackedBatch) -> Attention:
+        """See ``Walk``."""
+        return Attention(attention_in(batch.spans), attention_in(batch.read_spans))
+
+    def all_tokens(self, row: TokenRow, attention: Attention) -> torch.Tensor:
+        """See ``Walk``."""
+        return self._after(len(self.layers), row, attention).states
+
+    def first_tokens(self, row: TokenRow, read_at: torch.Tensor, attention: Attention) -> torch.Tensor:
+        """See ``Walk``. The last layer computes no other token."""
+        tokens = self._after(len(self.layers) - 1, row, attention)
+        vectors: torch.Tensor = self.layers[-1](tokens.at(read_at), tokens, attention.once)
+        return vectors
+
+    def _after(self, layers: int, row: TokenRow, attention: Attention) -> Placed:
+        """All tokens after the first ``layers``."""
+        tokens = self._embed(row)
+        for layer in self.layers[:layers]:
+            tokens = Placed(layer(tokens, tokens, attention.each), tokens.turn)
+        return tokens
+
     def _embed(self, row: TokenRow) -> Placed:
         given = {} if row.type_ids is None else {"token_type_ids": row.type_ids[None]}
         embedded = self.embeddings(input_ids=row.input_ids[None], position_ids=row.positions[None], **given)
         return Placed(self.widened(embedded[0]), self.angles(row.positions) if self.angles else None)
-
-
-class FirstTokenVector(_Body):
-    """The vector of each sequence's first token."""
-
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        positions: torch.Tensor,
-        read_at: torch.Tensor,
-        rows: torch.Tensor,
-        places: torch.Tensor,
-        lengths: torch.Tensor,
-        type_ids: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor]:
-        """Vectors of shape (answers, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
-        rectangle = Rectangle(rows, places, lengths)
-        row = TokenRow(input_ids, positions, type_ids)
-        return (self._walk(row, read_at, rectangle.attend, rectangle.attend_once),)
-
-    def packed(self, batch: PackedBatch) -> torch.Tensor:
-        """See ``PackedNetwork``."""
-        return self._walk(batch.row, batch.read_at, attention_in(batch.spans), attention_in(batch.read_spans))
-
-    def _walk(self, row: TokenRow, read_at: torch.Tensor, attend: Attend, attend_once: Attend) -> torch.Tensor:
-        """``attend_once`` is the last layer's, where one token per sequence attends."""
-        tokens = self._embed(row)
-        for layer in self.layers[:-1]:
-            tokens = Placed(layer(tokens, tokens, attend), tokens.turn)
-        vectors: torch.Tensor = self.layers[-1](tokens.at(read_at), tokens, attend_once)
-        return vectors
-
-
-class TokenVectors(_Body):
-    """The vectors of all tokens."""
-
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        positions: torch.Tensor,
-        rows: torch.Tensor,
-        places: torch.Tensor,
-        lengths: torch.Tensor,
-        type_ids: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor]:
-        """Vectors of shape (tokens, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
-        return (self._walk(TokenRow(input_ids, positions, type_ids), Rectangle(rows, places, lengths).attend),)
-
-    def packed(self, batch: PackedBatch) -> torch.Tensor:
-        """See ``PackedNetwork``."""
-        return self._walk(batch.row, attention_in(batch.spans))
-
-    def _walk(self, row: TokenRow, attend: Attend) -> torch.Tensor:
-        tokens = self._embed(row)
-        for layer in self.layers:
-            tokens = Placed(layer(tokens, tokens, attend), tokens.turn)
-        return tokens.states
-
-
-class MeanVector(TokenVectors):
-    """The mean of the vectors of each sequence's tokens."""
-
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        positions: torch.Tensor,
-        rows: torch.Tensor,
-        places: torch.Tensor,
-        lengths: torch.Tensor,
-        type_ids: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor]:
-        """Vectors of shape (sequences, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
-        rectangle = Rectangle(rows, places, lengths)
-        return (rectangle.mean(self._walk(TokenRow(input_ids, positions, type_ids), rectangle.attend)),)
-
-    def packed(self, batch: PackedBatch) -> torch.Tensor:
-        """See ``PackedNetwork``."""
-        return means(super().packed(batch), batch.spans)

@@ -1,4 +1,4 @@
-"""Body of DeBERTa-v2 and -v3, down to the first token's vector or the mean of all.
+"""Body of DeBERTa-v2 and -v3.
 
 Every pair of tokens has an extra score: of the one's content with the distance between them, and of the other's. Here
 those scores are products with the distances that occur, once each, which a change of layout then puts into place.
@@ -6,7 +6,7 @@ those scores are products with the distances that occur, once each, which a chan
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -17,6 +17,13 @@ from rerank.runtimes.segments import TokenRow
 
 Rows = tuple[torch.Tensor, torch.Tensor]
 """Rows of a table of distances, from the longest down and from its opposite up; see ``_Distances``."""
+
+
+class Attention(NamedTuple):
+    """Where the tokens of a batch stand."""
+
+    rectangle: Rectangle
+    rows: Rows
 
 
 class _Distances(nn.Module):
@@ -61,10 +68,9 @@ class _Layer(nn.Module):
         # three kinds of scores are added up
         self.scale = (3 * self.distance_keys.shape[-1]) ** -0.5
 
-    def forward(
-        self, states: torch.Tensor, rectangle: Rectangle, rows: tuple[torch.Tensor, torch.Tensor]
-    ) -> torch.Tensor:
-        """All tokens after the layer; ``rows`` as ``_Distances`` gives them."""
+    def forward(self, states: torch.Tensor, attention: Attention) -> torch.Tensor:
+        """All tokens after the layer."""
+        rectangle, rows = attention
         query, key, value = (self._spread(rectangle, part(states)) for part in (self.query, self.key, self.value))
         falling, rising = (
             table[at].transpose(0, 1)
@@ -75,8 +81,9 @@ class _Layer(nn.Module):
         seen = self._attend(rectangle, query, key, value, of_query + of_key)
         return self._after(states, rectangle.gather(seen.transpose(1, 2)))
 
-    def first(self, states: torch.Tensor, read_at: torch.Tensor, rectangle: Rectangle, rows: Rows) -> torch.Tensor:
+    def first(self, states: torch.Tensor, read_at: torch.Tensor, attention: Attention) -> torch.Tensor:
         """The first token of each sequence after the layer."""
+        rectangle, rows = attention
         asking = states.index_select(0, read_at)
         query = self._split(self.query(asking))[:, :, None]
         key, value = (self._spread(rectangle, part(states)) for part in (self.key, self.value))
@@ -119,8 +126,8 @@ def _in_place(scores: torch.Tensor) -> torch.Tensor:
     return row.reshape(*scores.shape[:-1], 2 * longest - 1)[..., :longest]
 
 
-class _Body(nn.Module):
-    """A DebertaV2Model as a function of tokens in one row."""
+class Body(nn.Module):
+    """A DebertaV2Model as a function of tokens in one row; see ``Walk``. It reads no packed batches."""
 
     def __init__(self, body: Any) -> None:
         super().__init__()
@@ -131,51 +138,25 @@ class _Body(nn.Module):
         embedded = encoder.get_rel_embedding()[: 2 * attention.pos_ebd_size]
         self.layers = nn.ModuleList(_Layer(layer, embedded) for layer in encoder.layer)
 
-    def _embed(self, row: TokenRow) -> torch.Tensor:
+    def in_rectangle(self, rectangle: Rectangle) -> Attention:
+        """See ``Walk``."""
+        return Attention(rectangle, self.distances(rectangle.rows.shape[1]))
+
+    def all_tokens(self, row: TokenRow, attention: Attention) -> torch.Tensor:
+        """See ``Walk``."""
+        return self._after_layers(len(self.layers), row, attention)
+
+    def first_tokens(self, row: TokenRow, read_at: torch.Tensor, attention: Attention) -> torch.Tensor:
+        """See ``Walk``. The last layer computes no other token."""
+        states = self._after_layers(len(self.layers) - 1, row, attention)
+        last: Any = self.layers[-1]
+        vectors: torch.Tensor = last.first(states, read_at, attention)
+        return vectors
+
+    def _after_layers(self, layers: int, row: TokenRow, attention: Attention) -> torch.Tensor:
+        """All tokens after the first ``layers``."""
         types = None if row.type_ids is None else row.type_ids[None]
         states: torch.Tensor = self.embeddings(row.input_ids[None], types, row.positions[None])[0]
+        for layer in self.layers[:layers]:
+            states = layer(states, attention)
         return states
-
-
-class FirstTokenVector(_Body):
-    """The vector of each sequence's first token."""
-
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        positions: torch.Tensor,
-        read_at: torch.Tensor,
-        rows: torch.Tensor,
-        places: torch.Tensor,
-        lengths: torch.Tensor,
-        type_ids: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor]:
-        """Vectors of shape (answers, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
-        rectangle = Rectangle(rows, places, lengths)
-        distances = self.distances(rows.shape[1])
-        states = self._embed(TokenRow(input_ids, positions, type_ids))
-        for layer in self.layers[:-1]:
-            states = layer(states, rectangle, distances)
-        last: Any = self.layers[-1]
-        return (last.first(states, read_at, rectangle, distances),)
-
-
-class MeanVector(_Body):
-    """The mean of the vectors of each sequence's tokens."""
-
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        positions: torch.Tensor,
-        rows: torch.Tensor,
-        places: torch.Tensor,
-        lengths: torch.Tensor,
-        type_ids: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor]:
-        """Vectors of shape (sequences, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
-        rectangle = Rectangle(rows, places, lengths)
-        distances = self.distances(rows.shape[1])
-        states = self._embed(TokenRow(input_ids, positions, type_ids))
-        for layer in self.layers:
-            states = layer(states, rectangle, distances)
-        return (rectangle.mean(states),)

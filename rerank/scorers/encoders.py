@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
+from enum import Enum
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.scorers.bert_kinds import BODIES
-from rerank.scorers.pretrained import activation_bytes, read_config
+from rerank.scorers.libraries import import_transformers
+from rerank.scorers.ports import config_of
+from rerank.scorers.pretrained import activation_bytes, load_network, read_config
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 _LAYERS = {"full_attention", "sliding_attention"}
@@ -18,13 +22,28 @@ _SCORES = 8
 """Scores of each token with each other and each head that are in memory at once, as measured with DeBERTa."""
 
 
-class Body(NamedTuple):
-    """A module with the networks ``FirstTokenVector`` and ``MeanVector``, each made around a model of transformers.
+class Vectors(Enum):
+    """What a network gives, by the name of its class in ``body_vectors``."""
 
-    One that ``packs`` has ``TokenVectors`` too.
-    """
+    FIRST = "FirstTokenVector"
+    MEAN = "MeanVector"
+    ALL = "TokenVectors"
+
+    @property
+    def read(self) -> int | None:
+        """See ``Segment.read``."""
+        return 0 if self is Vectors.FIRST else None
+
+
+ENCODED_AS: dict[str | None, Vectors] = {"cls": Vectors.FIRST, "mean": Vectors.MEAN}
+"""By the names that poolings have in transformers and sentence-transformers."""
+
+
+class Body(NamedTuple):
+    """A body of an encoder of transformers."""
 
     module: str
+    """Its ``Body`` is a ``Walk``, made of a model of transformers."""
     computes: Callable[[Checkpoint], bool] = lambda _: True
     packs: bool = True
     """False if it reads no packed batches, because its attention adds scores that no kernel adds."""
@@ -35,18 +54,18 @@ class Body(NamedTuple):
         scores = 0 if self.packs else _SCORES * 4 * config.num_attention_heads * length
         return activation_bytes(config) + scores
 
-    def network(self, model: Any, *, mean: bool) -> nn.Module:
-        """The network that gives the mean of all tokens, or the first token."""
-        return self._network("MeanVector" if mean else "FirstTokenVector", model)
-
-    def network_of_tokens(self, model: Any) -> nn.Module:
-        """The network that gives all tokens."""
-        return self._network("TokenVectors", model)
-
-    def _network(self, name: str, model: Any) -> nn.Module:
+    def network(self, model: Any, vectors: Vectors) -> nn.Module:
+        """The network around a model of transformers that gives these vectors."""
         # importing torch takes seconds, which a converted network does not need
-        network: nn.Module = getattr(importlib.import_module(f"rerank.scorers.{self.module}"), name)(model)
+        networks = import_module("rerank.scorers.body_vectors")
+        body = import_module(f"rerank.scorers.{self.module}").Body(model)
+        network: nn.Module = getattr(networks, vectors.value)(body)
         return network
+
+    def load(self, checkpoint: Checkpoint, dtype: torch.dtype, vectors: Vectors) -> nn.Module:
+        """The same around the checkpoint's model without a head. Raises WeightsBroken where a weight is missing."""
+        kind, options = import_transformers().AutoModel, config_of(checkpoint)
+        return self.network(load_network(kind, checkpoint, dtype, unused="pooler.", **options), vectors)
 
 
 def body_of(checkpoint: Checkpoint) -> Body | None:

@@ -16,10 +16,9 @@ from rerank.scorers.bert_cross_encoder.heads import (
     one_score,
 )
 from rerank.scorers.bert_kinds import BertSegments
-from rerank.scorers.encoders import Body, body_of
+from rerank.scorers.encoders import ENCODED_AS, Body, Vectors, body_of
 from rerank.scorers.heads import Linear
-from rerank.scorers.libraries import import_transformers
-from rerank.scorers.ports import classifier_of, config_of
+from rerank.scorers.ports import classifier_of
 from rerank.scorers.pretrained import load_network
 from rerank.scorers.saved_modules import SavedModules, saved_modules, vector_of_tokens
 
@@ -34,25 +33,21 @@ class PairModel:
 
     checkpoint: Checkpoint
     body: Body
-    mean: bool
-    """True if its vector is the mean of all tokens', False if it is the first token's."""
+    vector: Vectors
     modules: SavedModules | None = None
     """Where its head is, if modules of sentence-transformers are; None if it is a classifier of transformers."""
 
     @property
     def segments(self) -> BertSegments:
         """Its pairs as segments."""
-        return BertSegments(self.checkpoint, read=None if self.mean else 0)
+        return BertSegments(self.checkpoint, self.vector.read)
 
     def network(self, dtype: torch.dtype) -> nn.Module:
         """The body. Raises WeightsBroken where a weight is missing."""
-        if self.modules is None:
-            kind, options = classifier_of(self.checkpoint)
-            model = load_network(kind, self.checkpoint, dtype, **options).base_model
-        else:
-            kind, options = import_transformers().AutoModel, config_of(self.checkpoint)
-            model = load_network(kind, self.checkpoint, dtype, unused="pooler.", **options)
-        return self.body.network(model, mean=self.mean)
+        if self.modules is not None:
+            return self.body.load(self.checkpoint, dtype, self.vector)
+        kind, options = classifier_of(self.checkpoint)
+        return self.body.network(load_network(kind, self.checkpoint, dtype, **options).base_model, self.vector)
 
     def head(self, card: ModelCard, device: str) -> Head:
         """The layers behind the vector, read from the files. Raises ModelUnsupported and WeightsBroken."""
@@ -77,12 +72,13 @@ def _classifier(checkpoint: Checkpoint, body: Body, saved: SavedModules | None) 
         return None
     if saved is not None and not saved.is_plain("sequence-classification"):
         return None
-    return PairModel(checkpoint, body, checkpoint.config.get("classifier_pooling", "cls") == "mean")
+    vector = ENCODED_AS.get(checkpoint.config.get("classifier_pooling", "cls"))
+    return vector and PairModel(checkpoint, body, vector)
 
 
 def _chain(checkpoint: Checkpoint, body: Body, saved: SavedModules) -> PairModel | None:
     folder = checkpoint.folder
     vector = vector_of_tokens(folder, saved)
-    if vector not in ("cls", "mean") or not saved.is_plain("feature-extraction") or not knows_modules(folder, saved):
+    if vector not in ENCODED_AS or not saved.is_plain("feature-extraction") or not knows_modules(folder, saved):
         return None
-    return PairModel(checkpoint, body, vector == "mean", saved)
+    return PairModel(checkpoint, body, ENCODED_AS[vector], saved)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rerank.catalog.cards import ModelCard
@@ -13,11 +14,9 @@ from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.scorers.base import Placement
 from rerank.scorers.bert_kinds import BertSegments
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
-from rerank.scorers.encoders import Body, body_of
-from rerank.scorers.libraries import import_transformers
+from rerank.scorers.encoders import ENCODED_AS, Body, Vectors, body_of
 from rerank.scorers.networks import open_body
-from rerank.scorers.ports import config_of
-from rerank.scorers.pretrained import has_tokenizer, load_network, open_tokenizer, read_config
+from rerank.scorers.pretrained import has_tokenizer, open_tokenizer, read_config
 from rerank.scorers.saved_modules import (
     SavedModules,
     default_prompt_name,
@@ -28,9 +27,6 @@ from rerank.scorers.saved_modules import (
 from rerank.scorers.tokens import PairTokenizer
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
     from rerank.runtimes.torch_packed import PackedRuntime
 
 
@@ -40,27 +36,16 @@ class BertEmbedding:
 
     checkpoint: Checkpoint
     body: Body
-    mean: bool
-    """True if its vector is the mean of all tokens', False if it is the first token's."""
+    vector: Vectors
     normalised: bool
     """True if its own modules make vectors of length 1."""
 
-    @property
-    def segments(self) -> BertSegments:
-        """Its texts as segments."""
-        return BertSegments(self.checkpoint, read=None if self.mean else 0)
-
     def sentences(self, placement: Placement) -> BertSentences:
         """The body on the device."""
-        segments = self.segments
-        runtime = open_body(self.network, segments.example(), self.checkpoint, placement, packs=self.body.packs)
-        return BertSentences(segments, runtime)
-
-    def network(self, dtype: torch.dtype) -> nn.Module:
-        """The body. Raises WeightsBroken where a weight is missing."""
-        options = config_of(self.checkpoint)
-        model = load_network(import_transformers().AutoModel, self.checkpoint, dtype, unused="pooler.", **options)
-        return self.body.network(model, mean=self.mean)
+        checkpoint, body = self.checkpoint, self.body
+        segments = BertSegments(checkpoint, self.vector.read)
+        network = partial(body.load, checkpoint, vectors=self.vector)
+        return BertSentences(segments, open_body(network, segments.example(), checkpoint, placement, packs=body.packs))
 
     def bytes_per_token(self, length: int) -> int:
         """See ``Body.bytes_per_token``."""
@@ -77,9 +62,9 @@ def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
     if saved is None or body is None or not is_plain(checkpoint, saved):
         return None
     vector = vector_of_tokens(checkpoint.folder, saved)
-    if vector not in ("cls", "mean"):
+    if vector not in ENCODED_AS:
         return None
-    return BertEmbedding(checkpoint, body, mean=vector == "mean", normalised="Normalize" in saved.kinds)
+    return BertEmbedding(checkpoint, body, ENCODED_AS[vector], normalised="Normalize" in saved.kinds)
 
 
 def is_plain(checkpoint: Checkpoint, saved: SavedModules) -> bool:

@@ -16,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from rerank.runtimes.base import Attend
 from rerank.runtimes.rectangle import Rectangle
 from rerank.runtimes.segments import PackedBatch, TokenRow
-from rerank.runtimes.torch_packed import CAUSAL, attention_in, means
+from rerank.runtimes.torch_packed import CAUSAL, attention_in
 from rerank.scorers.rotary import Angles, Turn, turned
 
 LayerAttention = Callable[[int], Attend]
@@ -105,35 +105,28 @@ class LastTokenVector(_Body):
         return vectors
 
 
-class MeanVector(_Body):
-    """The mean of the vectors of each sequence's tokens, which see one another."""
+class EachSeesAll(_Body):
+    """All tokens of a sequence see one another; see ``Walk``. No single one is read."""
 
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        positions: torch.Tensor,
-        rows: torch.Tensor,
-        places: torch.Tensor,
-        lengths: torch.Tensor,
-    ) -> tuple[torch.Tensor]:
-        """Vectors of shape (sequences, hidden); see ``token_rows`` and ``Rectangle`` for the inputs."""
-        rectangle = Rectangle(rows, places, lengths)
+    def in_rectangle(self, rectangle: Rectangle) -> Attend:
+        """See ``Walk``."""
         groups = self.heads // self.key_heads
 
         def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
             return rectangle.attend(query, key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1))
 
-        return (rectangle.mean(self._walk(TokenRow(input_ids, positions), attend)),)
+        return attend
 
-    def packed(self, batch: PackedBatch) -> torch.Tensor:
-        """See ``PackedNetwork``."""
-        return means(self._walk(batch.row, attention_in(batch.spans)), batch.spans)
+    def in_spans(self, batch: PackedBatch) -> Attend:
+        """See ``Walk``."""
+        return attention_in(batch.spans)
 
-    def _walk(self, row: TokenRow, attend: Attend) -> torch.Tensor:
+    def all_tokens(self, row: TokenRow, attention: Attend) -> torch.Tensor:
+        """See ``Walk``."""
         states = self.embed_tokens(row.input_ids)
         turn = self.angles(row.positions)
         for layer in self.layers:
-            states = self._run(layer, states, turn, attend)
+            states = self._run(layer, states, turn, attention)
         vectors: torch.Tensor = self.norm(states)
         return vectors
 

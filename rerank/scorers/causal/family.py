@@ -25,7 +25,8 @@ from rerank.scorers.saved_modules import saved_length
 if TYPE_CHECKING:
     import torch
 
-    from rerank.scorers.causal.body import LastTokenVector, MeanVector
+    from rerank.scorers.body_vectors import MeanVector
+    from rerank.scorers.causal.body import LastTokenVector
 
 
 def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
@@ -80,7 +81,8 @@ def _open_whole(checkpoint: Checkpoint, config: Config, placement: Placement) ->
 
 def _network(checkpoint: Checkpoint, config: Config, dtype: torch.dtype) -> LastTokenVector | MeanVector:
     """The body. Raises WeightsBroken where a weight is missing."""
-    from rerank.scorers.causal.body import LastTokenVector, MeanVector
+    from rerank.scorers.body_vectors import MeanVector
+    from rerank.scorers.causal.body import EachSeesAll, LastTokenVector
 
-    body = MeanVector if is_bidirectional(checkpoint) else LastTokenVector
-    return body(load_network(import_transformers().AutoModel, checkpoint, dtype, config=config.full))
+    model = load_network(import_transformers().AutoModel, checkpoint, dtype, config=config.full)
+    return MeanVector(EachSeesAll(model)) if is_bidirectional(checkpoint) else LastTokenVector(model)

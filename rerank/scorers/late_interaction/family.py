@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.own_code import runs_own_code
 from rerank.scorers.base import Placement
-from rerank.scorers.encoders import Body, body_of
+from rerank.scorers.encoders import Body, Vectors, body_of
 from rerank.scorers.late_interaction.procedure import Procedure, read_procedure, unfit
 from rerank.scorers.late_interaction.scorer import LateInteractionScorer
 from rerank.scorers.late_interaction.texts import TextReader
 from rerank.scorers.late_interaction.vectors import TokenProjection, read_projection
-from rerank.scorers.libraries import import_transformers
 from rerank.scorers.networks import fit_length, open_body
-from rerank.scorers.ports import config_of
-from rerank.scorers.pretrained import has_tokenizer, load_network
+from rerank.scorers.pretrained import has_tokenizer
 from rerank.scorers.saved_modules import saved_length
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 
 def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
@@ -34,25 +27,13 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> LateInteractionScorer:
     """The body on the device, what follows it in fp32 next to it. Raises ModelUnsupported for what is not known."""
     procedure = read_procedure(checkpoint)
-    network = _TokenNetwork(checkpoint, _body(checkpoint, card, procedure))
+    network = partial(_body(checkpoint, card, procedure).load, checkpoint, vectors=Vectors.ALL)
     own = procedure.document.length or saved_length(checkpoint.folder)
     length = fit_length(card, placement, checkpoint, own)
     texts = TextReader(checkpoint, procedure, length)
     layers = [read_projection(checkpoint, projection) for projection in procedure.projections]
     runtime = open_body(network, texts.segment.example(), checkpoint, placement)
     return LateInteractionScorer(texts, runtime, TokenProjection(layers, runtime.device), length, card)
-
-
-@dataclass(frozen=True, slots=True)
-class _TokenNetwork:
-    checkpoint: Checkpoint
-    body: Body
-
-    def __call__(self, dtype: torch.dtype) -> nn.Module:
-        """The body. Raises WeightsBroken where a weight is missing."""
-        options = config_of(self.checkpoint)
-        model = load_network(import_transformers().AutoModel, self.checkpoint, dtype, unused="pooler.", **options)
-        return self.body.network_of_tokens(model)
 
 
 def _body(checkpoint: Checkpoint, card: ModelCard, procedure: Procedure) -> Body:
