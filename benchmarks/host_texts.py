@@ -28,11 +28,13 @@ def tokenizer_of(kind: str, folder: Path) -> Tokenizer:
 
 
 def texts(count: int, seed: int = 0) -> list[str]:
-    """Documents: mostly common words, some that no vocabulary holds whole."""
-    random, common = numpy.random.default_rng(seed + 10), _words(_COMMON_WORDS, seed=1)
-    rare = iter(_words(count * _WORDS_OF_A_DOCUMENT // 10, seed=seed + 10))
-    places = random.integers(0, len(common) * 10 // 9, size=(count, _WORDS_OF_A_DOCUMENT))
-    return [" ".join(common[place] if place < len(common) else next(rare, "rare") for place in row) for row in places]
+    """Documents: mostly common words, and one in ten that no vocabulary holds whole."""
+    random = numpy.random.default_rng(seed)
+    common, rare = _words(_COMMON_WORDS, seed=1), _words(_COMMON_WORDS, seed=3)
+    shape = (count, _WORDS_OF_A_DOCUMENT)
+    places = random.integers(0, _COMMON_WORDS, shape) + _COMMON_WORDS * (random.random(shape) < 0.1)
+    words = [*common, *rare]
+    return [" ".join(words[place] for place in row) for row in places]
 
 
 def _words(count: int, seed: int, shortest: int = 3, longest: int = 9) -> list[str]:

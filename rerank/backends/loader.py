@@ -18,8 +18,9 @@ from rerank.backends.tokenisers import Tokenisers
 from rerank.backends.warming import import_libraries, warm_up
 from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.catalog import Catalog
-from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint, check_sha256, parameters, read_checkpoint
+from rerank.catalog.checkpoint import Checkpoint, check_sha256, read_checkpoint
 from rerank.catalog.downloads import DownloadRules, Downloads
+from rerank.catalog.weight_files import WEIGHTS_FILE, parameters
 from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory
 from rerank.errors import (
     FetchFailure,

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from rerank.catalog.built_in import BUILT_IN, EMBEDDED_MODEL_ID, LARGE_MODEL_ID
 from rerank.catalog.cards import ModelCard, merge_cards
-from rerank.catalog.checkpoint import Checkpoint, is_started, other_format_in, read_checkpoint
+from rerank.catalog.checkpoint import Checkpoint, is_started, read_checkpoint
 from rerank.catalog.folders import Listing, ModelsFolder
 from rerank.catalog.found import card_of_folder, cards_of, is_repository
 from rerank.catalog.manifest import read_manifest
 from rerank.catalog.models_file import read_models_file
 from rerank.catalog.names import MAX_NAME, NameIndex
 from rerank.catalog.places import cached_folder, place_of
+from rerank.catalog.weight_files import other_format_in
 from rerank.errors import ModelNotFound, SettingsError, WeightsBroken
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from pathlib import Path
 from huggingface_hub import hf_hub_url
 
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.checkpoint import WEIGHTS_FILE, is_started, read_checkpoint, refuse_other_kinds
+from rerank.catalog.checkpoint import is_started, read_checkpoint, refuse_other_kinds
 from rerank.catalog.failures import Source, explaining
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.own_code import refuse_untrusted_code
@@ -25,6 +25,7 @@ from rerank.catalog.repository import Repository, inspect_source, is_weights, so
 from rerank.catalog.room import check_room, keeping_free, sized
 from rerank.catalog.staging import exclusive, prune, put_in_place, settle, staging_folder
 from rerank.catalog.transfer import RemoteFile, transfer
+from rerank.catalog.weight_files import WEIGHTS_FILE
 from rerank.errors import WeightsBroken
 from rerank.units import human_size
 

@@ -19,13 +19,13 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from pydantic import Field, StringConstraints
 
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.checkpoint import WEIGHTS_FILE, WEIGHTS_INDEX
 from rerank.catalog.failures import Source, explaining
 from rerank.catalog.names import is_plain
 from rerank.catalog.other_kinds import other_format
 from rerank.catalog.pickles import pickled_weights
 from rerank.catalog.session import read, token_for
 from rerank.catalog.transfer import RemoteFile
+from rerank.catalog.weight_files import WEIGHTS_FILE, WEIGHTS_INDEX
 from rerank.schemas import Schema
 
 logger = logging.getLogger(__name__)

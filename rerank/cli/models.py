@@ -1,22 +1,26 @@
-"""`rerank models`: the known models, and which are on disk."""
+"""`rerank models`: the known models, which are on disk, and the choice of those that a command is for."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from rerank.catalog.built_in import BUILT_IN
 from rerank.catalog.cards import About, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import is_started
 from rerank.catalog.staging import staging_folder
-from rerank.cli.terminal import verbatim
+from rerank.cli.terminal import complain, verbatim
+from rerank.errors import SettingsError
 from rerank.settings import read_settings
 from rerank.units import human_size
 from rerank_client import printable
 
+_PROMPT = "numbers or names, separated by spaces or commas; empty to quit: "
 _EPILOG = """
 examples:
   rerank models
@@ -106,3 +110,45 @@ def _state(card: ModelCard, catalog: Catalog) -> str:
     if is_started(destination):
         return "broken"
     return "incomplete, will resume" if is_started(staging_folder(destination)) else "-"
+
+
+def asked(ctx: typer.Context, catalog: Catalog, names: Sequence[str], *, every: bool) -> list[ModelCard]:
+    """Each model once. Without names the user picks, on a terminal. Raises SettingsError for an unknown name."""
+    if names or every:
+        return _chosen(catalog, names, every=every)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        ctx.fail("give the names of models, --all or --list (the menu needs a terminal)")
+    return _menu(catalog)
+
+
+def _chosen(catalog: Catalog, names: Sequence[str], *, every: bool = False) -> list[ModelCard]:
+    """Each model once, in the order given. Raises SettingsError for an unknown name."""
+    cards = [catalog.operator_choice(name) for name in names]
+    if every:
+        known = {card.id for card in BUILT_IN}
+        cards += [card for card in catalog.cards() if card.repo and card.id in known]
+    return list({card.id: card for card in cards}.values())
+
+
+def _menu(catalog: Catalog) -> list[ModelCard]:
+    """The models that the user picks; none if the answer is empty or the input ends."""
+    cards = catalog.cards()
+    show_models(catalog, cards, numbered=True)
+    while True:
+        try:
+            words = [word for word in re.split(r"[\s,，、]+", input(_PROMPT)) if word]
+        except EOFError:
+            print()
+            return []
+        try:
+            return _chosen(catalog, [_by_number(word, cards) for word in words])
+        except SettingsError as error:
+            complain(str(error))
+
+
+def _by_number(word: str, cards: Sequence[ModelCard]) -> str:
+    if not word.isdecimal():
+        return word
+    if not 1 <= int(word) <= len(cards):
+        raise SettingsError(f"there is no number {word}; the menu has 1 to {len(cards)}")
+    return cards[int(word) - 1].id

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -14,7 +13,7 @@ from typing import Annotated
 import typer
 from huggingface_hub.errors import HFValidationError
 
-from rerank.catalog.built_in import BUILT_IN, EMBEDDED_MODEL_ID
+from rerank.catalog.built_in import EMBEDDED_MODEL_ID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import is_started, read_checkpoint
@@ -22,13 +21,12 @@ from rerank.catalog.hub import convert_in_place, fetch
 from rerank.catalog.manifest import read_manifest
 from rerank.catalog.pickles import pickles_in
 from rerank.catalog.repository import inspect_repository
-from rerank.cli.models import named_licence, show_models
+from rerank.cli.models import asked, named_licence, show_models
 from rerank.cli.terminal import CommandFailed, complain, verbatim
-from rerank.errors import FetchFailure, ModelUnsupported, RerankError, SettingsError, WeightsBroken, WeightsMissing
+from rerank.errors import FetchFailure, ModelUnsupported, RerankError, WeightsBroken, WeightsMissing
 from rerank.settings import read_settings
 from rerank.units import expand_home, human_size
 
-_PROMPT = "numbers or names, separated by spaces or commas; empty to quit: "
 _EPILOG = """
 examples:
   rerank pull                                 choose from a menu
@@ -145,20 +143,12 @@ def pull(
         if only_list:
             show_models(catalog, catalog.cards())
             return
-        cards = _asked(ctx, catalog, names or (), every=every)
+        cards = asked(ctx, catalog, names or (), every=every)
         if revision and len(cards) > 1:
             ctx.fail("--revision is for one model")
         options = _Options(revision, endpoint or settings.hf_endpoint, force, quiet, settings.min_free_bytes, convert)
         results = [_provide(card, catalog, options) for card in cards]
     raise typer.Exit(next((result for result in results if result), Exit.DONE))
-
-
-def _asked(ctx: typer.Context, catalog: Catalog, names: Sequence[str], *, every: bool) -> list[ModelCard]:
-    if names or every:
-        return _chosen(catalog, names, every=every)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        ctx.fail("give the names of models, --all or --list (the menu needs a terminal)")
-    return _menu(catalog)
 
 
 @contextmanager
@@ -175,39 +165,6 @@ def _failures_named() -> Iterator[None]:
 
 def _of_disk(error: OSError) -> str:
     return f"{error.strerror or type(error).__name__}: {error.filename or 'the models folder'}"
-
-
-def _chosen(catalog: Catalog, names: Sequence[str], *, every: bool = False) -> list[ModelCard]:
-    """Each model once, in the order given. Raises SettingsError for an unknown name."""
-    cards = [catalog.operator_choice(name) for name in names]
-    if every:
-        known = {card.id for card in BUILT_IN}
-        cards += [card for card in catalog.cards() if card.repo and card.id in known]
-    return list({card.id: card for card in cards}.values())
-
-
-def _menu(catalog: Catalog) -> list[ModelCard]:
-    """The models that the user picks; none if the answer is empty or the input ends."""
-    cards = catalog.cards()
-    show_models(catalog, cards, numbered=True)
-    while True:
-        try:
-            words = [word for word in re.split(r"[\s,，、]+", input(_PROMPT)) if word]
-        except EOFError:
-            print()
-            return []
-        try:
-            return _chosen(catalog, [_by_number(word, cards) for word in words])
-        except SettingsError as error:
-            complain(str(error))
-
-
-def _by_number(word: str, cards: Sequence[ModelCard]) -> str:
-    if not word.isdecimal():
-        return word
-    if not 1 <= int(word) <= len(cards):
-        raise SettingsError(f"there is no number {word}; the menu has 1 to {len(cards)}")
-    return cards[int(word) - 1].id
 
 
 def _provide(card: ModelCard, catalog: Catalog, options: _Options) -> Exit:

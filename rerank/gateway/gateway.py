@@ -14,7 +14,7 @@ from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.catalog.downloads import fetching_for
-from rerank.catalog.families import CROSS_ENCODER, FAMILIES
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, FAMILIES
 from rerank.catalog.names import shown
 from rerank.core import (
     Caller,
@@ -105,8 +105,8 @@ class Gateway:
         family = card.stated_family
         if family is None and (checkpoint := self.catalog.checkpoint(card)):
             family = checkpoint.family
-        if family == CROSS_ENCODER:
-            raise _gives_no_vectors(card)
+        if family not in (None, BI_ENCODER):
+            raise _gives_no_vectors(card, family)
 
     async def use_tokenizer(self, request: TokenizerRequest[T]) -> TokenizerResult[T]:
         """Run work on a model's tokenizer. Raises what ``score`` raises."""
@@ -217,13 +217,13 @@ def _work_of(pairs: Sequence[Pair], card: ModelCard) -> Work:
     return Work(len(pairs), estimated_tokens(pairs, card.max_length), held_bytes(pairs))
 
 
-def _gives_no_vectors(card: ModelCard) -> WrongTask:
-    return WrongTask("embed", card.id, FAMILIES[CROSS_ENCODER].noun)
+def _gives_no_vectors(card: ModelCard, family: str) -> WrongTask:
+    return WrongTask("embed", card.id, FAMILIES[family].noun)
 
 
 async def _embed(model: LoadedModel, request: EmbeddingRequest) -> EmbeddingResult:
     if not model.backend.gives_vectors:
-        raise _gives_no_vectors(model.card)
+        raise _gives_no_vectors(model.card, model.local.family if model.local else CROSS_ENCODER)
     read = await model.backend.embed(request.texts, request.options, caller=request.caller.name)
     return EmbeddingResult(
         vectors=tuple(embedding.vector for embedding in read),

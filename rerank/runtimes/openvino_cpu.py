@@ -21,7 +21,7 @@ import psutil
 from filelock import FileLock
 
 from rerank import cgroups
-from rerank.catalog.checkpoint import parameters
+from rerank.catalog.weight_files import parameters
 from rerank.devices import free_memory, has_native_bf16, import_openvino
 from rerank.runtimes.base import Inputs, MakeNetwork
 

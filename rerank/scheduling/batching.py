@@ -18,7 +18,7 @@ class BatchBudget:
     tokens: int
     """Tokens as the device computes them, padding included."""
     quick_tokens: int = 0
-    """So many take the model so short a time that more than ``pairs`` may share them."""
+    """Tokens that the model computes in a short time, so that more than ``pairs`` may share them."""
 
     def within(self, memory: int, bytes_per_token: int) -> BatchBudget:
         """The same with at most the tokens that fit into ``memory`` bytes."""
@@ -29,7 +29,7 @@ class BatchBudget:
         return self if tokens is None else replace(self, tokens=min(self.tokens, tokens))
 
     def pairs_of(self, tokens: int) -> int:
-        """Maximum pairs of so many tokens each; at least one."""
+        """Maximum pairs of ``tokens`` each; at least one."""
         quick = min(_QUICK_PAIRS, min(self.quick_tokens, self.tokens) // tokens)
         return max(1, quick, min(self.pairs, self.tokens // tokens))
 

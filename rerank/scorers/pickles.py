@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from rerank.catalog.checkpoint import WEIGHTS_FILE, WEIGHTS_INDEX
 from rerank.catalog.pickles import pickles_in, safe_name
+from rerank.catalog.weight_files import WEIGHTS_FILE, WEIGHTS_INDEX
 from rerank.devices import free_memory, is_out_of_memory
 from rerank.errors import WeightsBroken
 from rerank.scorers.library_errors import shown_error

@@ -13,7 +13,8 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
-from rerank.catalog.checkpoint import JAPANESE_TOKENIZER, Checkpoint, read_header
+from rerank.catalog.checkpoint import JAPANESE_TOKENIZER, Checkpoint
+from rerank.catalog.weight_files import read_header
 from rerank.errors import ModelUnsupported, WeightsBroken
 from rerank.scorers.japanese import japanese_tokenizer
 from rerank.scorers.libraries import import_transformers

@@ -11,6 +11,10 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.families import LATE_INTERACTION
+from tests.support.app import MODEL as MODEL_OF_APP
+from tests.support.app import AppUnderTest
 from tests.support.whole import whole_app
 
 from .conftest import MODEL as RERANKER
@@ -119,6 +123,15 @@ def test_a_reranker_is_refused_with_the_addresses_that_take_it(client: TestClien
     assert answer.status_code == (422 if path == "/embed" else 400)
     assert f"`{RERANKER}` is a reranker: send a query and documents to /v1/rerank" in answer.text
     assert "/v1/embeddings" not in answer.text
+
+
+def test_a_late_interaction_model_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    card = ModelCard(id="acme/late", repo="acme/late", family=LATE_INTERACTION)
+    with AppUnderTest(tmp_path / "models", cards=(MODEL_OF_APP, card)) as app:
+        answer = app.client.post("/v1/embeddings", json={"model": card.id, "input": "a"})
+
+    assert answer.status_code == 400
+    assert "`acme/late` is a late-interaction model: send a query and documents to /v1/rerank" in answer.text
 
 
 @pytest.mark.parametrize("model", [RERANKER, "bge-reranker-base"], ids=["on disk", "on the Hub"])

@@ -23,8 +23,8 @@ from rerank.scheduling.memory import Memory
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
-from tests.parity.layouts import Make, causal, chain, encoder, then
-from tests.parity.test_published_layouts import PAIRS, RIGHT, Reference
+from tests.parity.layouts import ETTIN, Make, Reference, causal, two_hundred_texts
+from tests.parity.test_published_layouts import PAIRS, RIGHT
 from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
 from tests.support.whole import whole_server
 
@@ -62,13 +62,7 @@ def test_a_layout_scores_as_its_own_procedure_on_a_cpu(
         pytest.param(make_xlm_roberta, id="xlm-r"),
         pytest.param(make_bert, id="bert"),
         pytest.param(make_qwen3, id="qwen3"),
-        pytest.param(
-            then(
-                lambda folder: encoder(folder, model_type="modernbert", body=True),
-                lambda folder: chain(folder, pooling="cls", normalised=True),
-            ),
-            id="ettin",
-        ),
+        pytest.param(ETTIN, id="ettin"),
         pytest.param(
             lambda folder: causal(folder, model_type="llama", template=None, classifier=True), id="llama-classifier"
         ),
@@ -77,10 +71,9 @@ def test_a_layout_scores_as_its_own_procedure_on_a_cpu(
 def test_two_hundred_documents_have_as_many_scores(tmp_path: Path, make: Make) -> None:
     folder = tmp_path / "tiny"
     make(folder)
-    words = ["machine", "learning", "is", "a", "branch", "of", "the", "giant", "panda", "bear"]
-    texts = [f"{words[number % 10]} {words[number // 10 % 10]} {words[number // 100]} a" for number in range(200)]
+    pairs = [("what is machine learning?", text) for text in two_hundred_texts()]
 
-    found = logits(load(folder, ModelCard(id="tiny")), [("what is machine learning?", text) for text in texts])
+    found = logits(load(folder, ModelCard(id="tiny")), pairs)
 
     assert len(set(found)) == 200
 

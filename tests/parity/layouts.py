@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ GROUPED = {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 1
 
 
 Make = Callable[[Path], object]
+Reference = Callable[[Path, Sequence[tuple[str, str]]], list[float]]
+"""A model's own procedure: raw scores of pairs."""
 
 
 def load(folder: Path, card: ModelCard) -> Scorer:
@@ -205,6 +208,15 @@ def said_to_be_causal(folder: Path, prefix: str) -> Path:
     save_file(renamed, folder / "model.safetensors", {"format": "pt"})
     rewrite(folder / "config_sentence_transformers.json", model_type=None)
     return folder
+
+
+ETTIN = then(partial(encoder, model_type="modernbert", body=True), partial(chain, pooling="cls", normalised=True))
+
+
+def two_hundred_texts() -> list[str]:
+    """Texts that differ in a word or two."""
+    words = ["machine", "learning", "is", "a", "branch", "of", "the", "giant", "panda", "bear"]
+    return [f"{words[number % 10]} {words[number // 10 % 10]} {words[number // 100]} a" for number in range(200)]
 
 
 # references

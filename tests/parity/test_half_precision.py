@@ -14,9 +14,8 @@ from rerank.core import Pair
 from rerank.devices import Device
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
-from tests.parity.layouts import Make, causal, chain, embeddings, encoder, then
+from tests.parity.layouts import ETTIN, Make, causal, embeddings, then, two_hundred_texts
 
-ETTIN = then(partial(encoder, model_type="modernbert", body=True), partial(chain, pooling="cls", normalised=True))
 CLASSIFIER = partial(causal, model_type="phi", template=None, classifier=True)
 
 
@@ -37,10 +36,8 @@ def load(folder: Path, precision: str, *, openvino: bool = False) -> Scorer:
 def test_two_hundred_documents_have_as_many_scores(tmp_path: Path, make: Make, openvino: bool) -> None:
     make(tmp_path / "tiny")
     scorer = load(tmp_path / "tiny", "bf16", openvino=openvino)
-    words = ["machine", "learning", "is", "a", "branch", "of", "the", "giant", "panda", "bear"]
-    texts = [f"{words[number % 10]} {words[number // 10 % 10]} {words[number // 100]} a" for number in range(200)]
 
-    found = score(scorer, scorer.encode([Pair("what is machine learning?", text) for text in texts]))
+    found = score(scorer, scorer.encode([Pair("what is machine learning?", text) for text in two_hundred_texts()]))
 
     assert len(set(found)) == 200
 

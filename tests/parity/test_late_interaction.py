@@ -26,12 +26,12 @@ from tests.parity.late import (
     saved_late,
     stanford_by_hand,
 )
+from tests.parity.layouts import Reference
 
 DOCUMENTS = ("machine learning is a branch of AI", "", "one more word, " * 30, "a", "the giant panda is a bear", "?")
 QUERIES = ("what is machine learning?", "", "many more words than a query of this model may have: " * 3)
 PAIRS = [Pair(query, document) for document in DOCUMENTS for query in QUERIES]
 TEXTS = [(pair.query, pair.document) for pair in PAIRS]
-Reference = Callable[[Path, Sequence[tuple[str, str]]], list[float]]
 
 MODELS: dict[str, tuple[Callable[[Path], Path], tuple[Reference, ...]]] = {
     "stanford": (make_stanford, (stanford_by_hand(), saved_late)),

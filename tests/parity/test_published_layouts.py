@@ -36,10 +36,12 @@ from tests.parity.late import (
 from tests.parity.layouts import (
     CHAT,
     CTXL,
+    ETTIN,
     GEMMA,
     MXBAI,
     ZERANK,
     Make,
+    Reference,
     asked_by_hand,
     by_hand,
     causal,
@@ -73,7 +75,6 @@ TEXTS = [
     "the giant panda\n\nis a bear",
 ]
 PAIRS = [("what is machine learning?", text) for text in TEXTS]
-Reference = Callable[[Path, Sequence[tuple[str, str]]], list[float]]
 
 
 def right(name: str, make: Make, reference: Reference, activation: Activation = SIGMOID, **card: Any) -> Any:
@@ -260,17 +261,13 @@ RIGHT = [
     ),
     right(
         "ettin-reranker",
-        then(partial(encoder, model_type="modernbert", body=True), partial(chain, pooling="cls", normalised=True)),
+        ETTIN,
         saved_cross_encoder,
         IDENTITY,
     ),
     right(
         "ettin-reranker-whose-files-name-no-class",
-        then(
-            partial(encoder, model_type="modernbert", body=True),
-            partial(chain, pooling="cls", normalised=True),
-            without("config_sentence_transformers.json", "model_type"),
-        ),
+        then(ETTIN, without("config_sentence_transformers.json", "model_type")),
         saved_chain,
         IDENTITY,
     ),

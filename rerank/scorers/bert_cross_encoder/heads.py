@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.checkpoint import Checkpoint, read_header
+from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.weight_files import WEIGHTS_FILE, read_header
 from rerank.runtimes.base import Values
 from rerank.scorers.heads import Linear, Norm, gelu, identity, read_linear, read_norm, relu, tanh
 from rerank.scorers.labels import score_of_labels
@@ -20,7 +21,6 @@ from rerank.scorers.saved_modules import SavedModules
 
 Function = Callable[[Values], Values]
 Layer = Linear | Norm | Function
-_WEIGHTS_FILE = "model.safetensors"
 _BETWEEN = {"gelu": gelu, "relu": relu, "tanh": tanh}
 """Functions by their names in configurations of transformers."""
 _ACTIVATIONS: dict[str | None, Function] = {
@@ -141,12 +141,12 @@ def _is_whole(kind: str, module: Path) -> bool:
     bias = kind == "LayerNorm" or read_json(module / "config.json").get("bias", True)
     layer = "norm" if kind == "LayerNorm" else "linear"
     asked = {f"{layer}.weight", *([f"{layer}.bias"] if bias else [])}
-    file = module / _WEIGHTS_FILE
+    file = module / WEIGHTS_FILE
     return file.is_file() and read_header(file)[0].keys() == asked
 
 
 def _module(checkpoint: Checkpoint, kind: str, folder: Path) -> list[Layer]:
-    settings, stored = read_json(folder / "config.json"), replace(checkpoint, weight_files=(folder / _WEIGHTS_FILE,))
+    settings, stored = read_json(folder / "config.json"), replace(checkpoint, weight_files=(folder / WEIGHTS_FILE,))
     if kind == "LayerNorm":
         return [read_norm(stored, "norm", 1e-5)]
     dense = read_linear(stored, "linear", bias=settings.get("bias", True))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from rerank.catalog.prompts import PromptFormat, Word
+from rerank.catalog.prompts import PromptFormat
 from rerank.core import Pair, Truncation
 from rerank.errors import ModelUnsupported
 from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
@@ -137,12 +137,6 @@ class PromptTokenizer:
 
     def _stripped(self, text: str) -> str:
         return text.strip() if self._format.strips else text
-
-
-def token_id(tokenizer: Tokenizer, word: Word) -> int | None:
-    """The number of a scored word; None for one that the vocabulary does not have."""
-    found: int | None = word if isinstance(word, int) else tokenizer.token_to_id(word)
-    return found
 
 
 def _special_start(tokenizer: Tokenizer) -> tuple[int, ...]:

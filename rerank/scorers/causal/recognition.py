@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import RECOGNISED, PromptFormat
-from rerank.scorers.causal.prompt import token_id
 from rerank.scorers.pretrained import open_tokenizer, read_json
+from rerank.scorers.scored_words import token_id
 
 _QUERY, _DOCUMENT, _INSTRUCTION = "a query", "a document", "an instruction"
 _PAIR = [{"role": "query", "content": _QUERY}, {"role": "document", "content": _DOCUMENT}]

@@ -15,11 +15,10 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import PromptFormat, Word
 from rerank.core import Pair, PendingLogits, ScoringOptions
-from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import pending, placed
 from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.causal.configuration import has_head, head_temperature
-from rerank.scorers.causal.prompt import Prompt, PromptTokenizer, token_id
+from rerank.scorers.causal.prompt import Prompt, PromptTokenizer
 from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts, WholePrompts
 from rerank.scorers.heads import product
 from rerank.scorers.labels import activation_of, score_of_labels
@@ -30,6 +29,7 @@ from rerank.scorers.pretrained import (
     read_tensor,
 )
 from rerank.scorers.saved_modules import default_prompt
+from rerank.scorers.scored_words import direction, known_id
 from rerank.scorers.tokens import Vocabulary
 
 
@@ -79,16 +79,13 @@ def score_direction(
     """The vector that hidden states are multiplied with: fp32, of shape (hidden). Raises WeightsBroken."""
     if has_head(checkpoint):
         row = score_of_labels(read_tensor(checkpoint, "score.weight"), card, checkpoint.config)
-        direction: numpy.ndarray = row / numpy.float32(head_temperature(checkpoint))
-        return direction
-    yes = _word_row(checkpoint, config, prompt_format.yes)
-    return yes if prompt_format.no == "" else yes - _word_row(checkpoint, config, prompt_format.no)
+        scaled: numpy.ndarray = row / numpy.float32(head_temperature(checkpoint))
+        return scaled
+    return direction(prompt_format, partial(_word_row, checkpoint, config))
 
 
 def _word_row(checkpoint: Checkpoint, config: Config, word: Word) -> numpy.ndarray:
     """The row of the output matrix that gives a word's logit."""
-    row = token_id(open_tokenizer(checkpoint.folder), word)
-    if row is None or row >= config.vocab_size:
-        raise ModelUnsupported(f"its tokenizer does not know the word {word}, whose logit is the score.")
+    row = known_id(open_tokenizer(checkpoint.folder), word, config.vocab_size)
     name = "model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"
     return read_tensor(checkpoint, name, row=row)

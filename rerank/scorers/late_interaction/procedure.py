@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rerank.catalog.checkpoint import WEIGHTS_FILE, Checkpoint
+from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.weight_files import WEIGHTS_FILE
 from rerank.errors import ModelUnsupported
 from rerank.scorers.pretrained import read_json
 from rerank.scorers.saved_modules import SavedModules, saved_modules, saved_prompts

@@ -37,7 +37,7 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 
 
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
-    """The model on the device, in plain torch."""
+    """The model on the device: in plain torch, but for a body that OpenVINO runs."""
     refuse_unknown_type(checkpoint)
     evidence = checkpoint.evidence
     _refuse_unknown_words(evidence)

@@ -38,11 +38,7 @@ def cross_encoder_scorer(
     what runs its body, if that is not torch.
     """
     kind = PlainPairScorer if reads_plain_pairs(model) else PromptedPairScorer
-    scorer = kind(model, max_length, bytes_per_token, precision, activation, card)
-    if body is not None:
-        scorer.precision = body.precision
-        scorer.runtime = f"{body.description}, padded, its head in torch fp32, through sentence-transformers"
-    return scorer
+    return kind(model, max_length, bytes_per_token, precision, activation, card, body)
 
 
 def trial_pairs(model: CrossEncoder, max_length: int) -> dict[str, numpy.ndarray]:
@@ -87,13 +83,13 @@ class SavedScorer(ReadsInParts):
         precision: str,
         activation: Activation,
         card: ModelCard,
+        body: Runtime | None = None,
     ) -> None:
-        kernel = getattr(model.config, "_attn_implementation", None) or "its own"
         self.max_length = max_length
         self.bytes_per_token = bytes_per_token
         self.activation = activation
-        self.precision = precision
-        self.runtime = f"torch {precision}, padded, {kernel} attention, through sentence-transformers"
+        self.precision = body.precision if body else precision
+        self.runtime = _described(model, precision, body)
         self._model = model.eval()
         self._card = card
         self._config = model.config.to_dict() if model.config else {}
@@ -116,6 +112,13 @@ class SavedScorer(ReadsInParts):
         rows = scores.reshape(len(scores), -1).T
         logits: torch.Tensor = score_of_labels(rows, self._card, self._config)
         return logits
+
+
+def _described(model: CrossEncoder, precision: str, body: Runtime | None) -> str:
+    if body:
+        return f"{body.description}, padded, its head in torch fp32, through sentence-transformers"
+    kernel = getattr(model.config, "_attn_implementation", None) or "its own"
+    return f"torch {precision}, padded, {kernel} attention, through sentence-transformers"
 
 
 class PlainPairScorer(SavedScorer):

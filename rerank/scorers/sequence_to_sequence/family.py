@@ -11,6 +11,7 @@ from rerank.catalog.own_code import runs_own_code
 from rerank.catalog.recognition import SEQUENCE_TO_SEQUENCE
 from rerank.runtimes.padding import example_ids
 from rerank.scorers.base import Placement
+from rerank.scorers.libraries import import_transformers
 from rerank.scorers.networks import fit_length, open_runtime
 from rerank.scorers.pretrained import load_network, tokenizer_length
 from rerank.scorers.sequence_to_sequence.scorer import FirstWordScorer, start_token
@@ -41,8 +42,7 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> First
 
 def _network(checkpoint: Checkpoint, dtype: torch.dtype) -> FirstWordVector:
     """Encoder and decoder. Raises WeightsBroken where a weight is missing."""
-    from transformers import AutoModelForSeq2SeqLM
-
     from rerank.scorers.sequence_to_sequence.network import FirstWordVector
 
-    return FirstWordVector(load_network(AutoModelForSeq2SeqLM, checkpoint, dtype), start_token(checkpoint))
+    kind = import_transformers().AutoModelForSeq2SeqLM
+    return FirstWordVector(load_network(kind, checkpoint, dtype), start_token(checkpoint))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy
@@ -20,6 +21,7 @@ from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.heads import product
 from rerank.scorers.labels import activation_of
 from rerank.scorers.pretrained import activation_bytes, open_tokenizer, read_config, read_tensor, stored_names
+from rerank.scorers.scored_words import direction, known_id
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
 
 if TYPE_CHECKING:
@@ -45,10 +47,8 @@ class FirstWordScorer(ReadsInParts):
         self.precision = runtime.precision
         self.bytes_per_token = activation_bytes(read_config(checkpoint))
         tokenizer = open_tokenizer(checkpoint.folder)
-        direction = _word_row(checkpoint, tokenizer, card.prompt.yes)
-        if card.prompt.no != "":
-            direction = direction - _word_row(checkpoint, tokenizer, card.prompt.no)
-        self._direction = placed(direction[None], runtime.device)
+        rows = direction(card.prompt, partial(_word_row, checkpoint, tokenizer))
+        self._direction = placed(rows[None], runtime.device)
         self._network = runtime
         self._pad_id = int(checkpoint.config.get("pad_token_id", 0))
         self._tokenizer = PairTokenizer(_asking(tokenizer, self._prompt.suffix))
@@ -97,10 +97,8 @@ def _asking(tokenizer: Tokenizer, suffix: str) -> Tokenizer:
 
 def _word_row(checkpoint: Checkpoint, tokenizer: Tokenizer, word: Word) -> numpy.ndarray:
     """The row of the output matrix that gives a word's logit, as T5 scales it. Raises WeightsBroken."""
-    row = word if isinstance(word, int) else tokenizer.token_to_id(word)
     config = checkpoint.config
-    if row is None or row >= config["vocab_size"]:
-        raise ModelUnsupported(f"its tokenizer does not know the word {word}, whose logit is the score.")
+    row = known_id(tokenizer, word, config["vocab_size"])
     if not config.get("tie_word_embeddings", config["model_type"] == "t5"):
         return read_tensor(checkpoint, _OWN_TABLE, row=row)
     stored = stored_names(checkpoint)

@@ -18,11 +18,12 @@ from rerank.backends.tokenisers import Tokenisers
 from rerank.backends.warming import LENGTHS
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
-from rerank.catalog.checkpoint import Checkpoint, parameters
+from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.downloads import Downloads, Progress
 from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.repository import Repository
+from rerank.catalog.weight_files import parameters
 from rerank.devices import Device
 from rerank.errors import (
     FetchFailure,

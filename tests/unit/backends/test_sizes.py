@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from rerank.backends.sizes import estimate, weights_on
-from rerank.catalog.checkpoint import parameters
+from rerank.catalog.weight_files import parameters
 from rerank.devices import Device
 
 
