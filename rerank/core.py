@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -23,10 +24,28 @@ class Pair(NamedTuple):
 
 
 class RawScore(NamedTuple):
-    """A pair's raw logit (fp32 precision) and the number of tokens the model read for it."""
+    """A pair's raw logit (fp32 precision), the number of tokens the model read for it, and what it did not read."""
 
     logit: float
     tokens: int
+    truncated: bool = False
+    """True if the document was cut."""
+
+    @property
+    def scored(self) -> bool:
+        """False for a pair that there was no time for."""
+        return self.logit != -math.inf
+
+
+UNSCORED = RawScore(-math.inf, 0)
+"""In place of the score of a pair that there was no time for."""
+
+
+class Span(NamedTuple):
+    """A part of a text, in characters."""
+
+    start: int
+    end: int
 
 
 class TextTokens(Protocol):
@@ -99,6 +118,20 @@ DEFAULT_OPTIONS = ScoringOptions()
 
 
 @dataclass(frozen=True, slots=True)
+class Chunking:
+    """How a document longer than the model reads is read: in overlapping chunks of the model's length."""
+
+    most: int
+    """Maximum chunks per document; of more than that, evenly spread ones are read."""
+    overlap: int = 64
+    """Tokens that a chunk shares with the next."""
+    aggregate: Literal["max", "mean", "first"] = "max"
+    """How the chunks' scores become the document's."""
+    listed: bool = False
+    """True if the answer is to list every chunk's score."""
+
+
+@dataclass(frozen=True, slots=True)
 class EmbeddingOptions:
     """Everything but the text and the model that an embedding depends on."""
 
@@ -143,6 +176,16 @@ class ScoringRequest:
     """Number of documents to rank; 0 ranks all."""
     activated: bool = True
     """False asks for raw logits instead of relevance in 0..1."""
+    fallbacks: tuple[str, ...] = ()
+    """Names of models to try in order when the first is unavailable."""
+    chunking: Chunking | None = None
+    """How long documents are read; None leaves it to the model's card."""
+    min_score: float | None = None
+    """Results with less relevance are left out."""
+    budget: float | None = None
+    """Seconds until the best answer that can be had by then; None waits for every score."""
+    cached: bool = True
+    """False computes every score anew."""
     within: float | None = None
     """Maximum seconds until the answer; None leaves the server's limit."""
     caller: Caller = Caller()
@@ -229,12 +272,72 @@ class Finished(Generic[T]):
         return self.results
 
 
+class Chunk(NamedTuple):
+    """A part of a document that was scored on its own, and its relevance."""
+
+    span: Span
+    relevance_score: float
+
+
+class DocumentScore(NamedTuple):
+    """A document's score, by one model or by several together."""
+
+    relevance: float
+    """Or the raw logit, if the request asks for that."""
+    key: float
+    """Documents are sorted by it: the raw logit, or a fused score."""
+    tokens: int = 0
+    """Tokens the model read for it."""
+    truncated: bool = False
+    """True if part of the document was not read."""
+    stage: int | None = None
+    """Stage of the cascade that scored it, from 1; None for other models."""
+    best_chunk: Chunk | None = None
+    """The chunk that decided, of a document that was read in chunks."""
+    chunks: tuple[Chunk, ...] = ()
+    """All its chunks, if the request asks for them."""
+
+    @property
+    def scored(self) -> bool:
+        """False if there was no time for it, or if it was too far down the list."""
+        return self.key != -math.inf
+
+
+NOT_SCORED = DocumentScore(0.0, -math.inf)
+"""In place of the score of a document that was not scored."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScoredDocument:
-    """A document's place in the request and its relevance."""
+    """A document's place in the request and its score."""
 
     index: int
-    relevance_score: float
+    score: DocumentScore
+
+    @property
+    def relevance_score(self) -> float:
+        """Its relevance, or the raw logit if the request asks for that."""
+        return self.score.relevance
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A model that was asked for scores, and what came of it."""
+
+    model: str
+    outcome: str
+    """``ok``, or the class of the error."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """What one model did for a request."""
+
+    model: str
+    documents: int
+    tokens: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +347,20 @@ class ScoringResult:
     scores: tuple[float, ...]
     """In request order: relevance, or raw logits if the request asks for them."""
     ranked: tuple[ScoredDocument, ...]
-    """The first documents by falling logit, as many as the request wants."""
+    """The first documents by falling relevance, as many as the request wants."""
     tokens: int
     """Tokens read for all pairs together."""
     model: str
     """Id of the model that answered."""
     model_reason: str
     """Why this model answered: the request named it, or why it is the default."""
+    route: tuple[Attempt, ...] = ()
+    """The models that were asked, in order."""
+    stages: tuple[StageCost, ...] = ()
+    """What each model did that contributed."""
+    degraded: bool = False
+    """True if another model answered than the first choice, or without one that belongs to it."""
+    partial: bool = False
+    """True if the time budget did not suffice for every document."""
+    cached: int = 0
+    """Pairs whose score was in the cache."""

@@ -18,7 +18,7 @@ from rerank.backends.loader import LocalLoader
 from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.downloads import Allowed, DownloadRules, Downloads
-from rerank.core import DEFAULT_OPTIONS, Pair, ScoredDocument, ScoringOptions
+from rerank.core import DEFAULT_OPTIONS, DocumentScore, Pair, ScoredDocument, ScoringOptions
 from rerank.devices import (
     Device,
     choose_devices,
@@ -183,8 +183,9 @@ class Engine:
         pairs = [Pair(query, document) for document in documents]
         async with self.registry.lease(self.catalog.resolve(model)) as loaded:
             raw = await loaded.backend.score(pairs, options)
-        logits = [score.logit for score in raw]
-        return rank(logits, [loaded.backend.activation(logit) for logit in logits], top_n)
+        activation = loaded.backend.activation
+        scores = [DocumentScore(activation(score.logit), score.logit, score.tokens, score.truncated) for score in raw]
+        return rank(scores, top_n)
 
     def _stop_threads(self) -> None:
         self.scheduler.stop(_STOP_SECONDS)

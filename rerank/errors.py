@@ -22,6 +22,7 @@
     ├── PairTooLarge            this single pair does not fit into the device's memory
     ├── ServerStopping          the server is shutting down
     ├── OutOfOrder              scoring is no longer possible in this process; says why
+    ├── UpstreamFailed          another server, which has the model, failed or answered nonsense
     └── ScoringFailed           our fault: the model raised, or answered nonsense
     SettingsError               the start-up configuration is wrong; never reaches a caller
 
@@ -198,6 +199,12 @@ class OutOfOrder(RerankError):
 
     def __init__(self, trouble: str) -> None:
         super().__init__(f"The server is out of order: {trouble}.", retry_after=_RESTART_SECONDS)
+
+
+class UpstreamFailed(RerankError):
+    """The server that has the model cannot be reached, refuses us, or answers nonsense."""
+
+    retryable = True
 
 
 class ScoringFailed(RerankError):

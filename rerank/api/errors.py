@@ -36,6 +36,7 @@ from rerank.errors import (
     ServerStopping,
     Unauthorized,
     UnknownEncoding,
+    UpstreamFailed,
 )
 from rerank.schemas import Schema
 from rerank.telemetry import request_id_var
@@ -52,6 +53,7 @@ STATUSES: dict[type[RerankError], tuple[int, str]] = {
     ModelNotFound: (404, "NotFoundError"),
     Overloaded: (429, "RateLimitError"),
     ScoringFailed: (500, "InternalServerError"),
+    UpstreamFailed: (502, "BadGatewayError"),
     PairTooLarge: (503, "ServiceUnavailableError"),
     ModelUnavailable: (503, "ServiceUnavailableError"),
     ServerStopping: (503, "ServiceUnavailableError"),
@@ -95,6 +97,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
         415: "The body's Content-Encoding is not supported",
         429: "Too much work; see `Retry-After`",
         500: "The server's fault; the message holds the request's id",
+        502: "The server that has the model failed",
         503: "The model is not available now; the message says what to do",
         504: "The request took longer than TIMEOUT",
     }.items()

@@ -9,7 +9,16 @@ from typing import Protocol, TypeVar
 from rerank.activations import Activation
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import Embedding, EmbeddingOptions, Pair, RawScore, ScoringOptions, TextTokenizer
+from rerank.core import (
+    Chunking,
+    Embedding,
+    EmbeddingOptions,
+    Pair,
+    RawScore,
+    ScoringOptions,
+    Span,
+    TextTokenizer,
+)
 from rerank.errors import ModelTooLarge
 from rerank.units import human_size
 
@@ -39,10 +48,27 @@ class Backend(Protocol):
         """False for a model that leaves an instruction out."""
         ...
 
-    async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
+    @property
+    def cacheable(self) -> bool:
+        """False for a model whose score of a pair depends on the other pairs of the call."""
+        ...
+
+    async def score(
+        self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "", until: float | None = None
+    ) -> list[RawScore]:
         """A raw score for each pair, in order. Cancelling drops the pairs that still wait.
 
-        Callers share the device equally, however many requests each has.
+        Callers share the device equally, however many requests each has. ``until`` is a moment of ``time.monotonic``:
+        after it no pair is begun, and those that were not are ``UNSCORED``. Then pairs are scored in the order given.
+        """
+        ...
+
+    async def chunks(
+        self, pairs: Sequence[Pair], options: ScoringOptions, chunking: Chunking, *, caller: str = ""
+    ) -> list[list[Span]]:
+        """For each pair the parts of its document to score apart, in order; one that is read whole has one.
+
+        Each part is read whole as a document next to the pair's query.
         """
         ...
 
@@ -99,6 +125,8 @@ class LoadedModel:
     card: ModelCard
     backend: Backend
     local: Local | None = None
+    fingerprint: str = ""
+    """Identifies the weights, and all else of the model that its scores depend on; empty if nothing does."""
 
     @property
     def size(self) -> Mapping[str, int]:

@@ -7,7 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from rerank.backends.tokenisers import Tokenisers
-from rerank.core import Embedding, EmbeddingOptions, Pair, RawScore, ScoringOptions, TextTokenizer
+from rerank.core import (
+    Chunking,
+    Embedding,
+    EmbeddingOptions,
+    Pair,
+    RawScore,
+    ScoringOptions,
+    Span,
+    TextTokenizer,
+)
 from rerank.devices import release_memory
 from rerank.errors import ModelUnavailable, PairTooLarge
 from rerank.scheduling.job import Job, Replicas
@@ -22,6 +31,7 @@ class LocalBackend:
     """A model on this machine, fed through the queue of its devices."""
 
     gives_logits = True
+    cacheable = True
 
     def __init__(self, replicas: Sequence[Scorer], scheduler: Scheduler, tokenisers: Tokenisers) -> None:
         """``replicas`` are the same model once on each device, in the scheduler's order of devices."""
@@ -35,12 +45,20 @@ class LocalBackend:
         self._scheduler = scheduler
         self._tokenisers = tokenisers
 
-    async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
+    async def score(
+        self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "", until: float | None = None
+    ) -> list[RawScore]:
         """See ``Backend.score``."""
         replicas = self._loaded(self._replicas)
         characters = sum([len(pair.document) for pair in pairs])
         computed = await self._compute(replicas, replicas[0].reading(pairs, options), characters, caller)
         return [RawScore(*each) for each in computed]
+
+    async def chunks(
+        self, pairs: Sequence[Pair], options: ScoringOptions, chunking: Chunking, *, caller: str = ""
+    ) -> list[list[Span]]:
+        """See ``Backend.chunks``."""
+        return [[Span(0, len(pair.document))] for pair in pairs]
 
     async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
         """See ``Backend.embed``."""

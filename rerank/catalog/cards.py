@@ -9,6 +9,8 @@ from typing import Literal
 from rerank.activations import Activation
 from rerank.catalog.families import CROSS_ENCODER
 from rerank.catalog.prompts import PromptFormat
+from rerank.catalog.routes import Route
+from rerank.catalog.upstreams import Upstream
 from rerank.errors import SettingsError
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
@@ -95,6 +97,14 @@ class ModelCard:
     """True keeps the model in memory even if another model needs the room."""
     keep_alive: float | None = None
     """Seconds without a request until the model is unloaded; 0 means never, None the server's setting."""
+    upstream: Upstream | None = None
+    """The server that has the model; None for one on this machine."""
+    route: Route | None = None
+    """The models it is made of; None for a model of its own."""
+    max_candidates: int | None = None
+    """Maximum documents scored per request; further ones follow in request order. None scores all."""
+    long_documents: Literal["cut", "chunk"] | None = None
+    """What is done with a document longer than the model reads; None leaves it to the server's setting."""
     about: About | None = None
     """What people choose it by."""
 
@@ -114,7 +124,7 @@ class ModelCard:
 
 
 _LOADED_BY = {field.name for field in fields(ModelCard)} - {
-    *("aliases", "pinned", "keep_alive", "about"),
+    *("aliases", "pinned", "keep_alive", "about", "route", "max_candidates", "long_documents"),
 }
 """Fields that a load depends on; the others concern names, people and residency."""
 

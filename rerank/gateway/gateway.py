@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from rerank.access.rate_limits import RateLimits
+from rerank.activations import IDENTITY
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
@@ -18,6 +19,7 @@ from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, FAMILIES
 from rerank.catalog.names import shown
 from rerank.core import (
     Caller,
+    DocumentScore,
     EmbeddingRequest,
     EmbeddingResult,
     Pair,
@@ -175,16 +177,18 @@ class Gateway:
     async def _score_with(self, model: LoadedModel, request: ScoringRequest, reason: str) -> ScoringResult:
         if not request.activated and not model.backend.gives_logits:
             raise InvalidRequest(f"{model.card.id} gives relevance only, no raw logits.", param="use_activation")
-        raw = await self._cache.score(model.backend, model.card.id, request)
-        logits = tuple(score.logit for score in raw)
-        activation = model.backend.activation
-        scores = tuple(activation(logit) for logit in logits) if request.activated else logits
+        raw, cached = await self._cache.score(
+            model, request.pairs, request.options, caller=request.caller.name, use=request.cached
+        )
+        activation = model.backend.activation if request.activated else IDENTITY
+        scores = [DocumentScore(activation(score.logit), score.logit, score.tokens, score.truncated) for score in raw]
         return ScoringResult(
-            scores=scores,
-            ranked=tuple(rank(logits, scores, request.top_n)),
+            scores=tuple(score.relevance for score in scores),
+            ranked=tuple(rank(scores, request.top_n, request.min_score)),
             tokens=sum(score.tokens for score in raw),
             model=model.card.id,
             model_reason=reason,
+            cached=cached,
         )
 
     async def _choose(self, name: str | None, caller: Caller) -> tuple[ModelCard, str]:

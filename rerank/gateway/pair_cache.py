@@ -6,17 +6,26 @@ import asyncio
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import count
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from cachetools import LRUCache
 
-from rerank.backends.base import Backend
-from rerank.core import RawScore, ScoringRequest
+from rerank.backends.base import Backend, LoadedModel
+from rerank.core import Pair, RawScore, ScoringOptions
 from rerank.errors import PairTooLarge
 from rerank.telemetry.events import CacheLookup, Observe, ignore
 
 _DIGEST_BYTES = 16
+
+
+class Scores(NamedTuple):
+    """Raw scores, and how many of them were in the cache."""
+
+    raw: list[RawScore]
+    cached: int = 0
 
 
 class PairCache:
@@ -32,38 +41,58 @@ class PairCache:
         self._loads = count()
         self._load_of: WeakKeyDictionary[Backend, int] = WeakKeyDictionary()
 
-    async def score(self, backend: Backend, model: str, request: ScoringRequest) -> list[RawScore]:
-        """A raw score for each pair, in order; the backend computes those that are not cached."""
+    async def score(
+        self,
+        model: LoadedModel,
+        pairs: Sequence[Pair],
+        options: ScoringOptions,
+        *,
+        caller: str = "",
+        until: float | None = None,
+        use: bool = True,
+    ) -> Scores:
+        """A raw score for each pair, in order; the backend computes those that are not cached, or all unless ``use``.
+
+        ``until``: see ``Backend.score``.
+        """
+        backend, compute = model.backend, partial(_compute, model.backend, pairs, options, caller, until)
         # if truncation is not allowed, the backend checks every text to name the one that is too long
-        if not self._scores.maxsize or not request.options.truncation.allowed:
-            return await _compute(backend, request, range(len(request.pairs)))
+        if not (use and self._scores.maxsize and backend.cacheable and options.truncation.allowed):
+            return Scores(await compute(range(len(pairs))))
         load = self._load_of.setdefault(backend, next(self._loads))
         # on a thread, because up to 32 MB are hashed
-        keys = [(load, digest) for digest in await asyncio.to_thread(list, _digests(request))]
+        keys = [(load, digest) for digest in await asyncio.to_thread(list, _digests(pairs, options))]
         known = [self._scores.get(key) for key in keys]
         missing = [place for place, score in enumerate(known) if score is None]
-        self._observe(CacheLookup(model, len(keys) - len(missing), len(missing)))
-        computed = await _compute(backend, request, missing) if missing else []
+        self._observe(CacheLookup(model.card.id, len(keys) - len(missing), len(missing)))
+        computed = await compute(missing) if missing else []
         found = dict(zip(missing, computed, strict=True))
-        self._scores.update({keys[place]: score for place, score in found.items()})
-        return [found[place] if score is None else score for place, score in enumerate(known)]
+        self._scores.update({keys[place]: score for place, score in found.items() if score.scored})
+        raw = [found[place] if score is None else score for place, score in enumerate(known)]
+        return Scores(raw, len(keys) - len(missing))
 
 
-async def _compute(backend: Backend, request: ScoringRequest, places: Sequence[int]) -> list[RawScore]:
-    """Scores of the pairs at these indices of the request."""
-    pairs = [request.pairs[place] for place in places]
+async def _compute(
+    backend: Backend,
+    pairs: Sequence[Pair],
+    options: ScoringOptions,
+    caller: str,
+    until: float | None,
+    places: Sequence[int],
+) -> list[RawScore]:
+    """Scores of the pairs at these indices."""
     try:
-        return await backend.score(pairs, request.options, caller=request.caller.name)
+        return await backend.score([pairs[place] for place in places], options, caller=caller, until=until)
     except PairTooLarge as error:
         raise PairTooLarge(places[error.index], error.tokens) from error
 
 
-def _digests(request: ScoringRequest) -> Iterator[bytes]:
+def _digests(pairs: Sequence[Pair], options: ScoringOptions) -> Iterator[bytes]:
     """A digest per pair of everything that its score depends on, except the model."""
-    options = hashlib.blake2b(repr(asdict(request.options)).encode(), digest_size=_DIGEST_BYTES)
-    queries = {query: _digest(query) for query in {pair.query for pair in request.pairs}}
-    for pair in request.pairs:
-        digest = options.copy()
+    hashed = hashlib.blake2b(repr(asdict(options)).encode(), digest_size=_DIGEST_BYTES)
+    queries = {query: _digest(query) for query in {pair.query for pair in pairs}}
+    for pair in pairs:
+        digest = hashed.copy()
         digest.update(queries[pair.query] + _digest(pair.document))
         yield digest.digest()
 

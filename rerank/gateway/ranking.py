@@ -1,16 +1,19 @@
-"""Stable sort by logit, and top-n selection. Pure."""
+"""Stable sort of documents, threshold and top-n selection. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rerank.core import ScoredDocument
+from rerank.core import DocumentScore, ScoredDocument
 
 
-def rank(logits: Sequence[float], scores: Sequence[float], top_n: int | None) -> list[ScoredDocument]:
-    """Documents by falling logit, equal ones in request order; the first ``top_n``, or all for None and 0.
+def rank(scores: Sequence[DocumentScore], top_n: int | None, min_score: float | None = None) -> list[ScoredDocument]:
+    """Documents by falling key, equal ones in request order; the first ``top_n``, or all for None and 0.
 
-    Sorted by logit, not by score: far out, two different logits share one sigmoid.
+    Sorted by key, not by relevance: far out, two different logits share one sigmoid. Documents with less relevance than
+    ``min_score`` are left out first.
     """
-    order = sorted(range(len(logits)), key=lambda index: -logits[index])
+    order = sorted(range(len(scores)), key=lambda index: -scores[index].key)
+    if min_score is not None:
+        order = [index for index in order if scores[index].relevance >= min_score]
     return [ScoredDocument(index, scores[index]) for index in order[: top_n or None]]
