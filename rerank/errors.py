@@ -6,6 +6,7 @@
     │   ├── BodyTooSlow         ... because its body does not arrive in time
     │   ├── UnknownEncoding     ... because its body is compressed in a way that is not read here
     │   ├── AddressTooLong      ... because its path and query string are
+    │   ├── PairTooLong         ... because a pair is too long for the model and may not be cut
     │   ├── NothingToScore      ... because it holds no documents
     │   └── TooManyDocuments    ... because it holds more than the server takes at once
     ├── Unauthorized            no key, or a wrong one
@@ -31,6 +32,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 _RESTART_SECONDS = 10
@@ -38,9 +41,9 @@ _RESTART_SECONDS = 10
 
 
 class RerankError(Exception):
-    """Base of every error a caller may see. ``retryable`` says whether the same request may succeed later."""
+    """Base of every error a caller may see. ``falls_back``: another model may answer the request instead."""
 
-    retryable = False
+    falls_back = False
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -82,6 +85,20 @@ class WrongTask(InvalidRequest):
         )
 
 
+class PairTooLong(InvalidRequest):
+    """A pair would have to be cut although the request forbids it; ``index`` is its place in the request."""
+
+    def __init__(self, index: int, message: str) -> None:
+        """``message`` has ``{}`` where the document is named."""
+        super().__init__(message.format(f"documents.{index}"), param="input_tokens")
+        self.index = index
+        self._message = message
+
+    def at(self, index: int) -> PairTooLong:
+        """The same error for another place."""
+        return PairTooLong(index, self._message)
+
+
 class NothingToScore(InvalidRequest):
     """The request holds no documents."""
 
@@ -112,17 +129,19 @@ class ModelNotFound(RerankError):
 class Overloaded(RerankError):
     """Too much work is in flight; nothing was done for this request."""
 
-    retryable = True
+    falls_back = True
 
 
 class RateLimited(Overloaded):
     """The key has used up its limit per minute; nothing was done for this request."""
 
+    falls_back = False
+
 
 class ModelUnavailable(RerankError):
     """The model is known but cannot answer now."""
 
-    retryable = True
+    falls_back = True
 
 
 class FetchFailure(StrEnum):
@@ -151,8 +170,6 @@ class WeightsBroken(ModelUnavailable):
 class ModelUnsupported(WeightsBroken):
     """The model's folder is whole, but this server does not run such a model; the message is whole sentences."""
 
-    retryable = False
-
 
 class StillLoading(ModelUnavailable):
     """The load did not finish within the caller's time; it goes on."""
@@ -161,13 +178,11 @@ class StillLoading(ModelUnavailable):
 class ModelTooLarge(ModelUnavailable):
     """The model does not fit into the memory that models may take; the message holds both numbers."""
 
-    retryable = False
-
 
 class DeadlineExceeded(RerankError):
     """Scoring did not finish within the caller's time."""
 
-    retryable = True
+    falls_back = True
 
 
 class PairTooLarge(RerankError):
@@ -182,11 +197,13 @@ class PairTooLarge(RerankError):
         self.index = index
         self.tokens = tokens
 
+    def at(self, index: int) -> PairTooLarge:
+        """The same error for another place."""
+        return PairTooLarge(index, self.tokens)
+
 
 class ServerStopping(RerankError):
     """The server accepts no further work."""
-
-    retryable = True
 
 
 class OutOfOrder(RerankError):
@@ -195,7 +212,7 @@ class OutOfOrder(RerankError):
     Nothing was done for this request; after the restart, or on another server, it may succeed.
     """
 
-    retryable = True
+    falls_back = True
 
     def __init__(self, trouble: str) -> None:
         super().__init__(f"The server is out of order: {trouble}.", retry_after=_RESTART_SECONDS)
@@ -204,11 +221,22 @@ class OutOfOrder(RerankError):
 class UpstreamFailed(RerankError):
     """The server that has the model cannot be reached, refuses us, or answers nonsense."""
 
-    retryable = True
+    falls_back = True
 
 
 class ScoringFailed(RerankError):
     """The model raised, or returned something else than one finite number per pair."""
+
+    falls_back = True
+
+
+@contextmanager
+def placed_by(place_of: Callable[[int], int]) -> Iterator[None]:
+    """Make errors about a pair of a part of a request name its place in the whole: ``place_of`` the one in the part."""
+    try:
+        yield
+    except (PairTooLong, PairTooLarge) as error:
+        raise error.at(place_of(error.index)) from error
 
 
 class SettingsError(Exception):

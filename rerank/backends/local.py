@@ -18,7 +18,7 @@ from rerank.core import (
     TextTokenizer,
 )
 from rerank.devices import release_memory
-from rerank.errors import ModelUnavailable, PairTooLarge
+from rerank.errors import ModelUnavailable, placed_by
 from rerank.scheduling.job import Job, Replicas
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import TURN_CHARACTERS, Encoded, Reading, Scorer
@@ -74,11 +74,9 @@ class LocalBackend:
         with timed("tokenise"):
             distinct, places = await self._tokenisers.run(_distinct(reading), characters, caller)
         job = self._scheduler.submit(replicas, distinct, caller)
-        try:
+        with placed_by(places.index):
             results = await asyncio.wrap_future(job.future)
             _note_times(job)
-        except PairTooLarge as error:
-            raise PairTooLarge(places.index(error.index), error.tokens) from error
         return [(results[place], distinct[place].tokens) for place in places]
 
     @staticmethod

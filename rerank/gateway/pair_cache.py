@@ -15,7 +15,7 @@ from cachetools import LRUCache
 
 from rerank.backends.base import Backend, LoadedModel
 from rerank.core import Pair, RawScore, ScoringOptions
-from rerank.errors import PairTooLarge
+from rerank.errors import placed_by
 from rerank.telemetry.events import CacheLookup, Observe, ignore
 
 _DIGEST_BYTES = 16
@@ -81,10 +81,8 @@ async def _compute(
     places: Sequence[int],
 ) -> list[RawScore]:
     """Scores of the pairs at these indices."""
-    try:
+    with placed_by(places.__getitem__):
         return await backend.score([pairs[place] for place in places], options, caller=caller, until=until)
-    except PairTooLarge as error:
-        raise PairTooLarge(places[error.index], error.tokens) from error
 
 
 def _digests(pairs: Sequence[Pair], options: ScoringOptions) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from rerank.core import (
     Vector,
 )
 from rerank.devices import Device
-from rerank.errors import InvalidRequest
+from rerank.errors import InvalidRequest, PairTooLong
 
 T = TypeVar("T")
 Reading = Generator[int, None, T]
@@ -222,25 +222,24 @@ def query_too_long(query_tokens: int, limit: int, max_length: int, *, whole: boo
     )
 
 
-def too_long(index: int, tokens: int, limit: int, *, whole: bool = True) -> InvalidRequest:
+def too_long(index: int, tokens: int, limit: int, *, whole: bool = True) -> PairTooLong:
     """The error for a pair that would have to be cut although the request forbids it.
 
     ``whole`` is False if it has more tokens than that.
     """
-    return _exceeding(f"documents.{index} with the query", tokens, limit, whole=whole)
+    return PairTooLong(index, _exceeding("{} with the query", tokens, limit, whole=whole))
 
 
 def text_too_long(index: int, tokens: int, limit: int, *, whole: bool = True) -> InvalidRequest:
     """The same for a text to embed."""
-    return _exceeding(f"input.{index}", tokens, limit, whole=whole)
+    return InvalidRequest(_exceeding(f"input.{index}", tokens, limit, whole=whole), param="input_tokens")
 
 
-def _exceeding(text: str, tokens: int, limit: int, *, whole: bool) -> InvalidRequest:
-    return InvalidRequest(
+def _exceeding(text: str, tokens: int, limit: int, *, whole: bool) -> str:
+    return (
         f"This model's maximum context length is {limit} tokens. However, {text} has "
         f"{_counted(tokens, whole=whole)} input tokens. {_REDUCE}, or allow truncation. "
-        f"(parameter=input_tokens, value={tokens})",
-        param="input_tokens",
+        f"(parameter=input_tokens, value={tokens})"
     )
 
 

@@ -9,7 +9,7 @@ from rerank.backends.base import Backend, FoundModel, LoadedModel, Local
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.families import CROSS_ENCODER
-from rerank.core import Embedding, EmbeddingOptions, Pair, RawScore, ScoringOptions, T, TextTokenizer
+from rerank.core import Chunking, Embedding, EmbeddingOptions, Pair, RawScore, ScoringOptions, Span, T, TextTokenizer
 
 DEVICE = "test"
 Load = Callable[[ModelCard], LoadedModel]
@@ -23,11 +23,19 @@ class NoBackend:
     gives_logits = True
     takes_instruction = False
     gives_vectors = False
+    cacheable = True
 
     async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
         raise NotImplementedError
 
-    async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
+    async def score(
+        self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "", until: float | None = None
+    ) -> list[RawScore]:
+        raise NotImplementedError
+
+    async def chunks(
+        self, pairs: Sequence[Pair], options: ScoringOptions, chunking: Chunking, *, caller: str = ""
+    ) -> list[list[Span]]:
         raise NotImplementedError
 
     async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:

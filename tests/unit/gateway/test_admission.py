@@ -41,7 +41,6 @@ def test_beyond_the_limit_a_second_request_is_sent_away(admission: Admission) ->
         with pytest.raises(Overloaded) as refusal, admission.admit(work(7)):
             pytest.fail("was let in")
         assert in_flight(admission) == (4, 1)
-    assert refusal.value.retryable
     assert refusal.value.retry_after == 1
     assert "4 documents are in flight (maximum 10)" in refusal.value.message
 

@@ -48,7 +48,9 @@ class Backend(NoBackend):
     cancelled: bool = False
     asked: list[ScoringOptions] = field(default_factory=list)
 
-    async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
+    async def score(
+        self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "", until: float | None = None
+    ) -> list[RawScore]:
         self.asked.append(options)
         self.entered.set()
         if self.error:
@@ -256,7 +258,6 @@ class TestDeadline:
         with pytest.raises(StillLoading) as refusal:
             await parts.gateway(**limits).score(ask("x", model="base"))  # type: ignore[arg-type]
         assert refusal.value.message.startswith("maker/base is still loading after 0.02 s")
-        assert refusal.value.retryable
         assert refusal.value.retry_after == 5
         assert parts.registry.status(BASE).state is State.LOADING
         assert parts.admission.in_flight.documents == 0

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank.catalog.cards import ModelCard
 from rerank.core import Pair, RawScore, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import PairTooLarge
 from rerank.gateway.pair_cache import PairCache
 from rerank.telemetry.events import CacheLookup, Event
-from tests.support.fake_loader import NoBackend
+from tests.support.fake_loader import NoBackend, loaded
 
 
 class Backend(NoBackend):
@@ -20,7 +21,9 @@ class Backend(NoBackend):
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
 
-    async def score(self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "") -> list[RawScore]:
+    async def score(
+        self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "", until: float | None = None
+    ) -> list[RawScore]:
         self.asked.append([pair.document for pair in pairs])
         for place, pair in enumerate(pairs):
             if pair.document == "huge":
@@ -36,7 +39,8 @@ def ask(*documents: str, query: str = "q", **rest: object) -> ScoringRequest:
 
 
 async def logits(cache: PairCache, backend: Backend, request: ScoringRequest) -> list[float]:
-    return [score.logit for score in await cache.score(backend, "model", request)]
+    found = await cache.score(loaded(ModelCard("model"), backend), request.pairs, request.options)
+    return [score.logit for score in found.raw]
 
 
 async def test_what_was_asked_before_is_not_computed_again() -> None:

@@ -162,7 +162,6 @@ class TestRoom:
         _, refusal = desk.tell(Want(1, A), Found("a", {"gpu": 2_000_000_000}))
         assert isinstance(refusal, Refuse)
         assert isinstance(refusal.error, ModelTooLarge)
-        assert not refusal.error.retryable
         assert refusal.error.message == (
             "a needs 2.0 GB on gpu; the budget for models there has 100 B (RERANK_MEMORY_BUDGET)."
         )
