@@ -76,6 +76,14 @@ class CacheLookup:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentsTruncated:
+    """A model read documents of a request only in part."""
+
+    model: str
+    documents: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoopAnswered:
     """The event loop ran a callback."""
 
@@ -90,7 +98,7 @@ class ConnectionClosed:
     reason: str
 
 
-Event = RequestRecord | BatchStarted | ModelChanged | CacheLookup | LoopAnswered | ConnectionClosed
+Event = RequestRecord | BatchStarted | ModelChanged | CacheLookup | DocumentsTruncated | LoopAnswered | ConnectionClosed
 Observe = Callable[[Event], object]
 """Takes events. Called from any thread."""
 

@@ -22,6 +22,7 @@ from rerank.telemetry.events import (
     BatchStarted,
     CacheLookup,
     ConnectionClosed,
+    DocumentsTruncated,
     Event,
     LoopAnswered,
     ModelChanged,
@@ -60,6 +61,9 @@ class Metrics:
         self._requests = _RequestMetrics(registry)
         self._batches = _BatchMetrics(registry)
         self._cache = registry.counter("rerank_cache_pairs", "Pairs looked up in the cache.", "model", "found")
+        self._truncated = registry.counter(
+            "rerank_documents_truncated", "Documents that were not read to their end.", "model"
+        )
         self._connections_closed = registry.counter(
             "rerank_connections_closed", "Connections that the server closed because of a limit.", "reason"
         )
@@ -82,6 +86,8 @@ class Metrics:
             case CacheLookup(model, found, missing):
                 self._cache.labels(model, "yes").inc(found)
                 self._cache.labels(model, "no").inc(missing)
+            case DocumentsTruncated(model, documents):
+                self._truncated.labels(model).inc(documents)
             case ModelChanged(model, change):
                 self._models.labels(model, change).inc()
             case ConnectionClosed(reason):

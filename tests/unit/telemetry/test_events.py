@@ -9,6 +9,7 @@ from rerank.telemetry.events import (
     BatchStarted,
     CacheLookup,
     ConnectionClosed,
+    DocumentsTruncated,
     Event,
     LoopAnswered,
     ModelChanged,
@@ -43,6 +44,7 @@ COUNTED: list[tuple[Event, list[str]]] = [
         CacheLookup("m", 1, 2),
         ['rerank_cache_pairs_total{found="yes",model="m"} 1.0', 'rerank_cache_pairs_total{found="no",model="m"} 2.0'],
     ),
+    (DocumentsTruncated("m", 3), ['rerank_documents_truncated_total{model="m"} 3.0']),
     (LoopAnswered(0.5), ["rerank_event_loop_delay_seconds_sum 0.5"]),
     (ConnectionClosed("head"), ['rerank_connections_closed_total{reason="head"} 1.0']),
 ]

@@ -1,0 +1,91 @@
+"""Scores of documents from the scores of their chunks. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from rerank.activations import Activation
+from rerank.core import NOT_SCORED, Chunk, Chunking, DocumentScore, Pair, RawScore, Span
+
+
+def chunk_pairs(pairs: Sequence[Pair], spans: Sequence[Sequence[Span]]) -> list[Pair]:
+    """A pair for each chunk, those of a document next to one another."""
+    return [
+        Pair(pair.query, pair.document[span.start : span.end])
+        for pair, chunks in zip(pairs, spans, strict=True)
+        for span in chunks
+    ]
+
+
+def documents_of(spans: Sequence[Sequence[Span]]) -> list[int]:
+    """For each of the ``chunk_pairs`` the index of its document."""
+    return [index for index, chunks in enumerate(spans) for _ in chunks]
+
+
+def chunked_scores(
+    spans: Sequence[Sequence[Span]], raw: Sequence[RawScore], activation: Activation, chunking: Chunking
+) -> list[DocumentScore]:
+    """A score for each document, from those of its chunks, which stand in the order of ``chunk_pairs``."""
+    scores = iter(raw)
+    documents = [_Document([_Scored(span, next(scores)) for span in chunks]) for chunks in spans]
+    return [_document_score(document, activation, chunking) for document in documents]
+
+
+class _Scored(NamedTuple):
+    """A chunk and its raw score."""
+
+    span: Span
+    raw: RawScore
+
+    def shown(self, activation: Activation) -> Chunk:
+        """The chunk with its relevance."""
+        return Chunk(self.span, activation(self.raw.logit))
+
+
+class _Document(NamedTuple):
+    """The chunks of a document, in order."""
+
+    chunks: list[_Scored]
+
+    @property
+    def scored(self) -> list[_Scored]:
+        """The chunks that there was time for."""
+        return [chunk for chunk in self.chunks if chunk.raw.scored]
+
+    @property
+    def truncated(self) -> bool:
+        """True unless all of the document was read."""
+        return self._has_gaps or any(chunk.raw.truncated or not chunk.raw.scored for chunk in self.chunks)
+
+    @property
+    def _has_gaps(self) -> bool:
+        return any(later.span.start > earlier.span.end for earlier, later in pairwise(self.chunks))
+
+
+def _document_score(document: _Document, activation: Activation, chunking: Chunking) -> DocumentScore:
+    """A document counts as scored if a chunk of it is; for ``first``, if its first chunk is."""
+    scored = document.scored
+    if not scored or (chunking.aggregate == "first" and not document.chunks[0].raw.scored):
+        return NOT_SCORED
+    key = _aggregate([chunk.raw.logit for chunk in scored], chunking)
+    tokens = sum(chunk.raw.tokens for chunk in scored)
+    score = DocumentScore(activation(key), key, tokens, document.truncated)
+    if len(document.chunks) == 1:
+        return score
+    # of equal chunks the first
+    best = max(scored, key=lambda chunk: chunk.raw.logit)
+    listed: Iterator[_Scored] = iter(scored if chunking.listed else ())
+    return score._replace(best_chunk=best.shown(activation), chunks=tuple(chunk.shown(activation) for chunk in listed))
+
+
+def _aggregate(logits: Sequence[float], chunking: Chunking) -> float:
+    match chunking.aggregate:
+        case "max":
+            return max(logits)
+        case "mean":
+            # no sum, which could be infinite
+            return sum(logit / len(logits) for logit in logits)
+        case "first":
+            return logits[0]
