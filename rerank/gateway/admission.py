@@ -186,13 +186,17 @@ class Place:
         self._admission = admission
         self._work = work
         self._caller = caller
+        self._waits = waiting
         self._room = admission.room(waiting=waiting)
         self._began = admission.now()
         admission.requests += 1
         self._room.take(caller, work)
 
     def begin(self) -> None:
-        """Begin the request's work: its model is loaded."""
+        """Begin the request's work: its model, or the first of them, is loaded."""
+        if not self._waits:
+            return
+        self._waits = False
         self._began = self._admission.now()
         self._room.give_back(self._caller, self._work)
         self._room = self._admission.room(waiting=False)

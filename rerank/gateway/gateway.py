@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from rerank.access.rate_limits import RateLimits
-from rerank.activations import IDENTITY
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
@@ -19,7 +18,6 @@ from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, FAMILIES
 from rerank.catalog.names import shown
 from rerank.core import (
     Caller,
-    DocumentScore,
     EmbeddingRequest,
     EmbeddingResult,
     Pair,
@@ -41,14 +39,17 @@ from rerank.errors import (
 from rerank.gateway.admission import Admission, Place, Work
 from rerank.gateway.estimate import estimated_tokens, held_bytes
 from rerank.gateway.pair_cache import PairCache
-from rerank.gateway.ranking import rank
+from rerank.gateway.routing.plan import Plan, first_choice, plan_of, with_fallbacks
+from rerank.gateway.routing.result import result_of, work_of
+from rerank.gateway.routing.run import Run, Times
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
 from rerank.telemetry import note_stage
 
 T = TypeVar("T")
+L = TypeVar("L")
 R = TypeVar("R", bound=ScoringResult | EmbeddingResult | TokenizerResult[Any])
-Use = Callable[[LoadedModel], Awaitable[R]]
+Use = Callable[[LoadedModel], Awaitable[L]]
 """Work on a loaded model."""
 
 
@@ -61,6 +62,8 @@ class Limits:
     """Maximum seconds, waiting for the model included."""
     load_timeout: float | None = None
     """Maximum seconds to wait for the model alone; None: the same as ``timeout``."""
+    in_chunks: bool = False
+    """True reads long documents in chunks where neither the request nor the model's card says anything."""
 
 
 class Gateway:
@@ -84,14 +87,19 @@ class Gateway:
         self._cache = cache or PairCache()
 
     async def score(self, request: ScoringRequest) -> ScoringResult:
-        """Score every pair of a request with one model.
+        """Score every pair of a request, with one model or as its route says.
 
         Raises a RerankError: the request is wrong, the model is unavailable, or time ran out.
         """
         self._check(request.pairs, "text_pair")
-        card, reason = await self._choose(request.model, request.caller)
-        use = partial(self._score_with, request=request, reason=reason)
-        return await self._work(card, _work_of(request.pairs, card), request.caller, request.within, use)
+        plan, reason = await self._plan(request)
+        times = Times.starting(self._seconds(request.within), request.budget)
+
+        async def answer(place: Place) -> ScoringResult:
+            run = Run(request, partial(self._lease, place), self._cache, in_chunks=self.limits.in_chunks)
+            return result_of(request, await run.ask(plan, range(len(request.pairs)), times), run, reason)
+
+        return await self._work(first_choice(plan), work_of(plan, request), request.caller, request.within, answer)
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
         """The vector of every text of a request, by one model. Raises what ``score`` raises."""
@@ -99,8 +107,9 @@ class Gateway:
         card, _ = await self._choose(request.model, request.caller)
         if self.registry.status(card).state is not State.READY:
             await asyncio.to_thread(self._refuse_reranker, card)
-        work = _work_of([Pair("", text) for text in request.texts], card)
-        return await self._work(card, work, request.caller, request.within, partial(_embed, request=request))
+        pairs = [Pair("", text) for text in request.texts]
+        work = Work(len(pairs), estimated_tokens(pairs, card.max_length), held_bytes(pairs))
+        return await self._use(card, work, request, partial(_embed, request=request))
 
     def _refuse_reranker(self, card: ModelCard) -> None:
         """Refuse it before it is fetched or loaded, where its card or its files show what it is."""
@@ -114,21 +123,34 @@ class Gateway:
         """Run work on a model's tokenizer. Raises what ``score`` raises."""
         card, _ = await self._choose(request.model, request.caller)
         work = Work(request.texts, request.tokens)
-        return await self._work(card, work, request.caller, request.within, partial(_use_tokenizer, request=request))
+        return await self._use(card, work, request, partial(_use_tokenizer, request=request))
+
+    async def _use(
+        self, card: ModelCard, work: Work, request: EmbeddingRequest | TokenizerRequest[T], use: Use[R]
+    ) -> R:
+        """The result of one model."""
+        times = Times.starting(self._seconds(request.within))
+
+        async def answer(place: Place) -> R:
+            return await self._lease(place, card, times, use)
+
+        return await self._work([card], work, request.caller, request.within, answer)
 
     async def _work(
         self,
-        card: ModelCard,
+        cards: Iterable[ModelCard],
         work: Work,
         caller: Caller,
         within: float | None,
-        use: Use[R],
+        answer: Callable[[Place], Awaitable[R]],
     ) -> R:
+        """An answer, within what the caller's key and the server have room for. ``cards``: those it begins with."""
         fetching_for.set(caller.name)
-        cold = self.registry.status(card).state is not State.READY
+        cold = any(self.registry.status(card).state is not State.READY for card in cards)
         async with self._rates.spend(caller, work.tokens) as spending:
             with self.admission.admit(work, caller=caller.name, waiting=cold, within=within) as place:
-                result = await self._answer(card, within, place, use)
+                result = await answer(place)
+                place.done()
             spending.tokens = result.tokens
             return result
 
@@ -155,41 +177,37 @@ class Gateway:
             return self.default
         return DefaultModel(self.find(caller.models[0], caller), f"the first model of the key {caller.name}")
 
-    async def _answer(self, card: ModelCard, within: float | None, place: Place, use: Use[R]) -> R:
+    async def _lease(self, place: Place, card: ModelCard, times: Times, use: Use[L]) -> L:
+        """The result of work on a model, which is loaded first if it is not in memory."""
+        if card.route:
+            raise InvalidRequest(f"{card.id} is made of other models; it can only rank.", param="model")
         model: LoadedModel | None = None
         asked = time.perf_counter()
         try:
             async with (
-                asyncio.timeout(self._seconds(within)) as deadline,
-                self.registry.lease(card, self.limits.load_timeout) as model,
+                asyncio.timeout(times.left) as deadline,
+                self.registry.lease(card, self._load_seconds(times)) as model,
             ):
                 note_stage("model", asked)
                 place.begin()
-                result = await use(model)
-                place.done()
-                return result
+                return await use(model)
         except TimeoutError:
             if not deadline.expired():
                 raise  # the model's own
             loading = model is None and self.registry.status(card).state is not State.READY
-            raise self._out_of_time(card, within, loading=loading) from None
+            raise self._out_of_time(card, times, loading=loading) from None
 
-    async def _score_with(self, model: LoadedModel, request: ScoringRequest, reason: str) -> ScoringResult:
-        if not request.activated and not model.backend.gives_logits:
-            raise InvalidRequest(f"{model.card.id} gives relevance only, no raw logits.", param="use_activation")
-        raw, cached = await self._cache.score(
-            model, request.pairs, request.options, caller=request.caller.name, use=request.cached
-        )
-        activation = model.backend.activation if request.activated else IDENTITY
-        scores = [DocumentScore(activation(score.logit), score.logit, score.tokens, score.truncated) for score in raw]
-        return ScoringResult(
-            scores=tuple(score.relevance for score in scores),
-            ranked=tuple(rank(scores, request.top_n, request.min_score)),
-            tokens=sum(score.tokens for score in raw),
-            model=model.card.id,
-            model_reason=reason,
-            cached=cached,
-        )
+    def _load_seconds(self, times: Times) -> float | None:
+        bounds = [seconds for seconds in (self.limits.load_timeout, times.budget_left) if seconds is not None]
+        return min(bounds, default=None)
+
+    async def _plan(self, request: ScoringRequest) -> tuple[Plan, str]:
+        """The request's plan, and why its model answers."""
+        card, reason = await self._choose(request.model, request.caller)
+        fallbacks = [(await self._choose(name, request.caller))[0] for name in request.fallbacks]
+        resolve = self.catalog.resolve
+        plans = [plan_of(each, resolve) for each in (card, *fallbacks)]
+        return with_fallbacks(plans[0], tuple(plans[1:])), reason
 
     async def _choose(self, name: str | None, caller: Caller) -> tuple[ModelCard, str]:
         if name is not None:
@@ -209,16 +227,12 @@ class Gateway:
     def _seconds(self, within: float | None) -> float:
         return min(self.limits.timeout, within or self.limits.timeout)
 
-    def _out_of_time(self, card: ModelCard, within: float | None, *, loading: bool) -> StillLoading | DeadlineExceeded:
-        seconds = self._seconds(within)
+    def _out_of_time(self, card: ModelCard, times: Times, *, loading: bool) -> StillLoading | DeadlineExceeded:
+        seconds = round(times.seconds, 3)
         if loading:
             return still_loading(card, seconds)
-        whose = "TIMEOUT" if seconds == self.limits.timeout else "X-Request-Timeout"
+        whose = "TIMEOUT" if times.seconds == self.limits.timeout else "X-Request-Timeout"
         return DeadlineExceeded(f"The request was not done within {seconds:g} s ({whose}). Send fewer documents.")
-
-
-def _work_of(pairs: Sequence[Pair], card: ModelCard) -> Work:
-    return Work(len(pairs), estimated_tokens(pairs, card.max_length), held_bytes(pairs))
 
 
 def _gives_no_vectors(card: ModelCard, family: str) -> WrongTask:

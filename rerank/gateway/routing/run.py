@@ -1,0 +1,247 @@
+"""The run of a plan: models are asked as it says, and what came of each is noted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from rerank.activations import IDENTITY, Activation
+from rerank.backends.base import LoadedModel
+from rerank.catalog.cards import ModelCard
+from rerank.core import NOT_SCORED, Attempt, Chunking, DocumentScore, Pair, RawScore, ScoringRequest, StageCost
+from rerank.errors import InvalidRequest, ModelUnavailable, RerankError, StillLoading, placed_by
+from rerank.gateway.chunks import chunk_pairs, chunked_scores, documents_of
+from rerank.gateway.pair_cache import PairCache
+from rerank.gateway.routing.fusion import fuse
+from rerank.gateway.routing.layers import Layer, best, merged
+from rerank.gateway.routing.plan import Blend, Cascade, Chain, Plan, Single, kept
+
+logger = logging.getLogger(__name__)
+
+_CHUNKING = Chunking(most=32)
+"""How long documents are read in chunks where the request does not say."""
+
+T = TypeVar("T")
+Scores = list[DocumentScore]
+
+
+class Answer(NamedTuple):
+    """Scores of the documents that a plan was asked for, in order, and the model that gave them."""
+
+    card: ModelCard
+    scores: Scores
+    degraded: bool = False
+    """True if it is not the first choice's, or lacks a member of an ensemble."""
+    partial: bool = False
+    """True if the time budget did not suffice for everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Moments of ``time.monotonic``."""
+
+    seconds: float
+    """Duration from the beginning to the deadline."""
+    deadline: float
+    """When the request fails."""
+    until: float | None = None
+    """When the best answer so far is wanted; None waits for every score."""
+
+    @classmethod
+    def starting(cls, seconds: float, budget: float | None = None) -> Times:
+        """From now on."""
+        now = time.monotonic()
+        return cls(seconds, now + seconds, None if budget is None else now + budget)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.monotonic()
+
+    @property
+    def budget_left(self) -> float | None:
+        """Seconds until the best answer so far is wanted; None without a budget."""
+        return None if self.until is None else max(self.until - time.monotonic(), 0.0)
+
+    def share(self, part: float) -> Times:
+        """A part of the time that is left."""
+        budget = self.budget_left
+        return Times.starting(max(self.left, 0.0) * part, None if budget is None else budget * part)
+
+
+class Lease(Protocol):
+    """The way to a loaded model."""
+
+    async def __call__(
+        self, card: ModelCard, times: Times, use: Callable[[LoadedModel], Awaitable[Answer]], /
+    ) -> Answer:
+        """What ``use`` makes of the model, which is loaded first if necessary. Raises a RerankError."""
+        ...
+
+
+class Run:
+    """One request on its way through its plan."""
+
+    def __init__(self, request: ScoringRequest, lease: Lease, cache: PairCache, *, in_chunks: bool = False) -> None:
+        """``in_chunks``: read long documents so where neither the request nor the model's card says anything."""
+        self._request = request
+        self._lease = lease
+        self._cache = cache
+        self._in_chunks = in_chunks
+        self.attempts: list[Attempt] = []
+        self.stages: list[StageCost] = []
+        self.cached = 0
+        """Pairs whose score was in the cache."""
+
+    async def ask(self, plan: Plan, places: Sequence[int], times: Times) -> Answer:
+        """The plan's scores of the documents at these places of the request. Raises a RerankError."""
+        most = plan.card.max_candidates or len(places)
+        answer = await self._ask(plan, places[:most], times)
+        return answer._replace(scores=[*answer.scores, *[NOT_SCORED] * (len(places) - most)])
+
+    async def _ask(self, plan: Plan, places: Sequence[int], times: Times) -> Answer:
+        match plan:
+            case Single():
+                return await self._single(plan, places, times)
+            case Chain():
+                return await self._chain(plan, places, times)
+            case Cascade():
+                return await self._cascade(plan, places, times)
+            case Blend():
+                return await self._blend(plan, places, times)
+
+    async def _single(self, plan: Single, places: Sequence[int], times: Times) -> Answer:
+        card, began = plan.card, time.perf_counter()
+        outcome = "cancelled"
+        try:
+            with placed_by(places.__getitem__):
+                answer = await self._lease(card, times, lambda model: self._score(model, places, times))
+            outcome = "ok"
+        except RerankError as error:
+            outcome = type(error).__name__
+            if not (isinstance(error, StillLoading) and times.budget_left == 0):
+                raise
+            # the best answer by now
+            answer = Answer(card, [NOT_SCORED] * len(places), partial=True)
+        finally:
+            self.attempts.append(Attempt(card.id, outcome, time.perf_counter() - began))
+        return answer
+
+    async def _score(self, model: LoadedModel, places: Sequence[int], times: Times) -> Answer:
+        request, began = self._request, time.perf_counter()
+        if not request.activated and not model.backend.gives_logits:
+            raise _gives_no_logits(model.card)
+        pairs = [request.pairs[place] for place in places]
+        chunking = self._chunking_of(model.card)
+        reading = self._chunked(model, pairs, chunking, times) if chunking else self._whole(model, pairs, times)
+        answer = await reading
+        asked, tokens = sum(score.scored for score in answer.scores), sum(score.tokens for score in answer.scores)
+        self.stages.append(StageCost(model.card.id, asked, tokens, time.perf_counter() - began))
+        return answer
+
+    def _chunking_of(self, card: ModelCard) -> Chunking | None:
+        """How the card's model reads long documents; None cuts them."""
+        asked = self._request.chunking
+        if asked is None:
+            in_chunks = card.long_documents == "chunk" if card.long_documents else self._in_chunks
+            return _CHUNKING if in_chunks else None
+        return asked if asked.most > 1 else None
+
+    async def _whole(self, model: LoadedModel, pairs: Sequence[Pair], times: Times) -> Answer:
+        raw = await self._raw(model, pairs, times)
+        activation = self._activation(model)
+        scores = [DocumentScore(activation(score.logit), *score) if score.scored else NOT_SCORED for score in raw]
+        return Answer(model.card, scores, partial=NOT_SCORED in scores)
+
+    async def _chunked(self, model: LoadedModel, pairs: Sequence[Pair], chunking: Chunking, times: Times) -> Answer:
+        request = self._request
+        spans = await model.backend.chunks(pairs, request.options, chunking, caller=request.caller.name)
+        with placed_by(documents_of(spans).__getitem__):
+            raw = await self._raw(model, chunk_pairs(pairs, spans), times)
+        scores = chunked_scores(spans, raw, self._activation(model), chunking)
+        return Answer(model.card, scores, partial=not all(score.scored for score in raw))
+
+    async def _raw(self, model: LoadedModel, pairs: Sequence[Pair], times: Times) -> Sequence[RawScore]:
+        request = self._request
+        found = await self._cache.score(
+            model, pairs, request.options, caller=request.caller.name, until=times.until, use=request.cached
+        )
+        self.cached += found.cached
+        return found.raw
+
+    def _activation(self, model: LoadedModel) -> Activation:
+        return model.backend.activation if self._request.activated else IDENTITY
+
+    async def _chain(self, plan: Chain, places: Sequence[int], times: Times) -> Answer:
+        for number, member in enumerate(plan.members[:-1]):
+            try:
+                answer = await self.ask(member, places, times.share(plan.share))
+            except RerankError as error:
+                if not error.falls_back:
+                    raise
+                logger.warning("%s falls back from %s: %s", plan.card.id, member.card.id, error.message)
+            else:
+                if any(score.scored for score in answer.scores):
+                    return answer._replace(degraded=answer.degraded or number > 0)
+        answer = await self.ask(plan.members[-1], places, times)
+        return answer._replace(degraded=answer.degraded or len(plan.members) > 1)
+
+    async def _cascade(self, plan: Cascade, places: Sequence[int], times: Times) -> Answer:
+        if not self._request.activated:
+            raise _gives_no_logits(plan.card)
+        layers: list[Layer] = []
+        answers: list[Answer] = []
+        left = places
+        for member, stage in zip(plan.members, plan.stages, strict=True):
+            answers.append(await self.ask(member, left, times))
+            layers.append(dict(zip(left, answers[-1].scores, strict=True)))
+            left = best(left, layers[-1], kept(stage, self._request.top_n, len(left)))
+            if not left:
+                break
+        return _joined(plan.card, merged(places, layers), answers)
+
+    async def _blend(self, plan: Blend, places: Sequence[int], times: Times) -> Answer:
+        if not self._request.activated:
+            raise _gives_no_logits(plan.card)
+        ensemble = plan.ensemble
+        found = await _together([self._member(plan, member, places, times) for member in plan.members])
+        answers = [answer for answer in found if answer]
+        if not answers:
+            raise ModelUnavailable(f"No model of {plan.card.id} is available.")
+        weights = [weight for weight, answer in zip(ensemble.weights, found, strict=False) if answer]
+        fused = _joined(plan.card, fuse([answer.scores for answer in answers], ensemble.fusion, weights), answers)
+        return fused._replace(degraded=fused.degraded or None in found)
+
+    async def _member(self, plan: Blend, member: Plan, places: Sequence[int], times: Times) -> Answer | None:
+        """A member's answer; None if it is unavailable and the ensemble answers without it."""
+        try:
+            return await self.ask(member, places, times)
+        except RerankError as error:
+            if not error.falls_back or plan.ensemble.missing == "error":
+                raise
+            logger.warning("%s answers without %s: %s", plan.card.id, member.card.id, error.message)
+            return None
+
+
+def _joined(card: ModelCard, scores: Scores, answers: Sequence[Answer]) -> Answer:
+    degraded, partial = any(answer.degraded for answer in answers), any(answer.partial for answer in answers)
+    return Answer(card, scores, degraded, partial)
+
+
+def _gives_no_logits(card: ModelCard) -> InvalidRequest:
+    return InvalidRequest(f"{card.id} gives relevance only, no raw logits.", param="use_activation")
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, which run at the same time; the first error cancels the others."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
