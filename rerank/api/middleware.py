@@ -90,6 +90,7 @@ class RequestContext:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 headers.update(_SECURITY_HEADERS)
+                headers.update(record_of(scope).headers)
                 if spent := seconds_in_stages():
                     for stage, seconds in (spent | {"total": time.perf_counter() - started}).items():
                         headers[f"X-{stage.title()}-Ms"] = f"{seconds * 1000:.1f}"

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +24,7 @@ from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.families import CROSS_ENCODER, FAMILIES
 from rerank.catalog.names import is_plain
 from rerank.catalog.prompts import PROMPTS, PromptFormat
+from rerank.catalog.routes_file import RoutesInFile
 from rerank.schemas import Schema
 from rerank.toml_file import read_toml
 from rerank.units import expand_home, parse_seconds, precision_name
@@ -73,10 +74,8 @@ def _seconds(value: object) -> float:
     raise ValueError('it has to be a number of seconds, or text such as "90s", "10m" or "1h"; 0 means for ever')
 
 
-class CardInFile(Schema):
+class CardInFile(RoutesInFile):
     """One ``[[model]]`` table of a models file."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: _ModelName
     aliases: tuple[_Name, ...] = ()
@@ -97,6 +96,17 @@ class CardInFile(Schema):
     trust_remote_code: _Flag = False
     pinned: _Flag = False
     keep_alive: Annotated[float, BeforeValidator(_seconds)] | None = None
+    max_candidates: int | None = Field(default=None, ge=1, strict=True)
+    long_documents: Literal["cut", "chunk"] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_kind_of_model(self) -> CardInFile:
+        kinds = list(self.described)
+        if len(kinds) > 1:
+            raise ValueError(f"give one of {', '.join(f'`{kind}`' for kind in kinds)}")
+        if kinds and (others := self.model_fields_set - {*kinds, "id", "aliases", "max_candidates"}):
+            raise ValueError(f"`{min(others)}` means nothing next to `{kinds[0]}`: its models have their own cards")
+        return self
 
     @field_validator("sha256")
     @classmethod
@@ -131,7 +141,7 @@ class CardInFile(Schema):
     def _has_one_source(self) -> CardInFile:
         if self.path and (self.repo or self.revision):
             raise ValueError(f"give `{'repo' if self.repo else 'revision'}` or `path`, not both")
-        if not self.path:
+        if not self.path and not self.described:
             check_repository_name(self.repo or self.id)
         return self
 
@@ -164,8 +174,9 @@ def read_models_file(path: Path) -> tuple[ModelCard, ...]:
 
 
 def _card(entry: CardInFile, folder: Path) -> ModelCard:
-    values: dict[str, Any] = dict(entry)
-    values["repo"] = entry.repo or (None if entry.path else entry.id)
+    values = {name: value for name, value in entry if name not in RoutesInFile.model_fields}
+    values["route"] = route = entry.route()
+    values["repo"] = entry.repo or (None if entry.path or route else entry.id)
     values["path"] = (folder / entry.path).resolve() if entry.path else None
     values["activation"] = _activation(entry)
     del values["scale"]

@@ -228,11 +228,10 @@ class Gateway:
         return min(self.limits.timeout, within or self.limits.timeout)
 
     def _out_of_time(self, card: ModelCard, times: Times, *, loading: bool) -> StillLoading | DeadlineExceeded:
-        seconds = round(times.seconds, 3)
         if loading:
-            return still_loading(card, seconds)
+            return still_loading(card, times.seconds)
         whose = "TIMEOUT" if times.seconds == self.limits.timeout else "X-Request-Timeout"
-        return DeadlineExceeded(f"The request was not done within {seconds:g} s ({whose}). Send fewer documents.")
+        return DeadlineExceeded(f"The request was not done within {times.seconds:g} s ({whose}). Send fewer documents.")
 
 
 def _gives_no_vectors(card: ModelCard, family: str) -> WrongTask:

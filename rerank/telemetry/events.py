@@ -20,6 +20,10 @@ class RequestRecord:
     model: str = ""
     """Id of the model that answered."""
     tokens: int | None = None
+    degraded: bool = False
+    """True if another model answered than the first choice."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of the answer that tell how it came about."""
     error: str = ""
     """Class of the error, or the field of the body that is wrong."""
     dialect: str = "none"

@@ -30,14 +30,14 @@ def test_a_document_is_an_object_with_its_text(app: AppUnderTest) -> None:
 
 
 @pytest.mark.parametrize("fields", [{}, {"return_documents": True}, {"return_documents": None}])
-def test_an_item_holds_three_keys_only(app: AppUnderTest, fields: dict[str, object]) -> None:
+def test_an_ordinary_item_holds_five_keys_only(app: AppUnderTest, fields: dict[str, object]) -> None:
     for result in app.rerank(**fields).json()["results"]:
-        assert list(result) == ["index", "document", "relevance_score"]
+        assert list(result) == ["index", "document", "relevance_score", "tokens", "truncated"]
 
 
 def test_the_document_is_absent_only_when_it_is_not_wanted(app: AppUnderTest) -> None:
     for result in app.rerank(return_documents=False).json()["results"]:
-        assert list(result) == ["index", "relevance_score"]
+        assert list(result) == ["index", "relevance_score", "tokens", "truncated"]
 
 
 def test_the_body_names_itself_its_model_and_its_counts(app: AppUnderTest) -> None:
@@ -46,11 +46,17 @@ def test_the_body_names_itself_its_model_and_its_counts(app: AppUnderTest) -> No
     assert body["object"] == "rerank"
     assert body["model"] == MODEL.id
     assert body["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
+    stages = [(stage["model"], stage["documents"], stage["tokens"]) for stage in body["meta"].pop("stages")]
+    assert stages == [(MODEL.id, len(DOCUMENTS), tokens)]
+    assert [(attempt["model"], attempt["outcome"]) for attempt in body["meta"].pop("route")] == [(MODEL.id, "ok")]
     assert body["meta"] == {
         "api_version": {"version": "2", "is_experimental": False},
         "billed_units": {"input_tokens": tokens, "output_tokens": 0, "search_units": 1, "classifications": 0},
         "tokens": {"input_tokens": tokens, "output_tokens": 0},
         "model_reason": "default: the test says so",
+        "degraded": False,
+        "partial": False,
+        "cached": 0,
     }
     assert "code" not in body
 

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from rerank.api.bodies import bounds_var, check_length
-from rerank.core import Pair, ScoringOptions, ScoringRequest, Truncation
+from rerank.core import Chunking, Pair, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import InvalidRequest
 
 
@@ -111,6 +111,9 @@ MAX_WORD = 64
 _MAX_NAME = 512
 _MAX_INSTRUCTION = 16_384
 _MAX_RANK_FIELDS = 32
+_MAX_FALLBACKS = 8
+_MAX_CHUNKS = 4096
+_MAX_OVERLAP = 8192
 
 _TextForm = str | TextObject | ContentObject
 Encodable = Annotated[str, AfterValidator(_encodable)]
@@ -163,6 +166,39 @@ class ScoringBody(ModelBody):
         description="What to look for, for models that take an instruction.",
     )
 
+    fallbacks: Annotated[list[Name], FailFast()] = Field(
+        default=[], max_length=_MAX_FALLBACKS, description="Models to try in order when `model` is unavailable."
+    )
+    max_chunks_per_doc: int | None = Field(
+        default=None,
+        ge=0,
+        le=_MAX_CHUNKS,
+        validation_alias=AliasChoices("max_chunks_per_doc", "max_chunk_per_doc"),
+        description="Above 1: read a document that is too long for the model in at most so many chunks of its length "
+        "instead of cutting it. 1: cut it. 0 or absent: as the model's card says.",
+    )
+    overlap_tokens: int = Field(
+        default=Chunking(0).overlap, ge=0, le=_MAX_OVERLAP, description="Tokens that a chunk shares with the next."
+    )
+    aggregate: Annotated[Literal["max", "mean", "first"], BeforeValidator(_lower)] = Field(
+        default="max", description="How the scores of a document's chunks become its score."
+    )
+    return_chunks: bool = Field(default=False, description="true: list the score of every chunk.")
+    min_score: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        validation_alias=AliasChoices("min_score", "score_threshold"),
+        description="Leave out results with less relevance; before `top_n`.",
+    )
+    budget_ms: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Milliseconds until the best answer that can be had by then: documents that are not scored follow "
+        "in their order, with relevance 0 and `scored: false`. Also as the header X-Rerank-Budget-Ms.",
+    )
+    cache: bool = Field(default=True, description="false: compute every score anew.")
+
     @model_validator(mode="before")
     @classmethod
     def _instructed(cls, body: Any) -> Any:
@@ -185,7 +221,17 @@ class ScoringBody(ModelBody):
             ),
             top_n=top_n,
             activated=self.use_activation and not self.raw_scores,
+            fallbacks=tuple(self.fallbacks),
+            chunking=self._chunking,
+            min_score=self.min_score,
+            budget=self.budget_ms and self.budget_ms / 1000,
+            cached=self.cache,
         )
+
+    @property
+    def _chunking(self) -> Chunking | None:
+        most = self.max_chunks_per_doc
+        return Chunking(most, self.overlap_tokens, self.aggregate, self.return_chunks) if most else None
 
 
 class VectorsBody(ModelBody):

@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from pydantic_core import to_json
 
 from rerank.api.bodies import JsonRoute
+from rerank.api.dialects.details import headers
 from rerank.api.errors import ERROR_RESPONSES, record_of
 from rerank.api.services import Services, caller_of, unless_client_leaves
 from rerank.core import (
@@ -29,6 +30,8 @@ T = TypeVar("T")
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 """Maximum seconds until the answer, set by the client."""
+BUDGET_HEADER = "X-Rerank-Budget-Ms"
+"""Milliseconds until the best answer that can be had by then; wins over the body's field."""
 
 MAX_TOKENIZED_BYTES = 256 * 1024
 """Maximum size of texts for whole tokenisation: at most a second of work, even for a text of dots."""
@@ -68,9 +71,10 @@ async def score(request: Request, services: Services, wanted: ScoringRequest) ->
     record = record_of(request.scope)
     record.documents = len(wanted.pairs)
     services.log_pairs(wanted.pairs)
-    wanted = replace(wanted, within=_deadline(request), caller=caller)
+    wanted = replace(wanted, within=_deadline(request), caller=caller, budget=_budget(request) or wanted.budget)
     result = await unless_client_leaves(request, services.gateway.score(wanted))
-    record.model, record.tokens = result.model, result.tokens
+    record.model, record.tokens, record.degraded = result.model, result.tokens, result.degraded
+    record.headers = headers(result)
     return result
 
 
@@ -109,16 +113,26 @@ def tokenizer_work(texts: Sequence[str], field: str) -> tuple[int, int]:
 
 
 def _deadline(request: Request) -> float | None:
-    given = request.headers.get(TIMEOUT_HEADER)
+    return _positive(request, TIMEOUT_HEADER, "seconds")
+
+
+def _budget(request: Request) -> float | None:
+    milliseconds = _positive(request, BUDGET_HEADER, "milliseconds")
+    return milliseconds and milliseconds / 1000
+
+
+def _positive(request: Request, header: str, unit: str) -> float | None:
+    """The amount of time in a header; None if it is absent. Raises InvalidRequest."""
+    given = request.headers.get(header)
     if given is None:
         return None
     try:
-        seconds = float(given)
+        amount = float(given)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < math.inf:
-        raise InvalidRequest(f"{TIMEOUT_HEADER} must be a number of seconds above 0", param=TIMEOUT_HEADER)
-    return seconds
+        amount = 0.0
+    if not 0 < amount < math.inf:
+        raise InvalidRequest(f"{header} must be a number of {unit} above 0", param=header)
+    return amount
 
 
 _PIECE_BYTES = 64 * 1024

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Literal, NotRequired, Protocol
+from typing import Any, Literal, NotRequired, Protocol
 
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.details import Details, details
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS
 from rerank.core import ScoringResult
 from rerank.schemas import Schema
@@ -83,13 +84,39 @@ class MetaTokens(Schema):
     output_tokens: int = 0
 
 
+class AttemptMeta(TypedDict):
+    """A model that was asked."""
+
+    model: str
+    outcome: str
+    """`ok`, or the class of the error."""
+    ms: float
+
+
+class StageMeta(TypedDict):
+    """The work of a model that contributed."""
+
+    model: str
+    documents: int
+    tokens: int
+    seconds: float
+
+
 class Meta(Schema):
-    """Fields that Cohere's clients read, and why this model answered."""
+    """Fields that Cohere's clients read, and how the answer came about."""
 
     api_version: ApiVersion = ApiVersion()
     billed_units: BilledUnits
     tokens: MetaTokens
     model_reason: str
+    degraded: bool
+    """true: another model answered than the first choice, or an ensemble lacks a member."""
+    partial: bool
+    """true: the time budget did not suffice for every document."""
+    cached: int
+    """Pairs whose score was in the cache."""
+    route: list[AttemptMeta]
+    stages: list[StageMeta]
 
 
 class PlainRerankAnswer(Schema):
@@ -101,9 +128,14 @@ class PlainRerankAnswer(Schema):
     results: list[RankedDocument]
 
 
+class DetailedDocument(RankedDocument, Details):
+    """The same, with details."""
+
+
 class RerankAnswer(PlainRerankAnswer):
     """The same, with the additional fields of other clients."""
 
+    results: list[DetailedDocument]  # type: ignore[assignment]
     object: Literal["rerank"] = "rerank"
     created: int
     meta: Meta
@@ -139,25 +171,30 @@ _META = {
     "billed_units": {"input_tokens": 36, "output_tokens": 0, "search_units": 1, "classifications": 0},
     "tokens": {"input_tokens": 36, "output_tokens": 0},
     "model_reason": "default: RERANK_DEFAULT_MODEL names it",
+    "degraded": False,
+    "partial": False,
+    "cached": 0,
+    "route": [{"model": "sentence-transformers/all-MiniLM-L6-v2", "outcome": "ok", "ms": 4.1}],
+    "stages": [
+        {"model": "sentence-transformers/all-MiniLM-L6-v2", "documents": 2, "tokens": 36, "seconds": 0.004},
+    ],
 }
+_RESULTS: list[dict[str, Any]] = [
+    {"index": 1, "document": {"text": EXAMPLE_DOCUMENTS[1], "multi_modal": None}, "relevance_score": 0.928},
+    {"index": 0, "document": {"text": EXAMPLE_DOCUMENTS[0], "multi_modal": None}, "relevance_score": 0.702},
+]
 PLAIN_RERANK_EXAMPLE = {
     "id": "score-8a2f0c",
     "model": "sentence-transformers/all-MiniLM-L6-v2",
     "usage": {"prompt_tokens": 36, "total_tokens": 36},
-    "results": [
-        {
-            "index": 1,
-            "document": {"text": EXAMPLE_DOCUMENTS[1], "multi_modal": None},
-            "relevance_score": 0.928,
-        },
-        {
-            "index": 0,
-            "document": {"text": EXAMPLE_DOCUMENTS[0], "multi_modal": None},
-            "relevance_score": 0.702,
-        },
-    ],
+    "results": _RESULTS,
 }
-RERANK_ANSWER_EXAMPLE = PLAIN_RERANK_EXAMPLE | {"object": "rerank", "created": 1795184233, "meta": _META}
+RERANK_ANSWER_EXAMPLE = PLAIN_RERANK_EXAMPLE | {
+    "object": "rerank",
+    "created": 1795184233,
+    "meta": _META,
+    "results": [result | {"tokens": 18, "truncated": False} for result in _RESULTS],
+}
 PLAIN_SCORE_EXAMPLE = {
     "id": "score-8a2f0c",
     "object": "list",
@@ -188,8 +225,9 @@ def plain_rerank_answer(body: HasDocuments, result: ScoringResult) -> PlainReran
 
 def rerank_answer(body: HasDocuments, result: ScoringResult) -> RerankAnswer:
     """The same, for the clients of vLLM, Jina, Cohere and similar APIs."""
-    plain = plain_rerank_answer(body, result)
-    return RerankAnswer.model_construct(**dict(plain), created=int(time.time()), meta=_meta(result))
+    plain = dict(plain_rerank_answer(body, result))
+    plain["results"] = [item | details(scored) for item, scored in zip(plain["results"], result.ranked, strict=True)]
+    return RerankAnswer.model_construct(**plain, created=int(time.time()), meta=_meta(result))
 
 
 def plain_score_answer(result: ScoringResult) -> PlainScoreAnswer:
@@ -221,6 +259,17 @@ def _meta(result: ScoringResult) -> Meta:
         billed_units=BilledUnits(input_tokens=result.tokens),
         tokens=MetaTokens(input_tokens=result.tokens),
         model_reason=result.model_reason,
+        degraded=result.degraded,
+        partial=result.partial,
+        cached=result.cached,
+        route=[
+            AttemptMeta(model=attempt.model, outcome=attempt.outcome, ms=round(attempt.seconds * 1000, 1))
+            for attempt in result.route
+        ],
+        stages=[
+            StageMeta(model=cost.model, documents=cost.documents, tokens=cost.tokens, seconds=round(cost.seconds, 4))
+            for cost in result.stages
+        ],
     )
 
 
