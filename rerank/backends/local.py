@@ -22,9 +22,11 @@ from rerank.errors import ModelUnavailable, placed_by
 from rerank.scheduling.job import Job, Replicas
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import TURN_CHARACTERS, Encoded, Reading, Scorer
+from rerank.scorers.chunks import read_chunks
 from rerank.telemetry import note_stage, timed
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Encoded)
 
 
 class LocalBackend:
@@ -52,32 +54,35 @@ class LocalBackend:
         replicas = self._loaded(self._replicas)
         characters = sum([len(pair.document) for pair in pairs])
         computed = await self._compute(replicas, replicas[0].reading(pairs, options), characters, caller)
-        return [RawScore(*each) for each in computed]
+        return [RawScore(logit, pair.tokens, pair.cut is not None) for logit, pair in computed]
 
     async def chunks(
         self, pairs: Sequence[Pair], options: ScoringOptions, chunking: Chunking, *, caller: str = ""
     ) -> list[list[Span]]:
         """See ``Backend.chunks``."""
-        return [[Span(0, len(pair.document))] for pair in pairs]
+        scorer = self._loaded(self._replicas)[0]
+        characters = sum([len(pair.document) for pair in pairs])
+        with timed("tokenise"):
+            return await self._tokenisers.run(read_chunks(scorer, pairs, options, chunking), characters, caller)
 
     async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
         """See ``Backend.embed``."""
         embedders = self._loaded(self._embedders)
         characters = sum(map(len, texts))
         computed = await self._compute(embedders, embedders[0].reading(texts, options), characters, caller)
-        return [Embedding(*each) for each in computed]
+        return [Embedding(vector, text.tokens) for vector, text in computed]
 
     async def _compute(
-        self, replicas: Replicas, reading: Reading[list[Encoded]], characters: int, caller: str
-    ) -> list[tuple[Any, int]]:
-        """The model's result for each pair or text, and the number of tokens it read."""
+        self, replicas: Replicas, reading: Reading[list[E]], characters: int, caller: str
+    ) -> list[tuple[Any, E]]:
+        """The model's result for each pair or text, and its tokens."""
         with timed("tokenise"):
-            distinct, places = await self._tokenisers.run(_distinct(reading), characters, caller)
+            encoded, distinct, places = await self._tokenisers.run(_distinct(reading), characters, caller)
         job = self._scheduler.submit(replicas, distinct, caller)
         with placed_by(places.index):
             results = await asyncio.wrap_future(job.future)
             _note_times(job)
-        return [(results[place], distinct[place].tokens) for place in places]
+        return [(results[place], item) for place, item in zip(places, encoded, strict=True)]
 
     @staticmethod
     def _loaded(replicas: tuple[T, ...]) -> tuple[T, ...]:
@@ -109,12 +114,12 @@ def _in_one_part(use: Callable[[TextTokenizer], T], tokenizer: TextTokenizer) ->
     return result
 
 
-def _distinct(reading: Reading[list[Encoded]]) -> Reading[tuple[list[Encoded], list[int]]]:
-    """The distinct pairs or texts as tokens, and for each its place among them.
+def _distinct(reading: Reading[list[E]]) -> Reading[tuple[list[E], list[E], list[int]]]:
+    """All pairs or texts as tokens, the distinct ones, and for each its place among those.
 
     Equal ones are computed once: it saves work, and in one batch two equal rows may differ in the last bit, which would
     break a tie the wrong way.
     """
     encoded = yield from reading
     place_of = {pair: place for place, pair in enumerate(dict.fromkeys(encoded))}
-    return list(place_of), [place_of[pair] for pair in encoded]
+    return encoded, list(place_of), [place_of[pair] for pair in encoded]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy
 
-from rerank.core import Finished, Pending, PendingLogits
+from rerank.core import Finished, Pending, PendingLogits, Span
 
 if TYPE_CHECKING:
     # importing it takes seconds, which a converted network does not need
@@ -31,6 +31,8 @@ class TokenIds:
 
     input_ids: tuple[int, ...]
     type_ids: tuple[int, ...]
+    cut: Span | None = field(default=None, compare=False)
+    """See ``EncodedPair.cut``."""
 
     @property
     def tokens(self) -> int:

@@ -16,6 +16,7 @@ from rerank.core import (
     Pending,
     PendingLogits,
     ScoringOptions,
+    Span,
     TextTokenizer,
     Truncation,
     Vector,
@@ -67,6 +68,15 @@ class Encoded(Protocol):
     @property
     def computed(self) -> int:
         """Tokens that the device computes for it, with its part of those shared by pairs of its request."""
+        ...
+
+
+class EncodedPair(Encoded, Protocol):
+    """A pair as tokens."""
+
+    @property
+    def cut(self) -> Span | None:
+        """The characters of its document that the model reads, if it is cut; None if it is read whole."""
         ...
 
 
@@ -134,7 +144,7 @@ class Scorer(Protocol):
         ...
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[Any]]:
-        """Tokens of each pair, in order: a list of this scorer's own ``Encoded``. Reads no further than it keeps.
+        """Tokens of each pair, in order: a list of this scorer's own ``EncodedPair``. Reads no further than it keeps.
 
         Raises InvalidRequest naming the document that does not fit where cutting is not allowed, or a query that
         leaves no room for a document.

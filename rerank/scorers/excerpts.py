@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 
 from tokenizers import Encoding, Tokenizer
 
+from rerank.core import Span
 from rerank.scorers.base import TURN_CHARACTERS, Reading
 
 Side = Literal["left", "right"]
@@ -45,6 +46,14 @@ class Excerpt(NamedTuple):
     """True if the text was read to its end."""
     span: slice = slice(None)
     """The characters that the tokens were made from."""
+
+    def cut(self, start: int = 0, end: int | None = None) -> Span | None:
+        """The characters between ``start`` and ``end`` that are read, counted from there; None if all are."""
+        if self.tokens <= len(self.ids):
+            return None
+        places = (self.span.start, self.span.stop)
+        first, last = (max(start, min(place, place if end is None else end)) - start for place in places)
+        return Span(first, last)
 
 
 def read_texts(tokenizer: Tokenizer, texts: Sequence[str], wanted: Sequence[int], side: Side) -> Reading[list[Excerpt]]:

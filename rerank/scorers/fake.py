@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rerank.activations import SIGMOID
-from rerank.core import DEFAULT_OPTIONS, Finished, Pair, PendingLogits, ScoringOptions, TextTokens
+from rerank.core import DEFAULT_OPTIONS, Finished, Pair, PendingLogits, ScoringOptions, Span, TextTokens
 from rerank.errors import InvalidRequest
 from rerank.scorers.base import Embedder, Reading, document_limit, pair_limit, too_long
 
@@ -18,6 +18,8 @@ class EncodedWords:
 
     query: tuple[str, ...]
     document: tuple[str, ...]
+    cut: Span | None = field(default=None, compare=False)
+    """See ``EncodedPair.cut``."""
 
     @property
     def tokens(self) -> int:
@@ -103,12 +105,14 @@ class WordOverlapScorer:
         encoded = []
         for index, pair in enumerate(pairs):
             query = tuple(pair.query.casefold().split())
-            words = tuple(pair.document.casefold().split())
+            words = list(re.finditer(r"\S+", pair.document))
             document = words[truncation.kept(len(words), truncation.max_tokens_per_document or len(words))]
             room = document_limit(len(query) + 3, limit, self.max_length)
             if len(document) > room and not truncation.allowed:
                 raise too_long(index, len(query) + 3 + len(document), limit)
-            encoded.append(EncodedWords(query, document[truncation.kept(len(document), room)]))
+            kept = document[truncation.kept(len(document), room)]
+            cut = Span(kept[0].start(), kept[-1].end()) if len(kept) < len(words) else None
+            encoded.append(EncodedWords(query, tuple(word[0].casefold() for word in kept), cut))
         return encoded
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedWords]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tokenizers import Encoding, Tokenizer
 
-from rerank.core import Pair, TextTokens, Truncation
+from rerank.core import Pair, Span, TextTokens, Truncation
 from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds
 from rerank.scorers.base import Reading, document_limit, pair_limit, query_too_long, text_too_long, too_long
@@ -114,7 +114,7 @@ class PairTokenizer:
             [pair.document for pair in pairs], truncation, [rooms[pair.query] for pair in pairs], limit
         )
         frames = {text: self._pair.frame(query.ids) for text, query in queries.items()}
-        return [frames[pair.query].around(ids) for pair, ids in zip(pairs, documents, strict=True)]
+        return [frames[pair.query].around(read.ids, read.cut()) for pair, read in zip(pairs, documents, strict=True)]
 
     def queries(self, texts: Sequence[str], limit: int, max_length: int) -> Reading[list[TokenIds]]:
         """Each query as a sequence of its own, whole. Raises InvalidRequest for one that does not fit."""
@@ -125,12 +125,15 @@ class PairTokenizer:
                 raise query_too_long(tokens, limit, max_length, whole=query.whole)
         return [self._alone.frame().around(query.ids) for query in read]
 
-    def documents(self, texts: Sequence[str], truncation: Truncation, limit: int) -> Reading[list[TokenIds]]:
-        """Each document as a sequence of its own, an end of it cut off to fit."""
+    def documents(
+        self, prompt: str, texts: Sequence[str], truncation: Truncation, limit: int
+    ) -> Reading[list[TokenIds]]:
+        """Each document behind the prompt as a sequence of its own, an end of it cut off to fit."""
         room = max(limit - self._alone.specials, 1)
-        documents = yield from self._documents(texts, truncation, [room] * len(texts), limit)
+        put = [prompt + text for text in texts]
+        documents = yield from self._documents(put, truncation, [room] * len(texts), limit)
         frame = self._alone.frame()
-        return [frame.around(ids) for ids in documents]
+        return [frame.around(read.ids, read.cut(len(prompt))) for read in documents]
 
     def texts(self, texts: Sequence[str], truncation: Truncation, limit: int) -> Reading[list[TokenIds]]:
         """The same for texts without a query."""
@@ -146,13 +149,13 @@ class PairTokenizer:
 
     def _documents(
         self, texts: Sequence[str], truncation: Truncation, rooms: Sequence[int], limit: int
-    ) -> Reading[list[tuple[int, ...]]]:
+    ) -> Reading[list[Excerpt]]:
         wanted = [tokens_wanted(truncation, room) for room in rooms]
         read = yield from read_texts(self.tokenizer, texts, wanted, truncation.side)
         for index, (document, room) in enumerate(zip(read, rooms, strict=True)):
             if len(document.ids) > room:
                 raise _too_long(index, document, truncation, room, limit)
-        return [document.ids for document in read]
+        return read
 
 
 def _too_long(index: int, document: Excerpt, truncation: Truncation, room: int, limit: int) -> Exception:
@@ -232,7 +235,7 @@ class _Frame(NamedTuple):
     type_id: int
     after: _Stretch
 
-    def around(self, ids: tuple[int, ...]) -> TokenIds:
+    def around(self, ids: tuple[int, ...], cut: Span | None = None) -> TokenIds:
         """The sequence with this text."""
         type_ids = self.before.type_ids + (self.type_id,) * len(ids) + self.after.type_ids
-        return TokenIds(self.before.ids + ids + self.after.ids, type_ids)
+        return TokenIds(self.before.ids + ids + self.after.ids, type_ids, cut)

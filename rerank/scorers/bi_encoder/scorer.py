@@ -12,7 +12,7 @@ import numpy
 
 from rerank.activations import COSINE, Activation
 from rerank.catalog.cards import ModelCard
-from rerank.core import EmbeddingOptions, Pair, Pending, PendingLogits, ScoringOptions, Vector
+from rerank.core import EmbeddingOptions, Pair, Pending, PendingLogits, ScoringOptions, Span, Vector
 from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds, Values, pending, placed, read_later
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
@@ -119,6 +119,11 @@ class EncodedApart:
         """The same: it shares nothing."""
         return self.tokens
 
+    @property
+    def cut(self) -> Span | None:
+        """See ``EncodedPair.cut``."""
+        return self.document.cut
+
 
 def dimensions_allowed(config: Mapping[str, Any], whole: int, card: ModelCard) -> Sequence[int]:
     """The dimensions that vectors may be cut to, as config.json names them for vLLM, or all as the card says."""
@@ -221,8 +226,8 @@ class BiEncoderScorer(ReadsInParts):
         tokenizer, put = self._reading.tokenizer, self._reading.instructed(options.instruction).put
         read = yield from tokenizer.queries(put("query", asked), limit, self.max_length)
         queries = dict(zip(asked, read, strict=True))
-        texts = put("document", [pair.document for pair in pairs])
-        documents = yield from tokenizer.documents(texts, truncation, limit)
+        (prompt,) = put("document", [""])
+        documents = yield from tokenizer.documents(prompt, [pair.document for pair in pairs], truncation, limit)
         return [EncodedApart(queries[pair.query], document) for pair, document in zip(pairs, documents, strict=True)]
 
     def start(self, batch: Sequence[EncodedApart]) -> PendingLogits:

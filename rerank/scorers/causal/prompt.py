@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tokenizers import Tokenizer
 
 from rerank.catalog.prompts import PromptFormat
-from rerank.core import Pair, Truncation
+from rerank.core import Pair, Span, Truncation
 from rerank.errors import ModelUnsupported
 from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
 from rerank.scorers.excerpts import Excerpt, Side, read_texts
@@ -36,6 +36,8 @@ class Prompt:
     """The document and the suffix."""
     sharers: int = field(default=1, compare=False)
     """Prompts of the request with this prefix, if it is computed once for all of them; else 1."""
+    cut: Span | None = field(default=None, compare=False)
+    """See ``EncodedPair.cut``."""
 
     @property
     def tokens(self) -> int:
@@ -100,7 +102,9 @@ class PromptTokenizer:
         prompts = []
         for pair, document in zip(pairs, documents, strict=True):
             before, after = frames[pair.query]
-            prompts.append(Prompt(before, document + after, queries[pair.query] if keeps_prefix else 1))
+            sharers = queries[pair.query] if keeps_prefix else 1
+            rest = self._ended(document, truncation.side) + after
+            prompts.append(Prompt(before, rest, sharers, self._cut(pair.document, document)))
         return prompts
 
     def _frame(self, instruction: str, query: str, limit: int) -> Reading[_Frame]:
@@ -118,7 +122,7 @@ class PromptTokenizer:
 
     def _documents(
         self, pairs: Sequence[Pair], truncation: Truncation, rooms: Sequence[int], limit: int
-    ) -> Reading[list[tuple[int, ...]]]:
+    ) -> Reading[list[Excerpt]]:
         """Lead, document and tail of each pair."""
         tail = len(self._tail)
         wanted = [max(1, tokens_wanted(truncation, room - tail)) + tail for room in rooms]
@@ -127,13 +131,22 @@ class PromptTokenizer:
         for index, (document, room) in enumerate(zip(documents, rooms, strict=True)):
             if len(document.ids) > room:
                 raise too_long(index, limit - room + document.tokens, limit, whole=document.whole)
-        return [self._ended(document, truncation.side) for document in documents]
+        return documents
 
     def _ended(self, document: Excerpt, side: Side) -> tuple[int, ...]:
         """Its tokens, with those of the tail behind a document that was cut before it."""
         if side == "left" or document.tokens <= len(document.ids):
             return document.ids
         return document.ids[: len(document.ids) - len(self._tail)] + self._tail
+
+    def _cut(self, text: str, read: Excerpt) -> Span | None:
+        """See ``EncodedPair.cut``. Where it ends counts the tokens of the tail as if they were the document's."""
+        lead = len(self._format.lead)
+        cut = read.cut(lead, lead + len(self._stripped(text)))
+        if cut is None or not self._format.strips:
+            return cut
+        begins = len(text) - len(text.lstrip())
+        return Span(cut.start + begins, cut.end + begins)
 
     def _stripped(self, text: str) -> str:
         return text.strip() if self._format.strips else text

@@ -10,7 +10,7 @@ import numpy
 
 from rerank.activations import IDENTITY
 from rerank.catalog.cards import ModelCard
-from rerank.core import Pair, PendingLogits, ScoringOptions
+from rerank.core import Pair, PendingLogits, ScoringOptions, Span
 from rerank.runtimes.base import TokenIds, Values, pending, placed
 from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
@@ -40,6 +40,11 @@ class EncodedLate:
     def computed(self) -> int:
         """The same, though a batch computes a query once."""
         return self.tokens
+
+    @property
+    def cut(self) -> Span | None:
+        """See ``EncodedPair.cut``."""
+        return self.document.cut
 
 
 class LateInteractionScorer(ReadsInParts):

@@ -57,7 +57,7 @@ class TextReader:
 
     def documents(self, texts: Sequence[str], truncation: Truncation, limit: int) -> Reading[list[TokenIds]]:
         """Each document, cut to fit."""
-        return self._documents.documents([self._document.prompt + text for text in texts], truncation, limit)
+        return self._documents.documents(self._document.prompt, texts, truncation, limit)
 
     def query_segment(self, query: Query) -> Segment:
         """A query as the body reads it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy
@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from rerank.activations import Activation
 from rerank.catalog.cards import ModelCard
-from rerank.core import Finished, Pair, PendingLogits, ScoringOptions, Truncation
+from rerank.core import Finished, Pair, PendingLogits, ScoringOptions, Span, Truncation
 from rerank.runtimes.base import Runtime, TokenIds, pending
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, finish, pair_limit, too_long
@@ -147,6 +147,8 @@ class PromptedPair:
     instruction: str | None
     tokens: int
     """Approximate tokens of query, document and prompt: where texts meet, a tokenizer may join two."""
+    cut: Span | None = field(default=None, compare=False)
+    """See ``EncodedPair.cut``."""
 
     @property
     def computed(self) -> int:
@@ -190,7 +192,8 @@ class PromptedPairScorer(SavedScorer):
             if len(document.ids) > room:
                 raise too_long(index, limit - room + document.tokens, limit, whole=document.whole)
             kept = pair.document[document.span]
-            encoded.append(PromptedPair(pair.query, kept, options.instruction, limit - room + len(document.ids)))
+            tokens = limit - room + len(document.ids)
+            encoded.append(PromptedPair(pair.query, kept, options.instruction, tokens, document.cut()))
         return encoded
 
     def _query_tokens(self, text: str, before: int, limit: int) -> Reading[int]:
