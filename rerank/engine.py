@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Self
 
 from rerank import cgroups
-from rerank.backends.base import Loader
+from rerank.backends.base import LoadedModel, Loader
 from rerank.backends.loader import LocalLoader
 from rerank.backends.tokenisers import Tokenisers
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.downloads import Allowed, DownloadRules, Downloads
-from rerank.core import DEFAULT_OPTIONS, DocumentScore, Pair, ScoredDocument, ScoringOptions
+from rerank.core import DEFAULT_OPTIONS, Pair, ScoredDocument, ScoringOptions, ScoringRequest
 from rerank.devices import (
     Device,
     choose_devices,
@@ -28,7 +30,10 @@ from rerank.devices import (
     release_memory,
 )
 from rerank.errors import RerankError
+from rerank.gateway.pair_cache import PairCache
 from rerank.gateway.ranking import rank
+from rerank.gateway.routing.plan import plan_of
+from rerank.gateway.routing.run import Answer, Run, Times
 from rerank.registry.registry import Registry
 from rerank.scheduling.batching import CPU_BATCH, GPU_BATCH, QUICK_SECONDS, BatchBudget
 from rerank.scheduling.memory import Lately, Memory
@@ -180,12 +185,17 @@ class Engine:
         ``model`` is any name the server would know; its weights are fetched if they are not on disk. Raises a
         RerankError.
         """
-        pairs = [Pair(query, document) for document in documents]
-        async with self.registry.lease(self.catalog.resolve(model)) as loaded:
-            raw = await loaded.backend.score(pairs, options)
-        activation = loaded.backend.activation
-        scores = [DocumentScore(activation(score.logit), score.logit, score.tokens, score.truncated) for score in raw]
-        return rank(scores, top_n)
+        request = ScoringRequest(tuple(Pair(query, document) for document in documents), options=options)
+        plan = plan_of(self.catalog.resolve(model), self.catalog.resolve)
+        run = Run(request, self._lease, PairCache())
+        answer = await run.ask(plan, range(len(documents)), Times.starting(math.inf))
+        return rank(answer.scores, top_n)
+
+    async def _lease(self, card: ModelCard, times: Times, use: Callable[[LoadedModel], Awaitable[Answer]]) -> Answer:
+        """See ``routing.run.Lease``: a script waits as long as it takes."""
+        del times
+        async with self.registry.lease(card) as model:
+            return await use(model)
 
     def _stop_threads(self) -> None:
         self.scheduler.stop(_STOP_SECONDS)

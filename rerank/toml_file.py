@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,6 +14,7 @@ from rerank.text_file import UnfitFile, read_text
 
 _LIMIT = 4_000_000
 """Bytes of a file; longer ones would hold the server for minutes."""
+_LONGEST_ID = 200
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -22,8 +24,11 @@ def read_toml(path: Path, schema: type[Content]) -> Content:
 
     Raises SettingsError naming the file and the entry, but not what stands there: it may be a secret.
     """
+    content: dict[str, Any] = {}
     try:
-        return schema.model_validate(tomllib.loads(read_text(path, _LIMIT)) if path.exists() else {})
+        if path.exists():
+            content = tomllib.loads(read_text(path, _LIMIT))
+        return schema.model_validate(content)
     except UnfitFile as error:
         raise SettingsError(f"{path}: it {error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -36,4 +41,19 @@ def read_toml(path: Path, schema: type[Content]) -> Content:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         said = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{path}: {where}: {said}" if where else f"{path}: {said}") from error
+        whose = _id_at(content, first["loc"])
+        raise SettingsError(f"{path}: {where}: {said}{whose}" if where else f"{path}: {said}") from error
+
+
+def _id_at(content: Any, location: Sequence[int | str]) -> str:
+    """The card that a place is in, if it has an id that can be shown; empty otherwise."""
+    found = ""
+    for part in location:
+        try:
+            content = content[part]
+        except (IndexError, KeyError, TypeError):
+            break
+        name = content.get("id") if isinstance(content, dict) else None
+        if isinstance(name, str) and name.isprintable() and len(name) <= _LONGEST_ID:
+            found = f" (card {name})"
+    return found

@@ -15,7 +15,9 @@ from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.models import MODEL_IN_PATH, ModelInfo, model_info
 from rerank.api.origins import hostname, is_loopback
 from rerank.api.services import ServicesDep, caller_of
-from rerank.errors import Forbidden, Unauthorized
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.routes import members_of
+from rerank.errors import Forbidden, InvalidRequest, Unauthorized
 
 
 class PinBody(BaseModel):
@@ -72,8 +74,9 @@ router = APIRouter(
 async def load(model: str, request: Request, services: ServicesDep) -> ModelInfo:
     """Answers once it is in memory and warm, or with 503 after LOAD_TIMEOUT; the load goes on then."""
     card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
-    async with services.registry.lease(card, services.gateway.limits.load_timeout):
-        pass
+    for each in services.gateway.first_choice(card):
+        async with services.registry.lease(each, services.gateway.limits.load_timeout):
+            pass
     return await model_info(services, card)
 
 
@@ -81,7 +84,7 @@ async def load(model: str, request: Request, services: ServicesDep) -> ModelInfo
 async def unload(model: str, request: Request, services: ServicesDep) -> ModelInfo:
     """Answers once its running work is done and it is out of memory; or after TIMEOUT, still draining. Pins do not keep
     it."""
-    card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
+    card = await _one(model, request, services)
     with suppress(TimeoutError):
         async with asyncio.timeout(services.gateway.limits.timeout):
             await services.registry.unload(card)
@@ -93,6 +96,15 @@ async def pin(
     model: str, request: Request, services: ServicesDep, body: PinBody = _PIN, pinned: bool | None = None
 ) -> ModelInfo:
     """A pinned model is unloaded neither for another nor for being idle. Pinning loads nothing, a restart forgets."""
-    card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
+    card = await _one(model, request, services)
     await services.registry.pin(card, pinned=body.pinned if pinned is None else pinned)
     return await model_info(services, card)
+
+
+async def _one(model: str, request: Request, services: ServicesDep) -> ModelCard:
+    """A model of its own. Raises InvalidRequest for one that is made of others."""
+    card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
+    if card.route:
+        named = ", ".join(members_of(card.route))
+        raise InvalidRequest(f"{card.id} is made of {named}: name one of these.", param="model")
+    return card

@@ -12,6 +12,8 @@ from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.routes import Route
 from rerank.api.services import Services, ServicesDep, caller_of
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.routes import kind_of, members_of
+from rerank.registry.fleet import Row
 from rerank.registry.lifecycle import State
 from rerank.schemas import Schema
 
@@ -102,6 +104,8 @@ class ModelInfo(VllmModel):
     """True if it stays in memory once it is loaded."""
     download: Download | None = None
     """Progress of its download; null if there is none."""
+    members: list[str] | None = None
+    """Of a fallback, cascade or ensemble: the models it is made of, in order."""
 
 
 class VllmModelList(Schema):
@@ -151,7 +155,7 @@ async def model_info(services: Services, card: ModelCard) -> ModelInfo:
 
 def _info(services: Services, card: ModelCard, known: dict[str, Any]) -> ModelInfo:
     """To be called on the event loop's thread, to which the registry belongs."""
-    row = services.registry.status(card)
+    row = _row(services, card)
     loaded = {model.card.id: model for model in services.registry.loaded()}.get(card.id)
     progress = services.downloads.of(card.id)
     if loaded:
@@ -176,18 +180,30 @@ def _info(services: Services, card: ModelCard, known: dict[str, Any]) -> ModelIn
         root=card.repo or card.id,
         model_name=card.basename,
         permission=[ModelPermission(id=f"modelperm-{card.basename}", created=services.started)],
-        loaded=loaded is not None,
+        loaded=row.state is State.READY if card.route else loaded is not None,
         download=Download(done=progress.done, total=progress.total) if progress else None,
         state=row.state,
         bytes_measured=row.measured,
         last_used=None if row.last_used is None else int(row.last_used),
         loading_since=None if row.since is None else int(row.since),
         pinned=row.pinned,
+        members=[*members_of(card.route)] if card.route else None,
         **known,
     )
 
 
+def _row(services: Services, card: ModelCard) -> Row:
+    """The state of a model; of one that is made of others, of the first of those it asks that is not ready."""
+    rows = [services.registry.status(each) for each in services.gateway.first_choice(card)]
+    if not card.route:
+        return rows[0]
+    state = next((row.state for row in rows if row.state is not State.READY), State.READY)
+    return Row(state, last_used=max((row.last_used for row in rows if row.last_used), default=None))
+
+
 def _on_disk(services: Services, card: ModelCard) -> dict[str, Any]:
+    if card.route:
+        return {"local": False, "max_model_len": None, "family": kind_of(card.route), "bytes": None}
     checkpoint = services.catalog.checkpoint(card)
     if checkpoint is None:
         return {"local": False, "max_model_len": card.max_length, "family": card.stated_family, "bytes": None}

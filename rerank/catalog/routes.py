@@ -46,3 +46,8 @@ Route = Fallback | tuple[CascadeStage, ...] | Ensemble
 def members_of(route: Route) -> tuple[str, ...]:
     """Names of the models it is made of."""
     return tuple(stage.model for stage in route) if isinstance(route, tuple) else route.models
+
+
+def kind_of(route: Route) -> str:
+    """The name of its kind, as in a models file."""
+    return "cascade" if isinstance(route, tuple) else type(route).__name__.lower()

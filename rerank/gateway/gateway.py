@@ -171,6 +171,10 @@ class Gateway:
             )
         return card
 
+    def first_choice(self, card: ModelCard) -> list[ModelCard]:
+        """The models that answer for a card if none fails: the card itself unless it is made of others."""
+        return [*first_choice(plan_of(card, self.catalog.resolve))]
+
     def default_for(self, caller: Caller) -> DefaultModel:
         """The model for requests that name none: the key's first one if it does not allow the default."""
         if caller.models is None or caller.may_use(self.default.card.id):

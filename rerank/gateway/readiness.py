@@ -58,7 +58,8 @@ class Readiness:
         A failed load is retried after half a minute.
         """
         status = self._gateway.registry.status
-        wanted = dict.fromkeys((*self._preloaded, self._gateway.default.card))
+        cards = (*self._preloaded, self._gateway.default.card)
+        wanted = dict.fromkeys(each for card in cards for each in self._gateway.first_choice(card))
         missing = [card for card in wanted if not status(card).loaded_once]
         if missing and (self._loading is None or self._loading.done()) and time.monotonic() >= self._not_before:
             self._begin(missing)
@@ -71,8 +72,10 @@ class Readiness:
         for card in cards:
             try:
                 # resolved here, because the models file may have been reloaded
-                async with self._gateway.registry.lease(self._gateway.catalog.resolve(card.id)):
-                    self.failures.pop(card.id, None)
+                for model in self._gateway.first_choice(self._gateway.catalog.resolve(card.id)):
+                    async with self._gateway.registry.lease(model):
+                        pass
+                self.failures.pop(card.id, None)
             except RerankError as error:
                 self.failures[card.id] = error.message
                 logger.error("preloading %s failed: %s", card.id, error.message)

@@ -30,6 +30,7 @@ from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.pair_cache import PairCache
 from rerank.gateway.readiness import Readiness
+from rerank.gateway.routing.plan import check_routes
 from rerank.server.gauges import gauges
 from rerank.server.reload import on_hangup, reload_cards
 from rerank.settings import Settings, remarks_on_names
@@ -124,6 +125,7 @@ def _prepare(catalog: Catalog, settings: Settings) -> Keys:
     catalog.choose_default(settings.default_model)
     for name in settings.preloaded_models or ():
         catalog.operator_choice(name)
+    _check_routes(catalog, settings)
     for card in catalog.cards():
         if card.precision is None:
             continue
@@ -133,6 +135,17 @@ def _prepare(catalog: Catalog, settings: Settings) -> Keys:
             raise SettingsError(f"{settings.models_file}: {card.id}: precision {card.precision}: {error}") from error
     keys = collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file))
     return keys.allowing(lambda name: catalog.operator_choice(name).id)
+
+
+def _check_routes(catalog: Catalog, settings: Settings) -> None:
+    def member(name: str) -> ModelCard:
+        # whoever configures a route also configures its models
+        return catalog.operator_choice(catalog.resolve(name).id)
+
+    try:
+        check_routes(catalog.cards(), member)
+    except SettingsError as error:
+        raise SettingsError(f"{settings.models_file}: {error}") from error
 
 
 def _preloaded(catalog: Catalog, settings: Settings) -> list[ModelCard]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.routes import CascadeStage, Ensemble, Fallback
-from rerank.errors import SettingsError
+from rerank.errors import ModelNotFound, SettingsError
 
 Resolve = Callable[[str], ModelCard]
 """The card of a name. Raises ModelNotFound."""
@@ -76,17 +76,18 @@ def plan_of(card: ModelCard, resolve: Resolve, above: tuple[str, ...] = ()) -> P
             return Cascade(card, members(tuple(stage.model for stage in stages)), stages)
 
 
+def check_routes(cards: Iterable[ModelCard], resolve: Resolve) -> None:
+    """Raise SettingsError for a route with an unknown model, or one that leads back to itself."""
+    for card in cards:
+        try:
+            plan_of(card, resolve)
+        except ModelNotFound as error:
+            raise SettingsError(f"the route of {card.id}: {error.message}") from error
+
+
 def with_fallbacks(plan: Plan, fallbacks: tuple[Plan, ...]) -> Plan:
     """The plan with a request's own fallbacks behind it."""
     return Chain(plan.card, (plan, *fallbacks), Fallback(()).share) if fallbacks else plan
-
-
-def leaves(plan: Plan) -> Iterator[ModelCard]:
-    """Cards of every model that the plan may ask."""
-    if isinstance(plan, Single):
-        yield plan.card
-    for member in plan.members:
-        yield from leaves(member)
 
 
 def first_choice(plan: Plan) -> Iterator[ModelCard]:

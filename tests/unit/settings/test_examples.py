@@ -15,6 +15,8 @@ from rerank.activations import SIGMOID
 from rerank.catalog.built_in import BUILT_IN
 from rerank.catalog.cards import merge_cards
 from rerank.catalog.models_file import CardInFile, read_models_file
+from rerank.catalog.routes_file import RoutesInFile
+from rerank.gateway.routing.plan import check_routes
 from rerank.settings import Settings, read_settings, setting_names
 
 from .conftest import WriteDotEnv
@@ -56,9 +58,10 @@ def test_the_environment_example_shows_the_defaults() -> None:
 def test_the_models_example_can_be_used_as_it_stands() -> None:
     cards = merge_cards(BUILT_IN, read_models_file(ROOT / "models.example.toml"))
 
-    assert cards[0].aliases == ("minilm", "ms-marco")
-    assert cards[1].repo is None
-    assert len(cards) == len(BUILT_IN) + 2
+    by_id = {card.id: card for card in cards}
+    assert by_id["cross-encoder/ms-marco-MiniLM-L-6-v2"].aliases == ("minilm", "ms-marco")
+    assert by_id["my-company/reranker"].repo is None
+    check_routes(cards, {name: card for card in cards for name in (card.id, *card.aliases)}.__getitem__)
 
 
 def test_the_models_example_explains_every_key_of_a_card(tmp_path: Path) -> None:
@@ -72,5 +75,6 @@ def test_the_models_example_explains_every_key_of_a_card(tmp_path: Path) -> None
     assert shown == set(CardInFile.model_fields)
     assert (last.keep_alive, last.pinned, last.precision) == (600, True, "fp32")
     assert last.activation == replace(SIGMOID, scale=5)
-    for name in shown - {"id", "aliases", "repo", "revision", "path", "max_length", "scale"}:
+    routes = set(RoutesInFile.model_fields)
+    for name in shown - routes - {"id", "aliases", "repo", "revision", "path", "max_length", "scale"}:
         assert getattr(last, name) != CardInFile.model_fields[name].default, name
