@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any, Generic, TypeVar
 
 from rerank.backends.tokenisers import Tokenisers
 from rerank.core import (
+    UNSCORED,
     Chunking,
     Embedding,
     EmbeddingOptions,
@@ -21,12 +25,16 @@ from rerank.devices import release_memory
 from rerank.errors import ModelUnavailable, placed_by
 from rerank.scheduling.job import Job, Replicas
 from rerank.scheduling.scheduler import Scheduler
-from rerank.scorers.base import TURN_CHARACTERS, Encoded, Reading, Scorer
+from rerank.scorers.base import TURN_CHARACTERS, Encoded, EncodedPair, Reading, Scorer
 from rerank.scorers.chunks import read_chunks
 from rerank.telemetry import note_stage, timed
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Encoded)
+
+_PART_CHARACTERS = TURN_CHARACTERS // 4
+_PART_PAIRS = 256
+"""What is tokenised of a request with a time budget before its first pairs are scored: either, approximately."""
 
 
 class LocalBackend:
@@ -52,9 +60,11 @@ class LocalBackend:
     ) -> list[RawScore]:
         """See ``Backend.score``."""
         replicas = self._loaded(self._replicas)
+        if until is not None:
+            return await self._score_until(until, replicas, pairs, options, caller)
         characters = sum([len(pair.document) for pair in pairs])
         computed = await self._compute(replicas, replicas[0].reading(pairs, options), characters, caller)
-        return [RawScore(logit, pair.tokens, pair.cut is not None) for logit, pair in computed]
+        return [_score(logit, pair) for logit, pair in computed]
 
     async def chunks(
         self, pairs: Sequence[Pair], options: ScoringOptions, chunking: Chunking, *, caller: str = ""
@@ -77,12 +87,49 @@ class LocalBackend:
     ) -> list[tuple[Any, E]]:
         """The model's result for each pair or text, and its tokens."""
         with timed("tokenise"):
-            encoded, distinct, places = await self._tokenisers.run(_distinct(reading), characters, caller)
-        job = self._scheduler.submit(replicas, distinct, caller)
-        with placed_by(places.index):
+            distinct = await self._tokenisers.run(_distinct(reading), characters, caller)
+        job = self._scheduler.submit(replicas, list(distinct.items), caller)
+        with placed_by(distinct.places.index):
             results = await asyncio.wrap_future(job.future)
             _note_times(job)
-        return [(results[place], item) for place, item in zip(places, encoded, strict=True)]
+        return distinct.with_all(results)
+
+    async def _score_until(
+        self, until: float, replicas: tuple[Scorer, ...], pairs: Sequence[Pair], options: ScoringOptions, caller: str
+    ) -> list[RawScore]:
+        """The scores of the pairs that are begun until then."""
+        distinct: Distinct[EncodedPair] = Distinct()
+        job = self._scheduler.submit(replicas, (), caller, until)
+        ended = asyncio.wrap_future(job.future)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(until - time.monotonic()):
+                    await self._feed(job, distinct, replicas[0], pairs, options)
+                    await asyncio.wait([ended])
+            self._scheduler.expire(job)
+            job.complete()
+            with placed_by(distinct.places.index):
+                results = await ended
+        finally:
+            ended.cancel()
+        _note_times(job)
+        read = [_score(logit, pair) for logit, pair in distinct.with_all(results)]
+        return read + [UNSCORED] * (len(pairs) - len(read))
+
+    async def _feed(
+        self, job: Job, distinct: Distinct[EncodedPair], scorer: Scorer, pairs: Sequence[Pair], options: ScoringOptions
+    ) -> None:
+        """Tokenise and queue pairs part by part, so that the first are scored meanwhile."""
+        with timed("tokenise"):
+            for part in _parts(pairs):
+                reading = scorer.reading(pairs[part.start : part.stop], options)
+                characters = sum([len(pairs[place].document) for place in part])
+                with placed_by(part.__getitem__):
+                    encoded = await self._tokenisers.run(reading, characters, job.caller)
+                if job.future.done():
+                    return
+                self._scheduler.extend(job, distinct.add(encoded))
+        job.complete()
 
     @staticmethod
     def _loaded(replicas: tuple[T, ...]) -> tuple[T, ...]:
@@ -103,7 +150,7 @@ class LocalBackend:
 
 
 def _note_times(job: Job) -> None:
-    begun = job.submitted if job.begun is None else job.begun
+    begun = time.perf_counter() if job.begun is None else job.begun
     note_stage("queue", job.submitted, begun)
     note_stage("device", begun)
 
@@ -114,12 +161,47 @@ def _in_one_part(use: Callable[[TextTokenizer], T], tokenizer: TextTokenizer) ->
     return result
 
 
-def _distinct(reading: Reading[list[E]]) -> Reading[tuple[list[E], list[E], list[int]]]:
-    """All pairs or texts as tokens, the distinct ones, and for each its place among those.
+def _score(logit: float | None, pair: EncodedPair) -> RawScore:
+    return UNSCORED if logit is None else RawScore(logit, pair.tokens, pair.cut is not None)
+
+
+class Distinct(Generic[E]):
+    """The pairs or texts of a request as tokens, and the distinct ones among them.
 
     Equal ones are computed once: it saves work, and in one batch two equal rows may differ in the last bit, which would
     break a tie the wrong way.
     """
-    encoded = yield from reading
-    place_of = {pair: place for place, pair in enumerate(dict.fromkeys(encoded))}
-    return encoded, list(place_of), [place_of[pair] for pair in encoded]
+
+    def __init__(self) -> None:
+        self.items: dict[E, int] = {}
+        """The distinct ones, with their places among themselves."""
+        self.places: list[int] = []
+        """For each pair or text, the place of its equal among the distinct ones."""
+        self._all: list[E] = []
+
+    def add(self, encoded: Sequence[E]) -> list[E]:
+        """Add the next pairs or texts; those that are new."""
+        known = len(self.items)
+        self.places += [self.items.setdefault(each, len(self.items)) for each in encoded]
+        self._all += encoded
+        return list(islice(self.items, known, None))
+
+    def with_all(self, results: Sequence[Any]) -> list[tuple[Any, E]]:
+        """All pairs or texts, each with the result of its equal."""
+        return [(results[place], each) for place, each in zip(self.places, self._all, strict=True)]
+
+
+def _distinct(reading: Reading[list[E]]) -> Reading[Distinct[E]]:
+    distinct: Distinct[E] = Distinct()
+    distinct.add((yield from reading))
+    return distinct
+
+
+def _parts(pairs: Sequence[Pair]) -> Iterator[range]:
+    """Places of the pairs to tokenise together."""
+    start = characters = 0
+    for end, pair in enumerate(pairs, 1):
+        characters += len(pair.document)
+        if characters >= _PART_CHARACTERS or end - start == _PART_PAIRS or end == len(pairs):
+            yield range(start, end)
+            start, characters = end, 0

@@ -42,7 +42,7 @@ QUICK_SECONDS = 0.05
 
 
 def pack(jobs: Sequence[Job], budget: BatchBudget, *, padded: bool) -> list[Slot]:
-    """Fill a batch with pairs of waiting jobs: the first job's longest pair, its others, then the next job's.
+    """Fill a batch with pairs of waiting jobs: the first job's first pair, its others, then the next job's.
 
     A job that fills a batch alone stays out of the first one's: it gains nothing there, and delays the first.
     """
@@ -50,24 +50,37 @@ def pack(jobs: Sequence[Job], budget: BatchBudget, *, padded: bool) -> list[Slot
 
 
 def _alike(jobs: Sequence[Job], budget: BatchBudget) -> list[Slot]:
-    """With padding, every pair costs as much as the longest: only pairs of at least two thirds of its length join."""
-    longest = max(jobs[0].longest, 1)
+    """With padding, every pair costs as much as the longest: only pairs of at least two thirds of its length join.
+
+    A job that is scored in request order begins its own batch with pairs of any length.
+    """
+    longest = _longest_begun(jobs[0], budget)
     maximum = budget.pairs_of(longest)
     batch: list[Slot] = []
     for job in jobs:
         if batch and job.waiting >= maximum:
             continue
+        shortest = (2 * longest + 2) // 3 if batch or not job.ordered else 0
         start = job.first_within(longest)
-        alike = job.first_within((2 * longest - 1) // 3) - start
-        batch += job.take(start, min(alike, maximum - len(batch)))
+        batch += job.take(start, min(job.alike(start, shortest, longest), maximum - len(batch)))
         if len(batch) == maximum:
             break
     return batch
 
 
+def _longest_begun(job: Job, budget: BatchBudget) -> int:
+    """Length of the longest pair in the batch that a job begins."""
+    longest = 1
+    for count, tokens in enumerate(job.lengths, 1):
+        if count > budget.pairs_of(max(longest, tokens)):
+            break
+        longest = max(longest, tokens)
+    return longest
+
+
 def _any_length(jobs: Sequence[Job], budget: BatchBudget) -> list[Slot]:
     """Without padding, every pair costs its own tokens: any lengths fit together."""
-    tokens = max(jobs[0].longest, budget.tokens)
+    tokens = max(next(jobs[0].lengths), budget.tokens)
     batch: list[Slot] = []
     for job in jobs:
         if batch and (job.waiting >= budget.pairs or job.waiting_tokens >= budget.tokens):

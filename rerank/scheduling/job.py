@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any, NamedTuple, Protocol
 
 from rerank.core import Pending
@@ -54,10 +55,15 @@ class Job:
     disconnected.
     """
 
-    def __init__(self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "") -> None:
+    def __init__(
+        self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "", until: float | None = None
+    ) -> None:
+        """With ``until``, pairs are taken in request order, and more may follow until ``complete`` is called."""
         self.replicas = replicas
         self.caller = caller
         """Name of the request's caller; callers take turns."""
+        self.until = until
+        """The moment after which no pair is begun; None for a job that has time."""
         self.future: Future[list[Any]] = Future()
         self.waiting_tokens = sum(pair.computed for pair in pairs)
         """Tokens of the pairs not yet in a batch."""
@@ -67,13 +73,20 @@ class Job:
         """When it was queued, by ``time.perf_counter``; set by the scheduler, as is the next."""
         self.begun: float | None = None
         """When its first pair went into a batch."""
-        self._pairs = pairs
+        self._pairs = list(pairs)
         self._lengths = [pair.computed for pair in pairs]
-        # longest first: neighbours have similar lengths and need little padding
-        self._waiting = sorted(range(len(pairs)), key=self._lengths.__getitem__, reverse=True)
+        self._waiting = list(range(len(pairs)))
+        if not self.ordered:
+            # longest first: neighbours have similar lengths and need little padding
+            self._waiting.sort(key=self._lengths.__getitem__, reverse=True)
         self._results: dict[int, Any] = {}
-        if not pairs:
-            self.future.set_result([])
+        self._complete = not self.ordered
+        self._end_with_the_last()
+
+    @property
+    def ordered(self) -> bool:
+        """True if pairs are taken in request order, False for the longest first."""
+        return self.until is not None
 
     @property
     def waiting(self) -> int:
@@ -86,13 +99,24 @@ class Job:
         return not self._waiting
 
     @property
-    def longest(self) -> int:
-        """Length of the longest waiting pair."""
-        return self._lengths[self._waiting[0]]
+    def lengths(self) -> Iterator[int]:
+        """Lengths of the waiting pairs, in the order in which they are taken."""
+        return map(self._lengths.__getitem__, self._waiting)
 
     def first_within(self, tokens: int) -> int:
-        """Place of the longest waiting pair of at most ``tokens``; the number of waiting pairs if there is none."""
+        """Place of the first waiting pair of at most ``tokens`` that may be taken; the number of those waiting if none.
+
+        In request order only the first may be taken.
+        """
+        if self.ordered:
+            return 0 if next(self.lengths) <= tokens else len(self._waiting)
         return bisect_left(self._waiting, -tokens, key=lambda place: -self._lengths[place])
+
+    def alike(self, start: int, shortest: int, longest: int) -> int:
+        """Number of pairs, from ``start`` on, that have between ``shortest`` and ``longest`` tokens."""
+        if self.ordered:
+            return sum(1 for _ in takewhile(lambda tokens: shortest <= tokens <= longest, self.lengths))
+        return self.first_within(shortest - 1) - start
 
     def fitting(self, start: int, pairs: int, tokens: int) -> int:
         """Number of pairs, from ``start`` on, that fit together into ``pairs`` and ``tokens``."""
@@ -111,10 +135,31 @@ class Job:
         self.waiting_tokens -= sum(slot.pair.computed for slot in taken)
         return taken
 
+    def extend(self, pairs: Sequence[HasTokens]) -> None:
+        """Add pairs behind the others, to a job with ``until``."""
+        self._waiting += range(len(self._pairs), len(self._pairs) + len(pairs))
+        self._pairs += pairs
+        self._lengths += [pair.computed for pair in pairs]
+        self.waiting_tokens += sum(pair.computed for pair in pairs)
+
+    def complete(self) -> None:
+        """No more pairs follow: the last result ends the job."""
+        self._complete = True
+        self._end_with_the_last()
+
+    def expire(self) -> None:
+        """Give up the waiting pairs: their result is None."""
+        places, self._waiting, self.waiting_tokens = self._waiting, [], 0
+        for place in places:
+            self.resolve(place, None)
+
     def resolve(self, place: int, result: Any) -> None:
         """Set a pair's result; the last one ends the job."""
         self._results[place] = result
-        if len(self._results) == len(self._pairs):
+        self._end_with_the_last()
+
+    def _end_with_the_last(self) -> None:
+        if self._complete and len(self._results) == len(self._pairs):
             # the client may disconnect, or another device's thread end the job, before this line
             with suppress(InvalidStateError):
                 self.future.set_result([self._results[index] for index in range(len(self._pairs))])

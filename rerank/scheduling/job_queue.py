@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from rerank.scheduling.batching import BatchBudget, pack
-from rerank.scheduling.job import Job, Replicas, ScoresBatches, Slot
+from rerank.scheduling.job import HasTokens, Job, Replicas, ScoresBatches, Slot
 from rerank.scheduling.sharing import EqualSharing
 
 
@@ -30,6 +30,18 @@ class JobQueue:
         elif job.caller not in callers:
             self._served[job.caller] = max(self._served[job.caller], min(self._served[other] for other in callers))
         self._queues[job.replicas].add(job)
+
+    def extend(self, job: Job, pairs: Sequence[HasTokens]) -> None:
+        """Add pairs to a job with ``until``, whether some of its pairs still wait or all were taken."""
+        self._queues[job.replicas].withdraw(job)
+        job.extend(pairs)
+        self.add(job)
+
+    def expire(self, now: float) -> None:
+        """Give up the waiting pairs of jobs whose time has passed."""
+        for job in self._jobs():
+            if job.until is not None and job.until <= now:
+                job.expire()
 
     @property
     def has_work(self) -> bool:
@@ -104,6 +116,12 @@ class _Queue:
         """Add a job."""
         job.turn = self._sharing[job.caller].enter(job.waiting_tokens)
         self.jobs.append(job)
+
+    def withdraw(self, job: Job) -> None:
+        """Remove a job, if it is here."""
+        if job in self.jobs:
+            self.jobs.remove(job)
+            self._sharing[job.caller].leave(job.turn)
 
     def by_turn(self, served: Counter[str]) -> list[Job]:
         """Jobs in the order in which a batch is filled.

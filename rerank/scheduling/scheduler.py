@@ -6,7 +6,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -83,18 +84,42 @@ class Scheduler:
             since = min((job.submitted for job in self._queue.untouched()), default=None)
         return 0.0 if since is None else time.perf_counter() - since
 
-    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "") -> Job:
-        """Queue a request's encoded pairs. Cancelling ``job.future`` drops those that still wait."""
-        job = Job(replicas, pairs, caller)
+    def submit(
+        self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "", until: float | None = None
+    ) -> Job:
+        """Queue a request's encoded pairs. Cancelling ``job.future`` drops those that still wait.
+
+        With ``until``, a moment of ``clock``, ``extend`` adds pairs until ``job.complete``; see ``expire``.
+        """
+        job = Job(replicas, pairs, caller, until)
         job.submitted = time.perf_counter()
+        with self._queueing() as queue:
+            queue.add(job)
+        return job
+
+    def extend(self, job: Job, pairs: Sequence[HasTokens]) -> None:
+        """Queue further pairs of a job with ``until``."""
+        with self._queueing() as queue:
+            queue.extend(job, pairs)
+
+    @contextmanager
+    def _queueing(self) -> Iterator[JobQueue]:
         with self._changed:
             if self._stopping:
                 raise ServerStopping("The server is shutting down.")
             if trouble := self._health.trouble:
                 raise OutOfOrder(trouble)
-            self._queue.add(job)
+            yield self._queue
             self._changed.notify_all()
-        return job
+
+    def expire(self, job: Job) -> None:
+        """Give up a job's waiting pairs: their result is None. To be called when its time has passed.
+
+        A device never begins a pair after that time; this ends the job while every device is busy.
+        """
+        with self._changed:
+            job.expire()
+            self._queue.drop_ended()
 
     def stop(self, timeout: float | None = None) -> None:
         """Finish the running batches, fail what waits, end the threads."""
@@ -120,6 +145,7 @@ class Scheduler:
             # outside the lock: a driver may take its time to answer
             memory = int(_SHARE_OF_FREE_MEMORY * spec.memory.free()) if spec.memory.free else None
             with self._changed:
+                self._queue.expire(self._clock())
                 batch = self._queue.next_batch(spec.budget, device, memory, limits.of, limits.quick_tokens)
                 if batch:
                     self._health.begin(device, self._clock())

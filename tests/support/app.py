@@ -154,8 +154,10 @@ class WatchedScheduler(Scheduler):
             self.clock.now += 1
             self.look()
 
-    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "") -> Job:
-        job = super().submit(replicas, pairs, caller)
+    def submit(
+        self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "", until: float | None = None
+    ) -> Job:
+        job = super().submit(replicas, pairs, caller, until)
         self._submitted.release()
         return job
 

@@ -2,20 +2,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from rerank.activations import SIGMOID
 from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
-from rerank.core import DEFAULT_OPTIONS, Pair, PendingLogits, RawScore, ScoringOptions, Truncation
-from rerank.errors import InvalidRequest, ModelUnavailable, PairTooLarge, ServerStopping
+from rerank.core import DEFAULT_OPTIONS, UNSCORED, Pair, PendingLogits, RawScore, ScoringOptions, Truncation
+from rerank.errors import InvalidRequest, ModelUnavailable, PairTooLarge, PairTooLong, ServerStopping
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
+from rerank.scorers.base import Reading
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
+from tests.support.clock import Clock
+from tests.support.waiting import wait_until
 
 WAIT = 10.0
 
@@ -27,8 +31,10 @@ class NoticingScheduler(Scheduler):
         super().__init__(DeviceSpec("test", BatchBudget(pairs=4, tokens=1000)))
         self.submitted: asyncio.Queue[Job] = asyncio.Queue()
 
-    def submit(self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "") -> Job:
-        job = super().submit(replicas, pairs, caller)
+    def submit(
+        self, replicas: Replicas, pairs: Sequence[HasTokens], caller: str = "", until: float | None = None
+    ) -> Job:
+        job = super().submit(replicas, pairs, caller, until)
         self.submitted.put_nowait(job)
         return job
 
@@ -148,6 +154,150 @@ class TestCancelling:
         assert await running == [RawScore(2.0, 5)]
         assert await backend.score(asked("a", "b"), DEFAULT_OPTIONS) == [RawScore(-2.0, 5)]
         assert sum(blocked.batches) < 100
+
+
+LONG = "word " * 4000
+"""A document that is tokenised on its own."""
+
+
+class SlowReader(WordOverlapScorer):
+    """Reads no further than the parts that it may; says when it scored."""
+
+    def __init__(self, parts: int) -> None:
+        super().__init__(max_length=64)
+        self.scored = threading.Event()
+        self.release = threading.Event()
+        self._parts = parts
+
+    def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedWords]]:
+        self._parts -= 1
+        if self._parts < 0 and not self.release.wait(WAIT):
+            raise TimeoutError("nobody released the reader")
+        return (yield from super().reading(pairs, options))
+
+    def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
+        running = super().start(batch)
+        self.scored.set()
+        return running
+
+
+@pytest.fixture
+async def pass_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets seconds pass for the event loop's timers."""
+    loop, passed = asyncio.get_running_loop(), Clock()
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + passed())
+
+    def pass_by(seconds: float) -> None:
+        passed.now += seconds
+
+    return pass_by
+
+
+def later() -> float:
+    """A moment that comes only if the test lets time pass."""
+    return time.monotonic() + 1000
+
+
+class TestUntilAMoment:
+    async def test_everything_is_scored_if_there_is_time(self, backend: LocalBackend) -> None:
+        pairs = asked("red fox", "red fox", "blue", LONG, "red fox", "red hen", LONG, "fox")
+        assert await backend.score(pairs, DEFAULT_OPTIONS, until=later()) == await backend.score(pairs, DEFAULT_OPTIONS)
+
+    async def test_equal_pairs_are_scored_once(self, backend: LocalBackend, scorer: WordOverlapScorer) -> None:
+        await backend.score(asked("a", "a", LONG, "a", LONG, "b"), DEFAULT_OPTIONS, until=later())
+        assert sum(scorer.batches) == 3
+
+    async def test_of_nothing_are_nothing(self, backend: LocalBackend) -> None:
+        assert await backend.score([], DEFAULT_OPTIONS, until=later()) == []
+
+    async def test_a_moment_that_has_passed_leaves_everything_unscored(
+        self, backend: LocalBackend, scorer: WordOverlapScorer
+    ) -> None:
+        until = time.monotonic() - 1
+        assert await backend.score(asked("a", "a", "b"), DEFAULT_OPTIONS, until=until) == [UNSCORED] * 2
+        assert scorer.batches == []
+
+    async def test_a_batch_that_was_begun_counts(
+        self,
+        blocked: BlockedScorer,
+        scheduler: NoticingScheduler,
+        tokenisers: Tokenisers,
+        pass_by: Callable[[float], None],
+    ) -> None:
+        backend = LocalBackend([blocked], scheduler, tokenisers)
+        running = asyncio.create_task(backend.score(asked("a", *"abcdef"), DEFAULT_OPTIONS, until=later()))
+        await asyncio.to_thread(wait_until, lambda: blocked.batches == [4])
+        pass_by(2000)
+        await asyncio.to_thread(wait_until, lambda: scheduler.waiting_pairs == 0)
+        assert not running.done()
+        blocked.release.set()
+        assert [score.scored for score in await running] == [True] * 4 + [False] * 2
+        assert blocked.batches == [4]
+
+    async def test_a_request_that_is_behind_others_is_answered_unscored(
+        self,
+        blocked: BlockedScorer,
+        scheduler: NoticingScheduler,
+        tokenisers: Tokenisers,
+        pass_by: Callable[[float], None],
+    ) -> None:
+        backend = LocalBackend([blocked], scheduler, tokenisers)
+        running = asyncio.create_task(backend.score(asked("a", "a"), DEFAULT_OPTIONS))
+        await asyncio.to_thread(wait_until, lambda: blocked.batches == [1])
+        waiting = asyncio.create_task(backend.score(asked("a", "b", "c"), DEFAULT_OPTIONS, until=later()))
+        await asyncio.to_thread(wait_until, lambda: scheduler.waiting_pairs == 2)
+        pass_by(2000)
+        assert await waiting == [UNSCORED] * 2
+        assert not running.done()
+        blocked.release.set()
+        assert len(await running) == 1
+
+    async def test_the_first_pairs_are_scored_while_the_others_are_tokenised(
+        self, scheduler: NoticingScheduler, tokenisers: Tokenisers
+    ) -> None:
+        scorer = SlowReader(parts=1)
+        backend = LocalBackend([scorer], scheduler, tokenisers)
+        running = asyncio.create_task(backend.score(asked("a", LONG, "a"), DEFAULT_OPTIONS, until=later()))
+        assert await asyncio.to_thread(scorer.scored.wait, WAIT)
+        scorer.release.set()
+        assert [score.logit for score in await running] == [-2.0, 2.0]
+        assert scorer.batches == [1, 1]
+
+    async def test_pairs_that_are_still_tokenised_are_left_unscored(
+        self, scheduler: NoticingScheduler, tokenisers: Tokenisers, pass_by: Callable[[float], None]
+    ) -> None:
+        scorer = SlowReader(parts=1)
+        backend = LocalBackend([scorer], scheduler, tokenisers)
+        running = asyncio.create_task(backend.score(asked("a", LONG, "a", "b"), DEFAULT_OPTIONS, until=later()))
+        assert await asyncio.to_thread(scorer.scored.wait, WAIT)
+        pass_by(2000)
+        assert [score.scored for score in await running] == [True, False, False]
+        scorer.release.set()
+
+    async def test_cancelling_takes_the_waiting_pairs_out_of_the_line(
+        self, blocked: BlockedScorer, scheduler: NoticingScheduler, tokenisers: Tokenisers
+    ) -> None:
+        backend = LocalBackend([blocked], scheduler, tokenisers)
+        leaving = asyncio.create_task(backend.score(asked("a", *"abcdef"), DEFAULT_OPTIONS, until=later()))
+        await asyncio.to_thread(wait_until, lambda: blocked.batches == [4])
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert scheduler.waiting_pairs == 0
+
+    async def test_a_failure_while_others_are_tokenised_is_told(
+        self, scheduler: NoticingScheduler, tokenisers: Tokenisers
+    ) -> None:
+        backend = LocalBackend([NarrowScorer()], scheduler, tokenisers)
+        pairs = asked("a", "a", LONG, "b " * 60, *[LONG] * 3)
+        with pytest.raises(PairTooLarge, match=r"documents\.1"):
+            await backend.score(pairs, DEFAULT_OPTIONS, until=later())
+
+    async def test_a_document_too_long_is_named_by_its_place(self, backend: LocalBackend) -> None:
+        whole = ScoringOptions(Truncation(allowed=False))
+        with pytest.raises(PairTooLong, match=r"documents\.2"):
+            await backend.score(asked("a", "b" * 20000, "c", LONG), whole, until=later())
 
 
 class NarrowScorer(WordOverlapScorer):

@@ -123,9 +123,11 @@ def pieces(count: int, tokens: int = 1) -> list[Piece]:
     return [Piece(tokens, float(place)) for place in range(count)]
 
 
-def job_of(lengths: Sequence[int], scorer: Echo | None = None) -> Job:
-    """A job of pieces of these lengths, whose logits are 0, 1, 2, ..."""
-    return Job((scorer or Echo(),), [Piece(tokens, float(place)) for place, tokens in enumerate(lengths)])
+def job_of(lengths: Sequence[int], scorer: Echo | None = None, until: float | None = None) -> Job:
+    """A whole job of pieces of these lengths, whose logits are 0, 1, 2, ..."""
+    job = Job((scorer or Echo(),), [Piece(tokens, float(place)) for place, tokens in enumerate(lengths)], "", until)
+    job.complete()
+    return job
 
 
 def answer(future: Future[list[float]]) -> list[float]:

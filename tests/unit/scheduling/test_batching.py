@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,8 @@ from .scorers import Echo, job_of
 
 CROWDS = st.lists(st.lists(st.integers(1, 600), min_size=1, max_size=30), min_size=1, max_size=6)
 BUDGETS = st.builds(BatchBudget, pairs=st.integers(1, 8), tokens=st.integers(0, 2000))
+ORDERED = st.sets(st.integers(0, 5))
+"""Jobs that are scored in request order, by number."""
 ROOMY = BatchBudget(pairs=32, tokens=16384)
 
 
@@ -27,8 +30,8 @@ def cost(batch: Sequence[Slot], *, padded: bool) -> int:
     return len(batch) * max(lengths(batch)) if padded else sum(lengths(batch))
 
 
-def crowd(lengths_of_jobs: Sequence[Sequence[int]]) -> list[Job]:
-    return [job_of(own) for own in lengths_of_jobs]
+def crowd(lengths_of_jobs: Sequence[Sequence[int]], ordered: Container[int] = ()) -> list[Job]:
+    return [job_of(own, until=math.inf if number in ordered else None) for number, own in enumerate(lengths_of_jobs)]
 
 
 def fits(own: Sequence[int], longest: int, budget: BatchBudget) -> bool:
@@ -69,6 +72,19 @@ class TestPadded:
     ) -> None:
         assert len(pack([job_of([length] * 100)], budget, padded=True)) == taken
 
+    def test_a_job_in_request_order_fills_its_batch_with_any_lengths(self) -> None:
+        job = job_of([30, 10, 50, 20, 60, 10], until=math.inf)
+        assert lengths(pack([job], BatchBudget(8, 200), padded=True)) == [30, 10, 50, 20]
+        assert lengths(pack([job], BatchBudget(8, 200), padded=True)) == [60, 10]
+
+    def test_a_job_in_request_order_joins_others_with_pairs_of_similar_length(self) -> None:
+        batch = pack([job_of([100]), job_of([80, 70, 10, 90], until=math.inf)], ROOMY, padded=True)
+        assert lengths(batch) == [100, 80, 70]
+
+    def test_others_join_a_job_in_request_order_with_pairs_of_similar_length(self) -> None:
+        batch = pack([job_of([10, 90], until=math.inf), job_of([100, 80, 59, 10])], ROOMY, padded=True)
+        assert lengths(batch) == [10, 90, 80]
+
     def test_padding_counts(self) -> None:
         assert lengths(pack([job_of([40, 30, 30])], BatchBudget(8, 100), padded=True)) == [40, 30]
 
@@ -97,6 +113,11 @@ class TestPacked:
     def test_a_batch_is_filled_to_the_last_token(self) -> None:
         assert lengths(pack([job_of([99]), job_of([1])], BatchBudget(8, 100), padded=False)) == [99, 1]
 
+    def test_a_job_in_request_order_ends_at_the_first_that_does_not_fit(self) -> None:
+        job = job_of([40, 30, 50, 20], until=math.inf)
+        assert lengths(pack([job], BatchBudget(8, 100), padded=False)) == [40, 30]
+        assert lengths(pack([job_of([60]), job], BatchBudget(8, 100), padded=False)) == [60]
+
     def test_a_job_whose_longest_does_not_fit_gives_a_shorter_one(self) -> None:
         assert lengths(pack([job_of([60]), job_of([50, 30])], BatchBudget(8, 100), padded=False)) == [60, 30]
 
@@ -114,40 +135,55 @@ class TestLaws:
         batch = pack([first, second], BatchBudget(8, 100), padded=padded)
         assert [slot.job for slot in batch] == [first] * 5 + [second] * 3
 
-    @given(crowds=CROWDS, budget=BUDGETS)
+    @given(crowds=CROWDS, budget=BUDGETS, ordered=ORDERED)
     def test_a_batch_is_within_the_budget_or_a_single_pair(
-        self, crowds: list[list[int]], budget: BatchBudget, padded: bool
+        self, crowds: list[list[int]], budget: BatchBudget, ordered: set[int], padded: bool
     ) -> None:
-        batch = pack(crowd(crowds), budget, padded=padded)
+        batch = pack(crowd(crowds, ordered), budget, padded=padded)
         assert len(batch) == 1 or (len(batch) <= budget.pairs and cost(batch, padded=padded) <= budget.tokens)
 
-    @given(crowds=CROWDS, budget=BUDGETS)
-    def test_it_holds_the_first_jobs_longest_pair(
-        self, crowds: list[list[int]], budget: BatchBudget, padded: bool
+    @given(crowds=CROWDS, budget=BUDGETS, ordered=ORDERED)
+    def test_it_holds_the_first_jobs_longest_pair_or_its_next_one(
+        self, crowds: list[list[int]], budget: BatchBudget, ordered: set[int], padded: bool
     ) -> None:
-        jobs = crowd(crowds)
+        jobs = crowd(crowds, ordered)
         batch = pack(jobs, budget, padded=padded)
-        assert (batch[0].job, batch[0].pair.tokens) == (jobs[0], max(crowds[0]))
+        first = crowds[0][0] if jobs[0].ordered else max(crowds[0])
+        assert (batch[0].job, batch[0].pair.tokens) == (jobs[0], first)
 
-    @given(crowds=CROWDS, budget=BUDGETS)
-    def test_pairs_are_taken_or_wait_and_never_both(
-        self, crowds: list[list[int]], budget: BatchBudget, padded: bool
+    @given(crowds=CROWDS, budget=BUDGETS, ordered=ORDERED)
+    def test_pairs_of_a_job_in_request_order_are_taken_in_that_order(
+        self, crowds: list[list[int]], budget: BatchBudget, ordered: set[int], padded: bool
     ) -> None:
-        jobs = crowd(crowds)
+        jobs = crowd(crowds, ordered)
+        batch = pack(jobs, budget, padded=padded)
+        for job in (job for job in jobs if job.ordered):
+            places = [slot.place for slot in batch if slot.job is job]
+            assert places == list(range(len(places)))
+
+    @given(crowds=CROWDS, budget=BUDGETS, ordered=ORDERED)
+    def test_pairs_are_taken_or_wait_and_never_both(
+        self, crowds: list[list[int]], budget: BatchBudget, ordered: set[int], padded: bool
+    ) -> None:
+        jobs = crowd(crowds, ordered)
         batch = pack(jobs, budget, padded=padded)
         taken = Counter(slot.job for slot in batch)
         assert len({(slot.job, slot.place) for slot in batch}) == len(batch)
         assert [job.waiting + taken[job] for job in jobs] == [len(own) for own in crowds]
 
-    @given(crowds=CROWDS, budget=BUDGETS)
+    @given(crowds=CROWDS, budget=BUDGETS, ordered=ORDERED)
     def test_no_small_job_is_left_out_whose_pair_would_have_joined(
-        self, crowds: list[list[int]], budget: BatchBudget, padded: bool
+        self, crowds: list[list[int]], budget: BatchBudget, ordered: set[int], padded: bool
     ) -> None:
-        jobs = crowd(crowds)
+        jobs = crowd(crowds, ordered)
         batch = pack(jobs, budget, padded=padded)
         longest = max(lengths(batch))
         served = {slot.job for slot in batch}
-        small = [own for job, own in zip(jobs, crowds, strict=True) if job not in served and fits(own, longest, budget)]
+        small = [
+            own[:1] if job.ordered else own
+            for job, own in zip(jobs, crowds, strict=True)
+            if job not in served and fits(own, longest, budget)
+        ]
         for tokens in (tokens for own in small for tokens in own if len(batch) < budget.pairs):
             if padded:
                 alike = 2 * longest <= 3 * tokens <= 3 * longest
@@ -156,9 +192,11 @@ class TestLaws:
                 assert cost(batch, padded=False) + tokens > budget.tokens
 
 
-@given(CROWDS, BUDGETS)
-def test_padding_is_never_more_than_a_third_of_a_batch(crowds: list[list[int]], budget: BatchBudget) -> None:
-    batch = pack(crowd(crowds), budget, padded=True)
+@given(CROWDS, BUDGETS, ORDERED)
+def test_padding_is_never_more_than_a_third_of_a_batch_begun_by_a_job_that_has_time(
+    crowds: list[list[int]], budget: BatchBudget, ordered: set[int]
+) -> None:
+    batch = pack(crowd(crowds, ordered - {0}), budget, padded=True)
     assert 3 * sum(lengths(batch)) >= 2 * cost(batch, padded=True)
 
 

@@ -15,12 +15,14 @@ from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import Job, Slot
 from rerank.scheduling.job_queue import JobQueue
 
-from .scorers import Echo, job_of, pieces
+from .scorers import Echo, Piece, job_of, pieces
 
 LENGTHS = st.lists(st.integers(1, 600), max_size=30)
 CROWDS = st.lists(LENGTHS, max_size=6)
 BUDGETS = st.builds(BatchBudget, pairs=st.integers(1, 8), tokens=st.integers(0, 2000))
 ROOMY = BatchBudget(pairs=32, tokens=16384)
+UNTIL = st.none() | st.integers(1, 6)
+"""The moment of a job, if it has one."""
 
 
 def line_of(*jobs: Job) -> JobQueue:
@@ -31,8 +33,12 @@ def line_of(*jobs: Job) -> JobQueue:
 
 
 def crowd(lengths_of_jobs: Sequence[Sequence[int]], scorers: int = 1) -> list[Job]:
+    """Jobs for several models; every third is scored in request order."""
     models = [Echo(padded=number % 2 == 0) for number in range(scorers)]
-    return [job_of(lengths, models[number % scorers]) for number, lengths in enumerate(lengths_of_jobs)]
+    return [
+        job_of(lengths, models[number % scorers], until=None if number % 3 else math.inf)
+        for number, lengths in enumerate(lengths_of_jobs)
+    ]
 
 
 def batches(line: JobQueue, budget: BatchBudget) -> list[list[Slot]]:
@@ -122,6 +128,90 @@ class TestLaws:
         staying = {job: job.waiting for job in jobs if job not in left and job.waiting}
         assert line.waiting_pairs() == sum(staying.values())
         assert Counter(slot.job for batch in batches(line, budget) for slot in batch) == staying
+
+
+class TestUntilAMoment:
+    @given(
+        st.lists(st.tuples(LENGTHS, LENGTHS, UNTIL), max_size=6),
+        BUDGETS,
+        st.integers(1, 2),
+        st.integers(0, 3),
+        st.data(),
+    )
+    def test_every_pair_ends_once_scored_in_order_or_given_up(
+        self,
+        asked: list[tuple[list[int], list[int], int | None]],
+        budget: BatchBudget,
+        scorers: int,
+        per_moment: int,
+        data: st.DataObject,
+    ) -> None:
+        """Half of a job's pairs may come later; a batch runs for up to a moment."""
+        models = [Echo(padded=number % 2 == 0) for number in range(scorers)]
+        line, taken, ends = JobQueue(), [], Counter[Job]()
+        jobs = [
+            Job((models[number % scorers],), [Piece(tokens) for tokens in own], "", until)
+            for number, (own, _, until) in enumerate(asked)
+        ]
+        for job in jobs:
+            job.future.add_done_callback(lambda _, job=job: ends.update([job]))  # type: ignore[misc]
+            line.add(job)
+        late = dict(zip(jobs, [later for _, later, _ in asked], strict=True))
+        for now in range(8):
+            for job in [job for job in late if job.ordered and (now >= 5 or data.draw(st.booleans(), label="extend"))]:
+                line.extend(job, [Piece(tokens) for tokens in late.pop(job)])
+                job.complete()
+            line.expire(now)
+            for _ in range(per_moment):
+                batch = line.next_batch(budget)
+                assert all(slot.job.until is None or slot.job.until > now for slot in batch)
+                answer_all(batch)
+                taken += batch
+        line.expire(now)
+        while batch := line.next_batch(budget):
+            answer_all(batch)
+            taken += batch
+
+        assert not line.has_work
+        assert ends == Counter(jobs)
+        for job, (own, later, until) in zip(jobs, asked, strict=True):
+            places = [slot.place for slot in taken if slot.job is job]
+            if until is None:
+                assert job.future.result(0) == [0.0] * len(own)
+                continue
+            assert places == list(range(len(places)))
+            assert job.future.result(0) == [0.0] * len(places) + [None] * (len(own) + len(later) - len(places))
+
+    def test_pairs_are_given_up_at_the_moment_and_not_before(self) -> None:
+        early, late, endless = job_of([1], until=2.0), job_of([1], until=3.0), job_of([1])
+        line = line_of(early, late, endless)
+        line.expire(1.9)
+        assert line.waiting_pairs() == 3
+        line.expire(2.0)
+        assert [job.waiting for job in (early, late, endless)] == [0, 1, 1]
+
+    def test_a_job_whose_pairs_were_all_taken_waits_again_for_its_turn(self) -> None:
+        model = Echo()
+        line = line_of(job := Job((model,), pieces(1), until=math.inf))
+        line.next_batch(ROOMY)
+        assert not line.has_work
+        line.extend(job, pieces(3))
+        assert line.waiting_pairs() == 3
+        assert [slot.place for slot in line.next_batch(ROOMY)] == [1, 2, 3]
+
+    def test_a_job_that_is_extended_waits_once(self) -> None:
+        model = Echo()
+        line = line_of(job := Job((model,), pieces(2), until=math.inf))
+        line.extend(job, pieces(1))
+        assert [slot.place for slot in line.next_batch(ROOMY)] == [0, 1, 2]
+        assert line.drain() == []
+
+    def test_a_job_that_grew_lets_shorter_ones_go_first(self) -> None:
+        model = Echo()
+        line = line_of(grown := Job((model,), pieces(1, 5), until=math.inf), short := job_of([9], model))
+        line.extend(grown, pieces(1, 5))
+        taken = [batch[0].job for batch in batches(line, BatchBudget(1, 100))]
+        assert taken == [short, grown, grown]
 
 
 class TestFairness:

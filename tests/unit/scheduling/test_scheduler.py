@@ -14,8 +14,10 @@ import pytest
 from rerank.core import PendingLogits
 from rerank.errors import InvalidRequest, OutOfOrder, PairTooLarge, RerankError, ScoringFailed, ServerStopping
 from rerank.scheduling.batching import BatchBudget
+from rerank.scheduling.job import Job
 from rerank.scheduling.memory import Memory
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
+from tests.support.clock import Clock
 
 from .scorers import WAIT, Answering, Echo, Gate, Kernels, Piece, answer, pieces
 
@@ -118,6 +120,66 @@ class TestCancelling:
         gate.open()
         assert answer(scheduler.submit((gate,), pieces(1)).future) == [0.0]
         assert gate.passes == [4, 1]
+
+
+class TestUntilAMoment:
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def scheduler(self, gate: Gate, clock: Clock) -> Iterator[Scheduler]:
+        scheduler = Scheduler(DeviceSpec("test", BatchBudget(pairs=4, tokens=1000)), clock=clock)
+        yield scheduler
+        gate.open()
+        scheduler.stop(WAIT)
+
+    @staticmethod
+    def submit(scheduler: Scheduler, gate: Gate, pairs: int, until: float) -> Job:
+        job = scheduler.submit((gate,), pieces(pairs), until=until)
+        job.complete()
+        return job
+
+    def test_nothing_is_begun_afterwards(self, scheduler: Scheduler, gate: Gate, clock: Clock) -> None:
+        scheduler.submit((gate,), pieces(1))
+        assert gate.entered.wait(WAIT)
+        late, in_time = self.submit(scheduler, gate, 3, until=5.0), self.submit(scheduler, gate, 2, until=6.0)
+        clock.now = 5.0
+        gate.open()
+        assert answer(late.future) == [None] * 3
+        assert answer(in_time.future) == [0.0, 1.0]
+        assert gate.passes == [1, 2]
+
+    def test_a_request_ends_while_the_device_is_busy_with_others(self, scheduler: Scheduler, gate: Gate) -> None:
+        scheduler.submit((gate,), pieces(1))
+        assert gate.entered.wait(WAIT)
+        job = self.submit(scheduler, gate, 3, until=5.0)
+        scheduler.expire(job)
+        assert answer(job.future) == [None] * 3
+        assert scheduler.waiting_pairs == 0
+
+    def test_the_running_batch_is_finished_and_counts(self, scheduler: Scheduler, gate: Gate) -> None:
+        job = self.submit(scheduler, gate, 6, until=5.0)
+        assert gate.entered.wait(WAIT)
+        scheduler.expire(job)
+        assert not job.future.done()
+        gate.open()
+        assert answer(job.future) == [0.0, 1.0, 2.0, 3.0, None, None]
+        assert gate.passes == [4]
+
+    def test_pairs_that_follow_are_scored_too(self, scheduler: Scheduler, gate: Gate) -> None:
+        gate.open()
+        job = scheduler.submit((gate,), (), until=5.0)
+        for count in (1, 2):
+            scheduler.extend(job, pieces(count))
+        job.complete()
+        assert answer(job.future) == [0.0, 0.0, 1.0]
+
+    def test_nothing_follows_after_a_stop(self, scheduler: Scheduler, gate: Gate) -> None:
+        job = scheduler.submit((gate,), (), until=5.0)
+        scheduler.stop(WAIT)
+        with pytest.raises(ServerStopping):
+            scheduler.extend(job, pieces(1))
 
 
 class TestFailures:
