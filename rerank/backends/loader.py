@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rerank.backends.base import FoundModel, LoadedModel, Local, too_large
+from rerank.backends.fingerprints import Stamps, contents_of, fingerprint, stamps_of
 from rerank.backends.local import LocalBackend
 from rerank.backends.sizes import estimate, weights_on
 from rerank.backends.tokenisers import Tokenisers
@@ -118,6 +119,7 @@ class LocalLoader:
             import_libraries(checkpoint, card, placements)
         devices = [placement.device for placement in placements]
         before = {device.name: memory_in_use(device.name) for device in devices}
+        stamps = stamps_of(checkpoint)
         started = time.monotonic()
         with self._explained(card):
             replicas = [self._replica(card, checkpoint, placement) for placement in placements]
@@ -133,7 +135,7 @@ class LocalLoader:
         )
         backend = LocalBackend(replicas, self._scheduler, self._tokenisers)
         _log_ready(card, backend, local)
-        return LoadedModel(card, backend, local)
+        return LoadedModel(card, backend, local, _fingerprint(card, checkpoint, stamps, backend, local))
 
     def _placements_of(self, card: ModelCard) -> Sequence[Placement]:
         if card.precision is None or self._placements_in is None:
@@ -217,6 +219,19 @@ class LocalLoader:
         if card.repo is None:
             return "Repair the folder; the next request will retry."
         return f"Repair the folder, or fetch it again: python download_model.py {card.id} --force"
+
+
+def _fingerprint(card: ModelCard, checkpoint: Checkpoint, stamps: Stamps, backend: LocalBackend, local: Local) -> str:
+    """The model's fingerprint; empty if its files are no longer those that it was loaded from."""
+    try:
+        contents = contents_of(checkpoint)
+        if stamps_of(checkpoint) == stamps:
+            return fingerprint(card, contents, local.runtime, local.precision, backend.max_length)
+        reason = "its files changed while it was loaded"
+    except (OSError, WeightsBroken) as error:
+        reason = str(error)
+    logger.warning("scores of %s are not cached: %s", card.id, reason)
+    return ""
 
 
 def _log_ready(card: ModelCard, backend: LocalBackend, local: Local) -> None:

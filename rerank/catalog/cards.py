@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rerank.activations import Activation
 from rerank.catalog.families import CROSS_ENCODER
@@ -121,6 +121,10 @@ class ModelCard:
     def loads_like(self, other: ModelCard) -> bool:
         """True if a model loaded for one card is what the other describes."""
         return all(getattr(self, name) == getattr(other, name) for name in _LOADED_BY)
+
+    def loaded_by(self) -> dict[str, Any]:
+        """The fields that scores depend on, as plain data; not where the weights are."""
+        return {name: value for name, value in asdict(self).items() if name in _LOADED_BY - {"path"}}
 
 
 _LOADED_BY = {field.name for field in fields(ModelCard)} - {

@@ -37,8 +37,8 @@ from rerank.errors import (
     WrongTask,
 )
 from rerank.gateway.admission import Admission, Place, Work
+from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.estimate import estimated_tokens, held_bytes
-from rerank.gateway.pair_cache import PairCache
 from rerank.gateway.routing.plan import Plan, first_choice, plan_of, with_fallbacks
 from rerank.gateway.routing.result import result_of, work_of
 from rerank.gateway.routing.run import Run, Times

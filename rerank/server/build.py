@@ -27,8 +27,9 @@ from rerank.devices import Device, choose_devices, gpu_count
 from rerank.engine import Engine, download_rules
 from rerank.errors import SettingsError
 from rerank.gateway.admission import Admission, Work
+from rerank.gateway.cache.opening import check_place, open_store
+from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.gateway import Gateway, Limits
-from rerank.gateway.pair_cache import PairCache
 from rerank.gateway.readiness import Readiness
 from rerank.gateway.routing.plan import check_routes
 from rerank.server.gauges import gauges
@@ -51,6 +52,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
     catalog = Catalog.open(settings.models_dir, settings.models_file)
     devices = choose_devices(settings.device, settings.precision, settings.runtime)
     keyring = Keyring(_prepare(catalog, settings))
+    check_place(settings.cache)
     _announce(catalog, devices, settings)
     _announce_keys(keyring)
     metrics, tracing = Metrics(), open_tracing()
@@ -81,8 +83,11 @@ async def _open_services(
     tracing: Tracing | None,
 ) -> AsyncIterator[Services]:
     with watched_loop(metrics.observe):
-        async with Engine.open(settings, catalog, observe=metrics.observe) as engine:
-            gateway = _gateway(settings, engine, PairCache(settings.cached_pairs, metrics.observe))
+        async with (
+            Engine.open(settings, catalog, observe=metrics.observe) as engine,
+            open_store(settings.cache, settings.cached_pairs, settings.cache_ttl, metrics.observe) as store,
+        ):
+            gateway = _gateway(settings, engine, PairCache(store, metrics.observe))
             readiness = Readiness(gateway, _preloaded(catalog, settings))
             metrics.add_gauges(*gauges(gateway, engine.scheduler))
             with on_hangup(partial(_reload, gateway, readiness, keyring, settings)):

@@ -10,6 +10,7 @@ from pydantic import AliasChoices
 from rerank.settings.groups import (
     AccessSettings,
     ApiSettings,
+    CacheSettings,
     DeviceSettings,
     LimitSettings,
     LogSettings,
@@ -18,12 +19,30 @@ from rerank.settings.groups import (
 )
 from rerank.settings.values import bytes_of, split
 
-GROUPS = (NetworkSettings, AccessSettings, ModelSettings, DeviceSettings, LimitSettings, ApiSettings, LogSettings)
+GROUPS = (
+    NetworkSettings,
+    AccessSettings,
+    ModelSettings,
+    DeviceSettings,
+    LimitSettings,
+    CacheSettings,
+    ApiSettings,
+    LogSettings,
+)
 """In the order of the help."""
 
 
 # pydantic takes the fields of the last base first
-class Settings(LogSettings, ApiSettings, LimitSettings, DeviceSettings, ModelSettings, AccessSettings, NetworkSettings):
+class Settings(
+    LogSettings,
+    ApiSettings,
+    CacheSettings,
+    LimitSettings,
+    DeviceSettings,
+    ModelSettings,
+    AccessSettings,
+    NetworkSettings,
+):
     """All settings; see `rerank.settings.groups`."""
 
     @property

@@ -11,6 +11,7 @@ from rerank.settings.sources import SourcedSettings
 from rerank.settings.values import (
     Amount,
     AnyCase,
+    CachePlace,
     Devices,
     Host,
     HubAddress,
@@ -228,11 +229,26 @@ class LimitSettings(SourcedSettings):
         "Maximum seconds that a request waits for its model to load, within TIMEOUT; then 503, and the load continues.",
         gt=0,
     )
+
+
+class CacheSettings(SourcedSettings):
+    """Cache"""
+
+    cache: CachePlace = _setting(
+        "RERANK_CACHE",
+        "memory",
+        "Where scores of pairs are kept, as hashes and numbers: off, memory, file:PATH (SQLite, survives restarts) or "
+        "redis://HOST:PORT/0 (rediss:// with TLS; shared by several servers).",
+        repr=False,
+    )
+    cache_ttl: Seconds = _setting(
+        "RERANK_CACHE_TTL", 3600, "Time to keep a score: seconds, 10m or 1h.", gt=0, allow_inf_nan=False
+    )
     cached_pairs: int = _setting(
         "RERANK_CACHED_PAIRS",
-        0,
-        "Maximum scores in the cache, each 0.4 kB of hashes and numbers, kept while their model is in memory; 0: no "
-        "cache.",
+        100_000,
+        "Maximum scores in memory (each takes 0.35 kB) or in the file (0.1 kB); 0: no cache. Redis has limits of its "
+        "own.",
         ge=0,
     )
 

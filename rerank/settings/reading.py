@@ -19,6 +19,7 @@ from rerank.openmp import shorten_spinning
 from rerank.settings.fields import Settings, setting_names
 from rerank.settings.service_links import without_service_links
 from rerank.settings.sources import ENV_ENCODING, ENV_FILE
+from rerank.settings.values import without_password
 
 WORKERS_NAMES = ("RERANK_WORKERS", "WORKERS", "WEB_CONCURRENCY")
 """Other servers' settings for the number of processes; 1 is accepted."""
@@ -114,5 +115,5 @@ def _explain(problem: dict[str, Any]) -> str:
         return str(problem["msg"]).removeprefix("Value error, ")
     given = str(problem["loc"][0]).upper()
     name = next((" / ".join(names) for names in setting_names().values() if given in names), given)
-    shown = "" if "KEY" in name else f" (got {problem['input']!r})"
+    shown = "" if "KEY" in name else f" (got {without_password(repr(problem['input']))})"
     return f"{name}: {problem['msg'].removeprefix('Value error, ')}{shown}"

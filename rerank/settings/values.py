@@ -6,6 +6,7 @@ import logging
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
@@ -13,6 +14,7 @@ from rerank.units import expand_home, parse_memory, parse_seconds, precision_nam
 
 MIN_KEY_LENGTH = 8
 """Characters. A shorter key can be guessed."""
+REDIS_SCHEMES = ("redis://", "rediss://")
 _QUOTES = "\"'`“”‘’"
 
 
@@ -92,6 +94,35 @@ def _check_key(key: str) -> None:
         raise ValueError(f"a key has fewer than {MIN_KEY_LENGTH} characters; `rerank key new NAME` makes a good one")
 
 
+def _cache_place(value: str) -> str:
+    """`off`, `memory`, `file:PATH` or the address of a Redis server."""
+    place = value.strip()
+    if place.lower() in ("off", "memory"):
+        return place.lower()
+    if place.startswith("file:") and place.removeprefix("file:").strip():
+        return place
+    if place.startswith(REDIS_SCHEMES) and _is_redis_address(place):
+        return place
+    raise ValueError("it can be off, memory, file:PATH or redis://HOST:PORT/0 (rediss:// for TLS)")
+
+
+def _is_redis_address(address: str) -> bool:
+    """True for a host, a port, a user and password, and the number of a database; no further options."""
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname and parts.port != 0 and re.fullmatch(r"/?\d*", parts.path)) and not (
+            parts.query or parts.fragment
+        )
+    except ValueError:
+        # a port that is no number
+        return False
+
+
+def without_password(address: str) -> str:
+    """An address that may be shown: user and password are left out."""
+    return re.sub(r"(?<=://).*@", "***@", address)
+
+
 def _log_format(value: Any) -> Any:
     """`text`, `json`, or a format string that logging can use."""
     if not isinstance(value, str) or value.strip().lower() in ("text", "json"):
@@ -120,4 +151,5 @@ UserPath = Annotated[Path, AfterValidator(expand_home)]
 """A path in which `~` is the user's home."""
 Keys = Annotated[SecretStr, AfterValidator(_keys)]
 """Keys, separated by commas."""
+CachePlace = Annotated[str, AfterValidator(_cache_place)]
 LogFormat = Annotated[str, BeforeValidator(_log_format)]

@@ -75,8 +75,20 @@ class CacheLookup:
     """Pairs of a model were looked up in the cache."""
 
     model: str
+    store: str
     found: int
     missing: int
+
+
+Operation = Literal["read", "write"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheFailed:
+    """The cache's store could not be used, or not in time."""
+
+    store: str
+    operation: Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +114,16 @@ class ConnectionClosed:
     reason: str
 
 
-Event = RequestRecord | BatchStarted | ModelChanged | CacheLookup | DocumentsTruncated | LoopAnswered | ConnectionClosed
+Event = (
+    RequestRecord
+    | BatchStarted
+    | ModelChanged
+    | CacheLookup
+    | CacheFailed
+    | DocumentsTruncated
+    | LoopAnswered
+    | ConnectionClosed
+)
 Observe = Callable[[Event], object]
 """Takes events. Called from any thread."""
 

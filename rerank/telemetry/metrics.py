@@ -20,6 +20,7 @@ from rerank.core import Caller
 from rerank.telemetry.events import (
     CLIENT_LEFT,
     BatchStarted,
+    CacheFailed,
     CacheLookup,
     ConnectionClosed,
     DocumentsTruncated,
@@ -60,7 +61,10 @@ class Metrics:
         self._registry = registry = _Registry()
         self._requests = _RequestMetrics(registry)
         self._batches = _BatchMetrics(registry)
-        self._cache = registry.counter("rerank_cache_pairs", "Pairs looked up in the cache.", "model", "found")
+        self._cache = registry.counter("rerank_cache_pairs", "Pairs looked up in the cache.", "model", "store", "found")
+        self._cache_errors = registry.counter(
+            "rerank_cache_errors", "Failed or late calls of the cache's store.", "store", "operation"
+        )
         self._truncated = registry.counter(
             "rerank_documents_truncated", "Documents that were not read to their end.", "model"
         )
@@ -83,9 +87,11 @@ class Metrics:
                 self._requests.observe(event)
             case BatchStarted():
                 self._batches.observe(event)
-            case CacheLookup(model, found, missing):
-                self._cache.labels(model, "yes").inc(found)
-                self._cache.labels(model, "no").inc(missing)
+            case CacheLookup(model, store, found, missing):
+                self._cache.labels(model, store, "yes").inc(found)
+                self._cache.labels(model, store, "no").inc(missing)
+            case CacheFailed(store, operation):
+                self._cache_errors.labels(store, operation).inc()
             case DocumentsTruncated(model, documents):
                 self._truncated.labels(model).inc(documents)
             case ModelChanged(model, change):

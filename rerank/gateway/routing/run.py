@@ -14,8 +14,8 @@ from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.core import NOT_SCORED, Attempt, Chunking, DocumentScore, Pair, RawScore, ScoringRequest, StageCost
 from rerank.errors import InvalidRequest, ModelUnavailable, RerankError, StillLoading, placed_by
+from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.chunks import chunk_pairs, chunked_scores, documents_of
-from rerank.gateway.pair_cache import PairCache
 from rerank.gateway.routing.fusion import fuse
 from rerank.gateway.routing.layers import Layer, best, merged
 from rerank.gateway.routing.plan import Blend, Cascade, Chain, Plan, Single, kept

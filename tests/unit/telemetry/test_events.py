@@ -7,6 +7,7 @@ import pytest
 from rerank.telemetry.events import (
     CLIENT_LEFT,
     BatchStarted,
+    CacheFailed,
     CacheLookup,
     ConnectionClosed,
     DocumentsTruncated,
@@ -41,9 +42,13 @@ COUNTED: list[tuple[Event, list[str]]] = [
     ),
     (ModelChanged("m", "failed"), ['rerank_model_events_total{event="failed",model="m"} 1.0']),
     (
-        CacheLookup("m", 1, 2),
-        ['rerank_cache_pairs_total{found="yes",model="m"} 1.0', 'rerank_cache_pairs_total{found="no",model="m"} 2.0'],
+        CacheLookup("m", "memory", 1, 2),
+        [
+            'rerank_cache_pairs_total{found="yes",model="m",store="memory"} 1.0',
+            'rerank_cache_pairs_total{found="no",model="m",store="memory"} 2.0',
+        ],
     ),
+    (CacheFailed("redis", "read"), ['rerank_cache_errors_total{operation="read",store="redis"} 1.0']),
     (DocumentsTruncated("m", 3), ['rerank_documents_truncated_total{model="m"} 3.0']),
     (LoopAnswered(0.5), ["rerank_event_loop_delay_seconds_sum 0.5"]),
     (ConnectionClosed("head"), ['rerank_connections_closed_total{reason="head"} 1.0']),

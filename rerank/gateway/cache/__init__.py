@@ -1,0 +1,1 @@
+"""Scores of pairs that were asked for before."""

@@ -1,0 +1,44 @@
+"""Keys of pairs, and scores as the stores keep them: hashes and numbers, never a text. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from rerank.core import Pair, RawScore, ScoringOptions
+
+_DIGEST_BYTES = 16
+_LAYOUT = b"1"
+"""Raised when keys or scores are written in another way: stores survive a new version of this server."""
+_SCORE = struct.Struct("<dI?")
+
+
+def keys_of(fingerprint: str, pairs: Sequence[Pair], options: ScoringOptions) -> Iterator[bytes]:
+    """The key of each pair: a digest of everything that its score depends on."""
+    hashed = hashlib.blake2b(_LAYOUT, digest_size=_DIGEST_BYTES)
+    hashed.update(_digest(fingerprint) + _digest(repr(asdict(options))))
+    queries = {query: _digest(query) for query in {pair.query for pair in pairs}}
+    for pair in pairs:
+        key = hashed.copy()
+        key.update(queries[pair.query] + _digest(pair.document))
+        yield key.digest()
+
+
+def pack(score: RawScore) -> bytes:
+    """A score as it is kept."""
+    return _SCORE.pack(score.logit, score.tokens, score.truncated)
+
+
+def unpack(kept: bytes | None) -> RawScore | None:
+    """The score that was kept; None for what is no score."""
+    if kept is None or len(kept) != _SCORE.size:
+        return None
+    score = RawScore(*_SCORE.unpack(kept))
+    return score if math.isfinite(score.logit) else None
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()

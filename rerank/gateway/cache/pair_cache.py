@@ -1,0 +1,93 @@
+"""Cache of pair scores: looked up, computed once where missing, kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+from rerank.backends.base import Backend, LoadedModel
+from rerank.core import Pair, RawScore, ScoringOptions
+from rerank.errors import placed_by
+from rerank.gateway.cache.flights import Flights
+from rerank.gateway.cache.keys import keys_of, pack, unpack
+from rerank.gateway.cache.store import Store
+from rerank.telemetry.events import CacheLookup, Observe, ignore
+
+
+class Scores(NamedTuple):
+    """Raw scores, and how many of them were in the cache."""
+
+    raw: list[RawScore]
+    cached: int = 0
+
+
+class PairCache:
+    """Scores of repeated pairs of all models. Belongs to the event loop's thread."""
+
+    def __init__(self, store: Store | None = None, observe: Observe = ignore) -> None:
+        """Without a ``store`` every score is computed."""
+        self._store = store
+        self._observe = observe
+        self._flights = Flights()
+
+    async def score(
+        self,
+        model: LoadedModel,
+        pairs: Sequence[Pair],
+        options: ScoringOptions,
+        *,
+        caller: str = "",
+        until: float | None = None,
+        use: bool = True,
+    ) -> Scores:
+        """A raw score for each pair, in order; the backend computes those that are not cached, or all unless ``use``.
+
+        ``until``: see ``Backend.score``.
+        """
+        compute = partial(_compute, model.backend, pairs, options, caller, until)
+        if not (use and self._store and _is_cacheable(model, options)):
+            return Scores(await compute(range(len(pairs))))
+        # on a thread, because up to 32 MB are hashed
+        keys = await asyncio.to_thread(list, keys_of(model.fingerprint, pairs, options))
+        known = await self._known(self._store, model.card.id, keys)
+        place_of = {key: place for place, key in reversed(list(enumerate(keys)))}
+
+        async def compute_and_keep(missing: Sequence[bytes]) -> list[RawScore]:
+            scores = await compute([place_of[key] for key in missing])
+            await self._keep(dict(zip(missing, scores, strict=True)))
+            return scores
+
+        missing = [key for key in dict.fromkeys(keys) if key not in known]
+        computed = await self._flights.score(caller, missing, compute_and_keep, until) if missing else {}
+        return Scores([(known.get(key) or computed[key]) for key in keys], sum(key in known for key in keys))
+
+    async def _known(self, store: Store, model: str, keys: Sequence[bytes]) -> dict[bytes, RawScore]:
+        kept = zip(keys, map(unpack, await store.get(keys)), strict=True)
+        known = {key: score for key, score in kept if score}
+        found = sum(key in known for key in keys)
+        self._observe(CacheLookup(model, store.name, found, len(keys) - found))
+        return known
+
+    async def _keep(self, scores: dict[bytes, RawScore]) -> None:
+        if self._store:
+            await self._store.put({key: pack(score) for key, score in scores.items() if score.scored})
+
+
+def _is_cacheable(model: LoadedModel, options: ScoringOptions) -> bool:
+    # if truncation is not allowed, the backend checks every text to name the one that is too long
+    return bool(model.fingerprint) and model.backend.cacheable and options.truncation.allowed
+
+
+async def _compute(
+    backend: Backend,
+    pairs: Sequence[Pair],
+    options: ScoringOptions,
+    caller: str,
+    until: float | None,
+    places: Sequence[int],
+) -> list[RawScore]:
+    """Scores of the pairs at these indices."""
+    with placed_by(places.__getitem__):
+        return await backend.score([pairs[place] for place in places], options, caller=caller, until=until)
