@@ -319,6 +319,9 @@ class ScoredDocument:
         """Its relevance, or the raw logit if the request asks for that."""
         return self.score.relevance
 
+    def __repr__(self) -> str:
+        return f"ScoredDocument(index={self.index}, relevance_score={self.relevance_score})"
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
