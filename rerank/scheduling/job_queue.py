@@ -63,12 +63,14 @@ class JobQueue:
         memory: int | None = None,
         learnt: Callable[[ScoresBatches], int | None] = lambda _: None,
         quick: Callable[[ScoresBatches], int] = lambda _: 0,
+        in_time: Callable[[Job], int | None] = lambda _: None,
     ) -> list[Slot]:
         """Take the next batch for a device: pairs of one model. Empty if nothing waits.
 
         ``memory`` is the maximum bytes of a batch, None for no limit; ``learnt`` gives a model's maximum tokens per
-        batch since a larger one ran out of memory, ``quick`` the tokens that it computes in a short time. Ended jobs
-        (the client disconnected, or a batch failed) are dropped with all their pairs.
+        batch since a larger one ran out of memory, ``quick`` the tokens that it computes in a short time, ``in_time``
+        those that it computes until a job's moment. Ended jobs (the client disconnected, or a batch failed) are dropped
+        with all their pairs.
         """
         self.drop_ended()
         if not self._queues:
@@ -79,7 +81,8 @@ class JobQueue:
         scorer = replicas[device]
         budget = replace(budget, quick_tokens=quick(scorer))
         limit = budget if memory is None else budget.within(memory, scorer.bytes_per_token)
-        batch = pack(queue.by_turn(self._served), limit.at_most(learnt(scorer)), padded=scorer.padded)
+        jobs, limit = _with_time(queue.by_turn(self._served), limit.at_most(learnt(scorer)), in_time)
+        batch = pack(jobs, limit, padded=scorer.padded)
         queue.note(batch)
         for slot in batch:
             self._served[slot.job.caller] += slot.pair.computed
@@ -102,6 +105,16 @@ class JobQueue:
 
     def _jobs(self) -> Iterator[Job]:
         return (job for queue in self._queues.values() for job in queue.jobs)
+
+
+def _with_time(
+    jobs: Sequence[Job], limit: BatchBudget, in_time: Callable[[Job], int | None]
+) -> tuple[list[Job], BatchBudget]:
+    """The jobs for the first one's batch, and its limit: as long as its time allows, and none that has less time."""
+    limit = limit.at_most(in_time(jobs[0]))
+    tokens = map(in_time, jobs[1:])
+    others = [job for job, allowed in zip(jobs[1:], tokens, strict=True) if allowed is None or allowed >= limit.tokens]
+    return [jobs[0], *others], limit
 
 
 class _Queue:

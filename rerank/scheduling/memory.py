@@ -61,6 +61,11 @@ class LearntLimits:
         seconds = self._token_seconds.get(scorer)
         return int(self._quick_seconds / seconds) if seconds else 0
 
+    def tokens_in(self, scorer: ScoresBatches, seconds: float) -> int | None:
+        """Tokens that a model computes in this time; None while that is not known."""
+        token_seconds = self._token_seconds.get(scorer)
+        return max(0, int(seconds / token_seconds)) if token_seconds else None
+
     def note(self, scorer: ScoresBatches, tokens: int, seconds: float) -> None:
         """A batch of ``tokens`` took so long. The latest batches count most."""
         now = seconds / max(1, tokens)

@@ -145,8 +145,10 @@ class Scheduler:
             # outside the lock: a driver may take its time to answer
             memory = int(_SHARE_OF_FREE_MEMORY * spec.memory.free()) if spec.memory.free else None
             with self._changed:
-                self._queue.expire(self._clock())
-                batch = self._queue.next_batch(spec.budget, device, memory, limits.of, limits.quick_tokens)
+                now = self._clock()
+                self._queue.expire(now)
+                in_time = partial(_tokens_in_time, limits, device, now)
+                batch = self._queue.next_batch(spec.budget, device, memory, limits.of, limits.quick_tokens, in_time)
                 if batch:
                     self._health.begin(device, self._clock())
                     _note_begin(batch)
@@ -208,6 +210,11 @@ class Scheduler:
             jobs = self._queue.drain() if stopped or trouble else []
         for job in jobs:
             job.fail(stopped or OutOfOrder(trouble or ""))
+
+
+def _tokens_in_time(limits: LearntLimits, device: int, now: float, job: Job) -> int | None:
+    """Tokens that a device computes until a job's moment; None if it has time, or while that is not known."""
+    return None if job.until is None else limits.tokens_in(job.replicas[device], job.until - now)
 
 
 def _note_begin(batch: Sequence[Slot]) -> None:

@@ -190,6 +190,20 @@ class TestUntilAMoment:
         line.expire(2.0)
         assert [job.waiting for job in (early, late, endless)] == [0, 1, 1]
 
+    def test_a_batch_is_as_long_as_the_time_of_the_job_that_begins_it(self) -> None:
+        line = line_of(job_of([10] * 6, until=math.inf))
+        allowed = iter([25, 0, None])
+        assert [len(line.next_batch(ROOMY, in_time=lambda _: next(allowed))) for _ in range(3)] == [2, 1, 3]
+
+    @pytest.mark.parametrize(("allowed", "joins"), [(99, False), (100, True), (None, True)])
+    def test_a_job_joins_only_batches_that_end_in_its_time(self, allowed: int | None, joins: bool) -> None:
+        model = Echo()
+        first, hasty, other = job_of([10], model), job_of([10], model, until=5.0), job_of([10], model)
+        line = line_of(first, hasty, other)
+        batch = line.next_batch(BatchBudget(8, 100), in_time={first: None, hasty: allowed, other: None}.__getitem__)
+        assert ({slot.job for slot in batch} == {first, hasty, other}) is joins
+        assert {first, other} <= {slot.job for slot in batch}
+
     def test_a_job_whose_pairs_were_all_taken_waits_again_for_its_turn(self) -> None:
         model = Echo()
         line = line_of(job := Job((model,), pieces(1), until=math.inf))

@@ -39,3 +39,12 @@ def test_without_a_short_time_no_batch_is_quick() -> None:
     limits.note(scorer, tokens=1000, seconds=0.01)
 
     assert limits.quick_tokens(scorer) == 0
+
+
+def test_the_tokens_of_a_time_follow_from_batches_that_ran() -> None:
+    limits, scorer = LearntLimits(), Echo()
+    assert limits.tokens_in(scorer, 1.0) is None
+
+    limits.note(scorer, tokens=1000, seconds=0.01)
+    assert limits.tokens_in(scorer, 0.02) == pytest.approx(2000, abs=1)
+    assert limits.tokens_in(scorer, -1.0) == 0

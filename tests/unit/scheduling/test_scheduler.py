@@ -15,7 +15,7 @@ from rerank.core import PendingLogits
 from rerank.errors import InvalidRequest, OutOfOrder, PairTooLarge, RerankError, ScoringFailed, ServerStopping
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import Job
-from rerank.scheduling.memory import Memory
+from rerank.scheduling.memory import LearntLimits, Memory
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from tests.support.clock import Clock
 
@@ -174,6 +174,14 @@ class TestUntilAMoment:
             scheduler.extend(job, pieces(count))
         job.complete()
         assert answer(job.future) == [0.0, 0.0, 1.0]
+
+    def test_a_batch_is_no_longer_than_the_time_that_is_left(
+        self, scheduler: Scheduler, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gate.open()
+        monkeypatch.setattr(LearntLimits, "tokens_in", lambda _, __, seconds: int(seconds * 10))
+        assert answer(self.submit(scheduler, gate, 6, until=0.25).future) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+        assert gate.passes == [2, 2, 2]
 
     def test_nothing_follows_after_a_stop(self, scheduler: Scheduler, gate: Gate) -> None:
         job = scheduler.submit((gate,), (), until=5.0)
