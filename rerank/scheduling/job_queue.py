@@ -112,8 +112,7 @@ def _with_time(
 ) -> tuple[list[Job], BatchBudget]:
     """The jobs for the first one's batch, and its limit: as long as its time allows, and none that has less time."""
     limit = limit.at_most(in_time(jobs[0]))
-    tokens = map(in_time, jobs[1:])
-    others = [job for job, allowed in zip(jobs[1:], tokens, strict=True) if allowed is None or allowed >= limit.tokens]
+    others = [job for job in jobs[1:] if (allowed := in_time(job)) is None or allowed >= limit.tokens]
     return [jobs[0], *others], limit
 
 

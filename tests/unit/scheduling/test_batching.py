@@ -78,12 +78,19 @@ class TestPadded:
         assert lengths(pack([job], BatchBudget(8, 200), padded=True)) == [60, 10]
 
     def test_a_job_in_request_order_joins_others_with_pairs_of_similar_length(self) -> None:
-        batch = pack([job_of([100]), job_of([80, 70, 10, 90], until=math.inf)], ROOMY, padded=True)
-        assert lengths(batch) == [100, 80, 70]
+        batch = pack([job_of([100]), job_of([80, 67, 66, 90], until=math.inf)], ROOMY, padded=True)
+        assert lengths(batch) == [100, 80, 67]
 
     def test_others_join_a_job_in_request_order_with_pairs_of_similar_length(self) -> None:
         batch = pack([job_of([10, 90], until=math.inf), job_of([100, 80, 59, 10])], ROOMY, padded=True)
         assert lengths(batch) == [10, 90, 80]
+
+    def test_a_pair_that_is_too_long_for_the_batch_of_its_job_leaves_room_to_others(self) -> None:
+        batch = pack([job_of([10, 10, 50], until=math.inf), job_of([10])], BatchBudget(8, 100), padded=True)
+        assert lengths(batch) == [10, 10, 10]
+
+    def test_pairs_that_cost_nothing_are_taken_in_request_order_too(self) -> None:
+        assert lengths(pack([job_of([0, 0], until=math.inf)], ROOMY, padded=True)) == [0, 0]
 
     def test_padding_counts(self) -> None:
         assert lengths(pack([job_of([40, 30, 30])], BatchBudget(8, 100), padded=True)) == [40, 30]

@@ -227,6 +227,18 @@ class TestUntilAMoment:
         taken = [batch[0].job for batch in batches(line, BatchBudget(1, 100))]
         assert taken == [short, grown, grown]
 
+    def test_a_job_that_grows_part_by_part_takes_one_share(self) -> None:
+        """With a share for each of its parts the long one would have got too little by now to come first."""
+        model = Echo()
+        line = line_of(long := job_of([8] * 100, model), grown := Job((model,), pieces(1, 8), until=math.inf))
+        for _ in range(50):
+            line.extend(grown, pieces(1, 8))
+        for _ in range(20):
+            line.next_batch(BatchBudget(1, 100))
+        line.add(late := job_of([8] * 95, model))
+        taken = [batch[0].job for batch in batches(line, BatchBudget(1, 100))]
+        assert taken.index(long) < taken.index(late)
+
 
 class TestFairness:
     @pytest.mark.parametrize("padded", [True, False])
@@ -421,6 +433,10 @@ class TestDevices:
         line = line_of(*(Job((model,), pieces(5, tokens=10)) for model in (small, other)))
         learnt: dict[object, int | None] = {small: 20, other: None}
         assert [len(line.next_batch(ROOMY, learnt=learnt.__getitem__)) for _ in range(3)] == [2, 5, 2]
+
+    def test_a_batch_grows_with_what_its_model_computes_quickly(self) -> None:
+        line = line_of(job_of([10] * 9))
+        assert len(line.next_batch(BatchBudget(2, 1000), quick=lambda _: 50)) == 5
 
     def test_without_memory_pairs_go_one_by_one(self) -> None:
         line = line_of(Job((Echo(bytes_per_token=1),), pieces(3)))
