@@ -16,6 +16,9 @@ from typing import Self
 from rerank import cgroups
 from rerank.backends.base import LoadedModel, Loader
 from rerank.backends.loader import LocalLoader
+from rerank.backends.loaders import CardLoader
+from rerank.backends.remote.http import HttpPool
+from rerank.backends.remote.loader import RemoteLoader
 from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
@@ -89,8 +92,11 @@ class Engine:
         observe: Observe = ignore,
         downloads: Downloads | None = None,
         room: Room | None = None,
+        pool: HttpPool | None = None,
     ) -> None:
         """``budget``: bytes for models on each device. ``keep_alive``: seconds an idle model stays; 0 is for ever.
+
+        ``pool``: connections of the loader's upstreams, closed at the end.
 
         Most callers want ``open`` instead.
         """
@@ -102,6 +108,7 @@ class Engine:
         self.registry = Registry(loader, budget, keep_alive=keep_alive, observe=observe)
         self._tokenisers = tokenisers
         self._room = room or Room()
+        self._pool = pool or HttpPool()
         self._exits = AsyncExitStack()
 
     @classmethod
@@ -120,13 +127,13 @@ class Engine:
         catalog = catalog or Catalog.open(settings.models_dir, settings.models_file)
         placements = _placements(settings)
         devices = [placement.device for placement in placements]
-        budget, room, downloads = _budget(devices, settings), Room(), Downloads()
+        budget, room, downloads, pool = _budget(devices, settings), Room(), Downloads(), HttpPool()
         tokenisers = Tokenisers(cgroups.cores())
         scheduler = Scheduler(
             *(_device_spec(device, settings, room, observe) for device in devices),
             patience=max(settings.timeout, _MINIMUM_PATIENCE),
         )
-        loader = LocalLoader(
+        local = LocalLoader(
             catalog,
             placements,
             scheduler,
@@ -140,18 +147,20 @@ class Engine:
         return cls(
             catalog,
             scheduler,
-            loader,
+            CardLoader(local, RemoteLoader(pool), tokenisers),
             tokenisers,
             budget=budget,
             keep_alive=settings.keep_alive,
             observe=observe,
             downloads=downloads,
             room=room,
+            pool=pool,
         )
 
     async def __aenter__(self) -> Self:
         """Start to load and score."""
         self._exits.push_async_callback(asyncio.to_thread, self._stop_threads)
+        self._exits.push_async_callback(self._pool.aclose)
         await self._exits.enter_async_context(self.registry)
         self._room.of(self.registry)
         watch = asyncio.create_task(_watch(self.scheduler), name="watch-devices")

@@ -7,6 +7,7 @@
     │   ├── UnknownEncoding     ... because its body is compressed in a way that is not read here
     │   ├── AddressTooLong      ... because its path and query string are
     │   ├── PairTooLong         ... because a pair is too long for the model and may not be cut
+    │   ├── DocumentRefused     ... because the server that has the model refuses a document
     │   ├── NothingToScore      ... because it holds no documents
     │   └── TooManyDocuments    ... because it holds more than the server takes at once
     ├── Unauthorized            no key, or a wrong one
@@ -24,6 +25,7 @@
     ├── ServerStopping          the server is shutting down
     ├── OutOfOrder              scoring is no longer possible in this process; says why
     ├── UpstreamFailed          another server, which has the model, failed or answered nonsense
+    │   └── UpstreamLoop        ... because it has sent the request here
     └── ScoringFailed           our fault: the model raised, or answered nonsense
     SettingsError               the start-up configuration is wrong; never reaches a caller
 
@@ -97,6 +99,19 @@ class PairTooLong(InvalidRequest):
     def at(self, index: int) -> PairTooLong:
         """The same error for another place."""
         return PairTooLong(index, self._message)
+
+
+class DocumentRefused(InvalidRequest):
+    """The server that has the model refuses a document; ``index`` is its place in the request."""
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"documents.{index} was refused {reason}", param=f"documents.{index}")
+        self.index = index
+        self._reason = reason
+
+    def at(self, index: int) -> DocumentRefused:
+        """The same error for another place."""
+        return DocumentRefused(index, self._reason)
 
 
 class NothingToScore(InvalidRequest):
@@ -224,6 +239,12 @@ class UpstreamFailed(RerankError):
     falls_back = True
 
 
+class UpstreamLoop(UpstreamFailed):
+    """The request has passed so many servers of this kind that they must be each other's upstreams."""
+
+    falls_back = False
+
+
 class ScoringFailed(RerankError):
     """The model raised, or returned something else than one finite number per pair."""
 
@@ -235,7 +256,7 @@ def placed_by(place_of: Callable[[int], int]) -> Iterator[None]:
     """Make errors about a pair of a part of a request name its place in the whole: ``place_of`` the one in the part."""
     try:
         yield
-    except (PairTooLong, PairTooLarge) as error:
+    except (PairTooLong, PairTooLarge, DocumentRefused) as error:
         raise error.at(place_of(error.index)) from error
 
 

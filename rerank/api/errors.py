@@ -37,6 +37,7 @@ from rerank.errors import (
     Unauthorized,
     UnknownEncoding,
     UpstreamFailed,
+    UpstreamLoop,
 )
 from rerank.schemas import Schema
 from rerank.telemetry import request_id_var
@@ -54,6 +55,7 @@ STATUSES: dict[type[RerankError], tuple[int, str]] = {
     Overloaded: (429, "RateLimitError"),
     ScoringFailed: (500, "InternalServerError"),
     UpstreamFailed: (502, "BadGatewayError"),
+    UpstreamLoop: (508, "LoopDetectedError"),
     PairTooLarge: (503, "ServiceUnavailableError"),
     ModelUnavailable: (503, "ServiceUnavailableError"),
     ServerStopping: (503, "ServiceUnavailableError"),

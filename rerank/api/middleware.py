@@ -21,6 +21,7 @@ from rerank.api.errors import (
     use_error_renderer,
 )
 from rerank.api.paths import path_of, settle_path
+from rerank.catalog.upstreams import HOPS_HEADER, hops_var
 from rerank.errors import AddressTooLong
 from rerank.telemetry import request_id_var, seconds_in_stages, stages_var
 from rerank.telemetry.events import CLIENT_LEFT, RequestRecord
@@ -70,14 +71,17 @@ class RequestContext:
             return
         settle_path(scope)
         use_error_renderer(scope, self._renderer_at(path_of(scope)))
-        given = Headers(scope=scope).get("x-request-id", "")
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
         request_id = given if _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
         tokens = request_id_var.set(request_id), stages_var.set([])
+        hops = hops_var.set(_hops(headers.get(HOPS_HEADER, "")))
         try:
             await self._answer(scope, receive, send, request_id)
         finally:
             request_id_var.reset(tokens[0])
             stages_var.reset(tokens[1])
+            hops_var.reset(hops)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started = time.perf_counter()
@@ -128,6 +132,11 @@ class RequestContext:
         if not is_quiet(scope):
             record.dialect, record.stages = _dialect(scope), seconds_in_stages()
             self._metrics.observe(record)
+
+
+def _hops(given: str) -> int:
+    """Servers that the request has passed; 0 where the header makes no sense."""
+    return int(given) if re.fullmatch("[0-9]{1,3}", given) else 0
 
 
 def is_quiet(scope: Scope) -> bool:

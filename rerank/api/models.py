@@ -11,7 +11,9 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.routes import Route
 from rerank.api.services import Services, ServicesDep, caller_of
+from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.rerank_apis import host_of, model_of, tokens_of
 from rerank.catalog.routes import kind_of, members_of
 from rerank.registry.fleet import Row
 from rerank.registry.lifecycle import State
@@ -53,6 +55,17 @@ class Download(Schema):
     """Bytes on disk."""
     total: int
     """Bytes in all."""
+
+
+class UpstreamInfo(Schema):
+    """The server that has a model."""
+
+    api: str
+    """Its API, as models.toml names it."""
+    host: str
+    """Its host and port."""
+    breaker: Literal["closed", "open", "half-open"]
+    """open: it failed several times in a row, and is not asked for a while; half-open: one call is trying it."""
 
 
 class VllmModel(Schema):
@@ -106,6 +119,8 @@ class ModelInfo(VllmModel):
     """Progress of its download; null if there is none."""
     members: list[str] | None = None
     """Of a fallback, cascade or ensemble: the models it is made of, in order."""
+    upstream: UpstreamInfo | None = None
+    """The server that has it; null for a model on this one."""
 
 
 class VllmModelList(Schema):
@@ -159,12 +174,10 @@ def _info(services: Services, card: ModelCard, known: dict[str, Any]) -> ModelIn
     loaded = {model.card.id: model for model in services.registry.loaded()}.get(card.id)
     progress = services.downloads.of(card.id)
     if loaded:
-        known |= {
-            "max_model_len": loaded.backend.max_length,
-            "takes_instruction": loaded.backend.takes_instruction,
-        }
+        known |= {"takes_instruction": loaded.backend.takes_instruction}
     if loaded and loaded.local:
         known |= {
+            "max_model_len": loaded.backend.max_length,
             "family": loaded.local.family,
             "device": loaded.local.device,
             "runtime": loaded.local.runtime,
@@ -177,7 +190,7 @@ def _info(services: Services, card: ModelCard, known: dict[str, Any]) -> ModelIn
         id=card.id,
         created=services.started,
         owned_by=card.id.split("/")[0] if "/" in card.id else "local",
-        root=card.repo or card.id,
+        root=model_of(card.upstream, card.id) if card.upstream else card.repo or card.id,
         model_name=card.basename,
         permission=[ModelPermission(id=f"modelperm-{card.basename}", created=services.started)],
         loaded=row.state is State.READY if card.route else loaded is not None,
@@ -188,6 +201,7 @@ def _info(services: Services, card: ModelCard, known: dict[str, Any]) -> ModelIn
         loading_since=None if row.since is None else int(row.since),
         pinned=row.pinned,
         members=[*members_of(card.route)] if card.route else None,
+        upstream=_upstream_info(card, loaded),
         **known,
     )
 
@@ -201,12 +215,20 @@ def _row(services: Services, card: ModelCard) -> Row:
     return Row(state, last_used=max((row.last_used for row in rows if row.last_used), default=None))
 
 
+def _upstream_info(card: ModelCard, loaded: LoadedModel | None) -> UpstreamInfo | None:
+    if card.upstream is None:
+        return None
+    breaker = loaded.remote.breaker() if loaded and loaded.remote else "closed"
+    return UpstreamInfo(api=card.upstream.api, host=host_of(card.upstream, card.id), breaker=breaker)
+
+
 def _on_disk(services: Services, card: ModelCard) -> dict[str, Any]:
     if card.route:
         return {"local": False, "max_model_len": None, "family": kind_of(card.route), "bytes": None}
     checkpoint = services.catalog.checkpoint(card)
     if checkpoint is None:
-        return {"local": False, "max_model_len": card.max_length, "family": card.stated_family, "bytes": None}
+        length = card.max_length or (tokens_of(card.upstream) if card.upstream else None)
+        return {"local": False, "max_model_len": length, "family": card.stated_family, "bytes": None}
     return {
         "local": True,
         "max_model_len": card.max_length or checkpoint.max_positions,

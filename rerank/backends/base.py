@@ -119,12 +119,26 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
+class Remote:
+    """Properties of a model on another server."""
+
+    api: str
+    host: str
+    """Its host and port."""
+    model: str
+    """The model's name there."""
+    breaker: Callable[[], str]
+    """State of the circuit breaker now: closed, open or half-open."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A model that is ready to score."""
 
     card: ModelCard
     backend: Backend
     local: Local | None = None
+    remote: Remote | None = None
     fingerprint: str = ""
     """Identifies the weights, and all else of the model that its scores depend on; empty if nothing does."""
 

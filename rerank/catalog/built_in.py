@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from rerank.activations import SIGMOID
 from rerank.catalog.cards import MANY, About, ModelCard
-from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, LEXICAL
 from rerank.catalog.prompts import (
     BGE_RERANKER_V2_GEMMA,
     CTXL_RERANK_V2,
@@ -28,6 +28,7 @@ from rerank.catalog.prompts import (
 
 EMBEDDED_MODEL_ID = "sentence-transformers/all-MiniLM-L6-v2"
 LARGE_MODEL_ID = "BAAI/bge-reranker-large"
+LEXICAL_MODEL_ID = "lexical"
 MULTILINGUAL_MODEL_ID = "BAAI/bge-reranker-v2-m3"
 
 _APACHE, _MIT = "Apache-2.0", "MIT"
@@ -114,13 +115,16 @@ def _embedding_models() -> Iterator[ModelCard]:
 
 EMBEDDED = ModelCard(
     id=EMBEDDED_MODEL_ID,
+    # its name in fallbacks
+    aliases=("cosine",),
     family=BI_ENCODER,
     max_length=256,
     # of the published model; the package that carries the files is not its publisher
     sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     about=About(_ENGLISH, _APACHE, 23, 91_000_000, "embedding model; bundled with the server"),
 )
-BUILT_IN: tuple[ModelCard, ...] = (*_encoders(), *_language_models(), *_embedding_models(), EMBEDDED)
+LEXICAL_CARD = ModelCard(id=LEXICAL_MODEL_ID, family=LEXICAL)
+BUILT_IN: tuple[ModelCard, ...] = (*_encoders(), *_language_models(), *_embedding_models(), EMBEDDED, LEXICAL_CARD)
 
 _MONOT5 = ("small-msmarco-10k", "small-msmarco-100k", "base-msmarco", "base-msmarco-10k", "base-med-msmarco")
 _MONOT5_LARGE = ("large-msmarco", "large-msmarco-10k", "3b-msmarco", "3b-msmarco-10k", "3b-med-msmarco")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rerank.activations import Activation
-from rerank.catalog.families import CROSS_ENCODER
+from rerank.catalog.families import CROSS_ENCODER, LEXICAL, UPSTREAM
 from rerank.catalog.prompts import PromptFormat
 from rerank.catalog.routes import Route
 from rerank.catalog.upstreams import Upstream
@@ -116,7 +116,14 @@ class ModelCard:
     @property
     def stated_family(self) -> str | None:
         """The family if the card says it; a prompt is a cross-encoder's."""
+        if self.upstream:
+            return UPSTREAM
         return self.family or (CROSS_ENCODER if self.prompt else None)
+
+    @property
+    def has_weights(self) -> bool:
+        """False for a model that is nothing on this machine's disk."""
+        return self.upstream is None and self.route is None and self.family != LEXICAL
 
     def loads_like(self, other: ModelCard) -> bool:
         """True if a model loaded for one card is what the other describes."""
@@ -150,6 +157,8 @@ def merge_cards(built_in: tuple[ModelCard, ...], added: tuple[ModelCard, ...]) -
 
 
 def _completed(card: ModelCard, known: ModelCard) -> ModelCard:
+    if not card.has_weights:
+        return replace(card, about=known.about)
     return replace(
         card,
         prompt=card.prompt or (known.prompt if card.family in (None, CROSS_ENCODER) else None),

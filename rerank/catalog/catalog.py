@@ -115,11 +115,13 @@ class Catalog:
         return card.id in self._configured
 
     def folder(self, card: ModelCard) -> Path | None:
-        """Folder of the card's weights: its own path, ``models_dir``, then the Hugging Face cache.
+        """Folder of the card's weights, if it has any: its own path, ``models_dir``, then the Hugging Face cache.
 
         An incomplete folder in ``models_dir`` is returned, too, so that the caller learns
         what is wrong with it; a half-filled cache is not.
         """
+        if not card.has_weights:
+            return None
         own = self.own_folder(card)
         if card.path or is_started(own):
             return own if is_started(own) else None
@@ -132,7 +134,7 @@ class Catalog:
         programs lay models out. Where another card has that basename already, or another repository was fetched there,
         the folder is named after the whole id, so that no model is ever answered with another's weights.
         """
-        return place_of(card, self._cards, self.models_dir, self._folders.listing)
+        return place_of(card, _with_weights(self._cards), self.models_dir, self._folders.listing)
 
     def is_local(self, card: ModelCard) -> bool:
         """True if a whole checkpoint of the card is on disk."""
@@ -213,7 +215,8 @@ class Catalog:
         """All cards, rebuilt only after a change."""
         listing, described, known = self._folders.listing(), self._cards, self._known
         if known is None or known.listing is not listing or known.described is not described:
-            places = {card.id: place_of(card, described, self.models_dir, lambda: listing) for card in described}
+            stored = _with_weights(described)
+            places = {card.id: place_of(card, stored, self.models_dir, lambda: listing) for card in stored}
             cards = (*described, *self._discovered(listing, places))
             known = _Known(described, listing, cards, NameIndex.of(cards, self.models_dir, places))
             self._known = known
@@ -222,7 +225,7 @@ class Catalog:
     def _discovered(self, listing: Listing, places: Mapping[str, Path]) -> list[ModelCard]:
         """Cards of the folders that no card describes, each with an id of its own."""
         taken = {os.path.realpath(place) for place in places.values()}
-        ids = {*places, *(alias for card in self._cards for alias in card.aliases)}
+        ids = {name for card in self._cards for name in (card.id, *card.aliases)}
         found = []
         for folder in listing.models:
             if os.path.realpath(folder.path) in taken:
@@ -232,6 +235,10 @@ class Catalog:
                 ids.add(card.id)
                 found.append(card)
         return found
+
+
+def _with_weights(cards: tuple[ModelCard, ...]) -> tuple[ModelCard, ...]:
+    return tuple(card for card in cards if card.has_weights)
 
 
 def _without_configuration(folder: Path, where: str) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 CROSS_ENCODER = "cross-encoder"
 BI_ENCODER = "bi-encoder"
 LATE_INTERACTION = "late-interaction"
+UPSTREAM = "upstream"
+LEXICAL = "lexical"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,5 +26,11 @@ FAMILIES = {
     LATE_INTERACTION: Family("a late-interaction model"),
     # query and document are read together; a head gives one logit, or a language model is asked
     CROSS_ENCODER: Family("a reranker"),
+    # another server scores
+    UPSTREAM: Family("a reranker on another server"),
+    # BM25 over the documents of the request
+    LEXICAL: Family("keyword search without a model"),
 }
-"""By name, as in models.toml and in /v1/models."""
+"""By name, as in /v1/models."""
+OF_CHECKPOINTS = (BI_ENCODER, LATE_INTERACTION, CROSS_ENCODER)
+"""Those that a card in models.toml may name."""

@@ -21,10 +21,11 @@ from pydantic import (
 
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.cards import ModelCard, Precision
-from rerank.catalog.families import CROSS_ENCODER, FAMILIES
+from rerank.catalog.families import CROSS_ENCODER, OF_CHECKPOINTS
 from rerank.catalog.names import is_plain
 from rerank.catalog.prompts import PROMPTS, PromptFormat
 from rerank.catalog.routes_file import RoutesInFile
+from rerank.catalog.upstreams_file import UpstreamInFile
 from rerank.schemas import Schema
 from rerank.toml_file import read_toml
 from rerank.units import expand_home, parse_seconds, precision_name
@@ -82,7 +83,7 @@ class CardInFile(RoutesInFile):
     repo: _Name | None = None
     revision: _Name | None = None
     path: Annotated[Path, AfterValidator(expand_home)] | None = None
-    family: Annotated[str, _one_of(FAMILIES)] | None = None
+    family: Annotated[str, _one_of(OF_CHECKPOINTS)] | None = None
     max_length: int | None = Field(default=None, ge=8, le=1_000_000)
     instruction: _Name | None = None
     prompt: Annotated[PromptFormat, BeforeValidator(_named_prompt)] | None = None
@@ -98,6 +99,7 @@ class CardInFile(RoutesInFile):
     keep_alive: Annotated[float, BeforeValidator(_seconds)] | None = None
     max_candidates: int | None = Field(default=None, ge=1, strict=True)
     long_documents: Literal["cut", "chunk"] | None = None
+    upstream: UpstreamInFile | None = None
 
     @model_validator(mode="after")
     def _is_one_kind_of_model(self) -> CardInFile:
@@ -138,12 +140,26 @@ class CardInFile(RoutesInFile):
         return self
 
     @model_validator(mode="after")
+    def _is_here_or_elsewhere(self) -> CardInFile:
+        local = [name for name in _OF_WEIGHTS if name in self.model_fields_set]
+        if self.upstream and local:
+            raise ValueError(f"`{local[0]}` is for a model on this machine; it has no place next to `upstream`")
+        return self
+
+    @model_validator(mode="after")
     def _has_one_source(self) -> CardInFile:
         if self.path and (self.repo or self.revision):
             raise ValueError(f"give `{'repo' if self.repo else 'revision'}` or `path`, not both")
-        if not self.path and not self.described:
+        if not (self.path or self.described or self.upstream):
             check_repository_name(self.repo or self.id)
         return self
+
+
+_OF_WEIGHTS = (
+    *("repo", "revision", "path", "family", "prompt", "labels", "precision", "shorter_vectors"),
+    *("special_tokens_in_text", "sha256", "trust_remote_code", "pinned", "keep_alive"),
+)
+"""Fields of a card that concern weights and their memory."""
 
 
 class _ModelsFile(Schema):
@@ -176,7 +192,8 @@ def read_models_file(path: Path) -> tuple[ModelCard, ...]:
 def _card(entry: CardInFile, folder: Path) -> ModelCard:
     values = {name: value for name, value in entry if name not in RoutesInFile.model_fields}
     values["route"] = route = entry.route()
-    values["repo"] = entry.repo or (None if entry.path or route else entry.id)
+    values["repo"] = entry.repo or (None if entry.path or route or entry.upstream else entry.id)
+    values["upstream"] = entry.upstream.upstream(folder) if entry.upstream else None
     values["path"] = (folder / entry.path).resolve() if entry.path else None
     values["activation"] = _activation(entry)
     del values["scale"]

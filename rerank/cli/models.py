@@ -104,6 +104,8 @@ def named_licence(about: About) -> str:
 
 
 def _state(card: ModelCard, catalog: Catalog) -> str:
+    if not card.has_weights:
+        return "not needed"
     if catalog.is_local(card):
         return "on disk"
     destination = catalog.own_folder(card)

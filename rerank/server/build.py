@@ -34,6 +34,7 @@ from rerank.gateway.readiness import Readiness
 from rerank.gateway.routing.plan import check_routes
 from rerank.server.gauges import gauges
 from rerank.server.reload import on_hangup, reload_cards
+from rerank.server.upstreams import check_upstreams
 from rerank.settings import Settings, remarks_on_names
 from rerank.telemetry import configure_logging
 from rerank.telemetry.loop_watch import watched_loop
@@ -138,6 +139,7 @@ def _prepare(catalog: Catalog, settings: Settings) -> Keys:
             choose_devices(settings.device, card.precision, settings.runtime)
         except SettingsError as error:
             raise SettingsError(f"{settings.models_file}: {card.id}: precision {card.precision}: {error}") from error
+    check_upstreams(catalog.cards(), settings)
     keys = collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file))
     return keys.allowing(lambda name: catalog.operator_choice(name).id)
 
@@ -197,7 +199,7 @@ def _announce(catalog: Catalog, devices: Sequence[Device], settings: Settings) -
     logger.info("models on disk: %s", ", ".join(on_disk) or "none")
     default = catalog.choose_default(settings.default_model)
     logger.info("default model: %s (%s)", default.card.id, default.reason)
-    if default.card.id not in on_disk:
+    if default.card.has_weights and default.card.id not in on_disk:
         off = download_rules(settings).allowed is Allowed.OFF
         outcome = "it is not fetched (RERANK_DOWNLOADS=off)" if off else "the first request waits for the download"
         logger.warning("%s is not on disk: %s", default.card.id, outcome)

@@ -15,6 +15,10 @@ def gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
     def model_bytes() -> dict[str, float]:
         return {model.card.id: sum(model.size.values()) for model in gateway.registry.loaded()}
 
+    def upstreams_up() -> dict[str, float]:
+        loaded = ((model.card.id, model.remote) for model in gateway.registry.loaded())
+        return {name: float(remote.breaker() == "closed") for name, remote in loaded if remote}
+
     def in_flight() -> Work:
         return admission.in_flight
 
@@ -40,5 +44,6 @@ def gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
         ),
         Gauge("rerank_requests_in_flight", "Requests being processed.", lambda: admission.requests),
         Gauge("rerank_device_up", "1 while the device scores, 0 once it is stuck or lost.", working, label="device"),
+        Gauge("rerank_upstream_up", "1 while an upstream answers, 0 once it fails.", upstreams_up, label="model"),
         Gauge("rerank_model_bytes", "Memory of each loaded model.", model_bytes, label="model"),
     )

@@ -15,6 +15,7 @@ from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, Documen
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.errors import Problem
 from rerank.api.services import ServicesDep
+from rerank.catalog.rerank_apis import DASHSCOPE_COMPATIBLE_PATH, DASHSCOPE_PATH
 from rerank.core import ScoringResult
 from rerank.schemas import Schema
 from rerank.telemetry import request_id_var
@@ -164,8 +165,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": DashScopeError, "description": f"`code` is {_CODES.get(status, 'InternalError')}"}
     for status in (400, 401, 403, 404, 408, 413, 429, 500, 503, 504)
 }
-NATIVE_PATH = "/api/v1/services/rerank/text-rerank/text-rerank"
-COMPATIBLE_PATHS = ("/compatible-api/v1/reranks", "/compatible-mode/v1/reranks", "/v1/reranks", "/reranks")
+COMPATIBLE_PATHS = (DASHSCOPE_COMPATIBLE_PATH, "/compatible-mode/v1/reranks", "/v1/reranks", "/reranks")
 
 router = APIRouter(
     route_class=JsonRoute, tags=["DashScope"], responses=_RESPONSES, dependencies=[Depends(require_json)]
@@ -173,7 +173,7 @@ router = APIRouter(
 
 
 @router.post(
-    NATIVE_PATH,
+    DASHSCOPE_PATH,
     summary="Order documents, as the DashScope SDK asks",
     response_model=NativeAnswer,
     responses=answers(DashScope=NATIVE_ANSWER_EXAMPLE),

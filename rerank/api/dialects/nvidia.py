@@ -15,6 +15,7 @@ from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, MAX_WOR
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.models import MODEL_IN_PATH
 from rerank.api.services import ServicesDep
+from rerank.catalog.rerank_apis import NIM_PATH
 from rerank.core import Pair, ScoringRequest, ScoringResult
 
 EXAMPLE: JsonDict = {
@@ -88,7 +89,7 @@ def answer(body: NvidiaBody, result: ScoringResult) -> NvidiaAnswer:
 router = dialect_router("NVIDIA", NVIDIA=ANSWER_EXAMPLE)
 
 
-@router.post("/v1/ranking", summary="Order passages as NVIDIA's NIM does", response_model=NvidiaAnswer)
+@router.post(NIM_PATH, summary="Order passages as NVIDIA's NIM does", response_model=NvidiaAnswer)
 async def rerank(body: NvidiaBody, request: Request, services: ServicesDep) -> Response:
     """Scores are raw logits, as NIM's are."""
     return json_answer(answer(body, await score(request, services, body.scoring_request())))

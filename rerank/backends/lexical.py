@@ -1,0 +1,147 @@
+"""BM25 over the documents of a request: no model, no weights, any language. The last resort of a fallback."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from rerank.activations import IDENTITY
+from rerank.backends.tokenisers import Tokenisers
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.families import FAMILIES, LEXICAL
+from rerank.core import (
+    Chunking,
+    Embedding,
+    EmbeddingOptions,
+    Pair,
+    RawScore,
+    ScoringOptions,
+    Span,
+    TextTokenizer,
+)
+from rerank.errors import WrongTask
+from rerank.scorers.base import TURN_CHARACTERS, Reading
+from rerank.telemetry import timed
+
+T = TypeVar("T")
+
+_K1, _B = 1.2, 0.75
+_IDEOGRAPHS = "\u2e80-\u2fff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31a0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_CJK = f"{_IDEOGRAPHS}\U00020000-\U0003ffff"
+"""Characters of languages that put no spaces between words."""
+_WORDS = re.compile(rf"([{_CJK}]+)|([^\W_{_CJK}]+)")
+
+
+def terms(text: str) -> Iterator[str]:
+    """Words in lower case; of text without spaces every character and every two neighbours."""
+    for together, word in _WORDS.findall(unicodedata.normalize("NFKC", text).casefold()):
+        if word:
+            yield word
+        yield from together
+        yield from (together[at : at + 2] for at in range(len(together) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """A document: its length in terms, and how often each term of the query stands in it."""
+
+    length: int
+    counts: Mapping[str, int]
+
+
+def bm25(query: Mapping[str, int], documents: Sequence[_Counted]) -> list[float]:
+    """Each document's share, 0..1, of the highest score that any document could have for this query."""
+    number = len(documents)
+    weights = {
+        term: times * _rarity(sum(term in document.counts for document in documents), number)
+        for term, times in query.items()
+    }
+    best = sum(weights.values()) * (_K1 + 1)
+    mean = sum(document.length for document in documents) / number or 1.0
+    return [_score(document, weights, mean) / best if best else 0.0 for document in documents]
+
+
+def _rarity(having: int, number: int) -> float:
+    return math.log(1 + (number - having + 0.5) / (having + 0.5))
+
+
+def _score(document: _Counted, weights: Mapping[str, float], mean: float) -> float:
+    damped = _K1 * (1 - _B + _B * document.length / mean)
+    return sum(weights[term] * count * (_K1 + 1) / (count + damped) for term, count in document.counts.items())
+
+
+class LexicalBackend:
+    """Scores documents by the words that they share with the query, the rarer among the documents the more."""
+
+    max_length = 1_000_000
+    activation = IDENTITY
+    gives_logits = False
+    gives_vectors = False
+    takes_instruction = False
+    cacheable = False
+
+    def __init__(self, card: ModelCard, tokenisers: Tokenisers) -> None:
+        self._card = card
+        self._tokenisers = tokenisers
+
+    async def score(
+        self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "", until: float | None = None
+    ) -> list[RawScore]:
+        """See ``Backend.score``. Every pair is scored, whatever the time: each score needs all documents."""
+        del options, until
+        characters = sum(len(pair.document) for pair in pairs)
+        with timed("tokenise"):
+            return await self._tokenisers.run(_reading(pairs), characters, caller)
+
+    async def chunks(
+        self, pairs: Sequence[Pair], options: ScoringOptions, chunking: Chunking, *, caller: str = ""
+    ) -> list[list[Span]]:
+        """See ``Backend.chunks``. Documents are read whole."""
+        del options, chunking, caller
+        return [[Span(0, len(pair.document))] for pair in pairs]
+
+    async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
+        """See ``Backend.embed``."""
+        del texts, options, caller
+        raise WrongTask("embed", self._card.id, FAMILIES[LEXICAL].noun)
+
+    async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:
+        """See ``Backend.use_tokenizer``."""
+        del use, caller
+        raise WrongTask("tokenize", self._card.id, FAMILIES[LEXICAL].noun)
+
+    def close(self) -> None:
+        """See ``Backend.close``. There is nothing to free."""
+
+
+def _reading(pairs: Sequence[Pair]) -> Reading[list[RawScore]]:
+    places: dict[str, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        places.setdefault(pair.query, []).append(index)
+    scores: dict[int, RawScore] = {}
+    for query, indices in places.items():
+        yield len(query)
+        wanted = Counter(terms(query))
+        documents = []
+        for index in indices:
+            documents.append((yield from _count(pairs[index].document, wanted)))
+        for index, document, score in zip(indices, documents, bm25(wanted, documents), strict=True):
+            scores[index] = RawScore(score, document.length)
+    return [scores[index] for index in range(len(pairs))]
+
+
+def _count(text: str, wanted: Mapping[str, int]) -> Reading[_Counted]:
+    """Count in pieces, between which other requests get a turn."""
+    length, counts = 0, Counter[str]()
+    for start in range(0, len(text), TURN_CHARACTERS):
+        piece = text[start : start + TURN_CHARACTERS]
+        found = list(terms(piece))
+        length += len(found)
+        counts.update(term for term in found if term in wanted)
+        yield len(piece)
+    return _Counted(length, counts)

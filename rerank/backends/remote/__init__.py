@@ -1,0 +1,1 @@
+"""Backends of models behind another server's API."""

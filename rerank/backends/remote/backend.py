@@ -1,0 +1,138 @@
+"""Backend of a model behind another server's API."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from rerank.activations import IDENTITY, SIGMOID
+from rerank.backends.remote.chunks import estimated_chunks
+from rerank.backends.remote.client import Client
+from rerank.backends.remote.codecs import CODECS, Question
+from rerank.backends.remote.parts import Part, raw_scores, split
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.families import FAMILIES, UPSTREAM
+from rerank.catalog.rerank_apis import APIS, model_of, tokens_of
+from rerank.catalog.upstreams import Upstream
+from rerank.core import (
+    UNSCORED,
+    Chunking,
+    Embedding,
+    EmbeddingOptions,
+    Pair,
+    RawScore,
+    ScoringOptions,
+    Span,
+    TextTokenizer,
+)
+from rerank.errors import InvalidRequest, WrongTask, placed_by
+from rerank.telemetry import timed
+
+T = TypeVar("T")
+
+_UNKNOWN_LENGTH = 512
+"""Tokens that every model reads, for chunks where nothing says how many this one does."""
+_IN_TIME = 100
+"""Documents per call where time is short: what has come by then counts."""
+
+
+class RemoteBackend:
+    """A model that is asked over HTTP."""
+
+    gives_vectors = False
+    cacheable = True
+
+    def __init__(self, card: ModelCard, upstream: Upstream, client: Client) -> None:
+        api = APIS[upstream.api]
+        self._card = card
+        self._api = api
+        self._client = client
+        self._encode = CODECS[upstream.api]
+        self._model = model_of(upstream, card.id)
+        self._most = upstream.max_documents or api.documents
+        self.activation = card.activation or (SIGMOID if api.gives_logits else IDENTITY)
+        self.gives_logits = self.activation.name != IDENTITY.name
+        self.takes_instruction = api.takes_instruction
+        self.max_length = card.max_length or tokens_of(upstream) or _UNKNOWN_LENGTH
+
+    async def score(
+        self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "", until: float | None = None
+    ) -> list[RawScore]:
+        """See ``Backend.score``."""
+        del caller
+        self._refuse_what_it_lacks(options)
+        if self.takes_instruction and options.instruction is None:
+            options = replace(options, instruction=self._card.instruction)
+        parts = split(pairs, self._most if until is None else min(self._most, _IN_TIME))
+        scores = [UNSCORED] * len(pairs)
+        with timed("upstream"):
+            for part, raw in zip(parts, await self._all(parts, options, until), strict=True):
+                for places, score in zip(part.places, raw, strict=True):
+                    for place in places:
+                        scores[place] = score
+        return scores
+
+    async def chunks(
+        self, pairs: Sequence[Pair], options: ScoringOptions, chunking: Chunking, *, caller: str = ""
+    ) -> list[list[Span]]:
+        """See ``Backend.chunks``."""
+        del caller
+        asked = options.truncation.max_tokens or -1
+        tokens = min(self.max_length, asked) if asked > 0 else self.max_length
+        return [estimated_chunks(pair.document, pair.query, tokens, chunking) for pair in pairs]
+
+    async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
+        """See ``Backend.embed``."""
+        del texts, options, caller
+        raise self._wrong("embed")
+
+    async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:
+        """See ``Backend.use_tokenizer``."""
+        del use, caller
+        raise self._wrong("tokenize")
+
+    def close(self) -> None:
+        """See ``Backend.close``. Connections are the pool's."""
+
+    async def _all(self, parts: Sequence[Part], options: ScoringOptions, until: float | None) -> list[list[RawScore]]:
+        """The raw scores of every part; ``UNSCORED`` for those that did not come until then."""
+        seconds = None if until is None else max(until - time.monotonic(), 0)
+        tasks = [asyncio.ensure_future(self._part(part, options)) for part in parts]
+        try:
+            await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            return [
+                task.result() if task.done() else [UNSCORED] * len(part.documents)
+                for task, part in zip(tasks, parts, strict=True)
+            ]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _part(self, part: Part, options: ScoringOptions) -> list[RawScore]:
+        body = self._encode(Question(part.query, part.documents, self._model, options))
+        with placed_by(lambda index: part.places[index][0] if index < len(part.places) else index):
+            answer = await self._client.ask(body, len(part.documents))
+        return raw_scores(part, answer.scores, answer.tokens)
+
+    def _refuse_what_it_lacks(self, options: ScoringOptions) -> None:
+        """Refuse limits that the API has no field for: the answer would not be what was asked for."""
+        cut = options.truncation
+        asked = {
+            "truncate_prompt_tokens": cut.max_tokens not in (None, -1),
+            "max_tokens_per_doc": cut.max_tokens_per_document is not None,
+            "truncate": not cut.allowed,
+            "truncation_side": cut.side == "left",
+        }
+        for name, wanted in asked.items():
+            if wanted and name not in self._api.passes:
+                raise InvalidRequest(f"{self._card.id} is behind an API without {name}. Leave it out.", param=name)
+
+    def _wrong(self, task: str) -> WrongTask:
+        return WrongTask(task, self._card.id, FAMILIES[UPSTREAM].noun)

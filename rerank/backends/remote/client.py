@@ -1,0 +1,159 @@
+"""Calls of one upstream: retries, circuit breaker, limit of concurrent calls, and failures as errors for callers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from pydantic import SecretStr
+from pydantic_core import to_json
+
+from rerank.backends.remote.answers import Answer, Nonsense, read_answer
+from rerank.backends.remote.breaker import Breaker, BreakerOpen, BreakerState, Permit
+from rerank.backends.remote.codecs import Body
+from rerank.backends.remote.failures import Failures
+from rerank.backends.remote.http import HttpAnswer, HttpPool, TooLong
+from rerank.backends.remote.retries import CallFailed, Clock, Sleep, retrying
+from rerank.catalog.upstreams import HOPS_HEADER, MAX_HOPS, Upstream, hops_var
+from rerank.errors import Overloaded, UpstreamFailed, UpstreamLoop
+
+logger = logging.getLogger(__name__)
+
+_LARGE = 256 * 1024
+"""Bytes of an answer from which on it is parsed on a thread."""
+_MIN_ANSWER = 1_000_000
+_PER_BYTE = 4
+"""Bytes of an answer per byte of its request: some APIs send the documents back, escaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An upstream as it is called."""
+
+    model: str
+    """The card's id, for messages."""
+    address: str
+    upstream: Upstream
+    key: SecretStr | None = None
+
+    def headers(self) -> dict[str, str]:
+        """Headers of a call: the key, and how many servers the request has passed."""
+        headers = {HOPS_HEADER: str(hops_var.get() + 1)}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key.get_secret_value()}"
+        return headers
+
+
+class Client:
+    """One upstream. Belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        target: Target,
+        pool: HttpPool,
+        *,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._target = target
+        self._pool = pool
+        self._breaker = Breaker(changed=self._log)
+        self._clock = clock
+        self._sleep = sleep
+        self._failures = Failures(target.model, target.key)
+        self._free = asyncio.Semaphore(target.upstream.max_concurrency)
+
+    @property
+    def state(self) -> BreakerState:
+        """State of the breaker."""
+        return self._breaker.state
+
+    def _log(self, state: BreakerState) -> None:
+        level = logging.WARNING if state is BreakerState.OPEN else logging.INFO
+        logger.log(level, "%s: the breaker of its upstream is %s", self._target.model, state)
+
+    async def ask(self, body: Body, documents: int) -> Answer:
+        """The scores of so many documents, after retries if need be. Raises a RerankError."""
+        if hops_var.get() >= MAX_HOPS:
+            raise UpstreamLoop(
+                f"The request for {self._target.model} has passed {MAX_HOPS} servers: their upstreams form a loop."
+            )
+        ends = self._clock() + self._target.upstream.timeout
+        content = to_json(body)
+        try:
+            return await retrying(ends, self._clock, self._sleep)(self._attempt, content, documents, ends)
+        except CallFailed as failed:
+            raise failed.error from failed
+
+    async def _attempt(self, content: bytes, documents: int, ends: float) -> Answer:
+        await self._enter(ends)
+        try:
+            return await self._guarded(content, documents, ends)
+        finally:
+            self._free.release()
+
+    async def _enter(self, ends: float) -> None:
+        """Wait until fewer calls than allowed are under way."""
+        try:
+            async with asyncio.timeout(max(ends - self._clock(), 0)):
+                await self._free.acquire()
+        except TimeoutError:
+            most = self._target.upstream.max_concurrency
+            raise CallFailed(
+                Overloaded(f"{self._target.model}: {most} calls are under way (max_concurrency).", retry_after=1)
+            ) from None
+
+    async def _guarded(self, content: bytes, documents: int, ends: float) -> Answer:
+        """One call, if the breaker permits it; the breaker learns its outcome."""
+        try:
+            permit = self._breaker.admit(self._clock())
+        except BreakerOpen as refused:
+            raise self._failures.of_breaker(refused.seconds) from None
+        try:
+            answer = await self._call(content, documents, ends)
+        except CallFailed as failed:
+            self._learn(permit, healthy=failed.healthy)
+            raise
+        except BaseException:
+            self._breaker.dropped(permit)
+            raise
+        self._learn(permit, healthy=True)
+        return answer
+
+    def _learn(self, permit: Permit, *, healthy: bool) -> None:
+        if healthy:
+            self._breaker.succeeded(permit)
+        else:
+            self._breaker.failed(permit, self._clock())
+
+    async def _call(self, content: bytes, documents: int, ends: float) -> Answer:
+        """Raises CallFailed."""
+        answer = await self._post(content, max(ends - self._clock(), 0.001))
+        if answer.status != 200:
+            raise self._failures.of_answer(answer)
+        read = partial(read_answer, answer.content, documents)
+        try:
+            return await asyncio.to_thread(read) if len(answer.content) > _LARGE else read()
+        except Nonsense as error:
+            raise self._failures.of_nonsense(str(error)) from error
+
+    async def _post(self, content: bytes, seconds: float) -> HttpAnswer:
+        import aiohttp
+
+        target = self._target
+        try:
+            return await self._pool.post(
+                target.address,
+                content,
+                target.headers(),
+                seconds=seconds,
+                max_bytes=_MIN_ANSWER + _PER_BYTE * len(content),
+                trust_env=target.upstream.trust_env,
+            )
+        except TooLong as error:
+            raise self._failures.of_nonsense(f"a body that {error}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._failures.of_exception(error, seconds) from error

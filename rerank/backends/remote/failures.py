@@ -1,0 +1,102 @@
+"""Failed calls as errors: what the caller sees, what the log says, and whether a retry may help."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from rerank.backends.remote.answers import Reason, read_reason
+from rerank.backends.remote.retries import CallFailed, parse_retry_after
+from rerank.errors import DocumentRefused, InvalidRequest, Overloaded, RerankError, UpstreamFailed
+
+if TYPE_CHECKING:
+    from rerank.backends.remote.http import HttpAnswer
+
+logger = logging.getLogger(__name__)
+
+_RETRIED = frozenset({429, 502, 503, 504})
+_ABOUT_THE_REQUEST = frozenset({400, 413, 422})
+_RETRY_SECONDS = 5.0
+"""Retry-After where an overloaded upstream names no time."""
+_HINTS = {
+    401: "it does not accept the key (key_env or key_file in models.toml)",
+    402: "its account has no credit",
+    403: "the key does not allow this model, or the address is not for this server",
+    404: "it has no such address or model (url and model in models.toml)",
+    405: "its address takes no such requests (url in models.toml)",
+}
+"""For operators; a caller can do nothing about them."""
+
+
+class Failures:
+    """Failures of one upstream. No message holds its key."""
+
+    def __init__(self, model: str, key: SecretStr | None) -> None:
+        self._model = model
+        self._key = key.get_secret_value() if key else None
+
+    def of_answer(self, answer: HttpAnswer) -> CallFailed:
+        """An answer whose status is not 200."""
+        reason = self._masked(read_reason(answer.content))
+        logger.warning("%s: the upstream answered %d: %s", self._model, answer.status, reason.text or "no reason")
+        after = parse_retry_after(answer.headers.get("Retry-After"))
+        if answer.status in _ABOUT_THE_REQUEST:
+            return CallFailed(self._refusal(reason), healthy=True)
+        again = answer.status in _RETRIED
+        if answer.status == 429:
+            return CallFailed(self._overloaded(after), again=again, after=after, healthy=True)
+        return CallFailed(self._failed(_meaning(answer.status), after), again=again, after=after)
+
+    def of_exception(self, error: Exception, seconds: float) -> CallFailed:
+        """A call without an answer: ``error`` is what the HTTP client raised, ``seconds`` how long it had."""
+        import aiohttp
+
+        logger.warning("%s: the upstream did not answer: %s", self._model, self._mask(str(error) or repr(error)))
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            trusted = not isinstance(error, aiohttp.ClientSSLError | ssl.SSLError)
+            how = "cannot be reached" if trusted else "has no certificate that is trusted"
+            return CallFailed(self._failed(how), again=trusted)
+        if isinstance(error, TimeoutError):
+            return CallFailed(self._failed(f"did not answer within {seconds:.3g} s"))
+        return CallFailed(self._failed("broke the connection"), again=True)
+
+    def of_nonsense(self, what: str) -> CallFailed:
+        """An answer that cannot be right."""
+        logger.warning("%s: the upstream answered with %s", self._model, what)
+        return CallFailed(self._failed(f"answered with {what}"))
+
+    def of_breaker(self, seconds: float) -> CallFailed:
+        """A call that is not made, because the last ones failed."""
+        return CallFailed(self._failed("failed several times in a row and is not asked for a while", seconds))
+
+    def _refusal(self, reason: Reason) -> RerankError:
+        said = f"by the server that has {self._model}: {reason.text or 'it gives no reason'}"
+        if reason.document is not None:
+            return DocumentRefused(reason.document, said)
+        return InvalidRequest(f"The request was refused {said}", param="documents")
+
+    def _overloaded(self, after: float | None) -> RerankError:
+        return Overloaded(
+            f"The server that has {self._model} takes no more requests at the moment.",
+            retry_after=_RETRY_SECONDS if after is None else after,
+        )
+
+    def _failed(self, how: str, after: float | None = None) -> RerankError:
+        return UpstreamFailed(f"The server that has {self._model} {how}.", retry_after=after)
+
+    def _masked(self, reason: Reason) -> Reason:
+        return reason._replace(text=self._mask(reason.text))
+
+    def _mask(self, text: str) -> str:
+        return text.replace(self._key, "***") if self._key else text
+
+
+def _meaning(status: int) -> str:
+    if hint := _HINTS.get(status):
+        return f"answered {status}: {hint}"
+    if 300 <= status < 400:
+        return f"answered {status}, a redirect, which is not followed: give its target as url in models.toml"
+    return f"answered {status}"
