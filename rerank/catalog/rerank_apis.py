@@ -141,5 +141,5 @@ def _below(url: str, path: str) -> str:
     given, wanted = [part for part in parts.path.split("/") if part], path.strip("/").split("/")
     if given and given[-1] in _LAST_SEGMENTS:
         return url
-    shared = next((n for n in range(len(wanted), -1, -1) if given[len(given) - n :] == wanted[:n] and n <= len(given)))
+    shared = next(n for n in range(len(wanted), -1, -1) if given[len(given) - n :] == wanted[:n] and n <= len(given))
     return parts._replace(path="/" + "/".join([*given, *wanted[shared:]])).geturl()

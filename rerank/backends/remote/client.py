@@ -18,7 +18,7 @@ from rerank.backends.remote.failures import Failures
 from rerank.backends.remote.http import HttpAnswer, HttpPool, TooLong
 from rerank.backends.remote.retries import CallFailed, Clock, Sleep, retrying
 from rerank.catalog.upstreams import HOPS_HEADER, MAX_HOPS, Upstream, hops_var
-from rerank.errors import Overloaded, UpstreamFailed, UpstreamLoop
+from rerank.errors import Overloaded, UpstreamLoop
 
 logger = logging.getLogger(__name__)
 

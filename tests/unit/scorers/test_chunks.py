@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rerank.core import DEFAULT_OPTIONS, Chunking, Pair, ScoringOptions, Span, Truncation
-from rerank.errors import InvalidRequest
+from rerank.core import DEFAULT_OPTIONS, Chunking, Pair, ScoringOptions, Span
 from rerank.runtimes.base import TokenIds
 from rerank.scorers.base import Reading, ReadsInParts, finish
 from rerank.scorers.chunks import read_chunks
