@@ -138,9 +138,9 @@ class LoadedModel:
     card: ModelCard
     backend: Backend
     local: Local | None = None
-    remote: Remote | None = None
     fingerprint: str = ""
     """Identifies the weights, and all else of the model that its scores depend on; empty if nothing does."""
+    remote: Remote | None = None
 
     @property
     def size(self) -> Mapping[str, int]:
