@@ -33,7 +33,7 @@ from rerank.devices import (
     release_memory,
 )
 from rerank.errors import RerankError
-from rerank.gateway.pair_cache import PairCache
+from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.ranking import rank
 from rerank.gateway.routing.plan import plan_of
 from rerank.gateway.routing.run import Answer, Run, Times
