@@ -11,8 +11,19 @@ import pytest
 from rerank.activations import SIGMOID
 from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
-from rerank.core import DEFAULT_OPTIONS, UNSCORED, Pair, PendingLogits, RawScore, ScoringOptions, Truncation
+from rerank.core import (
+    DEFAULT_OPTIONS,
+    UNSCORED,
+    Chunking,
+    Pair,
+    PendingLogits,
+    RawScore,
+    ScoringOptions,
+    Span,
+    Truncation,
+)
 from rerank.errors import InvalidRequest, ModelUnavailable, PairTooLarge, PairTooLong, ServerStopping
+from rerank.gateway.chunks import chunk_pairs
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
@@ -114,12 +125,42 @@ class TestScores:
         (score,) = await backend.score(asked("q", "a b c d e f"), ScoringOptions(Truncation(max_tokens=6)))
         assert score.tokens == 6
 
+    async def test_say_which_documents_were_cut(self, backend: LocalBackend) -> None:
+        # the first two are the same tokens
+        pairs = asked("q", "a b c d", "a b", "a", "a b c")
+        scores = await backend.score(pairs, ScoringOptions(Truncation(max_tokens=6)))
+        assert [score.truncated for score in scores] == [True, False, False, True]
+        scores = await backend.score(pairs, ScoringOptions(Truncation(max_tokens_per_document=3)))
+        assert [score.truncated for score in scores] == [True, False, False, False]
+
     async def test_of_nothing_are_nothing(self, backend: LocalBackend) -> None:
         assert await backend.score([], DEFAULT_OPTIONS) == []
 
     def test_length_and_activation_are_the_scorers(self, backend: LocalBackend) -> None:
         assert backend.max_length == 64
         assert backend.activation is SIGMOID
+
+
+class TestChunks:
+    async def test_are_read_whole_next_to_the_query(self, backend: LocalBackend) -> None:
+        text = " ".join(f"w{number}" for number in range(200))
+        pairs = asked("w150", "w150", text)
+        spans = await backend.chunks(pairs, DEFAULT_OPTIONS, Chunking(10, overlap=8), caller="reader")
+        assert spans[0] == [Span(0, 4)]
+        scores = await backend.score(chunk_pairs(pairs, spans), DEFAULT_OPTIONS)
+        assert not any(score.truncated for score in scores)
+        assert [score.logit for score in scores].count(2.0) == 2
+
+    async def test_stop_being_read_when_the_request_is_cancelled(
+        self, scorer: WordOverlapScorer, scheduler: NoticingScheduler, tokenisers: Tokenisers
+    ) -> None:
+        backend = LocalBackend([scorer], scheduler, tokenisers)
+        reading = asyncio.create_task(backend.chunks(asked("q", "a " * 500_000), DEFAULT_OPTIONS, Chunking(10**6)))
+        await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert await backend.score(asked("q", "q"), DEFAULT_OPTIONS) == [RawScore(2.0, 5)]
 
 
 class TestFailures:
