@@ -73,8 +73,7 @@ class FakeUpstream:
         self.calls: list[Call] = []
         self.reached = threading.Semaphore(0)
         """Released by each call that arrives."""
-        self.left = threading.Semaphore(0)
-        """Released by each caller that was gone before its answer."""
+        self._held: list[threading.Event] = []
         self._script: deque[Scripted] = deque()
         self._always: Scripted | None = None
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -88,9 +87,8 @@ class FakeUpstream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for answer in (*self._script, *([self._always] if self._always else [])):
-            if answer.held:
-                answer.held.set()
+        for held in self._held:
+            held.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -113,6 +111,11 @@ class FakeUpstream:
         """Answer with scores again."""
         self._script.clear()
         self._always = None
+
+    def hold(self, release: threading.Event) -> None:
+        """Wait for the release, or for the end."""
+        self._held.append(release)
+        release.wait()
 
     def next_answer(self, call: Call) -> Scripted:
         """The answer to a call."""
@@ -147,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = upstream.next_answer(call)
         upstream.reached.release()
         if answer.held:
-            answer.held.wait()
+            upstream.hold(answer.held)
         if answer.closes:
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
@@ -155,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._send(answer)
         except ConnectionError:
-            upstream.left.release()
+            # the caller left, which is what some tests are about
             self.close_connection = True
 
     def do_GET(self) -> None:
