@@ -68,7 +68,7 @@ class Job:
         self.waiting_tokens = sum(pair.computed for pair in pairs)
         """Tokens of the pairs not yet in a batch."""
         self.turn = 0.0
-        """Its order within its caller's jobs, lowest first; set by the queue."""
+        """The share of the device at which equal sharing would end it; set by the queue."""
         self.submitted = 0.0
         """When it was queued, by ``time.perf_counter``; set by the scheduler, as is the next."""
         self.begun: float | None = None
@@ -97,6 +97,19 @@ class Job:
     def taken(self) -> bool:
         """True once all pairs have gone into batches."""
         return not self._waiting
+
+    @property
+    def begins_at(self) -> float:
+        """The share of the device at which equal sharing would begin the first waiting pair."""
+        return self.turn - self.waiting_tokens
+
+    @property
+    def order(self) -> float:
+        """Its order within its caller's jobs, lowest first; only while a pair waits.
+
+        In request order every pair counts as soon as it is scored, so each is due when equal sharing would end it.
+        """
+        return self.begins_at + next(self.lengths) if self.ordered else self.turn
 
     @property
     def lengths(self) -> Iterator[int]:

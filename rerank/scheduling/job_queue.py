@@ -19,8 +19,8 @@ class JobQueue:
         self._served: Counter[str] = Counter()
         """Tokens scored per caller since the queue was last empty."""
 
-    def add(self, job: Job) -> None:
-        """Add a job to its model's queue.
+    def add(self, job: Job, begins_at: float = 0.0) -> None:
+        """Add a job to its model's queue; ``begins_at`` keeps the place of one that has been served.
 
         A caller without waiting jobs starts at the count of the least served waiting caller: idle time earns no credit.
         """
@@ -29,13 +29,15 @@ class JobQueue:
             self._served.clear()
         elif job.caller not in callers:
             self._served[job.caller] = max(self._served[job.caller], min(self._served[other] for other in callers))
-        self._queues[job.replicas].add(job)
+        self._queues[job.replicas].add(job, begins_at)
 
     def extend(self, job: Job, pairs: Sequence[HasTokens]) -> None:
         """Add pairs to a job with ``until``, whether some of its pairs still wait or all were taken."""
+        # shares begin at 0 again once nothing waits for the model
+        begins_at = job.begins_at if job.replicas in self._queues else 0.0
         self._queues[job.replicas].withdraw(job)
         job.extend(pairs)
-        self.add(job)
+        self.add(job, begins_at)
 
     def expire(self, now: float) -> None:
         """Give up the waiting pairs of jobs whose time has passed."""
@@ -124,9 +126,9 @@ class _Queue:
         self._sharing: defaultdict[str, EqualSharing] = defaultdict(EqualSharing)
         """Per caller."""
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Job, begins_at: float) -> None:
         """Add a job."""
-        job.turn = self._sharing[job.caller].enter(job.waiting_tokens)
+        job.turn = self._sharing[job.caller].enter(job.waiting_tokens, begins_at)
         self.jobs.append(job)
 
     def withdraw(self, job: Job) -> None:
@@ -140,9 +142,10 @@ class _Queue:
 
         The caller with the fewest ``served`` tokens comes first, so more requests do not mean a larger share. Within a
         caller, jobs are ordered by when equal sharing would end them: a short job does not wait for a long one, a long
-        one not for every later short one, and equal ones keep their order.
+        one not for every later short one, and equal ones keep their order. One with a moment gets its equal share until
+        then.
         """
-        return sorted(self.jobs, key=lambda job: (served[job.caller], job.turn))
+        return sorted(self.jobs, key=lambda job: (served[job.caller], job.order))
 
     def note(self, batch: Sequence[Slot]) -> None:
         """Count a batch's pairs, and remove the jobs it finished taking."""

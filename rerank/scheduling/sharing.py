@@ -19,9 +19,9 @@ class EqualSharing:
         self._ends: list[float] = []
         """The shares at which unfinished jobs end, lowest first."""
 
-    def enter(self, tokens: int) -> float:
-        """Add a job of ``tokens``; the share at which it ends. Jobs are served by it, lowest first."""
-        end = self._share + tokens
+    def enter(self, tokens: int, begins_at: float = 0.0) -> float:
+        """Add a job of ``tokens`` that begins now or later; the share at which it ends. The lowest is served first."""
+        end = max(self._share, begins_at) + tokens
         insort(self._ends, end)
         return end
 

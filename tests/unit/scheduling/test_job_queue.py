@@ -220,12 +220,21 @@ class TestUntilAMoment:
         assert [slot.place for slot in line.next_batch(ROOMY)] == [0, 1, 2]
         assert line.drain() == []
 
-    def test_a_job_that_grew_lets_shorter_ones_go_first(self) -> None:
+    def test_its_first_pairs_come_before_the_end_of_shorter_jobs(self) -> None:
         model = Echo()
-        line = line_of(grown := Job((model,), pieces(1, 5), until=math.inf), short := job_of([9], model))
-        line.extend(grown, pieces(1, 5))
-        taken = [batch[0].job for batch in batches(line, BatchBudget(1, 100))]
-        assert taken == [short, grown, grown]
+        line = line_of(*[job_of([8] * 5, model) for _ in range(3)], hasty := job_of([8] * 100, model, until=math.inf))
+        taken = [line.next_batch(BatchBudget(1, 100))[0].job for _ in range(20)]
+        assert [place for place, job in enumerate(taken) if job is hasty] == [0, 1, 2, 3, 19]
+
+    def test_it_keeps_its_place_when_it_grows(self) -> None:
+        """Otherwise it would come first again with every part."""
+        model = Echo()
+        line = line_of(job_of([8] * 3, model), hasty := Job((model,), pieces(1, 8), until=math.inf))
+        taken = []
+        for _ in range(6):
+            line.extend(hasty, pieces(1, 8))
+            taken.append(line.next_batch(BatchBudget(1, 100))[0].job)
+        assert [job is hasty for job in taken] == [True, True, False, False, False, True]
 
     def test_a_job_that_grows_part_by_part_takes_one_share(self) -> None:
         """With a share for each of its parts the long one would have got too little by now to come first."""
@@ -238,6 +247,14 @@ class TestUntilAMoment:
         line.add(late := job_of([8] * 95, model))
         taken = [batch[0].job for batch in batches(line, BatchBudget(1, 100))]
         assert taken.index(long) < taken.index(late)
+
+    def test_what_it_was_served_while_nothing_else_waited_does_not_count(self) -> None:
+        model = Echo()
+        line = line_of(hasty := Job((model,), pieces(9, 8), until=math.inf))
+        line.next_batch(ROOMY)
+        line.extend(hasty, pieces(1, 8))
+        line.add(job_of([8] * 3, model))
+        assert line.next_batch(BatchBudget(1, 100))[0].job is hasty
 
 
 class TestFairness:
@@ -263,13 +280,18 @@ class TestFairness:
             assert passed <= 2 * alone
 
     @given(
-        st.lists(st.tuples(st.integers(0, 500), LENGTHS.filter(bool)), min_size=1, max_size=12).map(sorted),
+        st.lists(st.tuples(st.integers(0, 500), LENGTHS.filter(bool), st.booleans()), min_size=1, max_size=12).map(
+            sorted
+        ),
         st.booleans(),
     )
     def test_no_job_ends_later_than_if_all_shared_equally(
-        self, arrivals: list[tuple[int, list[int]]], padded: bool
+        self, arrivals: list[tuple[int, list[int], bool]], padded: bool
     ) -> None:
-        """Time is counted in tokens; pairs go one by one, and a job arrives when the pair before is done."""
+        """Time is counted in tokens; pairs go one by one, and a job arrives when the pair before is done.
+
+        Some jobs are scored in request order.
+        """
         model = Echo(padded=padded)
         line, coming, now = JobQueue(), deque(arrivals), 0
         jobs: dict[Job, tuple[int, int]] = {}
@@ -277,7 +299,8 @@ class TestFairness:
         while coming or line.has_work:
             now = now if line.has_work else max(now, coming[0][0])
             while coming and coming[0][0] <= now:
-                job = job_of(coming.popleft()[1], model)
+                _, own, ordered = coming.popleft()
+                job = job_of(own, model, until=math.inf if ordered else None)
                 jobs[job] = (now, job.waiting_tokens)
                 line.add(job)
             (slot,) = line.next_batch(BatchBudget(pairs=1, tokens=600))
