@@ -16,7 +16,7 @@ from rerank.scorers.excerpts import Side
 from rerank.spans import chunk_end, chunk_start, even_starts, next_start
 
 _PER_TOKEN = 64
-"""Maximum characters per token of a chunk; what has fewer tokens is mostly white space."""
+"""Maximum characters per token of a last chunk; what has fewer tokens is mostly white space."""
 
 
 def read_chunks(
@@ -51,6 +51,11 @@ class _Part(NamedTuple):
     def alone(self) -> Pair:
         """The part as a document of its own."""
         return Pair(self.pair.query, self.pair.document[self.span.start : self.span.end])
+
+    def longer(self) -> _Part:
+        """Twice as much of the document from the same place on; as it is if there is no more."""
+        start, end = self.span
+        return self._replace(span=Span(start, min(2 * end - start, len(self.pair.document))))
 
     def shortened(self, cut: Span, by: int, side: Side) -> _Part:
         """The part without what is not read of it, and at least so many characters shorter."""
@@ -92,8 +97,8 @@ def _follow(finder: _Finder, documents: Collection[_Long], chunking: Chunking) -
 
 def _extend(finder: _Finder, documents: Sequence[_Long], starts: Sequence[int]) -> Reading[list[_Long]]:
     """Add a chunk to each document; those where it would reach no further than the last."""
-    places = [(document.pair, start) for document, start in zip(documents, starts, strict=True)]
-    chunks = yield from finder.chunks_from(places)
+    lasts = [document.last for document in documents]
+    chunks = yield from finder.chunks_from(lasts, starts)
     stuck = []
     for document, chunk in zip(documents, chunks, strict=True):
         if chunk.end > document.spans[-1].end:
@@ -107,7 +112,7 @@ def _spread(finder: _Finder, document: _Long, most: int) -> Reading[list[Span]]:
     """So many chunks evenly spread over a document that is longer than as many in a row."""
     last = yield from finder.last_chunk(document.pair)
     _, *starts, _ = even_starts(document.pair.document, last.start, most)
-    between = yield from finder.chunks_from([(document.pair, start) for start in starts])
+    between = yield from finder.chunks_from([document.last] * len(starts), starts)
     return [document.spans[0], *between, last]
 
 
@@ -131,10 +136,13 @@ class _Finder:
         fitting = yield from self._fitted(list(cut.values()), "right")
         return dict(zip(cut, fitting, strict=True))
 
-    def chunks_from(self, places: Sequence[tuple[Pair, int]]) -> Reading[list[Span]]:
-        """For each place in a document the chunk that begins there."""
-        parts = [_Part(pair, Span(start, min(start + self._reach, len(pair.document)))) for pair, start in places]
-        fitting = yield from self._fitted(parts, "right")
+    def chunks_from(self, known: Sequence[_Part], starts: Sequence[int]) -> Reading[list[Span]]:
+        """For each start the chunk of a document of which one is ``known``: it tells how long they may be."""
+        parts = [
+            _Part(pair, Span(start, min(start + (end - begin) * 3 // 2 + 1, len(pair.document))))
+            for (pair, (begin, end)), start in zip(known, starts, strict=True)
+        ]
+        fitting = yield from self._fitted(parts, "right", grows=True)
         return [part.span for part in fitting]
 
     def last_chunk(self, pair: Pair) -> Reading[Span]:
@@ -153,25 +161,28 @@ class _Finder:
         ]
         return [next_start(chunk.pair.document, chunk.span, start) for chunk, start in zip(chunks, wanted, strict=True)]
 
-    def _fitted(self, parts: Sequence[_Part], side: Side) -> Reading[list[_Part]]:
+    def _fitted(self, parts: Sequence[_Part], side: Side, *, grows: bool = False) -> Reading[list[_Part]]:
         """Each part without as much of this side as keeps it from being read whole, as a document of its own.
 
         A part that tokens are cut from may have others when it is read again, so what is left is read, too. A single
-        character may still be more than fits.
+        character may still be more than fits. ``grows``: one that is read whole at once may be longer.
         """
         fitting = list(parts)
+        growing = set(range(len(parts))) if grows else set()
         places, by = list(range(len(parts))), 1
         while places:
             encoded = yield from self._read([fitting[place] for place in places], side)
-            shorter = {
-                place: fitting[place].shortened(read.cut, by, side)
-                for place, read in zip(places, encoded, strict=True)
-                if read.cut
-            }
-            places = [place for place, part in shorter.items() if part != fitting[place]]
-            for place in places:
-                fitting[place] = shorter[place]
-            by *= 2
+            changed = []
+            for place, read in zip(places, encoded, strict=True):
+                part = fitting[place]
+                if read.cut:
+                    growing.discard(place)
+                    fitting[place] = part.shortened(read.cut, by, side)
+                elif place in growing:
+                    fitting[place] = part.longer()
+                if fitting[place] != part:
+                    changed.append(place)
+            places, by = changed, 2 * by
         return fitting
 
     def _read(self, parts: Sequence[_Part], side: Side, tokens: int | None = None) -> Reading[list[EncodedPair]]:
