@@ -44,6 +44,8 @@ from rerank.core import (
 )
 from rerank.engine import Engine
 from rerank.gateway.admission import Admission, Work
+from rerank.gateway.cache.opening import open_store
+from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.readiness import Readiness
 from rerank.scheduling.batching import BatchBudget
@@ -199,6 +201,7 @@ class AppUnderTest:
         cors_origins: Sequence[str] = (),
         tracing: Tracing | None = None,
         batch: BatchBudget = BatchBudget(32, 16384),  # noqa: B008
+        cache: str = "off",
     ) -> None:
         self.scorer = scorer or WordOverlapScorer()
         self.scheduler = WatchedScheduler(batch)
@@ -211,6 +214,7 @@ class AppUnderTest:
         self._budget = {} if budget is None else {DEVICE: budget}
         self._sizes = sizes or {}
         self._log_texts = log_texts
+        self._cache = cache
         self._preloaded = preloaded
         self.asgi = build_app(
             self._open,
@@ -233,8 +237,13 @@ class AppUnderTest:
     async def _open(self) -> AsyncIterator[Services]:
         default = DefaultModel(self._catalog.resolve(MODEL.id), "the test says so")
         loader = FakeLoader(self._load, self._sizes)
-        async with Engine(self._catalog, self.scheduler, loader, self._tokenisers, budget=self._budget) as engine:
-            self.gateway = Gateway(self._catalog, engine.registry, self._admission, default, self._limits)
+        observe = self.asgi.state.metrics.observe
+        async with (
+            Engine(self._catalog, self.scheduler, loader, self._tokenisers, budget=self._budget) as engine,
+            open_store(self._cache, 1000, 3600, observe) as store,
+        ):
+            cache = PairCache(store, observe)
+            self.gateway = Gateway(self._catalog, engine.registry, self._admission, default, self._limits, cache)
             yield Services(
                 self.gateway,
                 Readiness(self.gateway, self._preloaded),

@@ -52,7 +52,7 @@ def without_backend(card: ModelCard) -> LoadedModel:
 
 def loaded(card: ModelCard, backend: Backend, size: int = 0) -> LoadedModel:
     """A model on the device of tests."""
-    return LoadedModel(card, backend, Local(CROSS_ENCODER, "cpu", "none", "fp32", 0.0, {DEVICE: size}))
+    return LoadedModel(card, backend, Local(CROSS_ENCODER, "cpu", "none", "fp32", 0.0, {DEVICE: size}), card.id)
 
 
 class FakeLoader:

@@ -453,3 +453,37 @@ def test_a_key_setting_without_a_key_does_not_open_the_server(monkeypatch: pytes
 
     with pytest.raises(SettingsError, match=r"RERANK_API_KEY.*holds no key"):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("", "redis", "file:", "file: ", "postgres://host", "redis://", "redis://:6379", "http://host:6379"),
+        *("redis://host:port", "redis://host/one", "redis://host/0?ssl_cert_reqs=none", "redis://host:99999"),
+    ],
+)
+def test_a_place_for_the_cache_that_cannot_be_is_refused(place: str) -> None:
+    with pytest.raises(SettingsError, match=r"^RERANK_CACHE: it can be off, memory, file:PATH or redis://"):
+        from_command_line(["--cache", place])
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["off", " Memory ", "file:scores.db", "file:/var/cache/scores.db", "redis://host", "rediss://u:p@[::1]:7/2"],
+)
+def test_a_place_for_the_cache_is_off_memory_a_file_or_redis(place: str) -> None:
+    assert from_command_line(["--cache", place]).cache in (place, place.strip().lower())
+
+
+def test_the_password_of_redis_stands_in_no_error_and_no_description() -> None:
+    with pytest.raises(SettingsError) as refused:
+        from_command_line(["--cache", "redis://user:a-sec@ret@host:port"])
+    assert "a-sec" not in str(refused.value)
+    assert "ret@" not in str(refused.value)
+    assert "a-secret" not in repr(from_command_line(["--cache", "redis://:a-secret@host"]))
+
+
+@pytest.mark.parametrize("ttl", ["0", "-1", "nan", "inf", "soon"])
+def test_scores_are_kept_for_a_time_that_can_be(ttl: str) -> None:
+    with pytest.raises(SettingsError, match=r"^RERANK_CACHE_TTL: "):
+        from_command_line(["--cache-ttl", ttl])
