@@ -53,7 +53,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -154,6 +154,52 @@ class RerankResult:
     index: int
     relevance_score: float
     document: str | None
+    details: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What else the server says of it: ``tokens``, ``truncated``, ``stage``, ``scored``, ``best_chunk``, ``chunks``."""
+
+
+class RerankResults(list[RerankResult]):
+    """The results in the server's order, and what the answer says about itself."""
+
+    def __init__(self, results: Sequence[RerankResult], model: str | None = None, meta: Mapping[str, Any] = {}) -> None:
+        """``model``: the one that answered. ``meta``: ``degraded``, ``partial``, ``cached``, ``route``, ``stages``."""
+        super().__init__(results)
+        self.model = model
+        self.meta = meta
+
+    @property
+    def degraded(self) -> bool:
+        """True if another model answered than the first choice."""
+        return self.meta.get("degraded") is True
+
+    @property
+    def partial(self) -> bool:
+        """True if the time budget did not suffice for every document."""
+        return self.meta.get("partial") is True
+
+
+class RerankOptions(TypedDict, total=False):
+    """Options of a request, in addition to its texts, ``top_n`` and ``model``."""
+
+    instruction: str | None
+    return_documents: bool | None
+    truncate_prompt_tokens: int | None
+    max_tokens_per_doc: int | None
+    raw_scores: bool | None
+    """True asks for logits instead of relevance."""
+    fallbacks: Sequence[str] | None
+    """Models to try in order when the first is unavailable."""
+    min_score: float | None
+    """Leave out results with less relevance."""
+    budget_ms: float | None
+    """Milliseconds until the best answer that can be had by then."""
+    max_chunks_per_doc: int | None
+    """Above 1: read long documents in at most so many chunks instead of cutting them."""
+    overlap_tokens: int | None
+    aggregate: Literal["max", "mean", "first"] | None
+    return_chunks: bool | None
+    cache: bool | None
+    """False computes every score anew."""
 
 
 # ---------------------------------------------------------------- pure functions that both clients share
@@ -214,19 +260,32 @@ def normalize_base_url(base_url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
-def build_rerank_body(query: str, documents: Sequence[Document], **options: Any) -> bytes:
+def build_rerank_body(
+    query: str,
+    documents: Sequence[Document],
+    model: str | None = None,
+    top_n: int | None = None,
+    **options: Unpack[RerankOptions],
+) -> bytes:
     """The request as UTF-8 JSON; options that are None are left out."""
+    if unknown := options.keys() - RerankOptions.__annotations__.keys():
+        raise TypeError(f"unknown option {min(unknown)!r}")
     if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Sized):
         raise TypeError(f"documents must be a list of texts, not {type(documents).__name__}")
     texts = [dict(document) if isinstance(document, Mapping) else document for document in documents]
-    given = {name: value for name, value in options.items() if value is not None}
+    raw = options.pop("raw_scores", None)
+    activation = None if raw is None else not raw  # vLLM's name for it
+    wanted = {"model": model, "top_n": top_n, **options, "use_activation": activation}
+    given = {name: value for name, value in wanted.items() if value is not None}
     return json.dumps({"query": query, "documents": texts, **given}, ensure_ascii=False).encode()
 
 
-def parse_rerank(reply: _Reply, document_count: int) -> list[RerankResult]:
+def parse_rerank(reply: _Reply, document_count: int) -> RerankResults:
     """The results in the server's order (descending score). Raises InvalidResponseError."""
-    results = _list_of_objects(reply, "results")
-    return [_parse_result(reply, result, document_count) for result in results]
+    results = [_parse_result(reply, result, document_count) for result in _list_of_objects(reply, "results")]
+    content = _json_or_none(reply.body)
+    model, meta = content.get("model"), content.get("meta")
+    return RerankResults(results, model if isinstance(model, str) else None, meta if isinstance(meta, dict) else {})
 
 
 def parse_models(reply: _Reply) -> list[dict[str, Any]]:
@@ -252,7 +311,11 @@ def _parse_result(reply: _Reply, result: dict[str, Any], document_count: int) ->
     text = document.get("text") if isinstance(document, dict) else document
     if text is not None and not isinstance(text, str):
         raise _invalid(reply, f"the result with index {index} has a document that is not text")
-    return RerankResult(index, number, text)
+    details = {name: value for name, value in result.items() if name not in _RESULT_FIELDS}
+    return RerankResult(index, number, text, details)
+
+
+_RESULT_FIELDS = frozenset({"index", "relevance_score", "document"})
 
 
 def _finite(value: Any) -> float | None:
@@ -457,29 +520,13 @@ class RerankClient(_Client):
         documents: Sequence[Document],
         top_n: int | None = None,
         model: str | None = None,
-        *,
-        instruction: str | None = None,
-        return_documents: bool | None = None,
-        truncate_prompt_tokens: int | None = None,
-        max_tokens_per_doc: int | None = None,
-        raw_scores: bool | None = None,
-    ) -> list[RerankResult]:
+        **options: Unpack[RerankOptions],
+    ) -> RerankResults:
         """Score each document (a text, or a mapping with "text") against the query; the best ``top_n``, best first.
 
-        ``raw_scores=True`` asks for logits instead of relevance. Options left at None are the server's to choose.
-        Raises RerankError.
+        Options left out or None are the server's to choose. Raises RerankError.
         """
-        body = build_rerank_body(
-            query,
-            documents,
-            model=model,
-            top_n=top_n,
-            instruction=instruction,
-            return_documents=return_documents,
-            truncate_prompt_tokens=truncate_prompt_tokens,
-            max_tokens_per_doc=max_tokens_per_doc,
-            use_activation=None if raw_scores is None else not raw_scores,  # vLLM's name for it
-        )
+        body = build_rerank_body(query, documents, model=model, top_n=top_n, **options)
         return parse_rerank(await self._send(self._request("POST", "/v1/rerank", body)), len(documents))
 
     async def models(self) -> list[dict[str, Any]]:
@@ -577,29 +624,13 @@ class SyncRerankClient(_Client):
         documents: Sequence[Document],
         top_n: int | None = None,
         model: str | None = None,
-        *,
-        instruction: str | None = None,
-        return_documents: bool | None = None,
-        truncate_prompt_tokens: int | None = None,
-        max_tokens_per_doc: int | None = None,
-        raw_scores: bool | None = None,
-    ) -> list[RerankResult]:
+        **options: Unpack[RerankOptions],
+    ) -> RerankResults:
         """Score each document (a text, or a mapping with "text") against the query; the best ``top_n``, best first.
 
-        ``raw_scores=True`` asks for logits instead of relevance. Options left at None are the server's to choose.
-        Raises RerankError.
+        Options left out or None are the server's to choose. Raises RerankError.
         """
-        body = build_rerank_body(
-            query,
-            documents,
-            model=model,
-            top_n=top_n,
-            instruction=instruction,
-            return_documents=return_documents,
-            truncate_prompt_tokens=truncate_prompt_tokens,
-            max_tokens_per_doc=max_tokens_per_doc,
-            use_activation=None if raw_scores is None else not raw_scores,  # vLLM's name for it
-        )
+        body = build_rerank_body(query, documents, model=model, top_n=top_n, **options)
         return parse_rerank(self._send(self._request("POST", "/v1/rerank", body)), len(documents))
 
     def models(self) -> list[dict[str, Any]]:

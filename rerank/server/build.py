@@ -114,7 +114,12 @@ def _gateway(settings: Settings, engine: Engine, cache: PairCache) -> Gateway:
         engine.registry,
         Admission(Work(settings.max_inflight_documents, settings.max_inflight_tokens, settings.max_inflight_bytes)),
         engine.catalog.choose_default(settings.default_model),
-        Limits(settings.max_documents, settings.timeout, settings.load_timeout),
+        Limits(
+            settings.max_documents,
+            settings.timeout,
+            settings.load_timeout,
+            in_chunks=settings.long_documents == "chunk",
+        ),
         cache,
     )
 

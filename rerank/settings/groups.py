@@ -196,6 +196,12 @@ class LimitSettings(SourcedSettings):
         "Maximum tokens per query-document pair, for all models. Default: what each model's card or checkpoint says.",
         ge=8,
     )
+    long_documents: Annotated[Literal["cut", "chunk"], AnyCase] = _setting(
+        "RERANK_LONG_DOCUMENTS",
+        "cut",
+        "Documents longer than a model reads: cut, or chunk (read in up to 32 overlapping chunks, the best one counts). "
+        "Models' cards and requests may say otherwise.",
+    )
     max_documents: int = _setting("RERANK_MAX_DOCUMENTS MAX_DOCUMENTS", 5000, "Maximum documents per request.", ge=1)
     max_body_bytes: int = _setting(
         "RERANK_MAX_BODY_BYTES MAX_BODY_BYTES", 32 * 1024 * 1024, "Maximum size of a request body, in bytes.", ge=1024

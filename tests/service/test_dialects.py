@@ -224,7 +224,8 @@ class TestDashScope:
         answer = post(client, NATIVE, NESTED)
         assert list(answer) == ["output", "usage", "request_id"]
         assert in_order(answer["output"]["results"]) == scores
-        assert all(list(item) == ["index", "relevance_score"] for item in answer["output"]["results"])
+        keys = ["index", "relevance_score", "tokens", "truncated"]
+        assert all(list(item) == keys for item in answer["output"]["results"])
         assert answer["usage"]["total_tokens"] > 0
 
     def test_gives_documents_as_objects(self, client: TestClient) -> None:
@@ -267,7 +268,8 @@ class TestRerankerApi:
         client = open_app(main_dialect=main).client
         answer = post(client, "/api/v1/rerank", ASKED | {"top_k": 2})
         assert list(answer) == ["id", "model", "results", "usage"]
-        assert [list(item) for item in answer["results"]] == [["index", "relevance_score", "text"]] * 2
+        keys = ["index", "relevance_score", "tokens", "truncated", "text"]
+        assert [list(item) for item in answer["results"]] == [keys] * 2
         assert [item["text"] for item in answer["results"]] == [DOCUMENTS[index] for index in ORDER[:2]]
 
     def test_has_the_scores_of_the_others(self, client: TestClient, scores: list[float]) -> None:
@@ -275,7 +277,7 @@ class TestRerankerApi:
 
     def test_leaves_texts_out_on_request(self, client: TestClient) -> None:
         answer = post(client, "/api/v1/rerank", ASKED | {"return_documents": False})
-        assert [list(item) for item in answer["results"]] == [["index", "relevance_score"]] * 3
+        assert [list(item) for item in answer["results"]] == [["index", "relevance_score", "tokens", "truncated"]] * 3
 
     def test_wants_the_key_and_says_errors_as_the_others(self, open_app: OpenApp) -> None:
         app = open_app(keys=("key",))

@@ -10,6 +10,7 @@ from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
 from rerank.api.bodies import JsonRoute
+from rerank.api.dialects.details import Details, details
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
@@ -33,7 +34,7 @@ COMPATIBLE_EXAMPLE: JsonDict = {
 }
 
 
-_RESULT = {"index": 1, "relevance_score": 0.928}
+_RESULT = {"index": 1, "relevance_score": 0.928, "tokens": 18, "truncated": False}
 NATIVE_ANSWER_EXAMPLE = {
     "output": {"results": [_RESULT | {"document": {"text": EXAMPLE_DOCUMENTS[1]}}]},
     "usage": {"total_tokens": 36},
@@ -68,7 +69,7 @@ class Text(TypedDict):
     text: str
 
 
-class Result(TypedDict):
+class Result(Details):
     """A document's place in the request, and its relevance."""
 
     index: int
@@ -137,7 +138,7 @@ def compatible_answer(body: CompatibleBody, result: ScoringResult) -> Compatible
 def _results(body: NativeBody, result: ScoringResult) -> list[Result]:
     found = []
     for scored in result.ranked:
-        item = Result(index=scored.index, relevance_score=scored.relevance_score)
+        item: Result = {"index": scored.index, "relevance_score": scored.relevance_score, **details(scored)}  # type: ignore[typeddict-item]
         if body.return_documents:
             item["document"] = Text(text=body.documents[scored.index])
         found.append(item)

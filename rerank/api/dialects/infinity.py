@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.details import Details, details
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
@@ -27,8 +28,8 @@ EXAMPLE: JsonDict = {
 ANSWER_EXAMPLE = {
     "object": "rerank",
     "results": [
-        {"relevance_score": 0.928, "index": 1, "document": EXAMPLE_DOCUMENTS[1]},
-        {"relevance_score": 0.702, "index": 0, "document": EXAMPLE_DOCUMENTS[0]},
+        {"relevance_score": 0.928, "index": 1, "tokens": 18, "truncated": False, "document": EXAMPLE_DOCUMENTS[1]},
+        {"relevance_score": 0.702, "index": 0, "tokens": 18, "truncated": False, "document": EXAMPLE_DOCUMENTS[0]},
     ],
     "model": "sentence-transformers/all-MiniLM-L6-v2",
     "usage": {"prompt_tokens": 36, "total_tokens": 36},
@@ -45,7 +46,7 @@ class InfinityBody(DocumentsBody):
     return_documents: bool = False
 
 
-class Result(TypedDict):
+class Result(Details):
     """A document's place in the request, and its relevance."""
 
     relevance_score: float
@@ -80,6 +81,7 @@ def answer(body: InfinityBody, result: ScoringResult) -> InfinityAnswer:
                 relevance_score=scored.relevance_score,
                 index=scored.index,
                 document=body.documents[scored.index] if body.return_documents else None,
+                **details(scored),
             )
             for scored in result.ranked
         ],

@@ -7,6 +7,7 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.details import Details, details
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
@@ -21,7 +22,10 @@ EXAMPLE: JsonDict = {
 
 ANSWER_EXAMPLE = {
     "model": "sentence-transformers/all-MiniLM-L6-v2",
-    "results": [{"index": 1, "relevance_score": 0.928}, {"index": 0, "relevance_score": 0.702}],
+    "results": [
+        {"index": 1, "relevance_score": 0.928, "tokens": 18, "truncated": False},
+        {"index": 0, "relevance_score": 0.702, "tokens": 18, "truncated": False},
+    ],
 }
 
 
@@ -31,7 +35,7 @@ class OllamaBody(DocumentsBody):
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
 
-class Result(TypedDict):
+class Result(Details):
     """A document's place in the request, and its relevance."""
 
     index: int
@@ -49,7 +53,10 @@ def answer(result: ScoringResult) -> OllamaAnswer:
     """The ranking."""
     return OllamaAnswer(
         model=result.model,
-        results=[Result(index=scored.index, relevance_score=scored.relevance_score) for scored in result.ranked],
+        results=[
+            Result(index=scored.index, relevance_score=scored.relevance_score, **details(scored))
+            for scored in result.ranked
+        ],
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.details import Details, details
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
@@ -26,7 +27,7 @@ EXAMPLE: JsonDict = {
 ANSWER_EXAMPLE = {
     "id": "8a2f0c",
     "model": "sentence-transformers/all-MiniLM-L6-v2",
-    "results": [{"index": 1, "relevance_score": 0.928, "text": EXAMPLE_DOCUMENTS[1]}],
+    "results": [{"index": 1, "relevance_score": 0.928, "tokens": 18, "truncated": False, "text": EXAMPLE_DOCUMENTS[1]}],
     "usage": {"total_tokens": 36},
 }
 
@@ -37,7 +38,7 @@ class RerankerApiBody(DocumentsBody):
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
 
-class Result(TypedDict):
+class Result(Details):
     """A document's place in the request, its relevance and its text."""
 
     index: int
@@ -64,7 +65,7 @@ def answer(body: RerankerApiBody, result: ScoringResult) -> RerankerApiAnswer:
     """The ranking; texts are left out where the request says so."""
     results = []
     for scored in result.ranked:
-        item = Result(index=scored.index, relevance_score=scored.relevance_score)
+        item: Result = {"index": scored.index, "relevance_score": scored.relevance_score, **details(scored)}  # type: ignore[typeddict-item]
         if body.return_documents:
             item["text"] = body.documents[scored.index]
         results.append(item)

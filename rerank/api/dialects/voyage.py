@@ -9,6 +9,7 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
+from rerank.api.dialects.details import Details, details
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
@@ -25,7 +26,15 @@ EXAMPLE: JsonDict = {
 
 ANSWER_EXAMPLE = {
     "object": "list",
-    "data": [{"index": 1, "relevance_score": 0.928, "document": EXAMPLE_DOCUMENTS[1]}],
+    "data": [
+        {
+            "index": 1,
+            "relevance_score": 0.928,
+            "tokens": 18,
+            "truncated": False,
+            "document": EXAMPLE_DOCUMENTS[1],
+        },
+    ],
     "model": "sentence-transformers/all-MiniLM-L6-v2",
     "usage": {"total_tokens": 36},
 }
@@ -39,7 +48,7 @@ class VoyageBody(DocumentsBody):
     return_documents: bool = False
 
 
-class Result(TypedDict):
+class Result(Details):
     """A document's place in the request, and its relevance."""
 
     index: int
@@ -66,7 +75,7 @@ def answer(body: VoyageBody, result: ScoringResult) -> VoyageAnswer:
     """The ranking."""
     data = []
     for scored in result.ranked:
-        item = Result(index=scored.index, relevance_score=scored.relevance_score)
+        item: Result = {"index": scored.index, "relevance_score": scored.relevance_score, **details(scored)}  # type: ignore[typeddict-item]
         if body.return_documents:
             item["document"] = body.documents[scored.index]
         data.append(item)

@@ -35,6 +35,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
     "batch_size": (("RERANK_BATCH_SIZE", "BATCH_SIZE"), "7", 7),
     "batch_tokens": (("RERANK_BATCH_TOKENS", "BATCH_TOKENS"), "8", 8),
     "max_seq_length": (("RERANK_MAX_SEQ_LENGTH", "MAX_SEQ_LENGTH"), "256", 256),
+    "long_documents": (("RERANK_LONG_DOCUMENTS",), "Chunk", "chunk"),
     "max_documents": (("RERANK_MAX_DOCUMENTS", "MAX_DOCUMENTS"), "9", 9),
     "max_body_bytes": (("RERANK_MAX_BODY_BYTES", "MAX_BODY_BYTES"), "2048", 2048),
     "max_inflight_documents": (

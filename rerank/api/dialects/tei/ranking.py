@@ -7,10 +7,10 @@ from typing import NotRequired
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import AliasChoices, ConfigDict, Field
 from pydantic.config import JsonDict
-from typing_extensions import TypedDict
 
 import rerank
 from rerank.api.bodies import JsonRoute
+from rerank.api.dialects.details import RareDetails, rare_details
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.dialects.tei.errors import RESPONSES
@@ -53,8 +53,8 @@ class TeiBody(ScoringBody):
         return self.request_for([Pair(self.query, text) for text in self.texts], self.top_n)
 
 
-class Rank(TypedDict):
-    """A text's place in the request, and its relevance."""
+class Rank(RareDetails):
+    """A text's place in the request, and its relevance; details only where the request asks for chunks or a budget."""
 
     index: int
     score: float
@@ -94,6 +94,9 @@ def answer(body: TeiBody, result: ScoringResult) -> list[Rank]:
         found = Rank(index=scored.index, score=scored.relevance_score)
         if body.return_text:
             found["text"] = body.texts[scored.index]
+        # Elasticsearch refuses fields that it does not know
+        if body.max_chunks_per_doc or body.budget_ms:
+            found |= rare_details(scored)  # type: ignore[typeddict-item]
         ranks.append(found)
     return ranks
 
