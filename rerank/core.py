@@ -176,6 +176,8 @@ class ScoringRequest:
     """Number of documents to rank; 0 ranks all."""
     activated: bool = True
     """False asks for raw logits instead of relevance in 0..1."""
+    logits_only: bool = True
+    """False takes relevance, too, where raw logits are asked for and the model gives none."""
     fallbacks: tuple[str, ...] = ()
     """Names of models to try in order when the first is unavailable."""
     chunking: Chunking | None = None

@@ -199,7 +199,7 @@ class LimitSettings(SourcedSettings):
     long_documents: Annotated[Literal["cut", "chunk"], AnyCase] = _setting(
         "RERANK_LONG_DOCUMENTS",
         "cut",
-        "Documents longer than a model reads: cut, or chunk (read in up to 32 overlapping chunks, the best one counts). "
+        "Documents longer than a model reads: cut, or chunk (read in up to 32 overlapping chunks, the best counts). "
         "Models' cards and requests may say otherwise.",
     )
     max_documents: int = _setting("RERANK_MAX_DOCUMENTS MAX_DOCUMENTS", 5000, "Maximum documents per request.", ge=1)

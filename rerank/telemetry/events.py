@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from rerank.core import Attempt
 
 CLIENT_LEFT = 499
 """Status of a request whose client left before the answer, as nginx logs it."""
@@ -22,6 +24,8 @@ class RequestRecord:
     tokens: int | None = None
     degraded: bool = False
     """True if another model answered than the first choice."""
+    route: Sequence[Attempt] = ()
+    """The models that were asked."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Headers of the answer that tell how it came about."""
     error: str = ""

@@ -131,6 +131,8 @@ class _RequestMetrics:
         self._errors = counter("rerank_errors", "Requests that ended in an error.", "error")
         self._documents = counter("rerank_documents", "Documents scored.", "model")
         self._tokens = counter("rerank_tokens", "Tokens scored, without padding.", "model")
+        self._attempts = counter("rerank_attempts", "Models asked for scores, by what came of it.", "model", "outcome")
+        self._degraded = counter("rerank_degraded", "Answers of another model than the first choice.", "model")
         self._of_keys = counter("rerank_key_requests", "Requests answered, by key.", "key", "status")
         self._tokens_of_keys = counter("rerank_key_tokens", "Tokens scored, by key.", "key")
         self._seconds = histogram(
@@ -144,6 +146,10 @@ class _RequestMetrics:
         if record.key:
             self._of_keys.labels(record.key, str(record.status)).inc()
             self._tokens_of_keys.labels(record.key).inc(record.tokens or 0)
+        for attempt in record.route:
+            self._attempts.labels(attempt.model, attempt.outcome).inc()
+        if record.degraded:
+            self._degraded.labels(record.model).inc()
         if record.model:
             self._observe_scoring(record)
         if record.error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import Request, Response
@@ -48,9 +49,10 @@ class NvidiaBody(ScoringBody):
         return body
 
     def scoring_request(self) -> ScoringRequest:
-        """The query with each passage; clients of NIM expect logits."""
+        """The query with each passage; clients of NIM expect logits, but only their order matters to them."""
         logits = self.model_copy(update={"raw_scores": True})
-        return logits.request_for([Pair(self.query, passage) for passage in self.passages])
+        request = logits.request_for([Pair(self.query, passage) for passage in self.passages])
+        return replace(request, logits_only=False)
 
 
 _CUTS = {"END": True, "NONE": False}

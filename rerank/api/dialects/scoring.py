@@ -74,7 +74,7 @@ async def score(request: Request, services: Services, wanted: ScoringRequest) ->
     wanted = replace(wanted, within=_deadline(request), caller=caller, budget=_budget(request) or wanted.budget)
     result = await unless_client_leaves(request, services.gateway.score(wanted))
     record.model, record.tokens, record.degraded = result.model, result.tokens, result.degraded
-    record.headers = headers(result)
+    record.route, record.headers = result.route, headers(result)
     return result
 
 

@@ -92,6 +92,7 @@ class Run:
         self._lease = lease
         self._cache = cache
         self._in_chunks = in_chunks
+        self._activated = request.activated
         self.attempts: list[Attempt] = []
         self.stages: list[StageCost] = []
         self.cached = 0
@@ -133,8 +134,8 @@ class Run:
 
     async def _score(self, model: LoadedModel, places: Sequence[int], times: Times) -> Answer:
         request, began = self._request, time.perf_counter()
-        if not request.activated and not model.backend.gives_logits:
-            raise _gives_no_logits(model.card)
+        if not model.backend.gives_logits:
+            self._give_relevance(model.card)
         pairs = [request.pairs[place] for place in places]
         chunking = self._chunking_of(model.card)
         reading = self._chunked(model, pairs, chunking, times) if chunking else self._whole(model, pairs, times)
@@ -174,7 +175,13 @@ class Run:
         return found.raw
 
     def _activation(self, model: LoadedModel) -> Activation:
-        return model.backend.activation if self._request.activated else IDENTITY
+        return model.backend.activation if self._activated else IDENTITY
+
+    def _give_relevance(self, card: ModelCard) -> None:
+        """Give no raw logits. Raises InvalidRequest if nothing else will do."""
+        if not self._activated and self._request.logits_only:
+            raise InvalidRequest(f"{card.id} gives relevance only, no raw logits.", param="use_activation")
+        self._activated = True
 
     async def _chain(self, plan: Chain, places: Sequence[int], times: Times) -> Answer:
         for number, member in enumerate(plan.members[:-1]):
@@ -191,8 +198,7 @@ class Run:
         return answer._replace(degraded=answer.degraded or len(plan.members) > 1)
 
     async def _cascade(self, plan: Cascade, places: Sequence[int], times: Times) -> Answer:
-        if not self._request.activated:
-            raise _gives_no_logits(plan.card)
+        self._give_relevance(plan.card)
         layers: list[Layer] = []
         answers: list[Answer] = []
         left = places
@@ -205,8 +211,7 @@ class Run:
         return _joined(plan.card, merged(places, layers), answers)
 
     async def _blend(self, plan: Blend, places: Sequence[int], times: Times) -> Answer:
-        if not self._request.activated:
-            raise _gives_no_logits(plan.card)
+        self._give_relevance(plan.card)
         ensemble = plan.ensemble
         found = await _together([self._member(plan, member, places, times) for member in plan.members])
         answers = [answer for answer in found if answer]
@@ -230,10 +235,6 @@ class Run:
 def _joined(card: ModelCard, scores: Scores, answers: Sequence[Answer]) -> Answer:
     degraded, partial = any(answer.degraded for answer in answers), any(answer.partial for answer in answers)
     return Answer(card, scores, degraded, partial)
-
-
-def _gives_no_logits(card: ModelCard) -> InvalidRequest:
-    return InvalidRequest(f"{card.id} gives relevance only, no raw logits.", param="use_activation")
 
 
 async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
