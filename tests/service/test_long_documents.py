@@ -1,0 +1,45 @@
+"""A document longer than the model reads is read in chunks, and judged by the best. One word is one token here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.app import AppUnderTest, indices
+
+LONG = " ".join(f"x{number}" for number in range(2000))
+
+
+def with_needle(place: int) -> str:
+    words = LONG.split()
+    return " ".join([*words[:place], "needle", *words[place:]])
+
+
+def asked(app: AppUnderTest, documents: list[str], **fields: Any) -> list[dict[str, Any]]:
+    response = app.rerank(query="needle", documents=documents, **fields)
+    assert response.status_code == 200, response.text
+    results: list[dict[str, Any]] = response.json()["results"]
+    return results
+
+
+@pytest.mark.parametrize("place", [0, 600, 1000, 1999])
+def test_a_needle_is_found_wherever_it_stands(app: AppUnderTest, place: int) -> None:
+    document = with_needle(place)
+    first, *_ = asked(app, [LONG, document], max_chunks_per_doc=16)
+    assert first["index"] == 1
+    span = first["best_chunk"]
+    assert "needle" in document[span["start"] : span["end"]].split()
+
+
+def test_a_needle_past_the_models_length_is_not_found_without_chunks(app: AppUnderTest) -> None:
+    response = app.rerank(query="needle", documents=[LONG, with_needle(1000)])
+    assert indices(response) == [0, 1]
+
+
+def test_a_chunk_sent_as_a_document_has_the_same_score(app: AppUnderTest) -> None:
+    document = with_needle(1000)
+    (result,) = asked(app, [document], max_chunks_per_doc=16, return_chunks=True)
+    texts = [document[chunk["start"] : chunk["end"]] for chunk in result["chunks"]]
+    alone = {each["index"]: each["relevance_score"] for each in asked(app, texts)}
+    assert [chunk["relevance_score"] for chunk in result["chunks"]] == [alone[place] for place in range(len(texts))]
