@@ -199,7 +199,7 @@ class RerankOptions(TypedDict, total=False):
     aggregate: Literal["max", "mean", "first"] | None
     return_chunks: bool | None
     cache: bool | None
-    """False computes every score anew."""
+    """False computes every score again."""
 
 
 # ---------------------------------------------------------------- pure functions that both clients share

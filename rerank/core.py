@@ -187,7 +187,7 @@ class ScoringRequest:
     budget: float | None = None
     """Seconds until the best answer that can be had by then; None waits for every score."""
     cached: bool = True
-    """False computes every score anew."""
+    """False computes every score again."""
     within: float | None = None
     """Maximum seconds until the answer; None leaves the server's limit."""
     caller: Caller = Caller()

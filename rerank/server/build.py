@@ -151,7 +151,7 @@ def _prepare(catalog: Catalog, settings: Settings) -> Keys:
 
 def _check_routes(catalog: Catalog, settings: Settings) -> None:
     def member(name: str) -> ModelCard:
-        # whoever configures a route also configures its models
+        # who configures a route configures its models
         return catalog.operator_choice(catalog.resolve(name).id)
 
     try:

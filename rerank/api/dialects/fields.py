@@ -197,7 +197,7 @@ class ScoringBody(ModelBody):
         description="Milliseconds until the best answer that can be had by then: documents that are not scored follow "
         "in their order, with relevance 0 and `scored: false`. Also as the header X-Rerank-Budget-Ms.",
     )
-    cache: bool = Field(default=True, description="false: compute every score anew.")
+    cache: bool = Field(default=True, description="false: compute every score again.")
 
     @model_validator(mode="before")
     @classmethod

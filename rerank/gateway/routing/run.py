@@ -237,9 +237,9 @@ def _joined(card: ModelCard, scores: Scores, answers: Sequence[Answer]) -> Answe
     return Answer(card, scores, degraded, partial)
 
 
-async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of all, which run at the same time; the first error cancels the others."""
-    tasks = [asyncio.ensure_future(each) for each in work]
+async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of calls that run at the same time; the first error cancels the others."""
+    tasks = [asyncio.ensure_future(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)
     finally:

@@ -110,6 +110,7 @@ DEFAULTS: dict[str, object] = {
     "batch_size": None,
     "batch_tokens": None,
     "max_seq_length": None,
+    "long_documents": "cut",
     "max_documents": 5000,
     "max_body_bytes": 32 * 1024 * 1024,
     "max_inflight_documents": 20000,
