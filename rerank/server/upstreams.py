@@ -13,7 +13,7 @@ from rerank.errors import SettingsError
 from rerank.settings import Settings
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  # nosec B104  compared with, not listened on
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  # nosec B104
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 

@@ -84,4 +84,4 @@ UNPUBLISHED = {
 
 
 def test_scores_are_known_of_every_built_in_model_that_has_published_ones() -> None:
-    assert {card.id for card in BUILT_IN} - set(golden.GOLDEN) == UNPUBLISHED
+    assert {card.id for card in BUILT_IN if card.has_weights} - set(golden.GOLDEN) == UNPUBLISHED

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
+COOLDOWN = 30.0
+"""Seconds before an upstream is probed."""
 _PROBING_SECONDS = 1.0
 """Wait for the outcome of a probe."""
 Permit = int
@@ -39,13 +41,13 @@ class Breaker:
     def __init__(
         self,
         failures: int = 5,
-        cooldown: float = 30.0,
+        cooldown: float | None = None,
         changed: Callable[[BreakerState], object] = lambda _: None,
     ) -> None:
         """``changed`` is called after each change of state."""
         self._limit = failures
         self._changed = changed
-        self._cooldown = cooldown
+        self._cooldown = COOLDOWN if cooldown is None else cooldown
         self._failed = 0
         self._opened = 0.0
         self._era: Permit = 0
