@@ -12,6 +12,7 @@
     │   └── TooManyDocuments    ... because it holds more than the server takes at once
     ├── Unauthorized            no key, or a wrong one
     ├── Forbidden               the key is known, or none is asked for, but it does not allow this (also: this model)
+    │   └── DownloadForbidden   ... because the model would have to be fetched
     ├── ModelNotFound           no such model; lists those there are, the nearest first
     ├── Overloaded              no capacity now; says when to retry
     │   └── RateLimited         ... for this key
@@ -135,6 +136,12 @@ class Unauthorized(RerankError):
 
 class Forbidden(RerankError):
     """The key, or the place the request comes from, does not allow this."""
+
+
+class DownloadForbidden(Forbidden):
+    """The model is not on disk, and the server's settings do not let this request fetch it."""
+
+    falls_back = True
 
 
 class ModelNotFound(RerankError):

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import download_command
-from rerank.errors import Forbidden, Overloaded
+from rerank.errors import DownloadForbidden, Overloaded
 
 _AT_ONCE = 2
 """Maximum simultaneous downloads per caller, so that one key cannot fetch the whole catalog."""
@@ -40,11 +40,11 @@ class DownloadRules:
     """Bytes of the disk of the models folder that downloads leave free."""
 
     def check(self, card: ModelCard, *, configured: bool) -> None:
-        """Raise Forbidden for a model that is not fetched on demand."""
+        """Raise DownloadForbidden for a model that is not fetched on demand."""
         if self.allowed is Allowed.CATALOGUE or (self.allowed is Allowed.CONFIGURED and configured):
             return
         which = "no models" if self.allowed is Allowed.OFF else "only models that it was configured with"
-        raise Forbidden(
+        raise DownloadForbidden(
             f"{card.id} is not on disk, and this server fetches {which} (RERANK_DOWNLOADS={self.allowed}). Its "
             f"operator can: `{download_command(card.id)}`.",
             param="model",
