@@ -94,9 +94,9 @@ class Fleet:
         )
 
     def may_go(self, card: ModelCard) -> bool:
-        """True if the model is in memory, idle and not pinned."""
+        """True if the model is in memory, idle and not to stay."""
         model = self._models.get(card.id)
-        return model is not None and model.idle and not self._is_pinned(model.card)
+        return model is not None and model.idle and self._is_movable(model.card)
 
     def next_tick(self) -> float | None:
         """When the next idle model is to be unloaded; None if none is."""
@@ -193,7 +193,7 @@ class Fleet:
 
     def _expiry(self, model: Model) -> float | None:
         keep_alive = self._keep_alive if model.card.keep_alive is None else model.card.keep_alive
-        if not keep_alive or not model.idle or model.last_used is None or self._is_pinned(model.card):
+        if not keep_alive or not model.idle or model.last_used is None or not self._is_movable(model.card):
             return None
         return model.last_used + keep_alive
 
@@ -252,6 +252,10 @@ class Fleet:
             for name, model in self._models.items()
             if model.in_memory
         ]
+
+    def _is_movable(self, card: ModelCard) -> bool:
+        """False for a model that stays: a pinned one, and one that takes no memory."""
+        return card.has_weights and not self._is_pinned(card)
 
     def _is_pinned(self, card: ModelCard) -> bool:
         return self._pins.get(card.id, card.pinned)

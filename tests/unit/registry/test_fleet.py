@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.upstreams import Upstream
 from rerank.errors import ModelTooLarge, ModelUnavailable, ServerStopping
 from rerank.registry.events import (
     Decision,
@@ -383,3 +384,11 @@ def test_only_an_idle_model_that_is_not_pinned_may_go(desk: Desk) -> None:
     assert desk.fleet.may_go(A)
     desk.tell(Pin(2, "a", pinned=True))
     assert not desk.fleet.may_go(A)
+
+
+def test_what_takes_no_memory_stays() -> None:
+    desk = Desk(keep_alive=10)
+    far = ModelCard(id="far", upstream=Upstream("cohere"))
+    desk.load(far, 0)
+    assert desk.fleet.next_tick() is None
+    assert not desk.fleet.may_go(far)
