@@ -73,7 +73,7 @@ def serving(contestant: Contestant, folder: Path, patience: float = 300) -> Iter
     if not Path(contestant.command[0]).exists():
         raise NotAvailableError("not installed here: make bench-peers")
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     log = folder / f"{contestant.name}.log"
     with log.open("wb") as stream:
         process = subprocess.Popen(  # noqa: S603
@@ -118,7 +118,8 @@ def _environment() -> dict[str, str]:
     return environment | {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1", "NO_PROXY": "*"}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy
 
 from benchmarks.resources import Usage, trend
-from benchmarks.soak_traffic import KINDS, Kind
+from benchmarks.soak_kinds import KINDS
+from benchmarks.soak_traffic import Kind
 
 _WINDOWS = 60
 """In which a picture shows a run."""
@@ -57,6 +58,8 @@ class Record:
     """How often the models file was to be read again."""
     wrong_files: int = 0
     """How often it was one that cannot be read."""
+    kills: Counter[str] = field(default_factory=Counter)
+    """How often each server that this one depends on was killed and started again."""
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -181,7 +184,8 @@ def report(record: Record) -> list[str]:
         f"{total} requests from {record.clients} clients in {minutes:.1f} minutes: {record.answered} answered, "
         f"{record.left.total()} left on purpose, {record.lost} lost, {len(record.failures)} failures. "
         f"{events['loaded']} loads, {events['unloaded']} unloads, {record.reloads} times a new models "
-        f"file, {record.wrong_files} times a wrong one.",
+        f"file, {record.wrong_files} times a wrong one. Killed and started again: "
+        f"{', '.join(f'{name} {times} times' for name, times in record.kills.items()) or 'nothing'}.",
         "",
         "| what is sent | requests | what may come of it | what came |",
         "|---|---|---|---|",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 KEY = "soak-key"
 ADMIN_KEY = "soak-admin"
 MAX_BODY_BYTES = 1_000_000
 MAX_DOCUMENTS = 1000
-_TOLERANCE = 1e-4
+TOLERANCE = 1e-4
 """By how much a score may differ with what shares its batch."""
 
 OK = frozenset({200})
@@ -30,6 +30,10 @@ class Case:
     query: str
     documents: tuple[str, ...]
     scores: tuple[float, ...] = ()
+    by_model: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """The scores of other models."""
+    best_chunks: tuple[tuple[int, int] | None, ...] = ()
+    """Where each document's best chunk is, if it was asked for in chunks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +47,36 @@ class Dialect:
     """Index and score of each result."""
 
 
+class Expected(Protocol):
+    """What an answer with status 200 has to hold."""
+
+    def objection(self, content: bytes, headers: Mapping[str, str]) -> str | None:
+        """What is wrong with an answer; None if nothing is."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What an answer with status 200 has to hold."""
+    """All of a model's scores, and nothing about them that an ordinary answer does not say."""
 
     case: Case
     dialect: Dialect
     top_n: int | None = None
+    cached: bool = True
+    """False if the request asks for scores that are computed anew."""
 
-    def objection(self, content: bytes) -> str | None:
-        """What is wrong with an answer; None if nothing is."""
+    def objection(self, content: bytes, headers: Mapping[str, str]) -> str | None:
+        """See ``Expected.objection``."""
+        return self._content_objection(content) or self._header_objection(headers)
+
+    def _header_objection(self, headers: Mapping[str, str]) -> str | None:
+        most = len(self.case.documents) if self.cached else 0
+        said = tuple(headers.get(f"X-Rerank-{name}") for name in ("Model", "Degraded", "Partial", "Cached"))
+        if said[:3] != (self.case.model, "false", "false") or not said[3] or not 0 <= int(said[3]) <= most:
+            return f"its headers say {said}, with at most {most} scores from the cache"
+        return None
+
+    def _content_objection(self, content: bytes) -> str | None:
         try:
             answer = json.loads(content)
             results = self.dialect.ranking(answer)
@@ -73,17 +97,17 @@ class Call:
     method: str = "POST"
     headers: Mapping[str, str] = field(default_factory=dict)
     allowed: frozenset[int] = OK
-    ranking: Ranking | None = None
+    expected: Expected | None = None
     withheld: int = 0
     """Bytes at the end of the body that are never sent."""
     leaves_after: float | None = None
     """Seconds after which the client closes the connection, answered or not."""
 
-    def objection(self, status: int, content: bytes) -> str | None:
+    def objection(self, status: int, content: bytes, headers: Mapping[str, str]) -> str | None:
         """What is wrong with an answer; None if nothing is."""
         if status not in self.allowed:
             return f"{status} is not among {sorted(self.allowed)}: {content[:300].decode(errors='replace')}"
-        return self.ranking.objection(content) if self.ranking and status == 200 else None
+        return self.expected.objection(content, headers) if self.expected and status == 200 else None
 
 
 def ranking_objection(
@@ -95,13 +119,13 @@ def ranking_objection(
     if len(results) != wanted or len(set(indices)) != wanted or not set(indices) <= set(range(len(scores))):
         return f"{wanted} of the documents 0 to {len(scores) - 1} were wanted, these came: {indices[:20]}"
     apart = max(abs(score - scores[index]) for index, score in results)
-    if not apart <= _TOLERANCE:
+    if not apart <= TOLERANCE:
         return f"scores are {apart:.1e} apart from those of the same request alone"
     given = [score for _, score in results]
     if given != sorted(given, reverse=True):
         return "results are not ordered by score"
     left_out = max((score for index, score in enumerate(scores) if index not in set(indices)), default=-math.inf)
-    return "a better document was left out" if left_out > given[-1] + _TOLERANCE else None
+    return "a better document was left out" if left_out > given[-1] + TOLERANCE else None
 
 
 def _flat(case: Case, top_n: int | None) -> dict[str, Any]:
@@ -140,27 +164,29 @@ DIALECTS = {
 def make_cases(model: str, random: Random, sizes: Collection[str] = SIZES) -> list[Case]:
     """Rankings of these sizes for a model."""
     return [
-        Case(size, model, _words(random, 6), tuple(_words(random, words) for _ in range(random.randint(least, most))))
+        Case(size, model, words(random, 6), tuple(words(random, longest) for _ in range(random.randint(least, most))))
         for size in sizes
-        for cases, least, most, words in [SIZES[size]]
+        for cases, least, most, longest in [SIZES[size]]
         for _ in range(cases)
     ]
 
 
-def _words(random: Random, most: int) -> str:
-    return " ".join(f"w{random.randrange(1000)}" for _ in range(random.randint(2, most)))
+def words(random: Random, most: int, vocabulary: int = 1000, least: int = 2) -> str:
+    """A text of so many words."""
+    return " ".join(f"w{random.randrange(vocabulary)}" for _ in range(random.randint(least, most)))
 
 
 def ask(ranking: Ranking) -> Call:
     """The request for a ranking."""
-    content = json.dumps(ranking.dialect.body(ranking.case, ranking.top_n)).encode()
-    return Call(ranking.dialect.path, content, ranking=ranking)
+    body = ranking.dialect.body(ranking.case, ranking.top_n) | ({} if ranking.cached else {"cache": False})
+    return Call(ranking.dialect.path, json.dumps(body).encode(), expected=ranking)
 
 
 def _rank(random: Random, cases: Sequence[Case], *sizes: str) -> Call:
     case = random.choice([case for case in cases if case.size in sizes])
     top_n = random.choice([None, None, random.randint(1, len(case.documents) + 5)])
-    return ask(Ranking(case, random.choice(list(DIALECTS.values())), top_n))
+    # the models would have nothing to do if all scores were taken from the cache
+    return ask(Ranking(case, random.choice(list(DIALECTS.values())), top_n, cached=random.random() < 0.3))
 
 
 def _wrong(random: Random, _: Sequence[Case]) -> Call:
@@ -256,9 +282,9 @@ class Kind:
 
 
 _EXACT = "200, every result, in order, scores as alone"
-KINDS = (
-    Kind("1 to 8 documents", 430, _EXACT, lambda random, cases: _rank(random, cases, "small")),
-    Kind("20 to 80 documents", 150, _EXACT, lambda random, cases: _rank(random, cases, "middle")),
+PLAIN_KINDS = (
+    Kind("1 to 8 documents", 230, _EXACT, lambda random, cases: _rank(random, cases, "small")),
+    Kind("20 to 80 documents", 100, _EXACT, lambda random, cases: _rank(random, cases, "middle")),
     Kind(f"300 to {MAX_DOCUMENTS} documents", 20, _EXACT, lambda random, cases: _rank(random, cases, "large")),
     Kind("too little time (X-Request-Timeout)", 60, f"429, 503, 504, or {_EXACT}", _hurry),
     Kind("wrong: body, header, address, size", 100, "the 4xx of what is wrong", _wrong),
@@ -270,12 +296,3 @@ KINDS = (
     Kind("load, unload, pin", 15, "200", _administer),
     Kind("models, metrics, readiness", 50, "200; 503 from /ready?model= while that model is not in memory", _look),
 )
-
-
-def traffic(number: int, seed: int, cases: Sequence[Case]) -> Iterator[tuple[Kind, Call]]:
-    """What a client sends, without end. Each begins with a kind of its own, so that none is left to chance."""
-    random = Random(f"{seed}/{number}")  # noqa: S311
-    kind = KINDS[number % len(KINDS)]
-    while True:
-        yield kind, kind.make(random, cases)
-        kind = random.choices(KINDS, [kind.share for kind in KINDS])[0]

@@ -15,13 +15,21 @@ import pytest
 from benchmarks.processes import serving
 from benchmarks.resources import Usage, trend
 from benchmarks.soak import client, stop_objections
+from benchmarks.soak_kinds import KINDS, traffic
 from benchmarks.soak_record import Look, Record, courses, growth_objections, log_objections, report
-from benchmarks.soak_traffic import DIALECTS, KINDS, Call, Case, Ranking, ask, make_cases, ranking_objection, traffic
+from benchmarks.soak_routes import make_long, make_routed
+from benchmarks.soak_traffic import DIALECTS, Call, Case, Ranking, ask, make_cases, ranking_objection
 from tests.benchmarks.test_servers import small_server
 
 SCORES = (0.2, 0.9, 0.5)
 RIGHT = [(1, 0.9), (2, 0.50005), (0, 0.2)]
 CASE = Case("small", "one", "a", ("b", "c", "d"), SCORES)
+HEADERS = {
+    "X-Rerank-Model": "one",
+    "X-Rerank-Degraded": "false",
+    "X-Rerank-Partial": "false",
+    "X-Rerank-Cached": "3",
+}
 
 
 @pytest.mark.parametrize(
@@ -62,38 +70,61 @@ def test_every_dialect_asks_for_the_whole_case_and_is_read(name: str) -> None:
     sent = json.dumps(json.loads(call.content or b""))
     assert all(f'"{text}"' in sent for text in ("one", *CASE.documents))
     assert '"top_n": 2' in sent
-    assert call.objection(200, json.dumps(answer).encode()) is None
-    assert "500 is not among [200]: oh" in (call.objection(500, b"oh") or "")
+    assert call.objection(200, json.dumps(answer).encode(), HEADERS) is None
+    assert "500 is not among [200]: oh" in (call.objection(500, b"oh", {}) or "")
 
 
 def test_an_answer_of_another_model_is_wrong() -> None:
     answer = {"model": "two", "results": [{"index": index, "relevance_score": score} for index, score in RIGHT]}
 
-    assert ask(Ranking(CASE, DIALECTS["vLLM"])).objection(200, json.dumps(answer).encode()) == (
+    assert ask(Ranking(CASE, DIALECTS["vLLM"])).objection(200, json.dumps(answer).encode(), HEADERS) == (
         "answered by two, not one"
     )
 
 
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [("Model", "two"), ("Degraded", "true"), ("Partial", "true"), ("Cached", "4"), ("Cached", None)],
+)
+def test_headers_that_say_something_else_are_wrong(header: str, value: str | None) -> None:
+    answer = {"model": "one", "results": [{"index": index, "relevance_score": score} for index, score in RIGHT]}
+    said = {**HEADERS, f"X-Rerank-{header}": value}
+    headers = {name: text for name, text in said.items() if text is not None}
+
+    objection = ask(Ranking(CASE, DIALECTS["vLLM"])).objection(200, json.dumps(answer).encode(), headers)
+
+    assert (objection or "").startswith("its headers say (")
+
+
+def test_no_score_of_a_request_that_leaves_the_cache_alone_comes_from_it() -> None:
+    call = ask(Ranking(CASE, DIALECTS["vLLM"], cached=False))
+    answer = {"model": "one", "results": [{"index": index, "relevance_score": score} for index, score in RIGHT]}
+    content = json.dumps(answer).encode()
+
+    assert json.loads(call.content or b"")["cache"] is False
+    assert call.objection(200, content, {**HEADERS, "X-Rerank-Cached": "0"}) is None
+    assert call.objection(200, content, HEADERS) is not None
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"results": [{"index": 0}]}'])
 def test_what_is_no_ranking_is_wrong(content: bytes) -> None:
-    assert (ask(Ranking(CASE, DIALECTS["vLLM"])).objection(200, content) or "").startswith("no ranking (")
+    assert (ask(Ranking(CASE, DIALECTS["vLLM"])).objection(200, content, HEADERS) or "").startswith("no ranking (")
 
 
 def test_an_error_that_is_allowed_is_not_read_as_a_ranking() -> None:
-    call = Call("/v1/rerank", b"{}", allowed=frozenset({200, 504}), ranking=Ranking(CASE, DIALECTS["vLLM"]))
+    call = Call("/v1/rerank", b"{}", allowed=frozenset({200, 504}), expected=Ranking(CASE, DIALECTS["vLLM"]))
 
-    assert call.objection(504, b"late") is None
+    assert call.objection(504, b"late", {}) is None
 
 
 def test_a_client_begins_with_its_own_kind_and_the_same_seed_gives_the_same_requests() -> None:
-    cases = make_cases("one", Random(1))
+    cases = [*make_cases("one", Random(1)), *make_routed(Random(1)), *make_long(Random(1))]
     first, second = ([*islice(traffic(3, 2, cases), 2000)] for _ in range(2))
 
     assert first == second != [*islice(traffic(3, 1, cases), 2000)]
     assert first[0][0] is KINDS[3]
     assert {kind.name for kind, _ in first} == {kind.name for kind in KINDS}
     assert sum(kind.share for kind in KINDS) == 1000
-    assert {case.size for case in cases} == {"small", "middle", "large"}
 
 
 KIND = KINDS[0]

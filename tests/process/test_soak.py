@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak import Plan, soak
-from benchmarks.soak_traffic import KINDS
+from benchmarks.soak_kinds import KINDS
 
 
 @pytest.mark.timeout(300)
@@ -19,4 +19,5 @@ def test_a_soak_loses_no_request_and_grows_nothing(tmp_path: Path) -> None:
     assert record.lost == 0
     # and there was something to lose
     assert all(record.sent[kind.name] for kind in KINDS)
+    assert record.kills["upstream-healthy"] > 0
     assert min(record.events["unloaded"], record.reloads, record.wrong_files, record.left.total()) > 0
