@@ -37,7 +37,7 @@ _TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
 
 _STAGES = (
     "Time of a request in each stage: model (waiting for it to load), tokenise, queue (until a batch takes the first "
-    "of its pairs), device (until the last is scored)."
+    "of its pairs), device (until the last is scored), upstream (until another server has answered)."
 )
 _PADDING = "Padding tokens of batches; BERT and language models compute them in attention only."
 

@@ -82,7 +82,7 @@ class RemoteBackend:
         del caller
         asked = options.truncation.max_tokens or -1
         tokens = min(self.max_length, asked) if asked > 0 else self.max_length
-        return [estimated_chunks(pair.document, pair.query, tokens, chunking) for pair in pairs]
+        return await asyncio.to_thread(estimated_chunks, pairs, tokens, chunking)
 
     async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
         """See ``Backend.embed``."""
@@ -100,6 +100,8 @@ class RemoteBackend:
     async def _all(self, parts: Sequence[Part], options: ScoringOptions, until: float | None) -> list[list[RawScore]]:
         """The raw scores of every part; ``UNSCORED`` for those that did not come until then."""
         seconds = None if until is None else max(until - time.monotonic(), 0)
+        if not parts or seconds == 0:
+            return [[UNSCORED] * len(part.documents) for part in parts]
         tasks = [asyncio.ensure_future(self._part(part, options)) for part in parts]
         try:
             await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from rerank.core import Chunking, Span
+from rerank.core import Chunking, Pair, Span
 from rerank.spans import chunks_of_characters
 
 _OF_WORDS = 4.0
@@ -12,19 +13,26 @@ _OF_WORDS = 4.0
 _OF_IDEOGRAPHS = 1.5
 """Characters per token of Chinese, Japanese and Korean."""
 _IDEOGRAPHS = re.compile("[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]")
+_SAMPLE = 16_384
+"""Characters of a text that are looked at."""
 _LEAST = 16
 """Tokens of a document that a chunk has, however long the query is."""
 
 
+def estimated_chunks(pairs: Sequence[Pair], tokens: int, chunking: Chunking) -> list[list[Span]]:
+    """See ``Backend.chunks``: each chunk has about so many tokens together with the query."""
+    taken = {query: len(query) / characters_per_token(query) for query in {pair.query for pair in pairs}}
+    return [_chunks(pair.document, max(tokens - taken[pair.query], _LEAST), chunking) for pair in pairs]
+
+
 def characters_per_token(text: str) -> float:
     """Estimated by the share of ideographs."""
-    ideographs = sum(1 for _ in _IDEOGRAPHS.finditer(text))
-    tokens = ideographs / _OF_IDEOGRAPHS + (len(text) - ideographs) / _OF_WORDS
-    return len(text) / tokens if tokens else _OF_WORDS
+    sample = text[:_SAMPLE]
+    ideographs = sum(1 for _ in _IDEOGRAPHS.finditer(sample))
+    tokens = ideographs / _OF_IDEOGRAPHS + (len(sample) - ideographs) / _OF_WORDS
+    return len(sample) / tokens if tokens else _OF_WORDS
 
 
-def estimated_chunks(document: str, query: str, tokens: int, chunking: Chunking) -> list[Span]:
-    """See ``Backend.chunks``: each chunk has about so many tokens together with the query."""
+def _chunks(document: str, room: float, chunking: Chunking) -> list[Span]:
     per_token = characters_per_token(document)
-    room = max(tokens - len(query) / characters_per_token(query), _LEAST)
     return chunks_of_characters(document, int(room * per_token), int(chunking.overlap * per_token), chunking.most)

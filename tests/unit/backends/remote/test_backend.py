@@ -320,6 +320,37 @@ async def test_what_did_not_come_in_time_is_unscored(upstream: FakeUpstream, ask
     assert raw[2] == UNSCORED
 
 
+async def test_after_its_time_nothing_is_asked(upstream: FakeUpstream, ask: Ask) -> None:
+    asked = ask(upstream)
+    assert await asked.backend.score(PAIRS, DEFAULT_OPTIONS, until=time.monotonic() - 1) == [UNSCORED] * 4
+    assert await asked.backend.score([], DEFAULT_OPTIONS) == []
+    assert upstream.calls == []
+
+
+async def test_a_call_that_may_not_begin_in_time_is_overload(upstream: FakeUpstream, ask: Ask) -> None:
+    asked = ask(upstream, max_concurrency=1, timeout=0.1)
+    await asked.client._free.acquire()
+    with pytest.raises(Overloaded, match="max_concurrency"):
+        await asked.score()
+    assert upstream.calls == []
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+async def test_a_proxy_is_used_only_where_the_card_says_so(
+    trusted: bool,
+    upstream: FakeUpstream,
+    upstreams: Callable[[str], FakeUpstream],
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proxy = upstreams("vllm")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy.url)
+    await ask(upstream, trust_env=trusted).score()
+    assert (len(upstream.calls), len(proxy.calls)) == ((0, 1) if trusted else (1, 0))
+
+
 async def test_a_loop_of_servers_is_cut(upstream: FakeUpstream, ask: Ask) -> None:
     asked = ask(upstream)
     await asked.score()
