@@ -30,6 +30,8 @@ def ours(model: Path, precision: str, device: str = "cpu") -> Contestant:
             "MODEL_PRECISION": precision,
             # every request's documents wait at once
             "RERANK_MAX_INFLIGHT_DOCUMENTS": "1000000",
+            # requests repeat their texts
+            "RERANK_CACHE": "off",
         },
     )
 

@@ -291,6 +291,30 @@ class TestLoading:
         load(MINE)
         assert len(scorer.batches) == len(LENGTHS)
 
+    def test_the_same_weights_have_the_same_fingerprint_when_they_are_loaded_again(
+        self, load: Load, models: Path
+    ) -> None:
+        folder = write_checkpoint(models / "mine")
+        first, second = load(MINE).fingerprint, load(MINE).fingerprint
+        assert first == second != ""
+        weights = bytearray((folder / "model.safetensors").read_bytes())
+        weights[-1] ^= 1
+        (folder / "model.safetensors").write_bytes(weights)
+        assert load(MINE).fingerprint not in (first, "")
+
+    def test_weights_that_change_while_they_are_loaded_have_no_fingerprint(
+        self, load: Load, models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        folder = write_checkpoint(models / "mine")
+
+        def while_it_changes(*_: object) -> WordOverlapScorer:
+            (folder / "tokenizer.json").write_text('{"changed": true}')
+            return WordOverlapScorer()
+
+        monkeypatch.setattr(loader_module, "load_scorer", while_it_changes)
+        assert load(MINE).fingerprint == ""
+        assert "scores of maker/mine are not cached: its files changed while it was loaded" in caplog.text
+
 
 class TestFailures:
     def test_a_broken_folder_is_told_with_its_file_and_the_command_that_mends_it(
