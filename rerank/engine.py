@@ -37,6 +37,7 @@ from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.ranking import rank
 from rerank.gateway.routing.plan import plan_of
 from rerank.gateway.routing.run import Answer, Run, Times
+from rerank.gateway.truncation import Truncations
 from rerank.registry.registry import Registry
 from rerank.scheduling.batching import CPU_BATCH, GPU_BATCH, QUICK_SECONDS, BatchBudget
 from rerank.scheduling.memory import Lately, Memory
@@ -196,7 +197,7 @@ class Engine:
         """
         request = ScoringRequest(tuple(Pair(query, document) for document in documents), options=options)
         plan = plan_of(self.catalog.resolve(model), self.catalog.resolve)
-        run = Run(request, self._lease, PairCache())
+        run = Run(request, self._lease, PairCache(), Truncations())
         answer = await run.ask(plan, range(len(documents)), Times.starting(math.inf))
         return rank(answer.scores, top_n)
 

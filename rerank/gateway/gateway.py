@@ -42,9 +42,11 @@ from rerank.gateway.estimate import estimated_tokens, held_bytes
 from rerank.gateway.routing.plan import Plan, first_choice, plan_of, with_fallbacks
 from rerank.gateway.routing.result import result_of, work_of
 from rerank.gateway.routing.run import Run, Times
+from rerank.gateway.truncation import Truncations
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
 from rerank.telemetry import note_stage
+from rerank.telemetry.events import Observe, ignore
 
 T = TypeVar("T")
 L = TypeVar("L")
@@ -77,6 +79,7 @@ class Gateway:
         default: DefaultModel,
         limits: Limits,
         cache: PairCache | None = None,
+        observe: Observe = ignore,
     ) -> None:
         self.catalog = catalog
         self.registry = registry
@@ -85,6 +88,7 @@ class Gateway:
         self.limits = limits
         self._rates = RateLimits()
         self._cache = cache or PairCache()
+        self._truncations = Truncations(observe)
 
     async def score(self, request: ScoringRequest) -> ScoringResult:
         """Score every pair of a request, with one model or as its route says.
@@ -96,7 +100,8 @@ class Gateway:
         times = Times.starting(self._seconds(request.within), request.budget)
 
         async def answer(place: Place) -> ScoringResult:
-            run = Run(request, partial(self._lease, place), self._cache, in_chunks=self.limits.in_chunks)
+            lease, in_chunks = partial(self._lease, place), self.limits.in_chunks
+            run = Run(request, lease, self._cache, self._truncations, in_chunks=in_chunks)
             return result_of(request, await run.ask(plan, range(len(request.pairs)), times), run, reason)
 
         return await self._work(first_choice(plan), work_of(plan, request), request.caller, request.within, answer)

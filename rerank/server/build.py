@@ -88,7 +88,7 @@ async def _open_services(
             Engine.open(settings, catalog, observe=metrics.observe) as engine,
             open_store(settings.cache, settings.cached_pairs, settings.cache_ttl, metrics.observe) as store,
         ):
-            gateway = _gateway(settings, engine, PairCache(store, metrics.observe))
+            gateway = _gateway(settings, engine, PairCache(store, metrics.observe), metrics)
             readiness = Readiness(gateway, _preloaded(catalog, settings))
             metrics.add_gauges(*gauges(gateway, engine.scheduler))
             with on_hangup(partial(_reload, gateway, readiness, keyring, settings)):
@@ -108,7 +108,7 @@ async def _open_services(
         await asyncio.to_thread(tracing.close)
 
 
-def _gateway(settings: Settings, engine: Engine, cache: PairCache) -> Gateway:
+def _gateway(settings: Settings, engine: Engine, cache: PairCache, metrics: Metrics) -> Gateway:
     return Gateway(
         engine.catalog,
         engine.registry,
@@ -121,6 +121,7 @@ def _gateway(settings: Settings, engine: Engine, cache: PairCache) -> Gateway:
             in_chunks=settings.long_documents == "chunk",
         ),
         cache,
+        metrics.observe,
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.support.app import AppUnderTest, indices
+from tests.support.whole import whole_server
 
 LONG = " ".join(f"x{number}" for number in range(2000))
 
@@ -43,3 +46,12 @@ def test_a_chunk_sent_as_a_document_has_the_same_score(app: AppUnderTest) -> Non
     texts = [document[chunk["start"] : chunk["end"]] for chunk in result["chunks"]]
     alone = {each["index"]: each["relevance_score"] for each in asked(app, texts)}
     assert [chunk["relevance_score"] for chunk in result["chunks"]] == [alone[place] for place in range(len(texts))]
+
+
+def test_truncated_documents_are_counted(tmp_path: Path) -> None:
+    with whole_server(tmp_path) as url:
+        body = {"query": "fox", "documents": ["word " * 2000, "a fox"]}
+        found = requests.post(f"{url}/v1/rerank", json=body, timeout=100).json()["results"]
+        metrics = requests.get(f"{url}/metrics", timeout=100).text
+    assert {result["index"]: result["truncated"] for result in found} == {0: True, 1: False}
+    assert 'rerank_documents_truncated_total{model="sentence-transformers/all-MiniLM-L6-v2"} 1.0' in metrics

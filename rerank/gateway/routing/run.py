@@ -19,6 +19,7 @@ from rerank.gateway.chunks import chunk_pairs, chunked_scores, documents_of
 from rerank.gateway.routing.fusion import fuse
 from rerank.gateway.routing.layers import Layer, best, merged
 from rerank.gateway.routing.plan import Blend, Cascade, Chain, Plan, Single, kept
+from rerank.gateway.truncation import Truncations
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +87,20 @@ class Lease(Protocol):
 class Run:
     """One request on its way through its plan."""
 
-    def __init__(self, request: ScoringRequest, lease: Lease, cache: PairCache, *, in_chunks: bool = False) -> None:
+    def __init__(
+        self,
+        request: ScoringRequest,
+        lease: Lease,
+        cache: PairCache,
+        truncations: Truncations,
+        *,
+        in_chunks: bool = False,
+    ) -> None:
         """``in_chunks``: read long documents so where neither the request nor the model's card says anything."""
         self._request = request
         self._lease = lease
         self._cache = cache
+        self._truncations = truncations
         self._in_chunks = in_chunks
         self._activated = request.activated
         self.attempts: list[Attempt] = []
@@ -140,6 +150,7 @@ class Run:
         chunking = self._chunking_of(model.card)
         reading = self._chunked(model, pairs, chunking, times) if chunking else self._whole(model, pairs, times)
         answer = await reading
+        self._truncations.note(model.card.id, model.backend.max_length, answer.scores)
         asked, tokens = sum(score.scored for score in answer.scores), sum(score.tokens for score in answer.scores)
         self.stages.append(StageCost(model.card.id, asked, tokens, time.perf_counter() - began))
         return answer
@@ -160,7 +171,13 @@ class Run:
 
     async def _chunked(self, model: LoadedModel, pairs: Sequence[Pair], chunking: Chunking, times: Times) -> Answer:
         request = self._request
-        spans = await model.backend.chunks(pairs, request.options, chunking, caller=request.caller.name)
+        try:
+            async with asyncio.timeout(times.budget_left) as budget:
+                spans = await model.backend.chunks(pairs, request.options, chunking, caller=request.caller.name)
+        except TimeoutError:
+            if not budget.expired():
+                raise
+            return Answer(model.card, [NOT_SCORED] * len(pairs), partial=True)
         with placed_by(documents_of(spans).__getitem__):
             raw = await self._raw(model, chunk_pairs(pairs, spans), times)
         scores = chunked_scores(spans, raw, self._activation(model), chunking)
