@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -68,7 +70,8 @@ class Scripted:
 class FakeUpstream:
     """Listens on a free port between ``with`` and its end."""
 
-    def __init__(self, api: str = "vllm") -> None:
+    def __init__(self, api: str = "vllm", certificate: Path | None = None) -> None:
+        """``certificate``: a file with one and its key, for HTTPS."""
         self.api = api
         self.calls: list[Call] = []
         self.reached = threading.Semaphore(0)
@@ -78,6 +81,11 @@ class FakeUpstream:
         self._always: Scripted | None = None
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.upstream = self
+        self._scheme = "https" if certificate else "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -96,7 +104,7 @@ class FakeUpstream:
     @property
     def url(self) -> str:
         """Its root."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def will_answer(self, status: int = 200, body: Any = b"{}", times: int = 1, **more: Any) -> None:
         """Answer the next calls so."""
@@ -135,6 +143,9 @@ class _Server(ThreadingHTTPServer):
     upstream: FakeUpstream
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of callers that leave."""
 
 
 class _Handler(BaseHTTPRequestHandler):

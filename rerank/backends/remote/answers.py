@@ -14,10 +14,17 @@ class Nonsense(ValueError):
     """The answer is not what it should be; the message continues "it answered with"."""
 
 
+class Scored(NamedTuple):
+    """A document's score, and whether the upstream says that it was cut."""
+
+    score: float
+    truncated: bool = False
+
+
 class Answer(NamedTuple):
     """Scores in the order of the documents, and the tokens that the upstream says it read."""
 
-    scores: list[float]
+    scores: list[Scored]
     tokens: int | None
 
 
@@ -55,15 +62,16 @@ def read_answer(content: bytes, documents: int) -> Answer:
     return Answer(_in_order(results, documents), _tokens(body))
 
 
-def _in_order(results: Sequence[Any], documents: int) -> list[float]:
+def _in_order(results: Sequence[Any], documents: int) -> list[Scored]:
     if len(results) != documents:
         raise Nonsense(f"{len(results)} scores for {documents} documents")
-    scores: list[float | None] = [None] * documents
+    scores: list[Scored | None] = [None] * documents
     for result in results:
-        index, score = _index(result, documents), _score(result)
+        index = _index(result, documents)
         if scores[index] is not None:
             raise Nonsense(f"two scores for document {index}")
-        scores[index] = score
+        # a gateway of this kind says whether
+        scores[index] = Scored(_score(result), result.get("truncated") is True)
     return [score for score in scores if score is not None]
 
 

@@ -121,7 +121,7 @@ class RemoteBackend:
         body = self._encode(Question(part.query, part.documents, self._model, options))
         with placed_by(lambda index: part.places[index][0] if index < len(part.places) else index):
             answer = await self._client.ask(body, len(part.documents))
-        return raw_scores(part, answer.scores, answer.tokens)
+        return raw_scores(part, answer)
 
     def _refuse_what_it_lacks(self, options: ScoringOptions) -> None:
         """Refuse limits that the API has no field for: the answer would not be what was asked for."""

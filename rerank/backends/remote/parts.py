@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from rerank.backends.remote.answers import Answer
 from rerank.core import Pair, RawScore
 
 _CHARACTERS_PER_TOKEN = 4
@@ -35,10 +36,10 @@ def _parts(query: str, documents: dict[str, list[int]], most: int) -> Iterator[P
         yield Part(query, some, [documents[text] for text in some])
 
 
-def raw_scores(part: Part, scores: Sequence[float], tokens: int | None) -> list[RawScore]:
+def raw_scores(part: Part, answer: Answer) -> list[RawScore]:
     """A raw score for each document, with its share of the tokens that the upstream read for all."""
-    counts = _estimates(part) if tokens is None else _shares(part, tokens)
-    return [RawScore(score, count) for score, count in zip(scores, counts, strict=True)]
+    counts = _estimates(part) if answer.tokens is None else _shares(part, answer.tokens)
+    return [RawScore(score, count, cut) for (score, cut), count in zip(answer.scores, counts, strict=True)]
 
 
 def _estimates(part: Part) -> list[int]:

@@ -15,7 +15,14 @@ ONE = {"index": 0, "relevance_score": 0.5}
 @given(st.permutations(range(5)))
 def test_scores_are_in_the_order_of_the_documents(order: list[int]) -> None:
     results = [{"index": index, "relevance_score": index / 10} for index in order]
-    assert read_answer(json.dumps({"results": results}).encode(), 5).scores == [0.0, 0.1, 0.2, 0.3, 0.4]
+    answer = read_answer(json.dumps({"results": results}).encode(), 5)
+    assert [scored.score for scored in answer.scores] == [0.0, 0.1, 0.2, 0.3, 0.4]
+
+
+@pytest.mark.parametrize(("said", "truncated"), [(True, True), (False, False), ("yes", False), (1, False)])
+def test_a_gateway_says_which_documents_were_cut(said: object, truncated: bool) -> None:
+    content = json.dumps({"results": [ONE | {"truncated": said}]}).encode()
+    assert read_answer(content, 1).scores == [(0.5, truncated)]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +40,7 @@ def test_scores_are_in_the_order_of_the_documents(order: list[int]) -> None:
     ],
 )
 def test_every_shape_of_answer_is_read(body: Any, tokens: int | None) -> None:
-    assert read_answer(json.dumps(body).encode(), 1) == ([0.5], tokens)
+    assert read_answer(json.dumps(body).encode(), 1) == ([(0.5, False)], tokens)
 
 
 @pytest.mark.parametrize(

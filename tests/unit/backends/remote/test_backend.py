@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -260,6 +263,21 @@ async def test_an_upstream_that_does_not_listen_is_unreachable(ask: Ask) -> None
         pass
     with pytest.raises(UpstreamFailed, match="acme/far cannot be reached"):
         await ask(gone).score()
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, ask: Ask) -> None:
+    if not shutil.which("openssl"):
+        pytest.skip("there is no openssl to make a certificate")
+    made = tmp_path / "self-signed.pem"
+    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
+    files = ["-keyout", made, "-out", made.with_suffix(".c")]
+    subprocess.run([*command, *files, *subject], check=True, capture_output=True)
+    made.write_text(made.read_text() + made.with_suffix(".c").read_text())
+    with FakeUpstream(certificate=made) as upstream:
+        with pytest.raises(UpstreamFailed, match="no certificate that is trusted"):
+            await ask(upstream).score()
+        assert upstream.calls == []
 
 
 async def test_an_answer_that_takes_too_long_is_given_up(upstream: FakeUpstream, ask: Ask) -> None:

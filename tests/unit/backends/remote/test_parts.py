@@ -3,6 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rerank.backends.remote.answers import Answer, Scored
 from rerank.backends.remote.parts import Part, raw_scores, split
 from rerank.core import Pair
 
@@ -26,11 +27,11 @@ def test_every_pair_is_in_one_part(pairs: list[Pair], most: int) -> None:
 @given(st.integers(1, 30), st.integers(0, 1000))
 def test_the_tokens_of_a_part_are_shared_out(documents: int, tokens: int) -> None:
     part = Part("q", ["d"] * documents, [])
-    counts = [score.tokens for score in raw_scores(part, [0.0] * documents, tokens)]
+    counts = [score.tokens for score in raw_scores(part, Answer([Scored(0.0)] * documents, tokens))]
     assert sum(counts) == tokens
     assert max(counts) - min(counts) <= 1
 
 
 def test_tokens_that_are_not_told_are_estimated() -> None:
     part = Part("q" * 8, ["d" * 4, ""], [[0], [1]])
-    assert [score.tokens for score in raw_scores(part, [0.1, 0.2], None)] == [4, 3]
+    assert [score.tokens for score in raw_scores(part, Answer([Scored(0.1), Scored(0.2)], None))] == [4, 3]
