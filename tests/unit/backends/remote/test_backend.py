@@ -265,16 +265,22 @@ async def test_an_upstream_that_does_not_listen_is_unreachable(ask: Ask) -> None
         await ask(gone).score()
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, ask: Ask) -> None:
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1 that nobody vouches for, and its key."""
     if not shutil.which("openssl"):
         pytest.skip("there is no openssl to make a certificate")
-    made = tmp_path / "self-signed.pem"
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
-    files = ["-keyout", made, "-out", made.with_suffix(".c")]
-    subprocess.run([*command, *files, *subject], check=True, capture_output=True)
-    made.write_text(made.read_text() + made.with_suffix(".c").read_text())
-    with FakeUpstream(certificate=made) as upstream:
+    key, public = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    wanted = "req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    files = ["-keyout", str(key), "-out", str(public)]
+    subprocess.run(["openssl", *wanted.split(), *files], check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_text(key.read_text() + public.read_text())
+    return both
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Path, ask: Ask) -> None:
+    with FakeUpstream(certificate=certificate) as upstream:
         with pytest.raises(UpstreamFailed, match="no certificate that is trusted"):
             await ask(upstream).score()
         assert upstream.calls == []
