@@ -134,7 +134,8 @@ class RemoteBackend:
         }
         for name, wanted in asked.items():
             if wanted and name not in self._api.passes:
-                raise InvalidRequest(f"{self._card.id} is behind an API without {name}. Leave it out.", param=name)
+                said = f"`{self._card.id}` is asked over an API that has no {name}. Leave it out."
+                raise InvalidRequest(said, param=name)
 
     def _wrong(self, task: str) -> WrongTask:
         return WrongTask(task, self._card.id, FAMILIES[UPSTREAM].noun)

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 _LARGE = 256 * 1024
 """Bytes of an answer from which on it is parsed on a thread."""
+_PATIENCE = 5.0
+"""Seconds after which a call that is cancelled counts as failed: of several in a row not one was answered."""
 _MIN_ANSWER = 1_000_000
 _PER_BYTE = 4
 """Bytes of an answer per byte of its request: some APIs send the documents back, escaped."""
@@ -108,8 +110,9 @@ class Client:
 
     async def _guarded(self, content: bytes, documents: int, ends: float) -> Answer:
         """One call, if the breaker permits it; the breaker learns its outcome."""
+        began = self._clock()
         try:
-            permit = self._breaker.admit(self._clock())
+            permit = self._breaker.admit(began)
         except BreakerOpen as refused:
             raise self._failures.of_breaker(refused.seconds) from None
         try:
@@ -118,7 +121,7 @@ class Client:
             self._learn(permit, healthy=failed.healthy)
             raise
         except BaseException:
-            self._breaker.dropped(permit)
+            self._drop(permit, self._clock() - began)
             raise
         self._learn(permit, healthy=True)
         return answer
@@ -128,6 +131,13 @@ class Client:
             self._breaker.succeeded(permit)
         else:
             self._breaker.failed(permit, self._clock())
+
+    def _drop(self, permit: Permit, seconds: float) -> None:
+        """The caller did not wait any longer; an upstream that hangs must not escape notice by that."""
+        if seconds < _PATIENCE:
+            self._breaker.dropped(permit)
+        else:
+            self._learn(permit, healthy=False)
 
     async def _call(self, content: bytes, documents: int, ends: float) -> Answer:
         """Raises CallFailed."""

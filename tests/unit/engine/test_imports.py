@@ -30,8 +30,16 @@ OF_EXTRAS = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto
 """Packages of extras and of tests: requirements.txt brings none of them."""
 OF_MODELS = ("torch", "transformers", "sentence_transformers")
 """Packages that take seconds to import."""
-ON_DEMAND = ("httpx2", "huggingface_hub.file_download", "huggingface_hub.utils", "jinja2", "rich", "requests")
-"""Packages of downloads, of templates and of the command line, which take tenths of a second together."""
+ON_DEMAND = (
+    "aiohttp",
+    "httpx2",
+    "huggingface_hub.file_download",
+    "huggingface_hub.utils",
+    "jinja2",
+    "rich",
+    "requests",
+)
+"""Packages of upstreams, of downloads, of templates and of the command line, which take tenths of a second together."""
 
 
 @pytest.mark.parametrize(

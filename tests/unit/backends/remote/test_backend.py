@@ -334,6 +334,21 @@ async def test_cancelling_reaches_the_call(upstream: FakeUpstream, ask: Ask) -> 
     assert [task.get_name() for task in asyncio.all_tasks()] == [asyncio.current_task().get_name()]  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(("seconds", "state"), [(4, "closed"), (5, "open")])
+async def test_an_upstream_that_hangs_is_noticed_though_no_caller_waits_for_its_timeout(
+    seconds: int, state: str, upstream: FakeUpstream, ask: Ask
+) -> None:
+    upstream.always_answers(held=threading.Event())
+    asked = ask(upstream, timeout=600)
+    for _ in range(5):
+        scoring = asyncio.ensure_future(asked.score())
+        await asyncio.to_thread(upstream.reached.acquire)
+        asked.clock.now += seconds
+        scoring.cancel()
+        await asyncio.gather(scoring, return_exceptions=True)
+    assert asked.client.state == state
+
+
 async def test_what_did_not_come_in_time_is_unscored(upstream: FakeUpstream, ask: Ask) -> None:
     upstream.will_answer(body=upstream.scores(["one", "three"]))
     upstream.will_answer(held=threading.Event())
