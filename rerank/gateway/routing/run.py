@@ -68,6 +68,11 @@ class Times:
         """Seconds until the best answer so far is wanted; None without a budget."""
         return None if self.until is None else max(self.until - time.monotonic(), 0.0)
 
+    @property
+    def has_budget(self) -> bool:
+        """True if the best answer so far is wanted before the request would fail."""
+        return self.until is not None and self.until < self.deadline
+
     def share(self, part: float) -> Times:
         """A part of the time that is left."""
         budget = self.budget_left
@@ -134,7 +139,7 @@ class Run:
             outcome = "ok"
         except RerankError as error:
             outcome = type(error).__name__
-            if not (isinstance(error, StillLoading) and times.budget_left == 0):
+            if not (isinstance(error, StillLoading) and times.has_budget):
                 raise
             # the best answer by now
             answer = Answer(card, [NOT_SCORED] * len(places), partial=True)

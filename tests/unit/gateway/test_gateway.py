@@ -260,6 +260,22 @@ class TestDeadline:
         assert refusal.value.message.startswith("maker/base is still loading after 0.02 s")
         assert refusal.value.retry_after == 5
         assert parts.registry.status(BASE).state is State.LOADING
+
+    @pytest.mark.parametrize("load_timeout", [SOON, None], ids=["of the load", "of the budget"])
+    async def test_a_load_that_outlasts_the_budget_leaves_everything_unscored(
+        self, parts: GatewayParts, load_timeout: float | None
+    ) -> None:
+        parts.may_load.clear()
+        request = ask("x", "y", model="base", budget=SOON * 2)
+        result = await parts.gateway(load_timeout=load_timeout).score(request)
+        assert [document.score.scored for document in result.ranked] == [False, False]
+        assert result.partial
+        assert [attempt.outcome for attempt in result.route] == ["StillLoading"]
+
+    async def test_a_budget_that_is_longer_than_the_time_of_the_request_is_none(self, parts: GatewayParts) -> None:
+        parts.may_load.clear()
+        with pytest.raises(StillLoading):
+            await parts.gateway(timeout=SOON).score(ask("x", model="base", budget=WAIT))
         assert parts.admission.in_flight.documents == 0
 
         parts.may_load.set()
