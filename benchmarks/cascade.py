@@ -35,6 +35,7 @@ from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.routing.plan import plan_of
 from rerank.gateway.routing.result import result_of
 from rerank.gateway.routing.run import Answer, Run, Times
+from rerank.gateway.truncation import Truncations
 from rerank.settings import Settings
 
 _SECONDS = 3600.0
@@ -53,7 +54,7 @@ class _Engine:
         return self.portal.call(self._ask, self.engine.catalog.resolve(model), request)
 
     async def _ask(self, card: ModelCard, request: ScoringRequest) -> ScoringResult:
-        run = Run(request, self._lease, PairCache())
+        run = Run(request, self._lease, PairCache(), Truncations())
         plan = plan_of(card, self.engine.catalog.resolve)
         answer = await run.ask(plan, range(len(request.pairs)), Times.starting(_SECONDS))
         return result_of(request, answer, run, "")
