@@ -66,6 +66,8 @@ def cards_say_more(exchange: Exchange) -> None:
             "loading_since": "null",
             "pinned": "bool",
             "download": "null",
+            "members": "null",
+            "upstream": "null",
         }
 
 
@@ -90,7 +92,13 @@ META = {
     "billed_units": {"input_tokens": "int", "output_tokens": "int", "search_units": "int", "classifications": "int"},
     "tokens": {"input_tokens": "int", "output_tokens": "int"},
     "model_reason": "str",
+    "degraded": "bool",
+    "partial": "bool",
+    "cached": "int",
+    "route": [{"model": "str", "outcome": "str", "ms": "float"}],
+    "stages": [{"model": "str", "documents": "int", "tokens": "int", "seconds": "float"}],
 }
+DETAILS = {"tokens": "int", "truncated": "bool"}
 
 NAMES_THE_FIELD = {"documents_content_object", "truncate_beyond_max", "lone_surrogate"}
 """Errors in which this server names the field where vLLM's `param` is null. Reported: no README lists them."""
@@ -105,6 +113,7 @@ def expected(name: str, strict: bool) -> Exchange:
         DEPARTURES[name][1](exchange)
     response = exchange["response"] or {}
     if "results" in response:
+        response["results"] = [result | DETAILS for result in response["results"]]
         response |= {"object": "str", "created": "int", "meta": META}
     if response.get("data", [{}])[0].get("score"):
         response |= {"meta": META}
