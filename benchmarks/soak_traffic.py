@@ -63,7 +63,7 @@ class Ranking:
     dialect: Dialect
     top_n: int | None = None
     cached: bool = True
-    """False if the request asks for scores that are computed anew."""
+    """False if the request asks for scores that are computed again."""
 
     def objection(self, content: bytes, headers: Mapping[str, str]) -> str | None:
         """See ``Expected.objection``."""

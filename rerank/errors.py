@@ -6,6 +6,7 @@
     │   ├── BodyTooSlow         ... because its body does not arrive in time
     │   ├── UnknownEncoding     ... because its body is compressed in a way that is not read here
     │   ├── AddressTooLong      ... because its path and query string are
+    │   ├── NotOffered          ... by this model, though another may do it
     │   ├── PairTooLong         ... because a pair is too long for the model and may not be cut
     │   ├── DocumentRefused     ... because the server that has the model refuses a document
     │   ├── NothingToScore      ... because it holds no documents
@@ -86,6 +87,12 @@ class WrongTask(InvalidRequest):
             f"texts to /v1/score{more}.",
             param="model",
         )
+
+
+class NotOffered(InvalidRequest):
+    """The request asks for what this model cannot do, though another may."""
+
+    falls_back = True
 
 
 class PairTooLong(InvalidRequest):

@@ -135,6 +135,10 @@ class TestFallback:
         yield
         models.stuck.gate.set()
 
+    def test_what_a_model_cannot_do_another_may(self, ask: Ask) -> None:
+        body = ask("quick", fallbacks=[MODEL.id], raw_scores=True)
+        assert (body["model"], body["meta"]["degraded"]) == (MODEL.id, True)
+
     def test_an_unknown_fallback_is_refused_though_it_would_not_be_asked(self, app: AppUnderTest) -> None:
         assert app.rerank(model=MODEL.id, fallbacks=["nothing"]).status_code == 404
 

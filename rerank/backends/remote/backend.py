@@ -28,7 +28,7 @@ from rerank.core import (
     Span,
     TextTokenizer,
 )
-from rerank.errors import InvalidRequest, WrongTask, placed_by
+from rerank.errors import NotOffered, WrongTask, placed_by
 from rerank.telemetry import timed
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ class RemoteBackend:
         for name, wanted in asked.items():
             if wanted and name not in self._api.passes:
                 said = f"`{self._card.id}` is asked over an API that has no {name}. Leave it out."
-                raise InvalidRequest(said, param=name)
+                raise NotOffered(said, param=name)
 
     def _wrong(self, task: str) -> WrongTask:
         return WrongTask(task, self._card.id, FAMILIES[UPSTREAM].noun)

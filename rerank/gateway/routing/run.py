@@ -13,7 +13,7 @@ from rerank.activations import IDENTITY, Activation
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.core import NOT_SCORED, Attempt, Chunking, DocumentScore, Pair, RawScore, ScoringRequest, StageCost
-from rerank.errors import InvalidRequest, ModelUnavailable, RerankError, StillLoading, placed_by
+from rerank.errors import ModelUnavailable, NotOffered, RerankError, StillLoading, placed_by
 from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.chunks import chunk_pairs, chunked_scores, documents_of
 from rerank.gateway.routing.fusion import fuse
@@ -202,7 +202,7 @@ class Run:
     def _give_relevance(self, card: ModelCard) -> None:
         """Give no raw logits. Raises InvalidRequest if nothing else will do."""
         if not self._activated and self._request.logits_only:
-            raise InvalidRequest(f"{card.id} gives relevance only, no raw logits.", param="use_activation")
+            raise NotOffered(f"{card.id} gives relevance only, no raw logits.", param="use_activation")
         self._activated = True
 
     async def _chain(self, plan: Chain, places: Sequence[int], times: Times) -> Answer:
