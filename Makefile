@@ -18,7 +18,7 @@ help:
 	@echo "make test     every check and every test"
 	@echo "make quick    unit and service tests, in a minute and a half"
 	@echo "make coverage which lines and branches do the tests reach? (it makes them take half as long again)"
-	@echo "make mutants  change the pure modules in over a thousand places: do their tests notice 95 in 100?"
+	@echo "make mutants  change the pure modules in over two thousand places: do their tests notice 95 in 100?"
 	@echo "make check    linters, types, import contracts"
 	@echo "make audit    look up known vulnerabilities of every pinned package (needs pypi.org), and bandit"
 	@echo "make format   format the code"

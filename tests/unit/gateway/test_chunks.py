@@ -38,6 +38,10 @@ class TestChunkPairs:
     def test_spans_count_characters_also_where_those_take_several_bytes(self) -> None:
         assert chunk_pairs([Pair("q", "😀中e\u0301x")], [[Span(1, 4)]]) == [Pair("q", "中e\u0301")]
 
+    def test_chunks_of_other_documents_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="shorter"):
+            chunk_pairs([Pair("q", "a"), Pair("q", "b")], [[Span(0, 1)]])
+
 
 class TestChunkedScores:
     def test_a_document_in_one_piece_has_the_score_of_its_pair(self) -> None:

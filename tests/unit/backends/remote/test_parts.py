@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.backends.remote.answers import Answer, Scored
 from rerank.backends.remote.parts import Part, raw_scores, split
-from rerank.core import Pair
+from rerank.core import Pair, RawScore
 
 PAIRS = st.lists(st.builds(Pair, st.sampled_from("qr"), st.text("ab", max_size=2)), max_size=30)
 
@@ -33,5 +34,12 @@ def test_the_tokens_of_a_part_are_shared_out(documents: int, tokens: int) -> Non
 
 
 def test_tokens_that_are_not_told_are_estimated() -> None:
-    part = Part("q" * 8, ["d" * 4, ""], [[0], [1]])
-    assert [score.tokens for score in raw_scores(part, Answer([Scored(0.1), Scored(0.2)], None))] == [4, 3]
+    part = Part("q" * 8, ["d" * 5, ""], [[0], [1]])
+    found = raw_scores(part, Answer([Scored(0.1), Scored(0.2, truncated=True)], None))
+    assert found == [RawScore(0.1, 4), RawScore(0.2, 3, truncated=True)]
+    assert [type(score.tokens) for score in found] == [int, int]
+
+
+def test_scores_of_other_documents_are_refused() -> None:
+    with pytest.raises(ValueError, match="longer"):
+        raw_scores(Part("q", ["a"], [[0]]), Answer([], 1))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from rerank.backends.remote import retries
 from rerank.backends.remote.retries import ATTEMPTS, CallFailed, parse_retry_after, retrying
 from rerank.errors import UpstreamFailed
 from tests.support.clock import Clock
@@ -35,6 +36,13 @@ def failed(*, again: bool = True, after: float | None = None) -> CallFailed:
     return CallFailed(UpstreamFailed("no"), again=again, after=after)
 
 
+def test_a_failure_says_what_its_error_says_and_is_final_unless_told_otherwise() -> None:
+    error = UpstreamFailed("no")
+    found = CallFailed(error)
+    assert (str(found), found.error, found.again, found.after, found.healthy) == ("no", error, False, None, False)
+    assert CallFailed(error, healthy=True).healthy is True
+
+
 async def test_a_call_that_fails_is_made_again_after_a_random_wait() -> None:
     calls = Calls(failed(), failed())
     assert await calls.run() == "scores"
@@ -62,7 +70,18 @@ async def test_retry_after_is_honoured() -> None:
     assert 5 <= calls.slept[0] <= 5.5
 
 
-async def test_no_retry_begins_after_the_end() -> None:
+@pytest.mark.parametrize(("random_wait", "slept"), [(0.2, 5.2), (100.0, 5.5)])
+async def test_a_wished_wait_lasts_a_tenth_longer_at_most(
+    random_wait: float, slept: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "_exponential", lambda _: random_wait)
+    calls = Calls(failed(after=5))
+    await calls.run()
+    assert calls.slept == [slept]
+
+
+async def test_no_retry_begins_at_the_end_or_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "_exponential", lambda _: 0.0)
     calls = Calls(failed(after=5))
     with pytest.raises(CallFailed):
         await calls.run(ends=5)
@@ -80,7 +99,8 @@ async def test_no_retry_begins_after_the_end() -> None:
         ("soon", None),
         ("-7", None),
         ("9" * 60, 24 * 3600),
-        ("9" * 500, None),
+        ("9" * 64, 24 * 3600),
+        ("9" * 65, None),
         ("²", None),
         ("nan", None),
     ],

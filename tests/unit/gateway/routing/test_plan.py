@@ -26,6 +26,10 @@ CARDS = [
     ModelCard("quick", route=(CascadeStage("small", 2), CascadeStage("big"))),
     ModelCard("blend", route=Ensemble(("quick", "big"))),
     ModelCard("nested", route=Fallback(("blend", "small"))),
+    ModelCard("twice", route=(CascadeStage("small", 2.0), CascadeStage("big"))),
+    ModelCard("twice-or-small", route=Fallback(("twice", "small"))),
+    ModelCard("twice-and-big", route=Ensemble(("twice", "big"))),
+    ModelCard("twice-then-big", route=(CascadeStage("twice", 3), CascadeStage("big"))),
 ]
 BY_NAME = {card.id: card for card in CARDS}
 
@@ -52,6 +56,14 @@ def test_names_nest() -> None:
     assert isinstance(blend, Blend)
     assert isinstance(blend.members[0], Cascade)
     assert small == Single(SMALL)
+
+
+def test_a_plan_has_the_details_of_its_route() -> None:
+    always, blend = plan_of(BY_NAME["always"], resolve), plan_of(BY_NAME["blend"], resolve)
+    assert isinstance(always, Chain)
+    assert always.share == 0.3
+    assert isinstance(blend, Blend)
+    assert blend.ensemble == BY_NAME["blend"].route
 
 
 @pytest.mark.parametrize(
@@ -92,7 +104,7 @@ def test_the_same_model_may_stand_in_a_route_twice() -> None:
 def test_fallbacks_of_a_request_come_after_its_model() -> None:
     plan = with_fallbacks(Single(BIG), (Single(SMALL),))
     assert isinstance(plan, Chain)
-    assert (plan.card, plan.members) == (BIG, (Single(BIG), Single(SMALL)))
+    assert plan == Chain(BIG, (Single(BIG), Single(SMALL)), Fallback(("small",)).share)
     assert with_fallbacks(Single(BIG), ()) == Single(BIG)
 
 
@@ -121,6 +133,13 @@ def test_a_stage_keeps_a_number_or_a_multiple_of_top_n(
 )
 def test_work_is_estimated_for_the_documents_that_each_stage_reads(name: str, work: int) -> None:
     assert estimated_work(plan_of(resolve(name), resolve), 10, 0, tokens) == pytest.approx(work)
+
+
+@pytest.mark.parametrize(
+    ("name", "work"), [("twice", 300), ("twice-or-small", 300), ("twice-and-big", 1300), ("twice-then-big", 600)]
+)
+def test_multiples_of_top_n_count_at_every_depth(name: str, work: int) -> None:
+    assert estimated_work(plan_of(resolve(name), resolve), 10, 1, tokens) == pytest.approx(work)
 
 
 def test_documents_beyond_max_candidates_are_no_work() -> None:
