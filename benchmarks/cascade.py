@@ -47,6 +47,7 @@ class _Engine:
 
     engine: Engine
     portal: BlockingPortal
+    truncations: Truncations
 
     def ask(self, model: str, query: str, texts: Sequence[str]) -> ScoringResult:
         """What a request for the model gives."""
@@ -54,7 +55,7 @@ class _Engine:
         return self.portal.call(self._ask, self.engine.catalog.resolve(model), request)
 
     async def _ask(self, card: ModelCard, request: ScoringRequest) -> ScoringResult:
-        run = Run(request, self._lease, PairCache(), Truncations())
+        run = Run(request, self._lease, PairCache(), self.truncations)
         plan = plan_of(card, self.engine.catalog.resolve)
         answer = await run.ask(plan, range(len(request.pairs)), Times.starting(_SECONDS))
         return result_of(request, answer, run, "")
@@ -70,7 +71,7 @@ def _running(models_dir: Path, *cards: ModelCard) -> Iterator[_Engine]:
     choices: dict[str, Any] = {"rerank_models_dir": models_dir, "rerank_model_device": "cpu"}
     engine = Engine.open(Settings(_env_file=None, **choices), Catalog(models_dir, cards))
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(engine):
-        yield _Engine(engine, portal)
+        yield _Engine(engine, portal, Truncations())
 
 
 def _cascade(first: str, keep: int, second: str) -> ModelCard:
