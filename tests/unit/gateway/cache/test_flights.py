@@ -145,6 +145,27 @@ async def test_a_small_request_does_not_wait_for_a_much_larger_one() -> None:
     assert device.calls == ["abcde", "ab"]
 
 
+async def test_a_request_waits_for_one_twice_its_size() -> None:
+    flights, device = Flights(), Device()
+    tasks = [await begin(flights, device, text) for text in ("abcd", "ab")]
+    device.gate.set()
+    await asyncio.gather(*tasks)
+    assert device.calls == ["abcd"]
+
+
+async def test_too_few_scores_are_an_error_whether_there_was_a_wait_or_not() -> None:
+    async def short(keys: Sequence[bytes]) -> list[RawScore]:
+        return [score_of(keys[0])]
+
+    flights, slow = Flights(), Device()
+    owner = await begin(flights, slow, "ab")
+    for keys in ("ab", "cd"):
+        with pytest.raises(ValueError, match="shorter"):
+            await flights.score("", keys_of(keys), short, until=time.monotonic())
+    slow.gate.set()
+    assert await owner == "ab"
+
+
 @settings(deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(1, 12))
 async def test_every_request_ends_with_its_own_scores_however_others_end(chance: random.Random, requests: int) -> None:
