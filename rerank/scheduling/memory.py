@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ class LearntLimits:
     def tokens_in(self, scorer: ScoresBatches, seconds: float) -> int | None:
         """Tokens that a model computes in this time; None while that is not known."""
         token_seconds = self._token_seconds.get(scorer)
-        return max(0, int(seconds / token_seconds)) if token_seconds else None
+        # endless time would be more tokens than a number can hold
+        return max(0, int(min(seconds / token_seconds, sys.maxsize))) if token_seconds else None
 
     def note(self, scorer: ScoresBatches, tokens: int, seconds: float) -> None:
         """A batch of ``tokens`` took so long. The latest batches count most."""

@@ -275,6 +275,14 @@ class TestOthers:
         body = {"query": QUERY, "documents": DOCUMENTS}
         assert app.client.post("/v1/rerank", json=body, headers=headers).status_code == 400
 
+    def test_a_budget_longer_than_any_day_is_refused(self, app: AppUnderTest) -> None:
+        assert app.rerank(budget_ms=1e308).status_code == 400
+        body = {"query": QUERY, "documents": DOCUMENTS}
+        for _ in range(3):
+            # the scheduler has learnt how fast the model is
+            response = app.client.post("/v1/rerank", json=body, headers={"X-Rerank-Budget-Ms": "1e308"})
+            assert response.status_code == 200
+
     @pytest.mark.parametrize(
         "fields",
         [

@@ -111,6 +111,8 @@ MAX_WORD = 64
 _MAX_NAME = 512
 _MAX_INSTRUCTION = 16_384
 _MAX_RANK_FIELDS = 32
+MAX_BUDGET_MS = 86_400_000
+"""A day."""
 _MAX_FALLBACKS = 8
 _MAX_CHUNKS = 4096
 _MAX_OVERLAP = 8192
@@ -193,7 +195,7 @@ class ScoringBody(ModelBody):
     budget_ms: float | None = Field(
         default=None,
         gt=0,
-        allow_inf_nan=False,
+        le=MAX_BUDGET_MS,
         description="Milliseconds until the best answer that can be had by then: documents that are not scored follow "
         "in their order, with relevance 0 and `scored: false`. Also as the header X-Rerank-Budget-Ms.",
     )

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from rerank.api.bodies import JsonRoute
 from rerank.api.dialects.details import headers
+from rerank.api.dialects.fields import MAX_BUDGET_MS
 from rerank.api.errors import ERROR_RESPONSES, record_of
 from rerank.api.services import Services, caller_of, unless_client_leaves
 from rerank.core import (
@@ -118,7 +119,7 @@ def _deadline(request: Request) -> float | None:
 
 def _budget(request: Request) -> float | None:
     milliseconds = _positive(request, BUDGET_HEADER, "milliseconds")
-    return milliseconds and milliseconds / 1000
+    return milliseconds and min(milliseconds, MAX_BUDGET_MS) / 1000
 
 
 def _positive(request: Request, header: str, unit: str) -> float | None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from rerank.scheduling.memory import Lately, LearntLimits
@@ -48,3 +50,4 @@ def test_the_tokens_of_a_time_follow_from_batches_that_ran() -> None:
     limits.note(scorer, tokens=1000, seconds=0.01)
     assert limits.tokens_in(scorer, 0.02) == pytest.approx(2000, abs=1)
     assert limits.tokens_in(scorer, -1.0) == 0
+    assert limits.tokens_in(scorer, 1e308) == sys.maxsize
