@@ -42,6 +42,11 @@ def test_weights_count() -> None:
     assert [score.relevance for score in fused] == [0.75, 0.25]
 
 
+def test_every_model_needs_a_weight() -> None:
+    with pytest.raises(ValueError, match="longer"):
+        fuse([scores(1.0), scores(0.0)], "weighted", [3.0])
+
+
 def test_a_document_gets_nothing_from_a_model_that_did_not_score_it() -> None:
     fused = fuse([[NOT_SCORED, *scores(0.5)], scores(1.0, 0.5)], "mean")
     assert [score.relevance for score in fused] == [0.5, 0.5]

@@ -25,6 +25,7 @@ def test_the_last_stage_comes_first_and_the_rest_follows_in_the_order_of_the_ear
     found = merged([0, 1, 2, 3], [layer(d0=0.1, d1=0.9, d2=0.8, d3=0.7), layer(d1=0.2, d2=0.6)])
     assert order(found) == [2, 1, 3, 0]
     assert [score.stage for score in found] == [1, 2, 2, 1]
+    assert [score.key for score in found] == [1, 3, 4, 2]
     assert found[2].relevance == 0.6
     assert found[1].relevance == 0.2
     assert 0 < found[0].relevance < found[3].relevance < 0.2
@@ -41,9 +42,15 @@ def test_documents_that_no_stage_scored_come_last_as_they_came() -> None:
     assert [score.scored for score in found] == [False, True, False]
 
 
-def test_what_is_below_a_floor_at_or_under_0_is_below_it() -> None:
-    found = merged([0, 1], [layer(d0=0.9, d1=0.1), layer(d1=-2.0)])
-    assert found[0].relevance < -2.0
+@pytest.mark.parametrize(
+    ("relevance", "floor", "mapped"),
+    [(1.0, 0.8, 0.6), (0.0, 0.8, 0.4), (-1.0, 0.8, 0.2), (1.0, 0.0, -0.25), (0.0, -2.0, -2.5)],
+)
+def test_relevance_of_an_earlier_stage_is_mapped_below_the_lowest_of_the_later(
+    relevance: float, floor: float, mapped: float
+) -> None:
+    found = merged([0, 1], [layer(d0=relevance, d1=9.0), layer(d1=floor)])
+    assert [score.relevance for score in found] == [pytest.approx(mapped), floor]
 
 
 def test_the_best_are_kept_in_order() -> None:
