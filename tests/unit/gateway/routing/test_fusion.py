@@ -47,6 +47,12 @@ def test_every_model_needs_a_weight() -> None:
         fuse([scores(1.0), scores(0.0)], "weighted", [3.0])
 
 
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_every_model_ranks_the_same_documents(fusion: Fusion) -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        fuse([scores(1.0, 0.5), scores(0.0)], fusion, [1.0, 1.0])
+
+
 def test_a_document_gets_nothing_from_a_model_that_did_not_score_it() -> None:
     fused = fuse([[NOT_SCORED, *scores(0.5)], scores(1.0, 0.5)], "mean")
     assert [score.relevance for score in fused] == [0.5, 0.5]
@@ -64,6 +70,8 @@ def test_details_are_those_of_all_members() -> None:
     chunked = DocumentScore(0.4, 0.0, 9, best_chunk=chunk, chunks=(chunk,))
     (fused,) = fuse([[read], [chunked]], "mean")
     assert (fused.tokens, fused.truncated, fused.best_chunk, fused.chunks) == (16, True, chunk, (chunk,))
+    (whole,) = fuse([[read], [read]], "mean")
+    assert whole.chunks == ()
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
