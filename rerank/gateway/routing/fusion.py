@@ -21,9 +21,7 @@ def fuse(rankings: Sequence[Scores], fusion: Fusion, weights: Sequence[float] = 
     relevance. A document that a model did not score gets nothing from it.
     """
     relevances = _FUSIONS[fusion](rankings, weights or [1.0] * len(rankings))
-    return [
-        _fused(scores, relevance) for scores, relevance in zip(zip(*rankings, strict=True), relevances, strict=True)
-    ]
+    return [_fused(scores, relevance) for *scores, relevance in zip(*rankings, relevances, strict=True)]
 
 
 def _fused(scores: Scores, relevance: float) -> DocumentScore:
