@@ -92,6 +92,14 @@ class TestChunkStart:
 
     def test_is_the_start_of_a_text_that_is_short_enough(self) -> None:
         assert chunk_start("short", 5, 0) == chunk_start("short", 5, -3) == 0
+        assert chunk_start("a bcdefghijk", 12, 0) == 0
+
+    def test_is_the_limit_if_no_word_begins_near(self) -> None:
+        assert chunk_start("x" * 10, 10, 1) == 1
+        assert chunk_start("x" * 29 + " " + "x" * 10, 40, 20) == 20
+
+    def test_leaves_a_cluster_whole(self) -> None:
+        assert chunk_start("👩‍👩‍👧" * 4, 20, 7) == 10
 
 
 class TestChunksOfCharacters:
