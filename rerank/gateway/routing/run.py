@@ -13,7 +13,7 @@ from rerank.activations import IDENTITY, Activation
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.core import NOT_SCORED, Attempt, Chunking, DocumentScore, Pair, RawScore, ScoringRequest, StageCost
-from rerank.errors import ModelUnavailable, NotOffered, RerankError, StillLoading, placed_by
+from rerank.errors import DeadlineExceeded, ModelUnavailable, NotOffered, RerankError, StillLoading, placed_by
 from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.chunks import chunk_pairs, chunked_scores, documents_of
 from rerank.gateway.routing.fusion import fuse
@@ -39,6 +39,11 @@ class Answer(NamedTuple):
     """True if it is not the first choice's, or lacks a member of an ensemble."""
     partial: bool = False
     """True if the time budget did not suffice for everything."""
+
+    @property
+    def any_scored(self) -> bool:
+        """False if there was no time for any document."""
+        return any(score.scored for score in self.scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +141,7 @@ class Run:
         try:
             with placed_by(places.__getitem__):
                 answer = await self._lease(card, times, lambda model: self._score(model, places, times))
-            outcome = "ok"
+            outcome = "ok" if not answer.partial or answer.any_scored else DeadlineExceeded.__name__
         except RerankError as error:
             outcome = type(error).__name__
             if not (isinstance(error, StillLoading) and times.has_budget):
@@ -214,7 +219,7 @@ class Run:
                     raise
                 logger.warning("%s falls back from %s: %s", plan.card.id, member.card.id, error.message)
             else:
-                if any(score.scored for score in answer.scores):
+                if answer.any_scored:
                     return answer._replace(degraded=answer.degraded or number > 0)
         answer = await self.ask(plan.members[-1], places, times)
         return answer._replace(degraded=answer.degraded or len(plan.members) > 1)

@@ -128,7 +128,7 @@ class TestChain:
         answer = await ask(run, plan(Fallback(("big", "small"))), Times.starting(100, budget=60))
         assert (answer.card.id, answer.degraded) == ("small", True)
         assert [score.key for score in answer.scores] == [3, 2, 1]
-        assert outcomes(run) == [("big", "ok"), ("small", "ok")]
+        assert outcomes(run) == [("big", "DeadlineExceeded"), ("small", "ok")]
 
     async def test_an_error_of_the_request_is_not_tried_on_another_model(self, clock: Clock) -> None:
         models = Models(clock, big=InvalidRequest("wrong"))
@@ -159,7 +159,7 @@ class TestCascade:
         assert answer.partial
         assert [score.stage for score in answer.scores] == [1, 1, 1]
         assert sorted(range(DOCUMENTS), key=lambda place: -answer.scores[place].key) == [1, 2, 0]
-        assert outcomes(run) == [("small", "ok"), ("big", "ok")]
+        assert outcomes(run) == [("small", "ok"), ("big", "DeadlineExceeded")]
 
     async def test_a_second_stage_that_still_loads_is_left_out_within_a_budget(self, clock: Clock) -> None:
         run = run_of(Models(clock, small=logits(1, 3, 2), big=StillLoading("not yet")))
