@@ -16,7 +16,7 @@ BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
 	@echo "make test     every check and every test"
-	@echo "make quick    unit and service tests, in a minute and a half"
+	@echo "make quick    unit and service tests, without those of processes, models and clients"
 	@echo "make coverage which lines and branches do the tests reach? (it makes them take half as long again)"
 	@echo "make mutants  change the pure modules in over two thousand places: do their tests notice 95 in 100?"
 	@echo "make check    linters, types, import contracts"
