@@ -5,12 +5,12 @@ import subprocess
 import sys
 
 import rerank.scorers
-from rerank.catalog.families import FAMILIES
+from rerank.catalog.families import OF_CHECKPOINTS
 from rerank.scorers.load import IMPLEMENTATIONS
 
 
 def test_every_family_that_a_folder_or_a_card_can_name_is_implemented() -> None:
-    assert {row.family for row in IMPLEMENTATIONS} == set(FAMILIES)
+    assert {row.family for row in IMPLEMENTATIONS} == set(OF_CHECKPOINTS)
 
 
 def test_the_table_has_every_folder_of_a_family_once() -> None:
