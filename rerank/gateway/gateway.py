@@ -100,8 +100,15 @@ class Gateway:
         times = Times.starting(self._seconds(request.within), request.budget)
 
         async def answer(place: Place) -> ScoringResult:
-            lease, in_chunks = partial(self._lease, place), self.limits.in_chunks
-            run = Run(request, lease, self._cache, self._truncations, in_chunks=in_chunks)
+            run = Run(
+                request,
+                partial(self._lease, place),
+                self._cache,
+                self._truncations,
+                in_chunks=self.limits.in_chunks,
+                # a chunk costs what a document costs
+                max_chunks=self.limits.max_documents,
+            )
             return result_of(request, await run.ask(plan, range(len(request.pairs)), times), run, reason)
 
         return await self._work(first_choice(plan), work_of(plan, request), request.caller, request.within, answer)

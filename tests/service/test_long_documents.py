@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import requests
 
+from tests.service.conftest import OpenApp
 from tests.support.app import AppUnderTest, indices
 from tests.support.whole import whole_server
 
@@ -46,6 +47,16 @@ def test_a_chunk_sent_as_a_document_has_the_same_score(app: AppUnderTest) -> Non
     texts = [document[chunk["start"] : chunk["end"]] for chunk in result["chunks"]]
     alone = {each["index"]: each["relevance_score"] for each in asked(app, texts)}
     assert [chunk["relevance_score"] for chunk in result["chunks"]] == [alone[place] for place in range(len(texts))]
+
+
+def test_all_chunks_of_a_request_are_no_more_than_it_may_have_documents(open_app: OpenApp) -> None:
+    app = open_app(max_documents=10)
+    document = with_needle(1000)
+    results = asked(app, [document] * 2, max_chunks_per_doc=4096, return_chunks=True, truncate_prompt_tokens=12)
+    assert [len(result["chunks"]) for result in results] == [5, 5]
+    assert all(result["truncated"] for result in results)
+    results = asked(app, [document] * 10, max_chunks_per_doc=4096, return_chunks=True)
+    assert not any("chunks" in result for result in results)
 
 
 def test_truncated_documents_are_counted(tmp_path: Path) -> None:

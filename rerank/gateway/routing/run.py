@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from rerank.activations import IDENTITY, Activation
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNKING = Chunking(most=32)
 """How long documents are read in chunks where the request does not say."""
+_WHOLE = Chunking(most=1)
 
 T = TypeVar("T")
 Scores = list[DocumentScore]
@@ -105,13 +106,18 @@ class Run:
         truncations: Truncations,
         *,
         in_chunks: bool = False,
+        max_chunks: int = 5000,
     ) -> None:
-        """``in_chunks``: read long documents so where neither the request nor the model's card says anything."""
+        """``in_chunks``: read long documents so where neither the request nor the model's card says anything.
+
+        ``max_chunks``: maximum chunks of all documents together.
+        """
         self._request = request
         self._lease = lease
         self._cache = cache
         self._truncations = truncations
         self._in_chunks = in_chunks
+        self._max_chunks = max_chunks
         self._activated = request.activated
         self.attempts: list[Attempt] = []
         self.stages: list[StageCost] = []
@@ -157,7 +163,7 @@ class Run:
         if not model.backend.gives_logits:
             self._give_relevance(model.card)
         pairs = [request.pairs[place] for place in places]
-        chunking = self._chunking_of(model.card)
+        chunking = self._chunking_of(model.card, len(places))
         reading = self._chunked(model, pairs, chunking, times) if chunking else self._whole(model, pairs, times)
         answer = await reading
         self._truncations.note(model.card.id, model.backend.max_length, answer.scores)
@@ -165,13 +171,14 @@ class Run:
         self.stages.append(StageCost(model.card.id, asked, tokens, time.perf_counter() - began))
         return answer
 
-    def _chunking_of(self, card: ModelCard) -> Chunking | None:
+    def _chunking_of(self, card: ModelCard, documents: int) -> Chunking | None:
         """How the card's model reads long documents; None cuts them."""
         asked = self._request.chunking
         if asked is None:
             in_chunks = card.long_documents == "chunk" if card.long_documents else self._in_chunks
-            return _CHUNKING if in_chunks else None
-        return asked if asked.most > 1 else None
+            asked = _CHUNKING if in_chunks else _WHOLE
+        most = min(asked.most, self._max_chunks // max(documents, 1))
+        return replace(asked, most=most) if most > 1 else None
 
     async def _whole(self, model: LoadedModel, pairs: Sequence[Pair], times: Times) -> Answer:
         raw = await self._raw(model, pairs, times)
