@@ -168,7 +168,8 @@ class Run:
         answer = await reading
         self._truncations.note(model.card.id, model.backend.max_length, answer.scores)
         asked, tokens = sum(score.scored for score in answer.scores), sum(score.tokens for score in answer.scores)
-        self.stages.append(StageCost(model.card.id, asked, tokens, time.perf_counter() - began))
+        if asked:
+            self.stages.append(StageCost(model.card.id, asked, tokens, time.perf_counter() - began))
         return answer
 
     def _chunking_of(self, card: ModelCard, documents: int) -> Chunking | None:
