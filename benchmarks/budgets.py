@@ -82,7 +82,7 @@ def row(budget: float, answers: Sequence[Late]) -> str:
 
 @asynccontextmanager
 async def _busy(session: aiohttp.ClientSession, model: str, clients: int, count: int) -> AsyncIterator[None]:
-    """So many clients without a budget, each with a request under way all the time."""
+    """Clients without a budget, each with a request under way all the time."""
 
     async def client(number: int) -> None:
         for seed in range(number, 1_000_000, clients):

@@ -29,13 +29,15 @@ from rerank.catalog.built_in import EMBEDDED, LEXICAL_MODEL_ID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, embedded_folder
 from rerank.catalog.routes import CascadeStage
-from rerank.core import Pair, ScoringRequest, ScoringResult
+from rerank.core import Pair, ScoringRequest
 from rerank.engine import Engine
 from rerank.gateway.cache.pair_cache import PairCache
+from rerank.gateway.chunks import ChunkRules
 from rerank.gateway.routing.plan import plan_of
 from rerank.gateway.routing.result import result_of
 from rerank.gateway.routing.run import Answer, Run, Times
 from rerank.gateway.truncation import Truncations
+from rerank.results import ScoringResult
 from rerank.settings import Settings
 
 _SECONDS = 3600.0
@@ -55,7 +57,7 @@ class _Engine:
         return self.portal.call(self._ask, self.engine.catalog.resolve(model), request)
 
     async def _ask(self, card: ModelCard, request: ScoringRequest) -> ScoringResult:
-        run = Run(request, self._lease, PairCache(), self.truncations)
+        run = Run(request, self._lease, PairCache(), self.truncations, ChunkRules())
         plan = plan_of(card, self.engine.catalog.resolve)
         answer = await run.ask(plan, range(len(request.pairs)), Times.starting(_SECONDS))
         return result_of(request, answer, run, "")

@@ -172,7 +172,7 @@ def make_cases(model: str, random: Random, sizes: Collection[str] = SIZES) -> li
 
 
 def words(random: Random, most: int, vocabulary: int = 1000, least: int = 2) -> str:
-    """A text of so many words."""
+    """A text of a number of words."""
     return " ".join(f"w{random.randrange(vocabulary)}" for _ in range(random.randint(least, most)))
 
 

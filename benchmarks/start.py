@@ -2,10 +2,10 @@
 
     python -m benchmarks.start --repeat 3
 
-A server is started in an empty folder, where it converts the model, and then again with what it kept. Each time it is
-asked as soon as it listens. For comparison, a script loads the same model with sentence-transformers and ranks the same
-two documents. Prints the median of each, with the CPU seconds of the process until its first answer, and its most
-memory. Linux only.
+A server is started in an empty folder, where it converts the model, and then again with what it kept, and one whose
+only model is behind the first. Each time it is asked as soon as it listens. For comparison, a script loads the same
+model with sentence-transformers and ranks the same two documents. Prints the median of each, with the CPU seconds of
+the process until its first answer, and its most memory. Linux only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,9 @@ model = SentenceTransformer(sys.argv[1], device="cpu", local_files_only=True)
 query, *documents = model.encode(["capital of France", "Paris", "cheese"], normalize_embeddings=True)
 print(documents @ query, time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
+
+
+UPSTREAM = '[[model]]\nid = "far"\nupstream = {{ api = "vllm", url = "{}", model = "cosine" }}\n'
 
 
 class Start(NamedTuple):
@@ -66,13 +70,22 @@ def _round() -> dict[str, Start]:
         return {
             "first start, converts the model": _start(Path(folder)),
             "later start": _start(Path(folder)),
+            "all models behind upstreams": _start_of_gateway(Path(folder)),
             "a script with sentence-transformers": _script(),
         }
 
 
-def _start(folder: Path) -> Start:
+def _start_of_gateway(folder: Path) -> Start:
+    with serving(OURS, folder) as far, tempfile.TemporaryDirectory() as near:
+        asked = {"query": "capital of France", "documents": ["Paris", "cheese"]}
+        requests.post(f"{far.url}/v1/rerank", json=asked, timeout=300).raise_for_status()
+        (Path(near) / "models.toml").write_text(UPSTREAM.format(far.url), encoding="utf-8")
+        return _start(Path(near), replace(OURS, environment={**OURS.environment, "RERANK_DEFAULT_MODEL": "far"}))
+
+
+def _start(folder: Path, contestant: Contestant = OURS) -> Start:
     begun = time.monotonic()
-    with serving(OURS, folder) as server:
+    with serving(contestant, folder) as server:
         listening = time.monotonic() - begun
         asked = {"query": "capital of France", "documents": ["Paris", "cheese"]}
         requests.post(f"{server.url}/v1/rerank", json=asked, timeout=300).raise_for_status()

@@ -23,7 +23,7 @@ from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.downloads import Allowed, DownloadRules, Downloads
-from rerank.core import DEFAULT_OPTIONS, Pair, ScoredDocument, ScoringOptions, ScoringRequest
+from rerank.core import DEFAULT_OPTIONS, Pair, ScoringOptions, ScoringRequest
 from rerank.devices import (
     Device,
     choose_devices,
@@ -34,11 +34,13 @@ from rerank.devices import (
 )
 from rerank.errors import RerankError
 from rerank.gateway.cache.pair_cache import PairCache
+from rerank.gateway.chunks import ChunkRules
 from rerank.gateway.ranking import rank
 from rerank.gateway.routing.plan import plan_of
 from rerank.gateway.routing.run import Answer, Run, Times
 from rerank.gateway.truncation import Truncations
 from rerank.registry.registry import Registry
+from rerank.results import ScoredDocument
 from rerank.scheduling.batching import CPU_BATCH, GPU_BATCH, QUICK_SECONDS, BatchBudget
 from rerank.scheduling.memory import Lately, Memory
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
@@ -197,7 +199,7 @@ class Engine:
         """
         request = ScoringRequest(tuple(Pair(query, document) for document in documents), options=options)
         plan = plan_of(self.catalog.resolve(model), self.catalog.resolve)
-        run = Run(request, self._lease, PairCache(), Truncations())
+        run = Run(request, self._lease, PairCache(), Truncations(), ChunkRules())
         answer = await run.ask(plan, range(len(documents)), Times.starting(math.inf))
         return rank(answer.scores, top_n)
 

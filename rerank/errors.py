@@ -254,7 +254,7 @@ class UpstreamFailed(RerankError):
 
 
 class UpstreamLoop(UpstreamFailed):
-    """The request has passed so many servers of this kind that they must be each other's upstreams."""
+    """The request has passed more servers of this kind than it may: they must be each other's upstreams."""
 
     falls_back = False
 

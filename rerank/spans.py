@@ -7,6 +7,11 @@ from collections.abc import Callable
 
 from rerank.core import Span
 
+UNSPACED = (
+    "\u1100-\u11ff\u2e80-\u2fff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31a0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+"""Characters of Chinese, Japanese and Korean, as a class of a regular expression has them."""
 _NEAR = 100
 """Maximum characters that are searched for a better place to cut."""
 _SHARE = 4
@@ -46,13 +51,13 @@ def next_start(text: str, last: Span, wanted: int) -> int:
 
 
 def even_starts(text: str, last: int, most: int) -> list[int]:
-    """Starts of at most so many chunks evenly spread over a text, from 0 to ``last``."""
+    """Starts of at most ``most`` chunks evenly spread over a text, from 0 to ``last``."""
     places = [last * number // (most - 1) for number in range(1, most - 1)]
     return sorted({0, *(_best(text, 0, place, place, _begins_word) for place in places if place), last})
 
 
 def chunks_of_characters(text: str, room: int, overlap: int, most: int) -> list[Span]:
-    """The chunks of a text that is read in so many characters at once, with the ``overlap`` in characters.
+    """The chunks of a text of which ``room`` characters are read at once; ``overlap`` is in characters, too.
 
     All of the text is in a chunk, unless that takes more than ``most``: then they are evenly spread. If that is 1, the
     chunk is all of the text, which the reader cuts.

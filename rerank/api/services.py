@@ -20,6 +20,7 @@ from rerank.core import Caller, Pair
 from rerank.gateway.gateway import Gateway
 from rerank.gateway.readiness import Readiness
 from rerank.registry.registry import Registry
+from rerank.tasks import running
 
 logger = logging.getLogger(__name__)
 
@@ -105,17 +106,11 @@ ServicesDep = Annotated[Services, Depends(_services)]
 
 async def unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Await ``work``, but cancel it when the client closes the connection. Raises ClientLeft then."""
-    task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_disconnected(request))
-    try:
+    async with running([work]) as (task,), running([_disconnected(request)]) as (watch,):
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
         raise ClientLeft
-    finally:
-        watch.cancel()
-        task.cancel()
-        await asyncio.gather(task, watch, return_exceptions=True)
 
 
 async def _disconnected(request: Request) -> None:

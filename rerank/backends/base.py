@@ -9,16 +9,7 @@ from typing import Protocol, TypeVar
 from rerank.activations import Activation
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.core import (
-    Chunking,
-    Embedding,
-    EmbeddingOptions,
-    Pair,
-    RawScore,
-    ScoringOptions,
-    Span,
-    TextTokenizer,
-)
+from rerank.core import Chunking, Embedding, EmbeddingOptions, Pair, RawScore, ScoringOptions, Span, TextTokenizer
 from rerank.errors import ModelTooLarge
 from rerank.units import human_size
 

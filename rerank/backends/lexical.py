@@ -6,35 +6,24 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from rerank.activations import IDENTITY
+from rerank.backends.ranks_only import RanksOnly
 from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.families import FAMILIES, LEXICAL
-from rerank.core import (
-    Chunking,
-    Embedding,
-    EmbeddingOptions,
-    Pair,
-    RawScore,
-    ScoringOptions,
-    Span,
-    TextTokenizer,
-)
-from rerank.errors import WrongTask
+from rerank.catalog.families import LEXICAL
+from rerank.core import Chunking, Pair, RawScore, ScoringOptions, Span
+from rerank.errors import InvalidRequest
 from rerank.scorers.base import TURN_CHARACTERS, Reading
+from rerank.spans import UNSPACED
 from rerank.telemetry import timed
 
-T = TypeVar("T")
-
 _K1, _B = 1.2, 0.75
-_IDEOGRAPHS = "\u2e80-\u2fff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31a0-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_CJK = f"{_IDEOGRAPHS}\U00020000-\U0003ffff"
-"""Characters of languages that put no spaces between words."""
-_WORDS = re.compile(rf"([{_CJK}]+)|([^\W_{_CJK}]+)")
+_MAX_QUERY = 64 * 1024
+"""Characters of a query; a model would have no room for a document next to it."""
+_WORDS = re.compile(rf"([{UNSPACED}]+)|([^\W_{UNSPACED}]+)")
 
 
 def terms(text: str) -> Iterator[str]:
@@ -57,10 +46,8 @@ class _Counted:
 def bm25(query: Mapping[str, int], documents: Sequence[_Counted]) -> list[float]:
     """Each document's share, 0..1, of the highest score that any document could have for this query."""
     number = len(documents)
-    weights = {
-        term: times * _rarity(sum(term in document.counts for document in documents), number)
-        for term, times in query.items()
-    }
+    having = Counter(term for document in documents for term in document.counts)
+    weights = {term: times * _rarity(having[term], number) for term, times in query.items()}
     best = sum(weights.values()) * (_K1 + 1)
     mean = sum(document.length for document in documents) / number or 1.0
     return [_score(document, weights, mean) / best if best else 0.0 for document in documents]
@@ -75,18 +62,17 @@ def _score(document: _Counted, weights: Mapping[str, float], mean: float) -> flo
     return sum(weights[term] * count * (_K1 + 1) / (count + damped) for term, count in document.counts.items())
 
 
-class LexicalBackend:
+class LexicalBackend(RanksOnly):
     """Scores documents by the words that they share with the query, the rarer among the documents the more."""
 
     max_length = 1_000_000
     activation = IDENTITY
     gives_logits = False
-    gives_vectors = False
     takes_instruction = False
     cacheable = False
 
     def __init__(self, card: ModelCard, tokenisers: Tokenisers) -> None:
-        self._card = card
+        super().__init__(card, LEXICAL)
         self._tokenisers = tokenisers
 
     async def score(
@@ -94,6 +80,11 @@ class LexicalBackend:
     ) -> list[RawScore]:
         """See ``Backend.score``. Every pair is scored, whatever the time: each score needs all documents."""
         del options, until
+        if any(len(pair.query) > _MAX_QUERY for pair in pairs):
+            raise InvalidRequest(
+                f"The query is too long for {self._card.id}, which takes {_MAX_QUERY} characters. Shorten it.",
+                param="query",
+            )
         characters = sum(len(pair.document) for pair in pairs)
         with timed("tokenise"):
             return await self._tokenisers.run(_reading(pairs), characters, caller)
@@ -104,19 +95,6 @@ class LexicalBackend:
         """See ``Backend.chunks``. Documents are read whole."""
         del options, chunking, caller
         return [[Span(0, len(pair.document))] for pair in pairs]
-
-    async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
-        """See ``Backend.embed``."""
-        del texts, options, caller
-        raise WrongTask("embed", self._card.id, FAMILIES[LEXICAL].noun)
-
-    async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:
-        """See ``Backend.use_tokenizer``."""
-        del use, caller
-        raise WrongTask("tokenize", self._card.id, FAMILIES[LEXICAL].noun)
-
-    def close(self) -> None:
-        """See ``Backend.close``. There is nothing to free."""
 
 
 def _reading(pairs: Sequence[Pair]) -> Reading[list[RawScore]]:

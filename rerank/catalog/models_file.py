@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,7 +12,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     field_validator,
     model_validator,
 )
@@ -22,15 +19,14 @@ from pydantic import (
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.families import CROSS_ENCODER, OF_CHECKPOINTS
+from rerank.catalog.file_fields import Name, one_of, seconds
 from rerank.catalog.names import is_plain
 from rerank.catalog.prompts import PROMPTS, PromptFormat
 from rerank.catalog.routes_file import RoutesInFile
 from rerank.catalog.upstreams_file import UpstreamInFile
 from rerank.schemas import Schema
 from rerank.toml_file import read_toml
-from rerank.units import expand_home, parse_seconds, precision_name
-
-_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+from rerank.units import expand_home, precision_name
 
 
 def _plain(name: str) -> str:
@@ -39,20 +35,9 @@ def _plain(name: str) -> str:
     return name
 
 
-_ModelName = Annotated[_Name, AfterValidator(_plain)]
+_ModelName = Annotated[Name, AfterValidator(_plain)]
 _Flag = Annotated[bool, Field(strict=True)]
 _Label = Annotated[int, Field(strict=True, ge=0, lt=1000)]
-
-
-def _one_of(names: Iterable[str]) -> AfterValidator:
-    known = tuple(names)
-
-    def check(name: str) -> str:
-        if name not in known:
-            raise ValueError(f"it has to be one of {', '.join(known)}")
-        return name
-
-    return AfterValidator(check)
 
 
 def _named_prompt(value: object) -> object:
@@ -66,29 +51,20 @@ def _named_prompt(value: object) -> object:
     return PROMPTS[value]
 
 
-def _seconds(value: object) -> float:
-    """Seconds from a number, or from text such as ``10m``. Raises ValueError."""
-    if isinstance(value, str):
-        return parse_seconds(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
-        return float(value)
-    raise ValueError('it has to be a number of seconds, or text such as "90s", "10m" or "1h"; 0 means for ever')
-
-
 class CardInFile(RoutesInFile):
     """One ``[[model]]`` table of a models file."""
 
     id: _ModelName
-    aliases: tuple[_Name, ...] = ()
-    repo: _Name | None = None
-    revision: _Name | None = None
+    aliases: tuple[Name, ...] = ()
+    repo: Name | None = None
+    revision: Name | None = None
     path: Annotated[Path, AfterValidator(expand_home)] | None = None
-    family: Annotated[str, _one_of(OF_CHECKPOINTS)] | None = None
+    family: Annotated[str, one_of(OF_CHECKPOINTS)] | None = None
     max_length: int | None = Field(default=None, ge=8, le=1_000_000)
-    instruction: _Name | None = None
+    instruction: Name | None = None
     prompt: Annotated[PromptFormat, BeforeValidator(_named_prompt)] | None = None
     labels: tuple[_Label, _Label] | None = None
-    activation: Annotated[str, _one_of(CHOOSABLE)] | None = None
+    activation: Annotated[str, one_of(CHOOSABLE)] | None = None
     scale: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
     precision: Annotated[Precision, BeforeValidator(precision_name)] | None = None
     shorter_vectors: _Flag = False
@@ -96,7 +72,7 @@ class CardInFile(RoutesInFile):
     sha256: str | None = None
     trust_remote_code: _Flag = False
     pinned: _Flag = False
-    keep_alive: Annotated[float, BeforeValidator(_seconds)] | None = None
+    keep_alive: Annotated[float, BeforeValidator(seconds)] | None = None
     max_candidates: int | None = Field(default=None, ge=1, strict=True)
     long_documents: Literal["cut", "chunk"] | None = None
     upstream: UpstreamInFile | None = None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from rerank.catalog.file_fields import Name
 from rerank.catalog.routes import CascadeStage, Ensemble, Fallback, Fusion, Route
 from rerank.schemas import Schema
 
 _MOST = 16
-_Member = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-_Members = Annotated[tuple[_Member, ...], Field(min_length=1, max_length=_MOST)]
+_Members = Annotated[tuple[Name, ...], Field(min_length=1, max_length=_MOST)]
 _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -53,7 +53,7 @@ class FallbackInFile(_Strict):
 class StageInFile(_Strict):
     """One table of `cascade`."""
 
-    model: _Member
+    model: Name
     keep: Annotated[int | float, BeforeValidator(_kept)] | None = None
 
 

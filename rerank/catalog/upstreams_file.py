@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from rerank.catalog.file_fields import Name, one_of, seconds
 from rerank.catalog.rerank_apis import APIS
 from rerank.catalog.upstreams import Upstream
 from rerank.schemas import Schema
-from rerank.units import expand_home, parse_seconds
-
-
-def _known(name: str) -> str:
-    if name not in APIS:
-        raise ValueError(f"it has to be one of {', '.join(APIS)}")
-    return name
+from rerank.units import expand_home
 
 
 def _address(url: str) -> str:
@@ -34,24 +28,17 @@ def _address(url: str) -> str:
     return url
 
 
-def _seconds(value: object) -> object:
-    seconds = parse_seconds(value) if isinstance(value, str) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
-        raise ValueError('it has to be a number of seconds, or text such as "30s" or "2m"')
-    return seconds
-
-
 class UpstreamInFile(Schema):
     """The server that has a card's model."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    api: Annotated[str, AfterValidator(_known)]
+    api: Annotated[str, one_of(APIS)]
     url: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_address)] | None = None
-    model: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] | None = None
+    model: Name | None = None
     key_env: Annotated[str, StringConstraints(pattern="^[A-Za-z_][A-Za-z0-9_]{0,127}$")] | None = None
     key_file: Annotated[Path, AfterValidator(expand_home)] | None = None
-    timeout: Annotated[float, BeforeValidator(_seconds), Field(ge=0.1, le=600)] = Upstream.timeout
+    timeout: Annotated[float, BeforeValidator(seconds), Field(ge=0.1, le=600)] = Upstream.timeout
     max_documents: int | None = Field(default=None, strict=True, ge=1, le=10_000)
     max_concurrency: int = Field(default=Upstream.max_concurrency, strict=True, ge=1, le=1000)
     trust_env: bool = Field(default=False, strict=True)

@@ -1,13 +1,38 @@
-"""Scores of documents from the scores of their chunks. Pure."""
+"""Chunks of long documents: who reads them so, and documents' scores from those of their chunks. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
 from rerank.activations import Activation
-from rerank.core import NOT_SCORED, Chunk, Chunking, DocumentScore, Pair, RawScore, Span
+from rerank.catalog.cards import ModelCard
+from rerank.core import Chunking, Pair, RawScore, Span
+from rerank.results import NOT_SCORED, Chunk, DocumentScore
+
+_CHUNKING = Chunking(most=32)
+"""How long documents are read in chunks where the request does not say."""
+_WHOLE = Chunking(most=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRules:
+    """Which long documents are read in chunks, and in how many."""
+
+    always: bool = False
+    """True: in chunks where neither the request nor the model's card says anything."""
+    most: int = 5000
+    """Maximum chunks of all documents of a request together."""
+
+    def chunking(self, card: ModelCard, asked: Chunking | None, documents: int) -> Chunking | None:
+        """How a model reads the long ones among a number of documents; None cuts them."""
+        if asked is None:
+            in_chunks = card.long_documents == "chunk" if card.long_documents else self.always
+            asked = _CHUNKING if in_chunks else _WHOLE
+        most = min(asked.most, self.most // max(documents, 1))
+        return replace(asked, most=most) if most > 1 else None
 
 
 def chunk_pairs(pairs: Sequence[Pair], spans: Sequence[Sequence[Span]]) -> list[Pair]:

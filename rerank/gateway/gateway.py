@@ -22,7 +22,6 @@ from rerank.core import (
     EmbeddingResult,
     Pair,
     ScoringRequest,
-    ScoringResult,
     TokenizerRequest,
     TokenizerResult,
 )
@@ -38,6 +37,7 @@ from rerank.errors import (
 )
 from rerank.gateway.admission import Admission, Place, Work
 from rerank.gateway.cache.pair_cache import PairCache
+from rerank.gateway.chunks import ChunkRules
 from rerank.gateway.estimate import estimated_tokens, held_bytes
 from rerank.gateway.routing.plan import Plan, first_choice, plan_of, with_fallbacks
 from rerank.gateway.routing.result import result_of, work_of
@@ -45,6 +45,7 @@ from rerank.gateway.routing.run import Run, Times
 from rerank.gateway.truncation import Truncations
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
+from rerank.results import ScoringResult
 from rerank.telemetry import note_stage
 from rerank.telemetry.events import Observe, ignore
 
@@ -66,6 +67,11 @@ class Limits:
     """Maximum seconds to wait for the model alone; None: the same as ``timeout``."""
     in_chunks: bool = False
     """True reads long documents in chunks where neither the request nor the model's card says anything."""
+
+    @property
+    def chunks(self) -> ChunkRules:
+        """How long documents are read; a chunk costs what a document costs."""
+        return ChunkRules(self.in_chunks, self.max_documents)
 
 
 class Gateway:
@@ -97,21 +103,15 @@ class Gateway:
         """
         self._check(request.pairs, "text_pair")
         plan, reason = await self._plan(request)
-        times = Times.starting(self._seconds(request.within), request.budget)
+        times = self._times(request.within, request.budget)
 
         async def answer(place: Place) -> ScoringResult:
-            run = Run(
-                request,
-                partial(self._lease, place),
-                self._cache,
-                self._truncations,
-                in_chunks=self.limits.in_chunks,
-                # a chunk costs what a document costs
-                max_chunks=self.limits.max_documents,
-            )
+            lease, rules = partial(self._lease, place), self.limits.chunks
+            run = Run(request, lease, self._cache, self._truncations, rules)
             return result_of(request, await run.ask(plan, range(len(request.pairs)), times), run, reason)
 
-        return await self._work(first_choice(plan), work_of(plan, request), request.caller, request.within, answer)
+        work = work_of(plan, request, self.limits.chunks)
+        return await self._work(first_choice(plan), work, request.caller, request.within, answer)
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
         """The vector of every text of a request, by one model. Raises what ``score`` raises."""
@@ -141,7 +141,7 @@ class Gateway:
         self, card: ModelCard, work: Work, request: EmbeddingRequest | TokenizerRequest[T], use: Use[R]
     ) -> R:
         """The result of one model."""
-        times = Times.starting(self._seconds(request.within))
+        times = self._times(request.within)
 
         async def answer(place: Place) -> R:
             return await self._lease(place, card, times, use)
@@ -240,14 +240,17 @@ class Gateway:
         if len(items) > self.limits.max_documents:
             raise TooManyDocuments(len(items), self.limits.max_documents)
 
-    def _seconds(self, within: float | None) -> float:
-        return min(self.limits.timeout, within or self.limits.timeout)
+    def _times(self, within: float | None, budget: float | None = None) -> Times:
+        limit = self.limits.timeout
+        if within is None or within >= limit:
+            return Times.starting(limit, budget, "TIMEOUT")
+        return Times.starting(within, budget, "X-Request-Timeout")
 
     def _out_of_time(self, card: ModelCard, times: Times, *, loading: bool) -> StillLoading | DeadlineExceeded:
         if loading:
             return still_loading(card, times.seconds)
-        whose = "TIMEOUT" if times.seconds == self.limits.timeout else "X-Request-Timeout"
-        return DeadlineExceeded(f"The request was not done within {times.seconds:g} s ({whose}). Send fewer documents.")
+        took = f"{times.seconds:g} s ({times.limit})"
+        return DeadlineExceeded(f"The request was not done within {took}. Send fewer documents.")
 
 
 def _gives_no_vectors(card: ModelCard, family: str) -> WrongTask:

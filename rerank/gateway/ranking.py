@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rerank.core import DocumentScore, ScoredDocument
+from rerank.results import DocumentScore, ScoredDocument
 
 
 def rank(scores: Sequence[DocumentScore], top_n: int | None, min_score: float | None = None) -> list[ScoredDocument]:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from rerank.core import DocumentScore
+from rerank.results import DocumentScore
 from rerank.telemetry.events import DocumentsTruncated, Observe, ignore
 
 logger = logging.getLogger(__name__)

@@ -58,7 +58,7 @@ class _Part(NamedTuple):
         return self._replace(span=Span(start, min(2 * end - start, len(self.pair.document))))
 
     def shortened(self, cut: Span, by: int, side: Side) -> _Part:
-        """The part without what is not read of it, and at least so many characters shorter."""
+        """The part without what is not read of it, and at least ``by`` characters shorter."""
         (start, end), text = self.span, self.pair.document
         if side == "right":
             limit = max(min(start + cut.end, end - by), start + 1)
@@ -109,7 +109,7 @@ def _extend(finder: _Finder, documents: Sequence[_Long], starts: Sequence[int]) 
 
 
 def _spread(finder: _Finder, document: _Long, most: int) -> Reading[list[Span]]:
-    """So many chunks evenly spread over a document that is longer than as many in a row."""
+    """``most`` chunks evenly spread over a document that is longer than as many in a row."""
     last = yield from finder.last_chunk(document.pair)
     _, *starts, _ = even_starts(document.pair.document, last.start, most)
     between = yield from finder.chunks_from([document.last] * len(starts), starts)
@@ -152,7 +152,7 @@ class _Finder:
         return part.span
 
     def next_starts(self, chunks: Sequence[_Part], overlap: int) -> Reading[list[int]]:
-        """For each chunk the start of the next, so many tokens before the end of the chunk."""
+        """For each chunk the start of the next: ``overlap`` tokens before the end of the chunk."""
         if not overlap:
             return [chunk.span.end for chunk in chunks]
         encoded = yield from self._read(chunks, "left", overlap)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rerank.core import Attempt
+from rerank.results import Attempt
 
 CLIENT_LEFT = 499
 """Status of a request whose client left before the answer, as nginx logs it."""

@@ -10,8 +10,9 @@ import pytest
 
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
-from rerank.core import ScoringRequest, ScoringResult
+from rerank.core import ScoringRequest
 from rerank.errors import FetchFailure, WeightsBroken, WeightsMissing
+from rerank.results import ScoringResult
 from rerank.scheduling.batching import BatchBudget
 from tests.support.app import PATIENCE, AppUnderTest, GatedScorer, error_message
 

@@ -17,7 +17,7 @@ from rerank.api.dialects.scoring import answers, json_answer, require_json, scor
 from rerank.api.errors import Problem
 from rerank.api.services import ServicesDep
 from rerank.catalog.rerank_apis import DASHSCOPE_COMPATIBLE_PATH, DASHSCOPE_PATH
-from rerank.core import ScoringResult
+from rerank.results import ScoringResult
 from rerank.schemas import Schema
 from rerank.telemetry import request_id_var
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from typing_extensions import TypedDict
 
-from rerank.core import Chunk, ScoredDocument, ScoringResult
+from rerank.results import Chunk, ScoredDocument, ScoringResult
 
 _SAFE = "/:@+=,;!$&'()*[] "
 """Characters that a model's name keeps in a header, in addition to letters, digits and ``_.-~``."""

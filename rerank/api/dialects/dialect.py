@@ -11,7 +11,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from rerank.api.errors import ErrorBody, ErrorRenderer, common_error
-from rerank.core import ScoringRequest, ScoringResult
+from rerank.core import ScoringRequest
+from rerank.results import ScoringResult
 
 
 class AsksForScores(Protocol):

@@ -17,89 +17,17 @@ from pydantic import (
     ConfigDict,
     FailFast,
     Field,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from rerank.api.bodies import bounds_var, check_length
+from rerank.api.dialects.texts import Text, Texts, encodable
 from rerank.core import Chunking, Pair, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import InvalidRequest
-
-
-class TextObject(BaseModel):
-    """A text as an object; other fields are ignored."""
-
-    text: str
-
-
-class TextPart(BaseModel):
-    """A piece of a text; pieces of other types, such as images, are refused."""
-
-    type: Literal["text"]
-    text: str
-
-
-class ContentObject(BaseModel):
-    """A text as an object, as vLLM and LangChain send it."""
-
-    content: str | list[TextPart]
-
 
 EXAMPLE_QUERY = "What is the capital of France?"
 EXAMPLE_DOCUMENTS = ("Berlin is the capital of Germany.", "Paris is the capital of France.")
 """The example of every dialect's documentation."""
-
-
-def _text(item: Any) -> Any:
-    if isinstance(item, dict):
-        item = _text_of(item)
-    if isinstance(item, str):
-        return _encodable(item)
-    raise PydanticCustomError(
-        "text_type",
-        "Input should be a string, or an object with a string field `text`, or with `content` of text parts",
-    )
-
-
-def _text_of(item: dict[str, Any]) -> Any:
-    found = next((item[name] for name in ("text", "content", "page_content") if item.get(name) is not None), None)
-    if not isinstance(found, list):
-        return found
-    texts = [part["text"] for part in found if isinstance(part, dict) and part.get("type") == "text" and "text" in part]
-    readable = len(texts) == len(found) and all(isinstance(text, str) for text in texts)
-    return "\n".join(texts) if readable else None
-
-
-def _encodable(text: str) -> str:
-    """JSON can spell half of a surrogate pair, which is no character: no tokenizer takes it, no answer can hold it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise PydanticCustomError(
-            "string_unicode",
-            "Input should be valid Unicode: it holds a lone surrogate at character {at}",
-            {"at": error.start},
-        ) from error
-    return text
-
-
-def _listed(value: Any, read_each: ValidatorFunctionWrapHandler) -> Any:
-    if isinstance(value, list):
-        check_length(value)
-    # nearly every list holds plain strings only; there may be thousands of them, so they are looked at together
-    if isinstance(value, list) and all(type(item) is str for item in value) and _is_encodable("".join(value)):
-        return value
-    return read_each([value] if isinstance(value, str | dict) else value)
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _lower(value: Any) -> Any:
@@ -117,13 +45,9 @@ _MAX_FALLBACKS = 8
 _MAX_CHUNKS = 4096
 _MAX_OVERLAP = 8192
 
-_TextForm = str | TextObject | ContentObject
-Encodable = Annotated[str, AfterValidator(_encodable)]
-Name = Annotated[str, Field(max_length=_MAX_NAME), AfterValidator(_encodable)]
+Name = Annotated[str, Field(max_length=_MAX_NAME), AfterValidator(encodable)]
 TokenId = Annotated[int, Field(ge=0, lt=2**32)]
-Instruction = Annotated[str, Field(max_length=_MAX_INSTRUCTION), AfterValidator(_encodable)]
-Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=_TextForm)]
-Texts = Annotated[list[Text], FailFast(), WrapValidator(_listed, json_schema_input_type=_TextForm | list[_TextForm])]
+Instruction = Annotated[str, Field(max_length=_MAX_INSTRUCTION), AfterValidator(encodable)]
 Side = Annotated[Literal["left", "right"], BeforeValidator(_lower)]
 Truncate = Annotated[bool, Field(validation_alias=AliasChoices("truncate", "truncation"))]
 TruncationSide = Annotated[Side, Field(validation_alias=AliasChoices("truncation_side", "truncation_direction"))]
@@ -176,8 +100,8 @@ class ScoringBody(ModelBody):
         ge=0,
         le=_MAX_CHUNKS,
         validation_alias=AliasChoices("max_chunks_per_doc", "max_chunk_per_doc"),
-        description="Above 1: read a document that is too long for the model in at most so many chunks of its length "
-        "instead of cutting it. 1: cut it. 0 or absent: as the model's card says.",
+        description="Above 1: read a document that is too long for the model in at most this number of chunks of its "
+        "length instead of cutting it. 1: cut it. 0 or absent: as the model's card says.",
     )
     overlap_tokens: int = Field(
         default=Chunking(0).overlap, ge=0, le=_MAX_OVERLAP, description="Tokens that a chunk shares with the next."

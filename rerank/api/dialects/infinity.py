@@ -15,7 +15,7 @@ from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
 from rerank.api.services import ServicesDep
-from rerank.core import ScoringResult
+from rerank.results import ScoringResult
 from rerank.telemetry import request_id_var
 
 EXAMPLE: JsonDict = {

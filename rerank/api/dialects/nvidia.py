@@ -12,12 +12,14 @@ from pydantic.config import JsonDict
 from typing_extensions import TypedDict
 
 from rerank.api.dialects.dialect import Dialect, SharedBody
-from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, MAX_WORD, ScoringBody, Text, Texts
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, MAX_WORD, ScoringBody
 from rerank.api.dialects.scoring import dialect_router, json_answer, score
+from rerank.api.dialects.texts import Text, Texts
 from rerank.api.models import MODEL_IN_PATH
 from rerank.api.services import ServicesDep
 from rerank.catalog.rerank_apis import NIM_PATH
-from rerank.core import Pair, ScoringRequest, ScoringResult
+from rerank.core import Pair, ScoringRequest
+from rerank.results import ScoringResult
 
 EXAMPLE: JsonDict = {
     "model": "sentence-transformers/all-MiniLM-L6-v2",

@@ -20,12 +20,12 @@ from rerank.core import (
     EmbeddingRequest,
     EmbeddingResult,
     ScoringRequest,
-    ScoringResult,
     TextTokenizer,
     TokenizerRequest,
     TokenizerResult,
 )
 from rerank.errors import InvalidRequest
+from rerank.results import ScoringResult
 
 T = TypeVar("T")
 

@@ -12,11 +12,13 @@ from typing_extensions import TypedDict
 
 import rerank
 from rerank.api.dialects.dialect import Dialect, SharedBody
-from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody
+from rerank.api.dialects.texts import Text, Texts
 from rerank.api.errors import Problem
 from rerank.api.routes import Route
 from rerank.api.services import ServicesDep, caller_of
-from rerank.core import Pair, ScoringRequest, ScoringResult
+from rerank.core import Pair, ScoringRequest
+from rerank.results import ScoringResult
 from rerank.schemas import Schema
 
 EXAMPLE: JsonDict = {

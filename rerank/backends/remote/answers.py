@@ -51,7 +51,7 @@ _DOCUMENT = re.compile(r"\b(?:documents|texts|passages|inputs)(?:\.|\[| )(\d{1,6
 
 
 def read_answer(content: bytes, documents: int) -> Answer:
-    """The answer to a call with so many documents. Raises Nonsense."""
+    """The answer to a call with a number of ``documents``. Raises Nonsense."""
     try:
         body = parse_json(content)
     except UnfitFile as error:

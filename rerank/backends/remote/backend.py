@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from rerank.activations import IDENTITY, SIGMOID
+from rerank.backends.ranks_only import RanksOnly
 from rerank.backends.remote.chunks import estimated_chunks
 from rerank.backends.remote.client import Client
 from rerank.backends.remote.codecs import CODECS, Question
 from rerank.backends.remote.parts import Part, raw_scores, split
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.families import FAMILIES, UPSTREAM
+from rerank.catalog.families import UPSTREAM
 from rerank.catalog.rerank_apis import APIS, model_of, tokens_of
 from rerank.catalog.upstreams import Upstream
-from rerank.core import (
-    UNSCORED,
-    Chunking,
-    Embedding,
-    EmbeddingOptions,
-    Pair,
-    RawScore,
-    ScoringOptions,
-    Span,
-    TextTokenizer,
-)
-from rerank.errors import NotOffered, WrongTask, placed_by
+from rerank.core import UNSCORED, Chunking, Pair, RawScore, ScoringOptions, Span
+from rerank.errors import NotOffered, placed_by
+from rerank.tasks import running
 from rerank.telemetry import timed
-
-T = TypeVar("T")
 
 _UNKNOWN_LENGTH = 512
 """Tokens that every model reads, for chunks where nothing says how many this one does."""
@@ -39,15 +28,14 @@ _IN_TIME = 100
 """Documents per call where time is short: what has come by then counts."""
 
 
-class RemoteBackend:
+class RemoteBackend(RanksOnly):
     """A model that is asked over HTTP."""
 
-    gives_vectors = False
     cacheable = True
 
     def __init__(self, card: ModelCard, upstream: Upstream, client: Client) -> None:
+        super().__init__(card, UPSTREAM)
         api = APIS[upstream.api]
-        self._card = card
         self._api = api
         self._client = client
         self._encode = CODECS[upstream.api]
@@ -84,26 +72,12 @@ class RemoteBackend:
         tokens = min(self.max_length, asked) if asked > 0 else self.max_length
         return await asyncio.to_thread(estimated_chunks, pairs, tokens, chunking)
 
-    async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
-        """See ``Backend.embed``."""
-        del texts, options, caller
-        raise self._wrong("embed")
-
-    async def use_tokenizer(self, use: Callable[[TextTokenizer], T], *, caller: str = "") -> T:
-        """See ``Backend.use_tokenizer``."""
-        del use, caller
-        raise self._wrong("tokenize")
-
-    def close(self) -> None:
-        """See ``Backend.close``. Connections are the pool's."""
-
     async def _all(self, parts: Sequence[Part], options: ScoringOptions, until: float | None) -> list[list[RawScore]]:
         """The raw scores of every part; ``UNSCORED`` for those that did not come until then."""
         seconds = None if until is None else max(until - time.monotonic(), 0)
         if not parts or seconds == 0:
             return [[UNSCORED] * len(part.documents) for part in parts]
-        tasks = [asyncio.ensure_future(self._part(part, options)) for part in parts]
-        try:
+        async with running(self._part(part, options) for part in parts) as tasks:
             await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
             for task in tasks:
                 if task.done():
@@ -112,10 +86,6 @@ class RemoteBackend:
                 task.result() if task.done() else [UNSCORED] * len(part.documents)
                 for task, part in zip(tasks, parts, strict=True)
             ]
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _part(self, part: Part, options: ScoringOptions) -> list[RawScore]:
         body = self._encode(Question(part.query, part.documents, self._model, options))
@@ -136,6 +106,3 @@ class RemoteBackend:
             if wanted and name not in self._api.passes:
                 said = f"`{self._card.id}` is asked over an API that has no {name}. Leave it out."
                 raise NotOffered(said, param=name)
-
-    def _wrong(self, task: str) -> WrongTask:
-        return WrongTask(task, self._card.id, FAMILIES[UPSTREAM].noun)

@@ -6,13 +6,13 @@ import re
 from collections.abc import Sequence
 
 from rerank.core import Chunking, Pair, Span
-from rerank.spans import chunks_of_characters
+from rerank.spans import UNSPACED, chunks_of_characters
 
 _OF_WORDS = 4.0
 """Characters per token of texts in letters."""
 _OF_IDEOGRAPHS = 1.5
 """Characters per token of Chinese, Japanese and Korean."""
-_IDEOGRAPHS = re.compile("[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]")
+_IDEOGRAPHS = re.compile(f"[{UNSPACED}]")
 _SAMPLE = 16_384
 """Characters of a text that are looked at."""
 _LEAST = 16
@@ -20,7 +20,7 @@ _LEAST = 16
 
 
 def estimated_chunks(pairs: Sequence[Pair], tokens: int, chunking: Chunking) -> list[list[Span]]:
-    """See ``Backend.chunks``: each chunk has about so many tokens together with the query."""
+    """See ``Backend.chunks``: each chunk has about ``tokens`` together with the query."""
     taken = {query: len(query) / characters_per_token(query) for query in {pair.query for pair in pairs}}
     return [_chunks(pair.document, max(tokens - taken[pair.query], _LEAST), chunking) for pair in pairs]
 

@@ -78,22 +78,22 @@ class Client:
         logger.log(level, "%s: the breaker of its upstream is %s", self._target.model, state)
 
     async def ask(self, body: Body, documents: int) -> Answer:
-        """The scores of so many documents, after retries if need be. Raises a RerankError."""
+        """The scores of a number of ``documents``, after retries if need be. Raises a RerankError."""
         if hops_var.get() >= MAX_HOPS:
             raise UpstreamLoop(
                 f"The request for {self._target.model} has passed {MAX_HOPS} servers: their upstreams form a loop."
             )
         ends = self._clock() + self._target.upstream.timeout
-        content = to_json(body)
         try:
-            return await retrying(ends, self._clock, self._sleep)(self._attempt, content, documents, ends)
+            return await retrying(ends, self._clock, self._sleep)(self._attempt, body, documents, ends)
         except CallFailed as failed:
             raise failed.error from failed
 
-    async def _attempt(self, content: bytes, documents: int, ends: float) -> Answer:
+    async def _attempt(self, body: Body, documents: int, ends: float) -> Answer:
         await self._enter(ends)
         try:
-            return await self._guarded(content, documents, ends)
+            # made here, because calls that still wait would hold a long query each
+            return await self._guarded(to_json(body), documents, ends)
         finally:
             self._free.release()
 

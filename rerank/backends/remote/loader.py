@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 
 from rerank.backends.base import LoadedModel, Remote
+from rerank.backends.fingerprints import fingerprint
 from rerank.backends.remote.backend import RemoteBackend
 from rerank.backends.remote.client import Client, Target
 from rerank.backends.remote.http import HttpPool
@@ -35,11 +35,5 @@ class RemoteLoader:
         client = Client(Target(card.id, address, upstream, key), self._pool)
         remote = Remote(upstream.api, host_of(upstream, card.id), model_of(upstream, card.id), lambda: client.state)
         logger.info("%s is %s at %s (%s)", card.id, remote.model, address, upstream.api)
-        backend = RemoteBackend(card, upstream, client)
-        return LoadedModel(card, backend, remote=remote, fingerprint=_fingerprint(card, remote, address))
-
-
-def _fingerprint(card: ModelCard, remote: Remote, address: str) -> str:
-    """Of everything that the scores depend on, as far as it is known."""
-    known = (remote.api, address, remote.model, card.instruction, card.activation and card.activation.name)
-    return hashlib.sha256(repr(known).encode()).hexdigest()
+        known = fingerprint(card, remote.api, address, remote.model)
+        return LoadedModel(card, RemoteBackend(card, upstream, client), remote=remote, fingerprint=known)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rerank.catalog.routes import Fusion
-from rerank.core import NOT_SCORED, DocumentScore
 from rerank.gateway.ranking import rank
+from rerank.results import NOT_SCORED, DocumentScore
 
 _RRF_K = 60
 """Rank added to each rank (Cormack, Clarke, Buettcher: Reciprocal Rank Fusion, SIGIR 2009)."""

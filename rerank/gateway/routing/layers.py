@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rerank.core import NOT_SCORED, DocumentScore
+from rerank.results import NOT_SCORED, DocumentScore
 
 Layer = Mapping[int, DocumentScore]
 """Scores that one stage gave, by the document's place in the request."""

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from rerank.catalog.cards import ModelCard
-from rerank.core import ScoringRequest, ScoringResult
+from rerank.core import ScoringRequest
 from rerank.gateway.admission import Work
+from rerank.gateway.chunks import ChunkRules
 from rerank.gateway.estimate import estimated_tokens, held_bytes
 from rerank.gateway.ranking import rank
 from rerank.gateway.routing.plan import Plan, estimated_work
 from rerank.gateway.routing.run import Answer, Run
+from rerank.results import ScoringResult
 
 
-def work_of(plan: Plan, request: ScoringRequest) -> Work:
+def work_of(plan: Plan, request: ScoringRequest, rules: ChunkRules) -> Work:
     """Estimated work of a request's first choice of models."""
     pairs = request.pairs
-    chunks = request.chunking.most if request.chunking else 1
     of_model: dict[int | None, int] = {}
 
     def tokens(card: ModelCard) -> int:
-        length = card.max_length and card.max_length * chunks
+        chunking = rules.chunking(card, request.chunking, len(pairs))
+        length = card.max_length and card.max_length * (chunking.most if chunking else 1)
         if length not in of_model:
             of_model[length] = estimated_tokens(pairs, length)
         return of_model[length]

@@ -5,29 +5,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from rerank.activations import IDENTITY, Activation
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
-from rerank.core import NOT_SCORED, Attempt, Chunking, DocumentScore, Pair, RawScore, ScoringRequest, StageCost
+from rerank.core import Chunking, Pair, RawScore, ScoringRequest
 from rerank.errors import DeadlineExceeded, ModelUnavailable, NotOffered, RerankError, StillLoading, placed_by
 from rerank.gateway.cache.pair_cache import PairCache
-from rerank.gateway.chunks import chunk_pairs, chunked_scores, documents_of
+from rerank.gateway.chunks import ChunkRules, chunk_pairs, chunked_scores, documents_of
 from rerank.gateway.routing.fusion import fuse
 from rerank.gateway.routing.layers import Layer, best, merged
 from rerank.gateway.routing.plan import Blend, Cascade, Chain, Plan, Single, kept
 from rerank.gateway.truncation import Truncations
+from rerank.results import NOT_SCORED, Attempt, DocumentScore, StageCost
+from rerank.tasks import running
 
 logger = logging.getLogger(__name__)
 
-_CHUNKING = Chunking(most=32)
-"""How long documents are read in chunks where the request does not say."""
-_WHOLE = Chunking(most=1)
-
-T = TypeVar("T")
 Scores = list[DocumentScore]
 
 
@@ -53,16 +50,18 @@ class Times:
 
     seconds: float
     """Duration from the beginning to the deadline."""
+    limit: str
+    """What sets it, for messages."""
     deadline: float
     """When the request fails."""
     until: float | None = None
     """When the best answer so far is wanted; None waits for every score."""
 
     @classmethod
-    def starting(cls, seconds: float, budget: float | None = None) -> Times:
+    def starting(cls, seconds: float, budget: float | None = None, limit: str = "") -> Times:
         """From now on."""
         now = time.monotonic()
-        return cls(seconds, now + seconds, None if budget is None else now + budget)
+        return cls(seconds, limit, now + seconds, None if budget is None else now + budget)
 
     @property
     def left(self) -> float:
@@ -82,7 +81,9 @@ class Times:
     def share(self, part: float) -> Times:
         """A part of the time that is left."""
         budget = self.budget_left
-        return Times.starting(max(self.left, 0.0) * part, None if budget is None else budget * part)
+        return Times.starting(
+            max(self.left, 0.0) * part, None if budget is None else budget * part, "its share of the request's time"
+        )
 
 
 class Lease(Protocol):
@@ -104,20 +105,14 @@ class Run:
         lease: Lease,
         cache: PairCache,
         truncations: Truncations,
-        *,
-        in_chunks: bool = False,
-        max_chunks: int = 5000,
+        rules: ChunkRules,
     ) -> None:
-        """``in_chunks``: read long documents so where neither the request nor the model's card says anything.
-
-        ``max_chunks``: maximum chunks of all documents together.
-        """
+        """``rules`` say which models read long documents in chunks."""
         self._request = request
         self._lease = lease
         self._cache = cache
         self._truncations = truncations
-        self._in_chunks = in_chunks
-        self._max_chunks = max_chunks
+        self._rules = rules
         self._activated = request.activated
         self.attempts: list[Attempt] = []
         self.stages: list[StageCost] = []
@@ -163,23 +158,14 @@ class Run:
         if not model.backend.gives_logits:
             self._give_relevance(model.card)
         pairs = [request.pairs[place] for place in places]
-        chunking = self._chunking_of(model.card, len(places))
+        chunking = self._rules.chunking(model.card, request.chunking, len(places))
         reading = self._chunked(model, pairs, chunking, times) if chunking else self._whole(model, pairs, times)
         answer = await reading
         self._truncations.note(model.card.id, model.backend.max_length, answer.scores)
-        asked, tokens = sum(score.scored for score in answer.scores), sum(score.tokens for score in answer.scores)
-        if asked:
-            self.stages.append(StageCost(model.card.id, asked, tokens, time.perf_counter() - began))
+        if scored := sum(score.scored for score in answer.scores):
+            tokens = sum(score.tokens for score in answer.scores)
+            self.stages.append(StageCost(model.card.id, scored, tokens, time.perf_counter() - began))
         return answer
-
-    def _chunking_of(self, card: ModelCard, documents: int) -> Chunking | None:
-        """How the card's model reads long documents; None cuts them."""
-        asked = self._request.chunking
-        if asked is None:
-            in_chunks = card.long_documents == "chunk" if card.long_documents else self._in_chunks
-            asked = _CHUNKING if in_chunks else _WHOLE
-        most = min(asked.most, self._max_chunks // max(documents, 1))
-        return replace(asked, most=most) if most > 1 else None
 
     async def _whole(self, model: LoadedModel, pairs: Sequence[Pair], times: Times) -> Answer:
         raw = await self._raw(model, pairs, times)
@@ -248,7 +234,8 @@ class Run:
     async def _blend(self, plan: Blend, places: Sequence[int], times: Times) -> Answer:
         self._give_relevance(plan.card)
         ensemble = plan.ensemble
-        found = await _together([self._member(plan, member, places, times) for member in plan.members])
+        async with running(self._member(plan, member, places, times) for member in plan.members) as members:
+            found = await asyncio.gather(*members)
         answers = [answer for answer in found if answer]
         if not answers:
             raise ModelUnavailable(f"No model of {plan.card.id} is available.")
@@ -270,14 +257,3 @@ class Run:
 def _joined(card: ModelCard, scores: Scores, answers: Sequence[Answer]) -> Answer:
     degraded, partial = any(answer.degraded for answer in answers), any(answer.partial for answer in answers)
     return Answer(card, scores, degraded, partial)
-
-
-async def _together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results of calls that run at the same time; the first error cancels the others."""
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

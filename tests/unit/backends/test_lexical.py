@@ -13,7 +13,7 @@ from rerank.backends.lexical import LexicalBackend, terms
 from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.built_in import BUILT_IN, LEXICAL_MODEL_ID
 from rerank.core import DEFAULT_OPTIONS, Chunking, EmbeddingOptions, Pair, RawScore, Span
-from rerank.errors import WrongTask
+from rerank.errors import InvalidRequest, WrongTask
 from rerank.scorers.base import TURN_CHARACTERS
 
 CARD = next(card for card in BUILT_IN if card.id == LEXICAL_MODEL_ID)
@@ -87,6 +87,13 @@ async def test_it_reads_documents_whole_and_does_nothing_else(lexical: LexicalBa
         await lexical.embed(["a"], EmbeddingOptions())
     with pytest.raises(WrongTask, match=r"^Unsupported task: 'tokenize'\. `lexical` is keyword search"):
         await lexical.use_tokenizer(repr)
+
+
+async def test_a_query_that_is_longer_than_any_model_reads_is_refused(lexical: LexicalBackend) -> None:
+    with pytest.raises(InvalidRequest, match="too long for lexical, which takes 65536 characters"):
+        await lexical.score([Pair("a" * 65_537, "b")], DEFAULT_OPTIONS)
+    (score,) = await lexical.score([Pair("a" * 65_536, "b")], DEFAULT_OPTIONS)
+    assert score.logit == 0
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.activations import IDENTITY, SIGMOID
-from rerank.core import NOT_SCORED, UNSCORED, Chunk, Chunking, DocumentScore, Pair, RawScore, Span
+from rerank.core import UNSCORED, Chunking, Pair, RawScore, Span
 from rerank.gateway.chunks import chunk_pairs, chunked_scores, documents_of
+from rerank.results import NOT_SCORED, Chunk, DocumentScore
 
 Aggregate = Literal["max", "mean", "first"]
 AGGREGATES: tuple[Aggregate, ...] = ("max", "mean", "first")

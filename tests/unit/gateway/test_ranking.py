@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.activations import SIGMOID
-from rerank.core import NOT_SCORED, DocumentScore, ScoredDocument
 from rerank.gateway.ranking import rank
+from rerank.results import NOT_SCORED, DocumentScore, ScoredDocument
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 LOGITS = st.lists(st.one_of(FINITE, st.integers(-3, 3).map(float)), max_size=50)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rerank.core import DocumentScore
 from rerank.gateway.truncation import Truncations
+from rerank.results import DocumentScore
 from rerank.telemetry.events import DocumentsTruncated, Event
 from tests.support.clock import Clock
 

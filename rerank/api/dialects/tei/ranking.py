@@ -11,12 +11,14 @@ from pydantic.config import JsonDict
 import rerank
 from rerank.api.bodies import JsonRoute
 from rerank.api.dialects.details import RareDetails, rare_details
-from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody, Text, Texts
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, ScoringBody
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.dialects.tei.errors import RESPONSES
+from rerank.api.dialects.texts import Text, Texts
 from rerank.api.models import model_info
 from rerank.api.services import ServicesDep, caller_of
-from rerank.core import Pair, ScoringRequest, ScoringResult
+from rerank.core import Pair, ScoringRequest
+from rerank.results import ScoringResult
 from rerank.schemas import Schema
 
 EXAMPLE: JsonDict = {

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from rerank.api.bodies import JsonRoute, check_length
-from rerank.api.dialects.fields import ModelBody, Texts, TokenId
+from rerank.api.dialects.fields import ModelBody, TokenId
 from rerank.api.dialects.scoring import (
     MAX_TOKENS,
     answers,
@@ -20,6 +20,7 @@ from rerank.api.dialects.scoring import (
     use_tokenizer,
 )
 from rerank.api.dialects.tei.errors import RESPONSES
+from rerank.api.dialects.texts import Texts
 from rerank.api.services import ServicesDep
 from rerank.core import TextTokenizer, TextTokens
 

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ConfigDict, Field
 
 from rerank.api.bodies import JsonRoute
-from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, Texts, VectorsBody
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, VectorsBody
 from rerank.api.dialects.scoring import answers, embed, json_list, require_json
 from rerank.api.dialects.tei.errors import RESPONSES
+from rerank.api.dialects.texts import Texts
 from rerank.api.services import ServicesDep
 from rerank.core import EmbeddingOptions, EmbeddingRequest
 

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from rerank.api.dialects.details import Details, details
 from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS
-from rerank.core import ScoringResult
+from rerank.results import ScoringResult
 from rerank.schemas import Schema
 from rerank.telemetry import request_id_var
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pydantic import AliasChoices, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody, ScoringBody, Texts
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, EXAMPLE_QUERY, DocumentsBody, ScoringBody
+from rerank.api.dialects.texts import Texts
 from rerank.core import Pair, ScoringRequest
 from rerank.errors import InvalidRequest
 

@@ -13,8 +13,9 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, to_json
 
 from rerank.api.dialects.dialect import Dialect
-from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, Texts, VectorsBody
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, VectorsBody
 from rerank.api.dialects.scoring import dialect_router, embed, json_list
+from rerank.api.dialects.texts import Texts
 from rerank.api.dialects.vllm import strict
 from rerank.api.dialects.vllm.answers import ScoreUsage
 from rerank.api.services import ServicesDep

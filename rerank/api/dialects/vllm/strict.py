@@ -14,8 +14,9 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, FailF
 
 from rerank.api.bodies import JsonRoute, check_length
 from rerank.api.dialects.dialect import Dialect
-from rerank.api.dialects.fields import Encodable, Instruction, Name
+from rerank.api.dialects.fields import Instruction, Name
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
+from rerank.api.dialects.texts import Encodable
 from rerank.api.dialects.vllm.answers import (
     PLAIN_RERANK_EXAMPLE,
     PLAIN_SCORE_EXAMPLE,

@@ -10,8 +10,9 @@ from pydantic import ConfigDict, FailFast, Field
 from pydantic.config import JsonDict
 
 from rerank.api.dialects.dialect import Dialect
-from rerank.api.dialects.fields import Encodable, ModelBody, Name, TokenId
+from rerank.api.dialects.fields import ModelBody, Name, TokenId
 from rerank.api.dialects.scoring import MAX_TOKENS, answers, dialect_router, json_answer, tokenizer_work, use_tokenizer
+from rerank.api.dialects.texts import Encodable
 from rerank.api.dialects.vllm.strict import EITHER
 from rerank.api.services import ServicesDep, caller_of
 from rerank.catalog.checkpoint import read_tokenizer_config

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.catalog.routes import Fusion
-from rerank.core import NOT_SCORED, Chunk, DocumentScore, Span
+from rerank.core import Span
 from rerank.gateway.ranking import rank
 from rerank.gateway.routing.fusion import fuse
+from rerank.results import NOT_SCORED, Chunk, DocumentScore
 
 FUSIONS: tuple[Fusion, ...] = ("rrf", "mean", "weighted")
 RELEVANCES = st.lists(st.floats(0, 1), min_size=1, max_size=20)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rerank.core import NOT_SCORED, DocumentScore
 from rerank.gateway.ranking import rank
 from rerank.gateway.routing.layers import Layer, best, merged
+from rerank.results import NOT_SCORED, DocumentScore
 
 RELEVANCE = st.floats(-5, 5) | st.floats(0, 1)
 

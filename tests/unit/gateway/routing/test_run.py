@@ -10,13 +10,15 @@ import pytest
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.routes import CascadeStage, Ensemble, Fallback, Route
-from rerank.core import NOT_SCORED, UNSCORED, Pair, RawScore, ScoringOptions, ScoringRequest
+from rerank.core import UNSCORED, Pair, RawScore, ScoringOptions, ScoringRequest
 from rerank.errors import InvalidRequest, ModelUnavailable, RerankError, StillLoading
 from rerank.gateway.cache.pair_cache import PairCache
+from rerank.gateway.chunks import ChunkRules
 from rerank.gateway.routing import run as run_module
 from rerank.gateway.routing.plan import Plan, plan_of
 from rerank.gateway.routing.run import Answer, Run, Times
 from rerank.gateway.truncation import Truncations
+from rerank.results import NOT_SCORED
 from tests.support.clock import Clock
 from tests.support.fake_loader import NoBackend, loaded
 
@@ -79,9 +81,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+SHARE = "its share of the request's time"
+
+
 def run_of(models: Models) -> Run:
     pairs = tuple(Pair("q", str(place)) for place in range(DOCUMENTS))
-    return Run(ScoringRequest(pairs), models, PairCache(), Truncations())
+    return Run(ScoringRequest(pairs), models, PairCache(), Truncations(), ChunkRules())
 
 
 def plan(route: Route | None = None, **facts: int) -> Plan:
@@ -109,7 +114,7 @@ class TestChain:
         times = Times.starting(100, budget=40)
         run = run_of(models)
         answer = await ask(run, self.PLAN, times)
-        shares = [("big", Times(50, 150, 120)), ("middle", Times(45, 155, 125)), ("small", times)]
+        shares = [("big", Times(50, SHARE, 150, 120)), ("middle", Times(45, SHARE, 155, 125)), ("small", times)]
         assert models.lent == shares
         assert (answer.card.id, answer.degraded, answer.partial) == ("small", True, False)
         assert outcomes(run) == [("big", "ModelUnavailable"), ("middle", "ModelUnavailable"), ("small", "ok")]
