@@ -20,6 +20,10 @@ _WINDOWS = 60
 _SHOWN_FAILURES = 30
 _ACCESS = re.compile(r" rerank\.access \[(soak-\d+-\d+)\] ")
 _QUIET = "models, metrics, readiness"
+_GROWTH = 1.1
+_SWAY = 5
+_POOLS = 40
+"""Threads and connections that pools take in use for the first time, while a short run is judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +107,14 @@ class Course:
     error: float
     """Standard error of the slope."""
 
-    @property
-    def grown(self) -> bool:
-        """True if it is larger at the end by more than it sways."""
-        return self.last > max(self.first * _GROWTH, self.first + _SWAY)
+    def grown(self, sway: float = _SWAY) -> bool:
+        """True if it is larger at the end by more than a tenth, and by more than it sways."""
+        return self.last > max(self.first * _GROWTH, self.first + sway)
 
 
 _MEMORY = "memory, MB"
 _BESIDE = "memory without the models, MB"
 _LONG_SECONDS = 240
-_GROWTH = 1.1
-_SWAY = 5
 Panels = dict[str, tuple[list[float], list[float]]]
 """Of each panel of a picture: minutes, and values at them."""
 _MEASURES: dict[str, Callable[[Look], float]] = {
@@ -169,11 +170,11 @@ def growth_objections(record: Record) -> list[str]:
     """What the server takes more and more of.
 
     Memory goes with the models that happen to be in it, so what is left without them is judged; and of that a short
-    run cannot tell.
+    run, in which pools fill up, cannot tell.
     """
-    unjudged = {_MEMORY} if record.seconds >= _LONG_SECONDS else {_MEMORY, _BESIDE}
+    unjudged, sway = ({_MEMORY}, _SWAY) if record.seconds >= _LONG_SECONDS else ({_MEMORY, _BESIDE}, _POOLS)
     judged = [one for one in courses(record.looks) if one.name not in unjudged]
-    return [f"{one.name} grew from {one.first:.0f} to {one.last:.0f}" for one in judged if one.grown]
+    return [f"{one.name} grew from {one.first:.0f} to {one.last:.0f}" for one in judged if one.grown(sway)]
 
 
 def report(record: Record) -> list[str]:

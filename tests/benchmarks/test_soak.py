@@ -192,8 +192,8 @@ def looks(growth: float, seconds: int = 300, models: float = 0) -> list[Look]:
 def test_growth_is_noticed_and_swaying_is_not() -> None:
     steady, growing = courses(looks(0)), courses(looks(1.0))
 
-    assert [one.grown for one in steady] == [False, False, False, False]
-    assert [one.grown for one in growing] == [True, True, False, False]
+    assert [one.grown() for one in steady] == [False, False, False, False]
+    assert [one.grown() for one in growing] == [True, True, False, False]
     assert (growing[0].slope, growing[0].error) == pytest.approx((60, 0), abs=1e-6)
     assert growing[0].first < growing[0].last < growing[0].most == 799
 
@@ -209,6 +209,19 @@ def test_memory_is_judged_beside_the_models_and_only_where_the_run_was_long_enou
 
     record.looks = looks(2.0)
     assert [line.split(" grew from ")[0] for line in growth_objections(record)] == ["memory without the models, MB"]
+
+
+def test_a_short_run_may_fill_the_pools_and_a_long_one_has_filled_them() -> None:
+    record = record_of([])
+
+    def grown(threads: int) -> list[str]:
+        record.looks = [Look(second, Usage(500, 30, 20 + threads * (second > 100))) for second in range(300)]
+        return growth_objections(record)
+
+    record.seconds = 15.0
+    assert (grown(30), grown(80)) == ([], ["threads grew from 20 to 100"])
+    record.seconds = 300.0
+    assert grown(30) == ["threads grew from 20 to 50"]
 
 
 def test_the_line_through_points_on_a_line_is_that_line() -> None:

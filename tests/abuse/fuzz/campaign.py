@@ -109,7 +109,7 @@ def growth(tally: Tally) -> list[str]:
     """What the server takes more and more of; a short run cannot tell."""
     if len(tally.looks) < _WARM_ROUNDS:
         return []
-    return [f"{one.name} grew from {one.first:.0f} to {one.last:.0f}" for one in _courses(tally) if one.grown]
+    return [f"{one.name} grew from {one.first:.0f} to {one.last:.0f}" for one in _courses(tally) if one.grown()]
 
 
 def _courses(tally: Tally) -> list[Course]:
