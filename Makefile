@@ -11,10 +11,11 @@ SDKS   := cohere5 cohere7
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
-.PHONY: help serve test quick coverage mutants check audit format clean bench bench-peers sdks soak fuzz lock image
+.PHONY: help serve extras test quick coverage mutants check audit format clean bench bench-peers sdks soak fuzz lock image
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
+	@echo "make extras   what \`rerank evaluate\` and its like need, and the pictures of the benchmarks"
 	@echo "make test     every check and every test"
 	@echo "make quick    unit and service tests, without those of processes, models and clients"
 	@echo "make coverage which lines and branches do the tests reach? (it makes them take half as long again)"
@@ -31,6 +32,8 @@ help:
 
 serve: $(VENV)/.runtime
 	@$(BIN)/python rerank_server.py $(ARGS)
+
+extras: $(VENV)/.extras
 
 test: check sdks
 	$(PYTEST) $(ARGS)
@@ -57,10 +60,10 @@ check: $(VENV)/.dev
 	$(BIN)/python tools/words.py
 
 # `--strict`: a package that could not be looked up is a failure. The files pin everything, so nothing is resolved;
-# both are named, because pip-audit follows no `-r` within a file.
+# all are named, because pip-audit follows no `-r` within a file.
 audit: $(VENV)/.dev
 	$(BANDIT)
-	@$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt -r requirements-dev.txt || { \
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt -r requirements-evaluate.txt -r requirements-dev.txt || { \
 	  echo "make audit: a package above has a known vulnerability, or could not be looked up at pypi.org; nothing was shown to be safe" >&2; \
 	  exit 1; }
 
@@ -117,7 +120,11 @@ $(VENV)/.runtime: requirements.txt pyproject.toml tools/install.py
 	@$(BIN)/python tools/install.py $(VENV) requirements.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+$(VENV)/.extras: requirements-evaluate.txt $(VENV)/.runtime
+	@$(BIN)/python tools/install.py $(VENV) requirements-evaluate.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements-evaluate.txt $(VENV)/.runtime
 	@$(BIN)/python tools/install.py $(VENV) requirements-dev.txt
 	@touch $@
 

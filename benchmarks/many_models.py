@@ -7,7 +7,7 @@ models picked at random from several clients at once. Prints errors, loads, the 
 count, its resident memory at most, and latencies of requests whose model was in memory (warm) or had to be loaded first
 (cold). Then sends further requests one after another, to the models that fit together, and prints how resident memory
 moved: the slope of a line through it, and the error of that slope. ``--picture`` draws the curve
-(benchmarks/requirements.txt). Linux only.
+(`make extras`). Linux only.
 """
 
 from __future__ import annotations

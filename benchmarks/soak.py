@@ -7,7 +7,7 @@ for some rankings alone, and then has clients send them again, mixed with everyt
 benchmarks/soak_kinds.py), while the models file is read again now and then, and upstreams and Redis, which holds the
 cache where redis-server is installed, are killed and started again. Prints what was sent and what came back,
 and how memory, open files and threads moved; then whatever was not as it should be, each with its request id, and ends
-with status 1 if there was anything. ``--picture`` draws the run (benchmarks/requirements.txt). Linux only.
+with status 1 if there was anything. ``--picture`` draws the run (`make extras`). Linux only.
 """
 
 from __future__ import annotations

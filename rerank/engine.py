@@ -35,12 +35,12 @@ from rerank.devices import (
 from rerank.errors import RerankError
 from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.chunks import ChunkRules
-from rerank.gateway.ranking import rank
 from rerank.gateway.routing.plan import plan_of
+from rerank.gateway.routing.result import result_of
 from rerank.gateway.routing.run import Answer, Run, Times
 from rerank.gateway.truncation import Truncations
 from rerank.registry.registry import Registry
-from rerank.results import ScoredDocument
+from rerank.results import ScoredDocument, ScoringResult
 from rerank.scheduling.batching import CPU_BATCH, GPU_BATCH, QUICK_SECONDS, BatchBudget
 from rerank.scheduling.memory import Lately, Memory
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
@@ -197,11 +197,15 @@ class Engine:
         ``model`` is any name the server would know; its weights are fetched if they are not on disk. Raises a
         RerankError.
         """
-        request = ScoringRequest(tuple(Pair(query, document) for document in documents), options=options)
-        plan = plan_of(self.catalog.resolve(model), self.catalog.resolve)
+        pairs = tuple(Pair(query, document) for document in documents)
+        return list((await self.score(ScoringRequest(pairs, model, options, top_n or 0))).ranked)
+
+    async def score(self, request: ScoringRequest) -> ScoringResult:
+        """Every pair of a request that names its model, and how the scores came about. Raises a RerankError."""
+        plan = plan_of(self.catalog.resolve(request.model or ""), self.catalog.resolve)
         run = Run(request, self._lease, PairCache(), Truncations(), ChunkRules())
-        answer = await run.ask(plan, range(len(documents)), Times.starting(math.inf))
-        return rank(answer.scores, top_n)
+        answer = await run.ask(plan, range(len(request.pairs)), Times.starting(math.inf, request.budget))
+        return result_of(request, answer, run, "named in the request")
 
     async def _lease(self, card: ModelCard, times: Times, use: Callable[[LoadedModel], Awaitable[Answer]]) -> Answer:
         """See ``routing.run.Lease``: a script waits as long as it takes."""

@@ -1,0 +1,168 @@
+"""Those that rank: the models of this machine in an engine, or those of a running server. No command knows which."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.catalog import Catalog, download_command
+from rerank.catalog.names import shown
+from rerank.core import Chunking, Pair, ScoringOptions, ScoringRequest
+from rerank.engine import Engine
+from rerank.errors import ModelUnavailable, RerankError
+from rerank.gateway.routing.plan import first_choice, plan_of
+from rerank.results import ScoringResult
+from rerank.settings import Settings
+from rerank_client import RerankClient, RerankOptions, RerankResults
+from rerank_client import RerankError as ClientError
+
+_SILENCE = 3600.0
+"""Seconds that a server may take for an answer: its own limit is the one that counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One query's documents, ranked."""
+
+    relevance: tuple[float, ...]
+    """Of each document, in the caller's order."""
+    order: tuple[int, ...]
+    """Indices of the documents, the best first. Two that share one relevance may differ in their logits."""
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for in addition to the texts."""
+
+    instruction: str | None = None
+    max_chunks_per_doc: int | None = None
+    """Above 1: read long documents in at most so many chunks."""
+
+
+DEFAULT_ASKED = Asked()
+
+
+class Rankers(Protocol):
+    """Models by name."""
+
+    def identity(self, name: str) -> str:
+        """The id of the model with this name, the same for all its names. Raises RerankError and SettingsError."""
+        ...
+
+    async def version(self, name: str) -> str:
+        """What the model's scores depend on in addition to its id; empty where that is unknown. Raises RerankError."""
+        ...
+
+    async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
+        """All documents, ranked by the model of this name and by no other. Raises RerankError."""
+        ...
+
+
+class EngineRankers:
+    """The models of this machine, and those that its cards name elsewhere."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def identity(self, name: str) -> str:
+        """See ``Rankers``."""
+        return self.card(name).id
+
+    def card(self, name: str) -> ModelCard:
+        """The card of a name, whose weights are on disk. Raises RerankError and SettingsError."""
+        card = self.engine.catalog.operator_choice(name)
+        for member in self._members(card):
+            if member.has_weights and self.engine.catalog.folder(member) is None:
+                raise ModelUnavailable(f"{member.id} is not on disk; fetch it first: {download_command(member.id)}")
+        return card
+
+    async def version(self, name: str) -> str:
+        """See ``Rankers``."""
+        prints = []
+        for member in self._members(self.card(name)):
+            async with self.engine.registry.lease(member) as model:
+                prints.append(model.fingerprint)
+        return " ".join(prints)
+
+    async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
+        """See ``Rankers``."""
+        card, began = self.card(name), time.perf_counter()
+        request = ScoringRequest(
+            tuple(Pair(query, document) for document in documents),
+            card.id,
+            ScoringOptions(instruction=asked.instruction),
+            chunking=Chunking(asked.max_chunks_per_doc) if asked.max_chunks_per_doc else None,
+        )
+        result = await self.engine.score(request)
+        _refuse_another(name, result)
+        order = tuple(document.index for document in result.ranked)
+        return Ranked(result.scores, order, result.tokens, time.perf_counter() - began)
+
+    def _members(self, card: ModelCard) -> Iterable[ModelCard]:
+        return first_choice(plan_of(card, self.engine.catalog.resolve))
+
+
+class ServerRankers:
+    """The models of a running server."""
+
+    def __init__(self, client: RerankClient, known: Sequence[str]) -> None:
+        """``known``: ids of the server's models."""
+        self._client = client
+        self._known = known
+
+    def identity(self, name: str) -> str:
+        """See ``Rankers``: of a name that the server does not list, the name."""
+        return next((known for known in self._known if known.casefold() == name.casefold()), name)
+
+    async def version(self, name: str) -> str:
+        """See ``Rankers``: a server does not tell."""
+        del name
+        return ""
+
+    async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
+        """See ``Rankers``."""
+        began = time.perf_counter()
+        options: RerankOptions = {"instruction": asked.instruction, "max_chunks_per_doc": asked.max_chunks_per_doc}
+        try:
+            results = await self._client.rerank(query, documents, model=name, **options)
+        except ClientError as error:
+            raise RerankError(f"the server: {error}") from error
+        _refuse_another(name, results)
+        relevance = [0.0] * len(documents)
+        for result in results:
+            relevance[result.index] = result.relevance_score
+        tokens = sum(result.details.get("tokens", 0) for result in results)
+        order = tuple(result.index for result in results)
+        if sorted(order) != list(range(len(documents))):
+            raise RerankError(f"the server ranked {len(order)} of {len(documents)} documents")
+        return Ranked(tuple(relevance), order, tokens, time.perf_counter() - began)
+
+
+def _refuse_another(name: str, answer: ScoringResult | RerankResults) -> None:
+    if answer.degraded or answer.partial:
+        raise RerankError(
+            f"{shown(name)} is not available as a whole: {answer.model} answered for it; what is measured would be no "
+            "single model"
+        )
+
+
+@asynccontextmanager
+async def open_rankers(settings: Settings, server: str | None = None, key: str | None = None) -> AsyncIterator[Rankers]:
+    """The models of this machine, or of the ``server`` with this address. Raises RerankError and SettingsError."""
+    if server is None:
+        catalog = Catalog.open(settings.models_dir, settings.models_file)
+        async with Engine.open(settings, catalog) as engine:
+            yield EngineRankers(engine)
+        return
+    async with RerankClient(server, key, timeout=_SILENCE) as client:
+        try:
+            known = [model["id"] for model in await client.models() if isinstance(model.get("id"), str)]
+        except ClientError as error:
+            raise RerankError(f"the server: {error}") from error
+        yield ServerRankers(client, known)
