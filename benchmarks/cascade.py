@@ -14,7 +14,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,23 +24,14 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from benchmarks.quality import Judged, Scores, ndcg_at_10, read
 from benchmarks.workload import QUERY, SIZES, checkpoint, documents
-from rerank.backends.base import LoadedModel
 from rerank.catalog.built_in import EMBEDDED, LEXICAL_MODEL_ID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, embedded_folder
 from rerank.catalog.routes import CascadeStage
 from rerank.core import Pair, ScoringRequest
 from rerank.engine import Engine
-from rerank.gateway.cache.pair_cache import PairCache
-from rerank.gateway.chunks import ChunkRules
-from rerank.gateway.routing.plan import plan_of
-from rerank.gateway.routing.result import result_of
-from rerank.gateway.routing.run import Answer, Run, Times
-from rerank.gateway.truncation import Truncations
 from rerank.results import ScoringResult
 from rerank.settings import Settings
-
-_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +40,10 @@ class _Engine:
 
     engine: Engine
     portal: BlockingPortal
-    truncations: Truncations
 
     def ask(self, model: str, query: str, texts: Sequence[str]) -> ScoringResult:
         """What a request for the model gives."""
-        request = ScoringRequest(tuple(Pair(query, text) for text in texts), model)
-        return self.portal.call(self._ask, self.engine.catalog.resolve(model), request)
-
-    async def _ask(self, card: ModelCard, request: ScoringRequest) -> ScoringResult:
-        run = Run(request, self._lease, PairCache(), self.truncations, ChunkRules())
-        plan = plan_of(card, self.engine.catalog.resolve)
-        answer = await run.ask(plan, range(len(request.pairs)), Times.starting(_SECONDS))
-        return result_of(request, answer, run, "")
-
-    async def _lease(self, card: ModelCard, times: Times, use: Callable[[LoadedModel], Awaitable[Answer]]) -> Answer:
-        del times
-        async with self.engine.registry.lease(card) as model:
-            return await use(model)
+        return self.portal.call(self.engine.score, ScoringRequest(tuple(Pair(query, text) for text in texts), model))
 
 
 @contextmanager
@@ -73,7 +51,7 @@ def _running(models_dir: Path, *cards: ModelCard) -> Iterator[_Engine]:
     choices: dict[str, Any] = {"rerank_models_dir": models_dir, "rerank_model_device": "cpu"}
     engine = Engine.open(Settings(_env_file=None, **choices), Catalog(models_dir, cards))
     with start_blocking_portal() as portal, portal.wrap_async_context_manager(engine):
-        yield _Engine(engine, portal, Truncations())
+        yield _Engine(engine, portal)
 
 
 def _cascade(first: str, keep: int, second: str) -> ModelCard:

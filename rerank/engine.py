@@ -109,6 +109,7 @@ class Engine:
         self.downloads = downloads or Downloads()
         """Progress of the downloads."""
         self.registry = Registry(loader, budget, keep_alive=keep_alive, observe=observe)
+        self._truncations = Truncations(observe)
         self._tokenisers = tokenisers
         self._room = room or Room()
         self._pool = pool or HttpPool()
@@ -203,7 +204,7 @@ class Engine:
     async def score(self, request: ScoringRequest) -> ScoringResult:
         """Every pair of a request that names its model, and how the scores came about. Raises a RerankError."""
         plan = plan_of(self.catalog.resolve(request.model or ""), self.catalog.resolve)
-        run = Run(request, self._lease, PairCache(), Truncations(), ChunkRules())
+        run = Run(request, self._lease, PairCache(), self._truncations, ChunkRules())
         answer = await run.ask(plan, range(len(request.pairs)), Times.starting(math.inf, request.budget))
         return result_of(request, answer, run, "named in the request")
 
