@@ -41,6 +41,18 @@ Chunks = Annotated[
     int | None, typer.Option("--max-chunks-per-doc", min=1, help="Read long documents in at most so many chunks.")
 ]
 
+_File = Path | None
+Queries = Annotated[_File, typer.Option(metavar="FILE", help="Queries, in place of DATA's: JSONL, or id tab text.")]
+Corpus = Annotated[_File, typer.Option(metavar="FILE", help="Documents, in place of DATA's: like the queries.")]
+Qrels = Annotated[_File, typer.Option(metavar="FILE", help="Judgements, in place of DATA's: as in BEIR or TREC.")]
+Run = Annotated[
+    _File,
+    typer.Option(
+        metavar="FILE",
+        help="The first stage's candidates, in place of DATA's: TREC's six columns, or JSON. Default: BM25.",
+    ),
+]
+
 STATUSES = """exit status:
   0    done
   1    unexpected error

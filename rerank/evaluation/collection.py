@@ -36,7 +36,7 @@ class Collection:
         """The first ``depth`` candidates of ``sample`` queries drawn by ``seed``, in the collection's order."""
         chosen = list(self.candidates)
         if sample is not None and sample < len(chosen):
-            drawn = set(Random(seed).sample(chosen, sample))  # noqa: S311
+            drawn = set(Random(seed).sample(chosen, sample))  # noqa: S311  # nosec B311
             chosen = [query for query in chosen if query in drawn]
         return replace(self, candidates={query: self.candidates[query][:depth] for query in chosen})
 

@@ -1,0 +1,129 @@
+"""Numbered lines of a text file, and errors that name file and line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from rerank.errors import SettingsError
+from rerank.text_file import BYTE_ORDER_MARK, UnfitFile, parse_json
+
+LONGEST_LINE = 16 * 1024 * 1024
+"""Bytes of a line."""
+_LONGEST_ID = 1024
+_LARGEST_GRADE = 1_000_000
+
+
+class DataError(SettingsError):
+    """The data is not what it should be; the message begins with file and line."""
+
+
+class Line(NamedTuple):
+    """A line of a file."""
+
+    path: Path
+    number: int
+    text: str
+
+    def wrong(self, message: str) -> DataError:
+        """The error with this message at this line."""
+        return DataError(f"{self.path}:{self.number}: {message}")
+
+
+def lines_of(path: Path) -> Iterator[Line]:
+    """The lines of a UTF-8 file that are not empty, as they are asked for. Raises DataError."""
+    for line in text_lines(path):
+        if line.text.strip():
+            yield line._replace(text=line.text.rstrip("\r\n"))
+
+
+def text_lines(path: Path) -> Iterator[Line]:
+    """All lines of a UTF-8 file, with their ends, as they are asked for. Raises DataError."""
+    with opened(path) as file:
+        for number, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
+            line = Line(path, number, "")
+            if len(raw) > LONGEST_LINE:
+                raise line.wrong(f"the line is longer than {LONGEST_LINE // 1024 // 1024} MiB")
+            try:
+                yield line._replace(text=(raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw).decode())
+            except UnicodeDecodeError as error:
+                raise line.wrong(f"not UTF-8 ({error.reason} at byte {error.start} of the line)") from error
+
+
+def opened(path: Path) -> IO[bytes]:
+    """The file, open for reading. Raises DataError for what is missing, unreadable, or no regular file."""
+    try:
+        # without O_NONBLOCK opening a named pipe would wait for its other end
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise DataError(f"{path}: is not a regular file")
+    return file
+
+
+def records_of(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
+    """The objects of a JSONL file. Raises DataError."""
+    for line in lines_of(path):
+        try:
+            record = parse_json(line.text)
+        except UnfitFile as error:
+            raise line.wrong(str(error)) from error
+        if not isinstance(record, dict):
+            raise line.wrong("is not a JSON object")
+        yield line, record
+
+
+def identifier(value: object, line: Line, field: str) -> str:
+    """The id as text; numbers are ids, too. Raises DataError."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise line.wrong(f"{field} is no id: {shown(value)}")
+    if len(found := text_of(str(value), line, field).strip()) > _LONGEST_ID:
+        raise line.wrong(f"{field} is longer than {_LONGEST_ID} characters")
+    return found
+
+
+def text_of(value: object, line: Line, field: str) -> str:
+    """The text. Raises DataError for another type, and for half a surrogate pair, which no model can read."""
+    if not isinstance(value, str):
+        raise line.wrong(f"{field} is no text: {shown(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise line.wrong(f"{field} holds half a surrogate pair at character {error.start}") from error
+    return value
+
+
+def grade_of(value: object, line: Line, field: str) -> int:
+    """The grade of relevance, a whole number. Raises DataError."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not number.is_integer() or abs(number) > _LARGEST_GRADE:
+        raise line.wrong(f"{field} is no whole number: {shown(value)}")
+    return int(number)
+
+
+def score_of(value: object, line: Line, field: str) -> float:
+    """The score of a run, a finite number. Raises DataError."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise line.wrong(f"{field} is no finite number: {shown(value)}")
+    return number
+
+
+def shown(value: object) -> str:
+    """The value in an error: JSON, cut."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return repr(text[:60] + ("..." if len(text) > 60 else ""))

@@ -1,0 +1,156 @@
+"""Lists of documents with their query.
+
+JSONL or CSV of ``{query, documents, relevances}``, or CSV with a row per pair.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rerank.evaluation.collection import Collection
+from rerank.evaluation.reading.lines import (
+    LONGEST_LINE,
+    DataError,
+    Line,
+    grade_of,
+    identifier,
+    records_of,
+    shown,
+    text_lines,
+    text_of,
+)
+from rerank.evaluation.reading.wanted import Wanted
+from rerank.text_file import UnfitFile, parse_json
+
+_IDS = ("id", "_id", "query_id")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A query with its documents, and their grades if they have any."""
+
+    line: Line
+    id: str
+    query: str
+    documents: list[str]
+    grades: list[int]
+
+    def names(self) -> list[str]:
+        return [f"{self.id}.{place}" for place, _ in enumerate(self.documents, start=1)]
+
+
+def read_lists(path: Path, wanted: Wanted) -> Collection:
+    """The collection in a file, whose order of documents is the first stage's. Raises DataError."""
+    asked: dict[str, _Asked] = {}
+    for entry in _from_csv(path) if path.suffix == ".csv" else _from_jsonl(path):
+        if entry.id in asked:
+            raise entry.line.wrong(f"the query's id {shown(entry.id)} stands here for the second time")
+        asked[entry.id] = entry
+    if not asked:
+        raise DataError(f"{path}: holds no query")
+    able = [name for name, entry in asked.items() if entry.grades or not wanted.judged]
+    if not able:
+        raise DataError(f"{path}: no query has relevances")
+    candidates = wanted.of({name: tuple(asked[name].names()) for name in able})
+    return _collection(path.stem, [asked[name] for name in candidates], candidates)
+
+
+def _collection(name: str, asked: list[_Asked], candidates: Mapping[str, tuple[str, ...]]) -> Collection:
+    return Collection(
+        name=name,
+        queries={entry.id: entry.query for entry in asked},
+        documents={
+            document: text for entry in asked for document, text in zip(entry.names(), entry.documents, strict=True)
+        },
+        candidates=candidates,
+        grades={entry.id: dict(zip(entry.names(), entry.grades, strict=True)) for entry in asked if entry.grades},
+    )
+
+
+def _from_jsonl(path: Path) -> Iterator[_Asked]:
+    for line, record in records_of(path):
+        yield _asked(line, record, record.get("documents"), record.get("relevances"))
+
+
+def _from_csv(path: Path) -> Iterator[_Asked]:
+    rows = _rows(path)
+    heading = next(rows, None)
+    if heading is None:
+        raise DataError(f"{path}: holds no query")
+    line, names = heading
+    records = ((at, dict(zip(names, cells, strict=False))) for at, cells in _even(rows, len(names)))
+    if "documents" in names and "query" in names:
+        for at, record in records:
+            yield _asked(at, record, _cell(at, record, "documents"), _cell(at, record, "relevances"))
+    elif "document" in names and "query" in names:
+        yield from _grouped(records)
+    else:
+        raise line.wrong(f"the columns must be query and documents, or query and document; they are {', '.join(names)}")
+
+
+def _rows(path: Path) -> Iterator[tuple[Line, list[str]]]:
+    """The rows of a CSV file; each stands at its last line."""
+    csv.field_size_limit(LONGEST_LINE)
+    reader = csv.reader((line.text for line in text_lines(path)), strict=True)
+    try:
+        for cells in reader:
+            if cells:
+                yield Line(path, reader.line_num, ""), cells
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: {error}") from error
+
+
+def _even(rows: Iterator[tuple[Line, list[str]]], columns: int) -> Iterator[tuple[Line, list[str]]]:
+    for line, cells in rows:
+        if len(cells) != columns:
+            raise line.wrong(f"{len(cells)} cells; the heading has {columns}")
+        yield line, cells
+
+
+def _cell(line: Line, record: Mapping[str, str], name: str) -> Any:
+    """The list in a cell, which is JSON; None for an empty one."""
+    if not record.get(name):
+        return None
+    try:
+        return parse_json(record[name])
+    except UnfitFile as error:
+        raise line.wrong(f"{name} {error}") from error
+
+
+def _grouped(records: Iterator[tuple[Line, dict[str, str]]]) -> Iterator[_Asked]:
+    """Queries of rows with a pair each, in the order of their first rows."""
+    groups: dict[str, list[tuple[Line, dict[str, str]]]] = {}
+    for line, record in records:
+        name = next((record[name] for name in _IDS if name in record), record["query"])
+        group = groups.setdefault(name, [])
+        group.append((line, record))
+        if record["query"] != group[0][1]["query"]:
+            raise line.wrong(f"the id {shown(name)} stands here with another query")
+    for rows in groups.values():
+        judged = any(record.get("relevance") for _, record in rows)
+        grades = [grade_of(record["relevance"], line, "relevance") for line, record in rows] if judged else None
+        yield _asked(*rows[0], [record["document"] for _, record in rows], grades)
+
+
+def _asked(line: Line, record: Mapping[str, Any], documents: Any, grades: Any) -> _Asked:
+    if not isinstance(documents, list) or not documents:
+        raise line.wrong("documents must be a list with at least one text")
+    if grades is not None and (not isinstance(grades, list) or len(grades) != len(documents)):
+        raise line.wrong(f"relevances must be a list of {len(documents)} grades, one per document")
+    named = next((record[name] for name in _IDS if name in record), line.number)
+    return _Asked(
+        line,
+        identifier(named, line, "the id"),
+        text_of(record.get("query"), line, "query"),
+        [_document(document, line, place) for place, document in enumerate(documents)],
+        [grade_of(grade, line, f"relevances[{place}]") for place, grade in enumerate(grades or ())],
+    )
+
+
+def _document(value: Any, line: Line, place: int) -> str:
+    """The text, alone or as the field ``text``."""
+    return text_of(value.get("text") if isinstance(value, dict) else value, line, f"documents[{place}]")

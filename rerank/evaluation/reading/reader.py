@@ -1,0 +1,22 @@
+"""Collections on disk: a folder, or a file of lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rerank.evaluation.collection import Collection
+from rerank.evaluation.reading.folder import read_folder
+from rerank.evaluation.reading.lines import DataError
+from rerank.evaluation.reading.lists import read_lists
+from rerank.evaluation.reading.wanted import Files, Wanted
+
+
+def read_collection(data: Path, files: Files, wanted: Wanted) -> Collection:
+    """The part of the data that is wanted. Raises DataError, whose message names file and line."""
+    if data.is_dir():
+        return read_folder(data, files, wanted)
+    if files != Files():
+        raise DataError(f"{data}: is no folder; --queries, --corpus, --qrels and --run name the files of one")
+    if data.suffix not in (".jsonl", ".csv"):
+        raise DataError(f"{data}: is neither a folder nor a file that ends in .jsonl or .csv")
+    return read_lists(data, wanted)
