@@ -1,0 +1,101 @@
+"""Measures, worked out by hand, and intervals and significance, by simulation."""
+
+from __future__ import annotations
+
+from math import log2
+
+import numpy
+import pytest
+
+from rerank.evaluation.intervals import interval_of, significance
+from rerank.evaluation.measures import DEFAULT, Measures, UnknownMeasure
+
+GRADES = {"first": {"a": 2, "b": 1, "c": 0, "missed": 1}, "second": {"x": 1}, "third": {"k": 1}}
+RANKINGS = {"first": ("c", "a", "b"), "second": ("unjudged", "x"), "third": ("l",)}
+BY_HAND = {
+    "nDCG@10": ((2 / log2(3) + 1 / 2) / (2 + 1 / log2(3) + 1 / 2), 1 / log2(3), 0),
+    "nDCG@2": ((2 / log2(3)) / (2 + 1 / log2(3)), 1 / log2(3), 0),
+    "RR@10": (1 / 2, 1 / 2, 0),
+    "RR@1": (0, 0, 0),
+    "AP": ((1 / 2 + 2 / 3) / 3, 1 / 2, 0),
+    "AP(rel=2)": (1 / 2, 0, 0),
+    "R@2": (1 / 3, 1, 0),
+    "P@5": (2 / 5, 1 / 5, 0),
+    "Success@1": (0, 0, 0),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_measures_are_those_worked_out_by_hand(name: str) -> None:
+    assert Measures([name], GRADES).values(RANKINGS)[name] == pytest.approx(BY_HAND[name], abs=1e-6)
+
+
+def test_several_measures_and_a_query_without_a_ranking() -> None:
+    values = Measures(list(BY_HAND), GRADES).values({"first": RANKINGS["first"]})
+    assert {name: found[0] for name, found in values.items()} == pytest.approx(
+        {name: found[0] for name, found in BY_HAND.items()}, abs=1e-6
+    )
+    assert all(found[1:] == (0, 0) for found in values.values())
+
+
+def test_the_order_of_the_ranking_counts_whatever_the_ids_are() -> None:
+    """trec_eval orders equal scores by id, and its scores are single precision."""
+    documents = tuple(f"d{place:05}" for place in range(3000))
+    measures = Measures(["RR"], {"q": {documents[2500]: 1}})
+    assert measures.values({"q": documents})["RR"] == pytest.approx((1 / 2501,))
+    assert measures.values({"q": documents[::-1]})["RR"] == pytest.approx((1 / 500,))
+
+
+def test_names_are_those_of_ir_measures() -> None:
+    assert Measures([*DEFAULT, "MAP", "MRR@10"], GRADES).names == ("nDCG@10", "RR@10", "AP", "R@10")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nDGC@10", "measure not found: nDGC"),
+        ("", "problem parsing measure"),
+        ("R", "cutoff is missing"),
+        ("nDCG@0", "cutoff is 0, and may be from 1 to 1000000"),
+        ("AP(rel=0)", "rel is 0, and may be from 1 to 1000000"),
+        ("P@9999999999", "cutoff is 9999999999, and"),
+        ("alpha_nDCG@10", "Unsupported measures"),
+    ],
+)
+def test_a_wrong_name_is_refused_with_those_there_are(name: str, reason: str) -> None:
+    with pytest.raises(UnknownMeasure, match=r"is no measure \(.*nDCG@10, RR@10, .*Success") as raised:
+        Measures(["AP", name], GRADES)
+    assert f"{name!r} is no measure ({reason}" in str(raised.value)
+
+
+def test_intervals_cover_the_truth_about_95_times_in_100() -> None:
+    chance = numpy.random.default_rng(5)
+    values, shares = [1, 1 / 2, 1 / 3, 0], [0.5, 0.2, 0.1, 0.2]
+    truth, covered = float(numpy.dot(values, shares)), 0
+    for seed in range(60):
+        found = interval_of(chance.choice(values, 40, p=shares).tolist(), seed)
+        assert found is not None
+        covered += found.low <= truth <= found.high
+    # three standard deviations of such a count
+    assert covered == pytest.approx(57, abs=3 * (60 * 0.95 * 0.05) ** 0.5)
+
+
+def test_intervals_are_the_same_for_the_same_seed_and_need_two_values() -> None:
+    values = [0.1, 0.5, 0.7, 1.0]
+    assert interval_of(values, 1) == interval_of(values, 1) != interval_of(values, 2)
+    assert interval_of([0.5]) is None
+    assert interval_of([0.5, 0.5, 0.5]) == (0.5, 0.5)
+
+
+def test_significance_is_the_share_of_exchanges_with_a_difference_as_large() -> None:
+    """All of eight queries improve by the same: 2 of 256 exchanges do as well."""
+    assert significance([0.6] * 8, [0.5] * 8) == pytest.approx(2 / 256, abs=0.003)
+    # of four, one gets worse by as much: ten of sixteen exchanges have at least three on one side
+    assert significance([1, 1, 1, 0], [0, 0, 0, 1]) == pytest.approx(10 / 16, abs=0.02)
+    assert significance([0.5, 1], [0.5, 1]) == 1
+
+
+def test_significance_finds_a_difference_among_5_in_100_where_there_is_none() -> None:
+    chance = numpy.random.default_rng(7)
+    found = [significance(chance.random(20).tolist(), chance.random(20).tolist(), seed) for seed in range(60)]
+    assert sum(p < 0.05 for p in found) == pytest.approx(3, abs=3 * (60 * 0.05 * 0.95) ** 0.5)
