@@ -211,7 +211,8 @@ class Run:
             except RerankError as error:
                 if not error.falls_back:
                     raise
-                logger.warning("%s falls back from %s: %s", plan.card.id, member.card.id, error.message)
+                following = plan.members[number + 1].card.id
+                logger.warning("%s is asked in place of %s: %s", following, member.card.id, error.message)
             else:
                 if answer.any_scored:
                     return answer._replace(degraded=answer.degraded or number > 0)
