@@ -25,7 +25,7 @@ from unittest import mock
 
 import torch
 
-from benchmarks.floor import floor_seconds, products_rate, wait
+from benchmarks.floor import floor_seconds, products_rate
 from benchmarks.model_card import model_card
 from benchmarks.scheduled import scheduled
 from benchmarks.workload import CAUSAL_SIZES, QUERY, SIZES, BatchedScore, Score, checkpoint, documents, documents_of
@@ -33,6 +33,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair
 from rerank.devices import Device, choose_device
+from rerank.runtimes.products import wait
 from rerank.scheduling.batching import GPU_BATCH, BatchBudget
 from rerank.scorers import networks
 from rerank.scorers.base import Placement, Scorer, score

@@ -26,6 +26,8 @@ from transformers import (
 
 from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Pair
+from rerank.evaluation.workload import QUERY as QUERY
+from rerank.evaluation.workload import mixed_documents
 
 Score = Callable[[Sequence[Pair]], list[float]]
 """Logits of the pairs of one request."""
@@ -33,7 +35,7 @@ Score = Callable[[Sequence[Pair]], list[float]]
 BatchedScore = Callable[[Sequence[Pair], int], list[float]]
 """The same, in batches of so many pairs."""
 
-QUERY = "how do token budgets keep a batch within memory"
+_NUMBERED = tuple(f"w{number}" for number in range(1000))
 
 _QWEN_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
@@ -249,10 +251,8 @@ def _save_causal(facts: dict[str, Any], target: Path) -> None:
 
 
 def documents(count: int, seed: int = 0) -> list[str]:
-    """Documents of 20 to 370 words, log-normal, about 138 on average; a word is one token."""
-    random = numpy.random.default_rng(seed)
-    lengths = numpy.clip(random.lognormal(mean=4.75, sigma=0.6, size=count), 20, 370).astype(int)
-    return [" ".join(f"w{word}" for word in random.integers(0, 1000, size=length)) for length in lengths]
+    """Documents of mixed length in which a word is one token."""
+    return mixed_documents(count, seed, _NUMBERED)
 
 
 def documents_of(words: int, count: int, seed: int = 0) -> list[str]:
@@ -265,19 +265,6 @@ def token_count(size: str, texts: Sequence[str]) -> int:
     """Tokens of the query with each of these documents, for an encoder of this size."""
     special = len(_ENCODERS[SIZES[size]["kind"]].around_pair)
     return sum(len(QUERY.split()) + len(text.split()) + special for text in texts)
-
-
-def body_parameters(folder: Path) -> int:
-    """Parameters that multiply every token: all of the layers, not the embeddings."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    hidden, inner = config["hidden_size"], config["intermediate_size"]
-    if "num_key_value_heads" not in config:
-        products = 3 if config["model_type"] == "modernbert" else 2
-        return int(config["num_hidden_layers"] * (4 * hidden * hidden + products * hidden * inner))
-    # query and output, key and value, and an MLP of three
-    head = config["head_dim"]
-    attention = 2 * hidden * head * (config["num_attention_heads"] + config["num_key_value_heads"])
-    return int(config["num_hidden_layers"] * (attention + 3 * hidden * inner))
 
 
 def _config(encoder: _Encoder, facts: dict[str, Any], tokenizer: Any) -> Any:
@@ -301,7 +288,7 @@ def _config(encoder: _Encoder, facts: dict[str, Any], tokenizer: Any) -> Any:
 def _tokenizer(encoder: _Encoder, size: int) -> Any:
     """One word, one token, so that lengths are what the workload says."""
     start, padding, end, unknown = encoder.special
-    words = [*encoder.special, *(f"w{number}" for number in range(1000)), *QUERY.split()]
+    words = [*encoder.special, *_NUMBERED, *QUERY.split()]
     vocabulary = {word: place for place, word in enumerate(dict.fromkeys(words))}
     assert len(vocabulary) <= size
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
@@ -330,7 +317,7 @@ def _prompt_tokenizer(positions: int) -> Any:
     cut = pre_tokenizers.Split(Regex(f"{number_word}|{qwen}"), behavior="isolated")
     prompt = f"{QWEN3_RERANKER.system}{QWEN3_RERANKER.ask(QWEN3_RERANKER.instruction, QUERY)}{QWEN3_RERANKER.suffix}"
     words = ["<unknown>", "yes", "no", '".', *(piece for piece, _ in cut.pre_tokenize_str(prompt)), "\n", "\n\n"]
-    words += [f"{space}w{number}" for space in ("", " ") for number in range(1000)]
+    words += [f"{space}{word}" for space in ("", " ") for word in _NUMBERED]
     vocabulary = {word: place for place, word in enumerate(dict.fromkeys(words))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unknown>"))  # noqa: S106
     tokenizer.pre_tokenizer = cut

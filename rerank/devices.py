@@ -64,10 +64,7 @@ class Device:
     @property
     def dtype(self) -> torch.dtype:
         """The precision of networks that run in torch, as torch's type."""
-        import torch
-
-        dtype: torch.dtype = getattr(torch, _DTYPES[self.torch_precision])
-        return dtype
+        return torch_dtype(self.torch_precision)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.description}, {self.precision})"
@@ -86,6 +83,22 @@ def choose_devices(requested: str = "auto", precision: str = "auto", runtime: st
     Raises SettingsError.
     """
     return tuple(_device(name, precision, runtime) for name in _device_names(requested))
+
+
+def torch_dtype(precision: str) -> torch.dtype:
+    """Torch's type for ``fp32``, ``bf16`` or ``fp16``."""
+    import torch
+
+    dtype: torch.dtype = getattr(torch, _DTYPES[precision])
+    return dtype
+
+
+def precisions_on(name: str, runtime: str = "auto") -> tuple[str, ...]:
+    """The precisions in which a device runs models at full speed, the most exact first."""
+    if name == "cpu":
+        openvino = _openvino_obstacle(name, "auto", runtime) is None
+        return ("fp32", *(("bf16",) if openvino and has_native_bf16() else ()), *(("int8",) if openvino else ()))
+    return ("fp32", "fp16", *(("bf16",) if _native_precision(name, openvino=False) == "bf16" else ()))
 
 
 def use_cores() -> None:
@@ -156,6 +169,15 @@ def memory_in_use(name: str) -> int:
     if name == "mps":
         return int(torch.mps.current_allocated_memory())
     return int(torch.cuda.memory_allocated(torch.device(name)))
+
+
+def peak_memory(name: str) -> int:
+    """The most bytes this process has taken on a CUDA device; on others what it takes now."""
+    if not name.startswith("cuda"):
+        return memory_in_use(name)
+    import torch
+
+    return int(torch.cuda.max_memory_allocated(torch.device(name)))
 
 
 def runs_packed(device: Device) -> bool:

@@ -22,6 +22,7 @@ COMMANDS = {
     "ps": "Show the models of a running server.",
     "key": "Make API keys.",
     "verify": "Compare a model's scores on this machine with known scores.",
+    "bench": "Measure models on this machine: speed, latency, memory.",
     "health": "Ask the server on this machine whether it is alive.",
 }
 """Summaries for `rerank --help`, by name, which is also the name of the module."""

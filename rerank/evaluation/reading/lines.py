@@ -34,6 +34,16 @@ class Line(NamedTuple):
         """The error with this message at this line."""
         return DataError(f"{self.path}:{self.number}: {message}")
 
+    def record(self) -> dict[str, Any]:
+        """The line as a JSON object. Raises DataError."""
+        try:
+            record = parse_json(self.text)
+        except UnfitFile as error:
+            raise self.wrong(str(error)) from error
+        if not isinstance(record, dict):
+            raise self.wrong("is not a JSON object")
+        return record
+
 
 def lines_of(path: Path) -> Iterator[Line]:
     """The lines of a UTF-8 file that are not empty, as they are asked for. Raises DataError."""
@@ -72,13 +82,7 @@ def opened(path: Path) -> IO[bytes]:
 def records_of(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
     """The objects of a JSONL file. Raises DataError."""
     for line in lines_of(path):
-        try:
-            record = parse_json(line.text)
-        except UnfitFile as error:
-            raise line.wrong(str(error)) from error
-        if not isinstance(record, dict):
-            raise line.wrong("is not a JSON object")
-        yield line, record
+        yield line, line.record()
 
 
 def identifier(value: object, line: Line, field: str) -> str:

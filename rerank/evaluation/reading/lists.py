@@ -136,17 +136,24 @@ def _grouped(records: Iterator[tuple[Line, dict[str, str]]]) -> Iterator[_Asked]
         yield _asked(*rows[0], [record["document"] for _, record in rows], grades)
 
 
-def _asked(line: Line, record: Mapping[str, Any], documents: Any, grades: Any) -> _Asked:
+def texts_in(line: Line, query: Any, documents: Any) -> tuple[str, list[str]]:
+    """Query and documents, which may be objects with a ``text``. Raises DataError."""
     if not isinstance(documents, list) or not documents:
         raise line.wrong("documents must be a list with at least one text")
-    if grades is not None and (not isinstance(grades, list) or len(grades) != len(documents)):
-        raise line.wrong(f"relevances must be a list of {len(documents)} grades, one per document")
+    texts = [_document(document, line, place) for place, document in enumerate(documents)]
+    return text_of(query, line, "query"), texts
+
+
+def _asked(line: Line, record: Mapping[str, Any], documents: Any, grades: Any) -> _Asked:
+    query, texts = texts_in(line, record.get("query"), documents)
+    if grades is not None and (not isinstance(grades, list) or len(grades) != len(texts)):
+        raise line.wrong(f"relevances must be a list of {len(texts)} grades, one per document")
     named = next((record[name] for name in _IDS if name in record), line.number)
     return _Asked(
         line,
         identifier(named, line, "the id"),
-        text_of(record.get("query"), line, "query"),
-        [_document(document, line, place) for place, document in enumerate(documents)],
+        query,
+        texts,
         [grade_of(grade, line, f"relevances[{place}]") for place, grade in enumerate(grades or ())],
     )
 

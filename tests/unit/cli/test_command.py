@@ -20,7 +20,7 @@ HELPED = [[], *([command] for command in COMMANDS), ["key", "new"]]
 
 def test_every_command_is_a_module() -> None:
     modules = {path.stem for path in (ROOT / "rerank" / "cli").glob("*.py")}
-    assert modules - {"__init__", "main", "terminal"} == set(COMMANDS)
+    assert modules - {"__init__", "evaluation", "main", "terminal"} == set(COMMANDS)
 
 
 def test_every_script_of_the_project_is_a_function() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from rerank import cgroups, devices
-from rerank.devices import Device, choose_devices, free_memory, is_lost, is_out_of_memory
+from rerank.devices import Device, choose_devices, free_memory, is_lost, is_out_of_memory, precisions_on
 from rerank.errors import SettingsError
 
 GIB = 2**30
@@ -86,6 +86,12 @@ class TestPrecision:
         assert device.openvino
         assert device.precision == ("bf16" if native_bf16 else "fp32")
         assert (device.torch_precision, device.dtype) == ("fp32", torch.float32)
+
+    @pytest.mark.usefixtures("gpus")
+    def test_a_device_has_those_in_which_it_is_fast(self, native_bf16: bool) -> None:
+        assert precisions_on("cpu") == (("fp32", "bf16", "int8") if native_bf16 else ("fp32", "int8"))
+        assert precisions_on("cpu", "torch") == ("fp32",)
+        assert precisions_on("cuda:0") == ("fp32", "fp16", "bf16")
 
     @pytest.mark.usefixtures("native_bf16")
     def test_auto_is_fp32_where_torch_runs_on_the_cpu(self) -> None:
