@@ -162,7 +162,7 @@ class RerankResults(list[RerankResult]):
     """The results in the server's order, and what the answer says about itself."""
 
     def __init__(self, results: Sequence[RerankResult], model: str | None = None, meta: Mapping[str, Any] = {}) -> None:
-        """``model``: the one that answered. ``meta``: ``degraded``, ``partial``, ``cached``, ``route``, ``stages``."""
+        """``model``: the one that answered. ``meta``: ``degraded``, ``partial``, ``cached``, ``route`` ..."""
         super().__init__(results)
         self.model = model
         self.meta = meta
@@ -189,6 +189,8 @@ class RerankOptions(TypedDict, total=False):
     """True asks for logits instead of relevance."""
     fallbacks: Sequence[str] | None
     """Models to try in order when the first is unavailable."""
+    calibrated: bool | None
+    """True asks for calibrated relevance, False for the model's own; by default as the model's card says."""
     min_score: float | None
     """Leave out results with less relevance."""
     budget_ms: float | None

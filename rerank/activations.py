@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+ToRelevance = Callable[[float], float]
+"""The way from a raw logit to what a client sees: an activation, or one that is calibrated."""
+
 
 @dataclass(frozen=True, slots=True)
 class Activation:
@@ -22,11 +25,12 @@ class Activation:
 
 
 def _sigmoid(logit: float) -> float:
-    # two branches, because exp of a large positive number overflows
-    if logit >= 0:
-        return 1 / (1 + math.exp(-logit))
-    grown = math.exp(logit)
-    return grown / (1 + grown)
+    # every step rises or falls with the logit in floating point, too: exp(logit) / (1 + exp(logit)) does not
+    return 1 / (1 + math.exp(-logit)) if logit > _LEAST_LOGIT else 0.0
+
+
+_LEAST_LOGIT = -709.0
+"""Below it the exponential would overflow."""
 
 
 def _identity(logit: float) -> float:

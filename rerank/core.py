@@ -182,6 +182,8 @@ class ScoringRequest:
     """Names of models to try in order when the first is unavailable."""
     chunking: Chunking | None = None
     """How long documents are read; None leaves it to the model's card."""
+    calibrated: bool | None = None
+    """True asks for calibrated relevance, False for that of the model itself; None leaves it to the model's card."""
     min_score: float | None = None
     """Results with less relevance are left out."""
     budget: float | None = None

@@ -34,6 +34,7 @@ from rerank.devices import (
 )
 from rerank.errors import RerankError
 from rerank.gateway.cache.pair_cache import PairCache
+from rerank.gateway.calibrated import check_calibrated
 from rerank.gateway.chunks import ChunkRules
 from rerank.gateway.routing.plan import plan_of
 from rerank.gateway.routing.result import result_of
@@ -204,7 +205,8 @@ class Engine:
     async def score(self, request: ScoringRequest) -> ScoringResult:
         """Every pair of a request that names its model, and how the scores came about. Raises a RerankError."""
         plan = plan_of(self.catalog.resolve(request.model or ""), self.catalog.resolve)
-        run = Run(request, self._lease, PairCache(), self._truncations, ChunkRules())
+        check_calibrated(request)
+        run = Run(request, self._lease, PairCache(), self._truncations, ChunkRules(), self.catalog.calibration)
         answer = await run.ask(plan, range(len(request.pairs)), Times.starting(math.inf, request.budget))
         return result_of(request, answer, run, "named in the request")
 

@@ -102,5 +102,7 @@ class ScoringResult:
     """True if another model answered than the first choice, or without one that belongs to it."""
     partial: bool = False
     """True if the time budget did not suffice for every document."""
+    calibrated: bool = False
+    """True if every model that contributed gave calibrated relevance."""
     cached: int = 0
     """Pairs whose score was in the cache."""

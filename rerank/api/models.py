@@ -12,6 +12,7 @@ from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.routes import Route
 from rerank.api.services import Services, ServicesDep, caller_of
 from rerank.backends.base import LoadedModel
+from rerank.calibration import Method
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.rerank_apis import host_of, model_of, tokens_of
 from rerank.catalog.routes import kind_of, members_of
@@ -68,6 +69,22 @@ class UpstreamInfo(Schema):
     """open: it failed several times in a row, and is not asked for a while; half-open: one call is trying it."""
 
 
+class CalibrationInfo(Schema):
+    """How a model's relevance is calibrated."""
+
+    method: Method
+    reference: str
+    """The model whose relevance it gives; labels: the probability of relevance."""
+    date: str
+    """Day on which it was fitted."""
+    data: str
+    """Hash of the texts and scores that it was fitted to."""
+    by_default: bool
+    """True if it applies to requests that do not say `calibrated`."""
+    fits: bool | None
+    """False if it was fitted to other weights than are loaded, and is refused; null unless the model is loaded."""
+
+
 class VllmModel(Schema):
     """One model, as vLLM and OpenAI's clients know it."""
 
@@ -117,6 +134,10 @@ class ModelInfo(VllmModel):
     """True if it stays in memory once it is loaded."""
     download: Download | None = None
     """Progress of its download; null if there is none."""
+    fingerprint: str | None = None
+    """Of its weights and how they score, for calibrations; null unless it is loaded."""
+    calibration: CalibrationInfo | None = None
+    """How its relevance is calibrated; null if it cannot be."""
     members: list[str] | None = None
     """Of a fallback, cascade or ensemble: the models it is made of, in order."""
     upstream: UpstreamInfo | None = None
@@ -174,7 +195,7 @@ def _info(services: Services, card: ModelCard, known: dict[str, Any]) -> ModelIn
     loaded = {model.card.id: model for model in services.registry.loaded()}.get(card.id)
     progress = services.downloads.of(card.id)
     if loaded:
-        known |= {"takes_instruction": loaded.backend.takes_instruction}
+        known |= {"takes_instruction": loaded.backend.takes_instruction, "fingerprint": loaded.weights or None}
     if loaded and loaded.local:
         known |= {
             "max_model_len": loaded.backend.max_length,
@@ -202,6 +223,7 @@ def _info(services: Services, card: ModelCard, known: dict[str, Any]) -> ModelIn
         pinned=row.pinned,
         members=[*members_of(card.route)] if card.route else None,
         upstream=_upstream_info(card, loaded),
+        calibration=_calibration_info(services, card, loaded),
         **known,
     )
 
@@ -220,6 +242,20 @@ def _upstream_info(card: ModelCard, loaded: LoadedModel | None) -> UpstreamInfo 
         return None
     breaker = loaded.remote.breaker() if loaded and loaded.remote else "closed"
     return UpstreamInfo(api=card.upstream.api, host=host_of(card.upstream, card.id), breaker=breaker)
+
+
+def _calibration_info(services: Services, card: ModelCard, loaded: LoadedModel | None) -> CalibrationInfo | None:
+    calibration = None if card.route else services.catalog.calibration(card)
+    if calibration is None:
+        return None
+    return CalibrationInfo(
+        method=calibration.method,
+        reference=calibration.reference,
+        date=calibration.date,
+        data=calibration.data,
+        by_default=card.calibration is not None,
+        fits=calibration.weights == loaded.weights if loaded else None,
+    )
 
 
 def _on_disk(services: Services, card: ModelCard) -> dict[str, Any]:

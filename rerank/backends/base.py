@@ -132,6 +132,8 @@ class LoadedModel:
     fingerprint: str = ""
     """Identifies the weights, and all else of the model that its scores depend on; empty if nothing does."""
     remote: Remote | None = None
+    weights: str = ""
+    """Identifies the weights, and how the card says that they score; empty if nothing does."""
 
     @property
     def size(self) -> Mapping[str, int]:

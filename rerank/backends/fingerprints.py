@@ -32,6 +32,20 @@ def fingerprint(card: ModelCard, *facts: object) -> str:
     return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
 
+def weights_fingerprint(card: ModelCard, *facts: object) -> str:
+    """The fingerprint of weights and of how their scores come about, whichever machine and server version computes.
+
+    For calibrations, which hold until a model scores in another way. ``facts``: what says which weights they are.
+    """
+    read = {name: value for name, value in card.loaded_by().items() if name in _READ_BY}
+    described = json.dumps([read, facts], sort_keys=True, default=_plain)
+    return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
+
+
+_READ_BY = {"family", "instruction", "prompt", "labels", "activation", "special_tokens_in_text"}
+"""Fields of a card that decide how scores come about; others differ by machine, or matter for long texts only."""
+
+
 def stamps_of(checkpoint: Checkpoint) -> Stamps:
     """Stamps of the files that a model is loaded from; other stamps mean other contents."""
     return {file: _stamp(file) for file in _files(checkpoint)}

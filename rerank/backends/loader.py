@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rerank.backends.base import FoundModel, LoadedModel, Local, too_large
-from rerank.backends.fingerprints import Stamps, contents_of, fingerprint, stamps_of
+from rerank.backends.fingerprints import Stamps, contents_of, fingerprint, stamps_of, weights_fingerprint
 from rerank.backends.local import LocalBackend
 from rerank.backends.sizes import estimate, weights_on
 from rerank.backends.tokenisers import Tokenisers
@@ -135,7 +135,14 @@ class LocalLoader:
         )
         backend = LocalBackend(replicas, self._scheduler, self._tokenisers)
         _log_ready(card, backend, local)
-        return LoadedModel(card, backend, local, _fingerprint(card, checkpoint, stamps, backend, local))
+        contents = _contents(card, checkpoint, stamps)
+        return LoadedModel(
+            card,
+            backend,
+            local,
+            contents and fingerprint(card, contents, local.runtime, local.precision, backend.max_length),
+            weights=contents and weights_fingerprint(card, contents),
+        )
 
     def _placements_of(self, card: ModelCard) -> Sequence[Placement]:
         if card.precision is None or self._placements_in is None:
@@ -221,16 +228,16 @@ class LocalLoader:
         return f"Repair the folder, or fetch it again: python download_model.py {card.id} --force"
 
 
-def _fingerprint(card: ModelCard, checkpoint: Checkpoint, stamps: Stamps, backend: LocalBackend, local: Local) -> str:
-    """The model's fingerprint; empty if its files are no longer those that it was loaded from."""
+def _contents(card: ModelCard, checkpoint: Checkpoint, stamps: Stamps) -> str:
+    """A digest of the model's files; empty if they are no longer those that it was loaded from."""
     try:
         contents = contents_of(checkpoint)
         if stamps_of(checkpoint) == stamps:
-            return fingerprint(card, contents, local.runtime, local.precision, backend.max_length)
+            return contents
         reason = "its files changed while it was loaded"
     except (OSError, WeightsBroken) as error:
         reason = str(error)
-    logger.warning("scores of %s are not cached: %s", card.id, reason)
+    logger.warning("scores of %s are neither cached nor calibrated: %s", card.id, reason)
     return ""
 
 

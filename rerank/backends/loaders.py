@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rerank.backends.base import FoundModel, LoadedModel, Loader
+from rerank.backends.fingerprints import weights_fingerprint
 from rerank.backends.lexical import LexicalBackend
 from rerank.backends.remote.loader import RemoteLoader
 from rerank.backends.tokenisers import Tokenisers
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.families import LEXICAL
 
 
 class CardLoader:
@@ -34,5 +36,6 @@ class CardLoader:
         if card.upstream:
             return self._remote.load(card, card.upstream)
         if not card.has_weights:
-            return LoadedModel(card, LexicalBackend(card, self._tokenisers))
+            backend = LexicalBackend(card, self._tokenisers)
+            return LoadedModel(card, backend, weights=weights_fingerprint(card, LEXICAL))
         return self._local.load(found)

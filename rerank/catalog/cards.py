@@ -105,6 +105,8 @@ class ModelCard:
     """Maximum documents scored per request; further ones follow in request order. None scores all."""
     long_documents: Literal["cut", "chunk"] | None = None
     """What is done with a document longer than the model reads; None leaves it to the server's setting."""
+    calibration: Path | Literal["auto"] | None = None
+    """The file by which its relevance is calibrated, or ``auto``: the model's own, if there is one. None: it is not."""
     about: About | None = None
     """What people choose it by."""
 
@@ -135,7 +137,7 @@ class ModelCard:
 
 
 _LOADED_BY = {field.name for field in fields(ModelCard)} - {
-    *("aliases", "pinned", "keep_alive", "about", "route", "max_candidates", "long_documents"),
+    *("aliases", "pinned", "keep_alive", "about", "route", "max_candidates", "long_documents", "calibration"),
 }
 """Fields that a load depends on; the others concern names, people and residency."""
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rerank.calibration import Calibration
 from rerank.catalog.built_in import BUILT_IN, EMBEDDED_MODEL_ID, LARGE_MODEL_ID
+from rerank.catalog.calibrations import Calibrations, calibrations_folder
 from rerank.catalog.cards import ModelCard, merge_cards
 from rerank.catalog.checkpoint import Checkpoint, is_started, read_checkpoint
 from rerank.catalog.folders import Listing, ModelsFolder
@@ -58,24 +60,31 @@ class Catalog:
     """Cards of the built-in models, of the models file, and of the folders in ``models_dir``."""
 
     def __init__(
-        self, models_dir: Path, added: tuple[ModelCard, ...] = (), models_file: Path = Path("models.toml")
+        self,
+        models_dir: Path,
+        added: tuple[ModelCard, ...] = (),
+        models_file: Path = Path("models.toml"),
+        calibrations: Calibrations = Calibrations(),  # noqa: B008
     ) -> None:
         self.models_dir = models_dir
         self._models_file = models_file
         self._folders = ModelsFolder(models_dir)
         self._cards = merge_cards(BUILT_IN, added)
         self._configured = {card.id for card in added}
+        self._calibrations = calibrations
         self._known: _Known | None = None
 
     @classmethod
     def open(cls, models_dir: Path, models_file: Path) -> Catalog:
-        """Read the models file, if there is one, and look into the models folder. Raises SettingsError."""
-        catalog = cls(models_dir, read_models_file(models_file), models_file)
+        """Read models file and calibrations, where there are any; look into the models folder. Raises SettingsError."""
+        added = read_models_file(models_file)
+        calibrations = Calibrations.read(calibrations_folder(models_dir), added)
+        catalog = cls(models_dir, added, models_file, calibrations)
         catalog._folders.check()
         return catalog
 
     def reload(self, check: Callable[[Catalog], None] = lambda _: None) -> ReloadReport:
-        """Read the models file again and take its cards.
+        """Read the models file again and take its cards, and the calibrations.
 
         ``check`` is shown them first, in a catalog of their own, and may choose there as an operator may. Raises
         SettingsError, as reading and ``check`` do; the cards in force then stay.
@@ -84,6 +93,7 @@ class Catalog:
         check(fresh)
         before = {card.id: card for card in self.cards()}
         self._cards, self._configured = fresh._cards, fresh._configured
+        self._calibrations = fresh._calibrations
         return _compared(before, {card.id: card for card in self.cards()})
 
     def cards(self) -> tuple[ModelCard, ...]:
@@ -109,6 +119,10 @@ class Catalog:
             if folder:
                 raise ModelNotFound(_without_configuration(folder, f"{self.models_dir.name}/{folder.name}")) from None
             raise
+
+    def calibration(self, card: ModelCard) -> Calibration | None:
+        """The card's calibration, whether or not the card says that it applies; None if there is none."""
+        return self._calibrations.of(card)
 
     def is_configured(self, card: ModelCard) -> bool:
         """True if the operator named the model: in the models file, as default, to be loaded at start, or for a key."""

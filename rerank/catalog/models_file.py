@@ -75,6 +75,7 @@ class CardInFile(RoutesInFile):
     keep_alive: Annotated[float, BeforeValidator(seconds)] | None = None
     max_candidates: int | None = Field(default=None, ge=1, strict=True)
     long_documents: Literal["cut", "chunk"] | None = None
+    calibration: Literal["auto"] | Annotated[Path, AfterValidator(expand_home)] | None = None
     upstream: UpstreamInFile | None = None
 
     @model_validator(mode="after")
@@ -172,8 +173,13 @@ def _card(entry: CardInFile, folder: Path) -> ModelCard:
     values["upstream"] = entry.upstream.upstream(folder) if entry.upstream else None
     values["path"] = (folder / entry.path).resolve() if entry.path else None
     values["activation"] = _activation(entry)
+    values["calibration"] = _calibration(entry, folder)
     del values["scale"]
     return ModelCard(**values)
+
+
+def _calibration(entry: CardInFile, folder: Path) -> Path | Literal["auto"] | None:
+    return (folder / entry.calibration).resolve() if isinstance(entry.calibration, Path) else entry.calibration
 
 
 def _activation(entry: CardInFile) -> Activation | None:

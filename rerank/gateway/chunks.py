@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-from rerank.activations import Activation
+from rerank.activations import ToRelevance
 from rerank.catalog.cards import ModelCard
 from rerank.core import Chunking, Pair, RawScore, Span
 from rerank.results import NOT_SCORED, Chunk, DocumentScore
@@ -50,7 +50,7 @@ def documents_of(spans: Sequence[Sequence[Span]]) -> list[int]:
 
 
 def chunked_scores(
-    spans: Sequence[Sequence[Span]], raw: Sequence[RawScore], activation: Activation, chunking: Chunking
+    spans: Sequence[Sequence[Span]], raw: Sequence[RawScore], activation: ToRelevance, chunking: Chunking
 ) -> list[DocumentScore]:
     """A score for each document, from those of its chunks, which stand in the order of ``chunk_pairs``."""
     scores = iter(raw)
@@ -64,7 +64,7 @@ class _Scored(NamedTuple):
     span: Span
     raw: RawScore
 
-    def shown(self, activation: Activation) -> Chunk:
+    def shown(self, activation: ToRelevance) -> Chunk:
         """The chunk with its relevance."""
         return Chunk(self.span, activation(self.raw.logit))
 
@@ -89,7 +89,7 @@ class _Document(NamedTuple):
         return any(later.span.start > earlier.span.end for earlier, later in pairwise(self.chunks))
 
 
-def _document_score(document: _Document, activation: Activation, chunking: Chunking) -> DocumentScore:
+def _document_score(document: _Document, activation: ToRelevance, chunking: Chunking) -> DocumentScore:
     """A document counts as scored if a chunk of it is; for ``first``, if its first chunk is."""
     scored = document.scored
     if not scored or (chunking.aggregate == "first" and not document.chunks[0].raw.scored):

@@ -37,6 +37,7 @@ from rerank.errors import (
 )
 from rerank.gateway.admission import Admission, Place, Work
 from rerank.gateway.cache.pair_cache import PairCache
+from rerank.gateway.calibrated import check_calibrated
 from rerank.gateway.chunks import ChunkRules
 from rerank.gateway.estimate import estimated_tokens, held_bytes
 from rerank.gateway.routing.plan import Plan, first_choice, plan_of, with_fallbacks
@@ -102,12 +103,13 @@ class Gateway:
         Raises a RerankError: the request is wrong, the model is unavailable, or time ran out.
         """
         self._check(request.pairs, "text_pair")
+        check_calibrated(request)
         plan, reason = await self._plan(request)
         times = self._times(request.within, request.budget)
 
         async def answer(place: Place) -> ScoringResult:
             lease, rules = partial(self._lease, place), self.limits.chunks
-            run = Run(request, lease, self._cache, self._truncations, rules)
+            run = Run(request, lease, self._cache, self._truncations, rules, self.catalog.calibration)
             return result_of(request, await run.ask(plan, range(len(request.pairs)), times), run, reason)
 
         work = work_of(plan, request, self.limits.chunks)

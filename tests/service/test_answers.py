@@ -56,6 +56,7 @@ def test_the_body_names_itself_its_model_and_its_counts(app: AppUnderTest) -> No
         "model_reason": "default: the test says so",
         "degraded": False,
         "partial": False,
+        "calibrated": False,
         "cached": 0,
     }
     assert "code" not in body

@@ -29,6 +29,7 @@ from rerank.api.services import Services
 from rerank.backends.base import LoadedModel
 from rerank.backends.local import LocalBackend
 from rerank.backends.tokenisers import Tokenisers
+from rerank.catalog.calibrations import Calibrations, calibrations_folder
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.core import (
@@ -208,7 +209,9 @@ class AppUnderTest:
         self._tokenisers = Tokenisers(2)
         self._callers = ThreadPoolExecutor(32)
         self._load = load or self.loaded
-        self._catalog = Catalog(models_dir, cards)
+        self._catalog = Catalog(
+            models_dir, cards, calibrations=Calibrations.read(calibrations_folder(models_dir), cards)
+        )
         self._admission = Admission(Work(max_inflight_documents, max_inflight_tokens))
         self._limits = Limits(max_documents, timeout, load_timeout)
         self._budget = {} if budget is None else {DEVICE: budget}

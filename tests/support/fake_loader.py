@@ -12,6 +12,8 @@ from rerank.catalog.families import CROSS_ENCODER
 from rerank.core import Chunking, Embedding, EmbeddingOptions, Pair, RawScore, ScoringOptions, Span, T, TextTokenizer
 
 DEVICE = "test"
+WEIGHTS = "0" * 32
+"""The fingerprint of every model's weights."""
 Load = Callable[[ModelCard], LoadedModel]
 
 
@@ -52,7 +54,8 @@ def without_backend(card: ModelCard) -> LoadedModel:
 
 def loaded(card: ModelCard, backend: Backend, size: int = 0) -> LoadedModel:
     """A model on the device of tests."""
-    return LoadedModel(card, backend, Local(CROSS_ENCODER, "cpu", "none", "fp32", 0.0, {DEVICE: size}), card.id)
+    local = Local(CROSS_ENCODER, "cpu", "none", "fp32", 0.0, {DEVICE: size})
+    return LoadedModel(card, backend, local, card.id, weights=WEIGHTS)
 
 
 class FakeLoader:

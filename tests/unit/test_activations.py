@@ -55,3 +55,7 @@ class TestRelevanceLaws:
     def test_never_falls_as_the_logit_rises(self, activation: Activation, one: float, other: float) -> None:
         low, high = sorted((one, other))
         assert activation(low) <= activation(high)
+
+    @given(logit=st.floats(-800, 800))
+    def test_never_falls_from_a_number_to_the_next(self, activation: Activation, logit: float) -> None:
+        assert activation(logit) <= activation(math.nextafter(logit, math.inf))

@@ -110,6 +110,11 @@ class ScoringBody(ModelBody):
         default="max", description="How the scores of a document's chunks become its score."
     )
     return_chunks: bool = Field(default=False, description="true: list the score of every chunk.")
+    calibrated: bool | None = Field(
+        default=None,
+        description="true: relevance as the model's calibration gives it; false: as the model itself does; absent: as "
+        "the model's card says.",
+    )
     min_score: float | None = Field(
         default=None,
         allow_inf_nan=False,
@@ -149,6 +154,7 @@ class ScoringBody(ModelBody):
             activated=self.use_activation and not self.raw_scores,
             fallbacks=tuple(self.fallbacks),
             chunking=self._chunking,
+            calibrated=self.calibrated,
             min_score=self.min_score,
             budget=self.budget_ms and self.budget_ms / 1000,
             cached=self.cache,

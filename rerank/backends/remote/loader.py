@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from rerank.backends.base import LoadedModel, Remote
-from rerank.backends.fingerprints import fingerprint
+from rerank.backends.fingerprints import fingerprint, weights_fingerprint
 from rerank.backends.remote.backend import RemoteBackend
 from rerank.backends.remote.client import Client, Target
 from rerank.backends.remote.http import HttpPool
@@ -35,5 +35,10 @@ class RemoteLoader:
         client = Client(Target(card.id, address, upstream, key), self._pool)
         remote = Remote(upstream.api, host_of(upstream, card.id), model_of(upstream, card.id), lambda: client.state)
         logger.info("%s is %s at %s (%s)", card.id, remote.model, address, upstream.api)
-        known = fingerprint(card, remote.api, address, remote.model)
-        return LoadedModel(card, RemoteBackend(card, upstream, client), remote=remote, fingerprint=known)
+        return LoadedModel(
+            card,
+            RemoteBackend(card, upstream, client),
+            remote=remote,
+            fingerprint=fingerprint(card, remote.api, address, remote.model),
+            weights=weights_fingerprint(card, remote.api, address, remote.model),
+        )

@@ -41,5 +41,6 @@ def result_of(request: ScoringRequest, answer: Answer, run: Run, reason: str) ->
         stages=tuple(run.stages),
         degraded=answer.degraded,
         partial=answer.partial,
+        calibrated=answer.calibrated,
         cached=run.cached,
     )

@@ -9,12 +9,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from rerank.activations import IDENTITY, Activation
+from rerank.activations import IDENTITY, ToRelevance
 from rerank.backends.base import LoadedModel
+from rerank.calibration import Calibration
 from rerank.catalog.cards import ModelCard
 from rerank.core import Chunking, Pair, RawScore, ScoringRequest
 from rerank.errors import DeadlineExceeded, ModelUnavailable, NotOffered, RerankError, StillLoading, placed_by
 from rerank.gateway.cache.pair_cache import PairCache
+from rerank.gateway.calibrated import (
+    CalibrationOf,
+    calibrated,
+    check_weights,
+    wanted_calibration,
+    without_calibrations,
+)
 from rerank.gateway.chunks import ChunkRules, chunk_pairs, chunked_scores, documents_of
 from rerank.gateway.routing.fusion import fuse
 from rerank.gateway.routing.layers import Layer, best, merged
@@ -37,6 +45,8 @@ class Answer(NamedTuple):
     """True if it is not the first choice's, or lacks a member of an ensemble."""
     partial: bool = False
     """True if the time budget did not suffice for everything."""
+    calibrated: bool = False
+    """True if all scores are made of calibrated relevance."""
 
     @property
     def any_scored(self) -> bool:
@@ -106,6 +116,7 @@ class Run:
         cache: PairCache,
         truncations: Truncations,
         rules: ChunkRules,
+        calibration_of: CalibrationOf = without_calibrations,
     ) -> None:
         """``rules`` say which models read long documents in chunks."""
         self._request = request
@@ -113,6 +124,7 @@ class Run:
         self._cache = cache
         self._truncations = truncations
         self._rules = rules
+        self._calibration_of = calibration_of
         self._activated = request.activated
         self.attempts: list[Attempt] = []
         self.stages: list[StageCost] = []
@@ -140,8 +152,9 @@ class Run:
         card, began = plan.card, time.perf_counter()
         outcome = "cancelled"
         try:
+            calibration = wanted_calibration(self._request, card, self._calibration_of)
             with placed_by(places.__getitem__):
-                answer = await self._lease(card, times, lambda model: self._score(model, places, times))
+                answer = await self._lease(card, times, lambda model: self._score(model, places, times, calibration))
             outcome = "ok" if not answer.partial or answer.any_scored else DeadlineExceeded.__name__
         except RerankError as error:
             outcome = type(error).__name__
@@ -153,27 +166,40 @@ class Run:
             self.attempts.append(Attempt(card.id, outcome, time.perf_counter() - began))
         return answer
 
-    async def _score(self, model: LoadedModel, places: Sequence[int], times: Times) -> Answer:
+    async def _score(
+        self, model: LoadedModel, places: Sequence[int], times: Times, calibration: Calibration | None
+    ) -> Answer:
         request, began = self._request, time.perf_counter()
         if not model.backend.gives_logits:
             self._give_relevance(model.card)
+        to_relevance = self._to_relevance(model, calibration)
         pairs = [request.pairs[place] for place in places]
         chunking = self._rules.chunking(model.card, request.chunking, len(places))
-        reading = self._chunked(model, pairs, chunking, times) if chunking else self._whole(model, pairs, times)
-        answer = await reading
+        if chunking:
+            answer = await self._chunked(model, pairs, chunking, times, to_relevance)
+        else:
+            answer = await self._whole(model, pairs, times, to_relevance)
         self._truncations.note(model.card.id, model.backend.max_length, answer.scores)
         if scored := sum(score.scored for score in answer.scores):
             tokens = sum(score.tokens for score in answer.scores)
             self.stages.append(StageCost(model.card.id, scored, tokens, time.perf_counter() - began))
-        return answer
+        return answer._replace(calibrated=self._activated and calibration is not None)
 
-    async def _whole(self, model: LoadedModel, pairs: Sequence[Pair], times: Times) -> Answer:
+    async def _whole(
+        self, model: LoadedModel, pairs: Sequence[Pair], times: Times, to_relevance: ToRelevance
+    ) -> Answer:
         raw = await self._raw(model, pairs, times)
-        activation = self._activation(model)
-        scores = [DocumentScore(activation(score.logit), *score) if score.scored else NOT_SCORED for score in raw]
+        scores = [DocumentScore(to_relevance(score.logit), *score) if score.scored else NOT_SCORED for score in raw]
         return Answer(model.card, scores, partial=NOT_SCORED in scores)
 
-    async def _chunked(self, model: LoadedModel, pairs: Sequence[Pair], chunking: Chunking, times: Times) -> Answer:
+    async def _chunked(
+        self,
+        model: LoadedModel,
+        pairs: Sequence[Pair],
+        chunking: Chunking,
+        times: Times,
+        to_relevance: ToRelevance,
+    ) -> Answer:
         request = self._request
         try:
             async with asyncio.timeout(times.budget_left) as budget:
@@ -184,7 +210,7 @@ class Run:
             return Answer(model.card, [NOT_SCORED] * len(pairs), partial=True)
         with placed_by(documents_of(spans).__getitem__):
             raw = await self._raw(model, chunk_pairs(pairs, spans), times)
-        scores = chunked_scores(spans, raw, self._activation(model), chunking)
+        scores = chunked_scores(spans, raw, to_relevance, chunking)
         return Answer(model.card, scores, partial=not all(score.scored for score in raw))
 
     async def _raw(self, model: LoadedModel, pairs: Sequence[Pair], times: Times) -> Sequence[RawScore]:
@@ -195,8 +221,12 @@ class Run:
         self.cached += found.cached
         return found.raw
 
-    def _activation(self, model: LoadedModel) -> Activation:
-        return model.backend.activation if self._activated else IDENTITY
+    def _to_relevance(self, model: LoadedModel, calibration: Calibration | None) -> ToRelevance:
+        if not self._activated:
+            return IDENTITY
+        if calibration:
+            check_weights(self._request, model, calibration)
+        return calibrated(model.backend.activation, calibration)
 
     def _give_relevance(self, card: ModelCard) -> None:
         """Give no raw logits. Raises InvalidRequest if nothing else will do."""
@@ -256,5 +286,11 @@ class Run:
 
 
 def _joined(card: ModelCard, scores: Scores, answers: Sequence[Answer]) -> Answer:
-    degraded, partial = any(answer.degraded for answer in answers), any(answer.partial for answer in answers)
-    return Answer(card, scores, degraded, partial)
+    contributed = [answer for answer in answers if answer.any_scored]
+    return Answer(
+        card,
+        scores,
+        degraded=any(answer.degraded for answer in answers),
+        partial=any(answer.partial for answer in answers),
+        calibrated=bool(contributed) and all(answer.calibrated for answer in contributed),
+    )

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from rerank.activations import IDENTITY
-from rerank.backends.fingerprints import contents_of, fingerprint, stamps_of
+from rerank.backends.fingerprints import contents_of, fingerprint, stamps_of, weights_fingerprint
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint, read_checkpoint
 from rerank.catalog.prompts import QWEN3_RERANKER
@@ -112,3 +112,39 @@ def test_another_process_makes_the_same_fingerprint() -> None:
     program = "from tests.unit.backends.test_fingerprints import *; print(fingerprint(CARD, 'contents'))"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == fingerprint(CARD, "contents")
+
+
+class TestFingerprintsOfWeights:
+    @pytest.mark.parametrize(
+        "card",
+        [
+            replace(CARD, id="other", aliases=("more",)),
+            replace(CARD, precision="int8"),
+            replace(CARD, path=Path("/elsewhere")),
+            replace(CARD, max_length=8),
+            replace(CARD, calibration="auto"),
+        ],
+    )
+    def test_what_concerns_machine_and_names_is_no_part_of_it(self, card: ModelCard) -> None:
+        assert weights_fingerprint(card, "contents") == weights_fingerprint(CARD, "contents")
+
+    @pytest.mark.parametrize(
+        "card",
+        [
+            replace(CARD, activation=None),
+            replace(CARD, activation=replace(IDENTITY, scale=5.0)),
+            replace(CARD, prompt=None),
+            replace(CARD, labels=(0, 1)),
+            replace(CARD, instruction="find it"),
+        ],
+    )
+    def test_what_makes_other_scores_is(self, card: ModelCard) -> None:
+        assert weights_fingerprint(card, "contents") != weights_fingerprint(CARD, "contents")
+
+    def test_other_weights_have_another(self) -> None:
+        assert weights_fingerprint(CARD, "contents") != weights_fingerprint(CARD, "others")
+
+    def test_another_version_of_the_server_has_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = weights_fingerprint(CARD, "contents")
+        monkeypatch.setattr("rerank.__version__", "99")
+        assert weights_fingerprint(CARD, "contents") == before

@@ -313,7 +313,10 @@ class TestLoading:
 
         monkeypatch.setattr(loader_module, "load_scorer", while_it_changes)
         assert load(MINE).fingerprint == ""
-        assert "scores of maker/mine are not cached: its files changed while it was loaded" in caplog.text
+        assert (
+            "scores of maker/mine are neither cached nor calibrated: its files changed while it was loaded"
+            in caplog.text
+        )
 
 
 class TestFailures:

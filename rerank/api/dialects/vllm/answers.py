@@ -113,6 +113,8 @@ class Meta(Schema):
     """true: another model answered than the first choice, or an ensemble lacks a member."""
     partial: bool
     """true: the time budget did not suffice for every document."""
+    calibrated: bool
+    """true: relevance is calibrated, that of every model that contributed."""
     cached: int
     """Pairs whose score was in the cache."""
     route: list[AttemptMeta]
@@ -173,6 +175,7 @@ _META = {
     "model_reason": "default: RERANK_DEFAULT_MODEL names it",
     "degraded": False,
     "partial": False,
+    "calibrated": False,
     "cached": 0,
     "route": [{"model": "sentence-transformers/all-MiniLM-L6-v2", "outcome": "ok", "ms": 4.1}],
     "stages": [
@@ -261,6 +264,7 @@ def _meta(result: ScoringResult) -> Meta:
         model_reason=result.model_reason,
         degraded=result.degraded,
         partial=result.partial,
+        calibrated=result.calibrated,
         cached=result.cached,
         route=[
             AttemptMeta(model=attempt.model, outcome=attempt.outcome, ms=round(attempt.seconds * 1000, 1))
