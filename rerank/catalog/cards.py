@@ -89,6 +89,8 @@ class ModelCard:
     """True allows ``dimensions`` to cut an embedding model's vectors: it was trained so (Matryoshka)."""
     special_tokens_in_text: bool = False
     """True reads ``<|im_end|>`` in a user's text as the special token, as the reference does: it can forge a prompt."""
+    normalize: Literal["nfkc"] | None = None
+    """How texts are unified before they are tokenised; None leaves them as they are."""
     sha256: str | None = None
     """Expected hash of ``model.safetensors``; a mismatch refuses the load."""
     trust_remote_code: bool = False
@@ -121,6 +123,11 @@ class ModelCard:
         if self.upstream:
             return UPSTREAM
         return self.family or (CROSS_ENCODER if self.prompt else None)
+
+    @property
+    def normalises(self) -> bool:
+        """True if texts are unified before they are tokenised."""
+        return self.normalize is not None
 
     @property
     def has_weights(self) -> bool:

@@ -69,6 +69,7 @@ class CardInFile(RoutesInFile):
     precision: Annotated[Precision, BeforeValidator(precision_name)] | None = None
     shorter_vectors: _Flag = False
     special_tokens_in_text: _Flag = False
+    normalize: Literal["nfkc"] | None = None
     sha256: str | None = None
     trust_remote_code: _Flag = False
     pinned: _Flag = False

@@ -18,6 +18,7 @@ from rerank.catalog.weight_files import read_header
 from rerank.errors import ModelUnsupported, WeightsBroken
 from rerank.scorers.japanese import japanese_tokenizer
 from rerank.scorers.libraries import import_transformers
+from rerank.scorers.normalising import normalise
 from rerank.scorers.tokenizer_settings import is_overridden, without_space_in_front
 
 if TYPE_CHECKING:
@@ -83,12 +84,19 @@ class Config:
         return self._content.get(own.get(name, name))
 
 
-def open_tokenizer(folder: Path, *, special_tokens: bool = True, inside: bool = False) -> Tokenizer:
+def open_tokenizer(
+    folder: Path, *, special_tokens: bool = True, inside: bool = False, normalises: bool = False
+) -> Tokenizer:
     """The tokenizer as transformers reads it, cutting and padding nothing. Raises WeightsBroken.
 
     Without ``special_tokens`` a text cannot name one: ``<|im_end|>`` is then about six ordinary tokens. A text that is
-    ``inside`` another gets no space in front.
+    ``inside`` another gets no space in front. ``normalises``: see ``normalising``.
     """
+    tokenizer = _read_tokenizer(folder, special_tokens=special_tokens, inside=inside)
+    return normalise(tokenizer) if normalises else tokenizer
+
+
+def _read_tokenizer(folder: Path, *, special_tokens: bool, inside: bool) -> Tokenizer:
     config = read_json(folder / "tokenizer_config.json")
     if config.get("tokenizer_class") == JAPANESE_TOKENIZER:
         return japanese_tokenizer(folder, config)

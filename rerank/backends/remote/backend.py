@@ -18,7 +18,8 @@ from rerank.catalog.families import UPSTREAM
 from rerank.catalog.rerank_apis import APIS, model_of, tokens_of
 from rerank.catalog.upstreams import Upstream
 from rerank.core import UNSCORED, Chunking, Pair, RawScore, ScoringOptions, Span
-from rerank.errors import NotOffered, placed_by
+from rerank.errors import DocumentRefused, InvalidRequest, NotOffered, placed_by
+from rerank.normalising import UnfitText, normalised
 from rerank.tasks import running
 from rerank.telemetry import timed
 
@@ -54,6 +55,8 @@ class RemoteBackend(RanksOnly):
         self._refuse_what_it_lacks(options)
         if self.takes_instruction and options.instruction is None:
             options = replace(options, instruction=self._card.instruction)
+        if self._card.normalises:
+            pairs = await asyncio.to_thread(_normalised, pairs)
         parts = split(pairs, self._most if until is None else min(self._most, _IN_TIME))
         scores = [UNSCORED] * len(pairs)
         with timed("upstream"):
@@ -106,3 +109,23 @@ class RemoteBackend(RanksOnly):
             if wanted and name not in self._api.passes:
                 said = f"`{self._card.id}` is asked over an API that has no {name}. Leave it out."
                 raise NotOffered(said, param=name)
+
+
+def _normalised(pairs: Sequence[Pair]) -> list[Pair]:
+    queries = {query: _normalised_query(query) for query in {pair.query for pair in pairs}}
+    documents = (_normalised_document(place, pair.document) for place, pair in enumerate(pairs))
+    return [Pair(queries[pair.query], document) for pair, document in zip(pairs, documents, strict=True)]
+
+
+def _normalised_query(text: str) -> str:
+    try:
+        return normalised(text)
+    except UnfitText as error:
+        raise InvalidRequest(f"The query was refused here: it {error}", param="query") from error
+
+
+def _normalised_document(place: int, text: str) -> str:
+    try:
+        return normalised(text)
+    except UnfitText as error:
+        raise DocumentRefused(place, f"here: it {error}") from error

@@ -43,7 +43,7 @@ class EncoderScorer(ReadsInParts):
         self._vectors = runtime
         self._segment = model.segments
         self._head = model.head(card, runtime.device)
-        self._tokenizer = PairTokenizer(open_tokenizer(checkpoint.folder))
+        self._tokenizer = PairTokenizer(open_tokenizer(checkpoint.folder, normalises=card.normalises))
         self.tokenizer = Vocabulary(lambda: self._tokenizer.tokenizer)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[TokenIds]]:

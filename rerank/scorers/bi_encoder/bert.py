@@ -76,10 +76,11 @@ def is_plain(checkpoint: Checkpoint, saved: SavedModules) -> bool:
     )
 
 
-def plain_reading(checkpoint: Checkpoint) -> SentenceReading:
+def plain_reading(checkpoint: Checkpoint, card: ModelCard) -> SentenceReading:
     """How a plain model reads texts."""
     folder = checkpoint.folder
-    return SentenceReading(PairTokenizer(open_tokenizer(folder)), saved_prompts(folder), default_prompt_name(folder))
+    tokenizer = PairTokenizer(open_tokenizer(folder, normalises=card.normalises))
+    return SentenceReading(tokenizer, saved_prompts(folder), default_prompt_name(folder))
 
 
 def plain_vector_size(checkpoint: Checkpoint, card: ModelCard, *, normalised: bool) -> VectorSize:

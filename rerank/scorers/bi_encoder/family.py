@@ -15,6 +15,7 @@ from rerank.scorers.bi_encoder.bert import BertEmbedding, bert_embedding, plain_
 from rerank.scorers.bi_encoder.causal import CausalEmbedding, causal_embedding
 from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
 from rerank.scorers.networks import fit_length, open_runtime
+from rerank.scorers.normalising import normalise_saved
 from rerank.scorers.pretrained import (
     activation_bytes,
     refuse_random_weights,
@@ -40,7 +41,7 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEnc
 def _load_plain(model: BertEmbedding | CausalEmbedding, card: ModelCard, placement: Placement) -> BiEncoderScorer:
     checkpoint = model.checkpoint
     length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
-    reading, size = plain_reading(checkpoint).instructed(card.instruction), model.vector_size(card)
+    reading, size = plain_reading(checkpoint, card).instructed(card.instruction), model.vector_size(card)
     vectors, per_token = model.sentences(placement), model.bytes_per_token(length)
     return BiEncoderScorer(reading, vectors, size, length, per_token, card.activation)
 
@@ -56,6 +57,8 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     )
 
     model = _saved_model(checkpoint, card, placement)
+    if card.normalises:
+        normalise_saved(model.tokenizer)
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
     reading = sentence_reading(model).instructed(card.instruction)
     example = example_ids(embedding_inputs(model))

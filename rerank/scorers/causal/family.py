@@ -51,7 +51,13 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Causa
     assert config is not None  # nosec B101
     assert prompt_format is not None  # nosec B101
     length = fit_length(card, placement, checkpoint, saved_length(folder))
-    prompts = PromptTokenizer(folder, prompt_format, length, special_tokens_in_text=card.special_tokens_in_text)
+    prompts = PromptTokenizer(
+        folder,
+        prompt_format,
+        length,
+        special_tokens_in_text=card.special_tokens_in_text,
+        normalises=card.normalises,
+    )
     vectors = (
         _open_whole(checkpoint, config, placement)
         if is_bidirectional(checkpoint)

@@ -66,13 +66,22 @@ class PromptTokenizer:
     """Texts to prompts. Texts of a request cannot name special tokens, and so cannot forge the prompt."""
 
     def __init__(
-        self, folder: Path, prompt_format: PromptFormat, max_length: int, *, special_tokens_in_text: bool = False
+        self,
+        folder: Path,
+        prompt_format: PromptFormat,
+        max_length: int,
+        *,
+        special_tokens_in_text: bool = False,
+        normalises: bool = False,
     ) -> None:
         """Raises ModelUnsupported if a text could name a special token although it must not."""
         self.max_length = max_length
         self._format = prompt_format
         self._text: Tokenizer = open_tokenizer(
-            folder, special_tokens=special_tokens_in_text, inside=bool(prompt_format.system)
+            folder,
+            special_tokens=special_tokens_in_text,
+            inside=bool(prompt_format.system),
+            normalises=normalises,
         )
         special = open_tokenizer(folder)
         if not special_tokens_in_text:

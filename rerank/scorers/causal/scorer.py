@@ -58,7 +58,7 @@ class CausalScorer(ReadsInParts):
         self.bytes_per_token = activation_bytes(config)
         self._prompts = prompts
         # the prompts' tokenizer does not read special tokens in texts; this one does, and is seldom used
-        self.tokenizer = Vocabulary(partial(open_tokenizer, checkpoint.folder))
+        self.tokenizer = Vocabulary(partial(open_tokenizer, checkpoint.folder, normalises=card.normalises))
         self._vectors = vectors
         direction = score_direction(checkpoint, config, card, prompt_format)
         self._direction = placed(direction[None], vectors.runtime.device)

@@ -30,7 +30,7 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> LateI
     network = partial(_body(checkpoint, card, procedure).load, checkpoint, vectors=Vectors.ALL)
     own = procedure.document.length or saved_length(checkpoint.folder)
     length = fit_length(card, placement, checkpoint, own)
-    texts = TextReader(checkpoint, procedure, length)
+    texts = TextReader(checkpoint, procedure, length, normalises=card.normalises)
     layers = [read_projection(checkpoint, projection) for projection in procedure.projections]
     runtime = open_body(network, texts.segment.example(), checkpoint, placement)
     return LateInteractionScorer(texts, runtime, TokenProjection(layers, runtime.device), length, card)

@@ -31,10 +31,12 @@ class Query:
 class TextReader:
     """Texts as a model reads them."""
 
-    def __init__(self, checkpoint: Checkpoint, procedure: Procedure, max_length: int) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, procedure: Procedure, max_length: int, *, normalises: bool = False
+    ) -> None:
         """Raises ModelUnsupported where the tokenizer does not have the procedure's tokens."""
         self.checkpoint = checkpoint
-        self.tokenizer = open_tokenizer(checkpoint.folder)
+        self.tokenizer = open_tokenizer(checkpoint.folder, normalises=normalises)
         self.segment = BertSegments(checkpoint, read=None)
         self._query, self._document = procedure.query, procedure.document
         self._queries, self._documents = self._tokenizer_of(procedure.query), self._tokenizer_of(procedure.document)

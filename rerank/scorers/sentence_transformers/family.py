@@ -19,6 +19,7 @@ from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.half_precision import cast_weights, score_in_fp32
 from rerank.scorers.labels import activation_of
 from rerank.scorers.networks import fit_length
+from rerank.scorers.normalising import normalise_saved
 from rerank.scorers.pretrained import (
     activation_bytes,
     refuse_random_weights,
@@ -47,6 +48,8 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Score
     # what is converted keeps its weights in fp32
     model = _saved_model(checkpoint, card, placement, torch.float32 if converts else placement.device.dtype)
     _refuse_chat_template(evidence, model)
+    if card.normalises:
+        normalise_saved(model.tokenizer)
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
     bytes_per_token = activation_bytes(model.transformers_model.config)
     body = _body(model, length, checkpoint, placement) if converts else None

@@ -46,13 +46,14 @@ class FirstWordScorer(ReadsInParts):
         self.runtime = f"{runtime.description}, padded"
         self.precision = runtime.precision
         self.bytes_per_token = activation_bytes(read_config(checkpoint))
-        tokenizer = open_tokenizer(checkpoint.folder)
+        reading = partial(open_tokenizer, checkpoint.folder, normalises=card.normalises)
+        tokenizer = reading()
         rows = direction(card.prompt, partial(_word_row, checkpoint, tokenizer))
         self._direction = placed(rows[None], runtime.device)
         self._network = runtime
         self._pad_id = int(checkpoint.config.get("pad_token_id", 0))
         self._tokenizer = PairTokenizer(_asking(tokenizer, self._prompt.suffix))
-        self.tokenizer = Vocabulary(lambda: open_tokenizer(checkpoint.folder))
+        self.tokenizer = Vocabulary(reading)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[TokenIds]]:
         """See ``Scorer.reading``. The instruction is ignored: these models take none."""

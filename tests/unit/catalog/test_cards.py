@@ -49,6 +49,7 @@ class TestModelsFile:
             activation = "identity"
             precision = "bf16"
             special_tokens_in_text = true
+            normalize = "nfkc"
             sha256 = "{"AB" * 32}"
             trust_remote_code = true
             pinned = true
@@ -67,6 +68,7 @@ class TestModelsFile:
                 activation=IDENTITY,
                 precision="bf16",
                 special_tokens_in_text=True,
+                normalize="nfkc",
                 sha256="ab" * 32,
                 trust_remote_code=True,
                 pinned=True,
@@ -287,6 +289,7 @@ class TestLoadsLike:
             {"sha256": "0" * 64},
             {"trust_remote_code": True},
             {"special_tokens_in_text": True},
+            {"normalize": "nfkc"},
         ],
     )
     def test_not_where_the_load_depends_on_what_changed(self, change: dict[str, Any]) -> None:

@@ -98,6 +98,32 @@ async def test_every_api_gives_its_scores(api: str, upstreams: Callable[[str], F
     assert api == "tei" or call.body["model"] == "acme/far"
 
 
+async def test_texts_are_normalised_if_the_card_says_so(upstreams: Callable[[str], FakeUpstream], ask: Ask) -> None:
+    upstream = upstreams("vllm")
+    pairs = [Pair("ｑ？", "ｏｎｅ"), Pair("ｑ？", "“two”"), Pair("q?", "one")]
+    await ask(upstream, ModelCard(id="far")).score(pairs)
+    assert [call.body["query"] for call in upstream.calls] == ["ｑ？", "q?"]
+    await ask(upstream, ModelCard(id="far", normalize="nfkc")).score(pairs)
+    assert (upstream.calls[-1].body["query"], upstream.calls[-1].body["documents"]) == ("q?", ["one", '"two"'])
+
+
+@pytest.mark.parametrize(
+    ("pair", "error", "param"),
+    [
+        (Pair("q", "\ufdfa" * 300), DocumentRefused, "documents.1"),
+        (Pair("\ufdfa" * 300, "one"), InvalidRequest, "query"),
+    ],
+)
+async def test_a_text_that_grows_when_it_is_normalised_is_refused(
+    pair: Pair, error: type[InvalidRequest], param: str, upstreams: Callable[[str], FakeUpstream], ask: Ask
+) -> None:
+    upstream = upstreams("vllm")
+    with pytest.raises(error, match="refused here: it would be more than 4 times as long") as refused:
+        await ask(upstream, ModelCard(id="far", normalize="nfkc")).score([Pair("q", "one"), pair])
+    assert refused.value.param == param
+    assert not upstream.calls
+
+
 @pytest.mark.parametrize("api", [name for name, api in APIS.items() if api.takes_instruction])
 async def test_the_instruction_is_passed_on(api: str, upstreams: Callable[[str], FakeUpstream], ask: Ask) -> None:
     upstream = upstreams(api)
