@@ -23,6 +23,7 @@ COMMANDS = {
     "key": "Make API keys.",
     "verify": "Compare a model's scores on this machine with known scores.",
     "bench": "Measure models on this machine: speed, latency, memory.",
+    "evaluate": "Measure how well models rank your own data.",
     "health": "Ask the server on this machine whether it is alive.",
 }
 """Summaries for `rerank --help`, by name, which is also the name of the module."""

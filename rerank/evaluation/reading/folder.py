@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection as Group
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from rerank.evaluation.reading.lines import DataError, shown
 from rerank.evaluation.reading.runs import Candidate, candidates_of, read_run
 from rerank.evaluation.reading.texts import texts_by_id, texts_of
 from rerank.evaluation.reading.wanted import Files, Wanted
+
+logger = logging.getLogger(__name__)
 
 _QUERIES = ("queries.jsonl", "queries.tsv")
 _DOCUMENTS = ("corpus.jsonl", "corpus.tsv", "collection.tsv", "documents.tsv")
@@ -63,6 +66,8 @@ class _Folder:
         if not found:
             raise DataError(f"{run}: holds no document" + (" for a judged query" if self._wanted.judged else ""))
         self._check_queries(candidates_of(run), found, texts)
+        if self._wanted.judged and (left_out := len(grades) - len(found)):
+            logger.warning("%s has no candidates for %d of %d judged queries: left out", run, left_out, len(grades))
         return self._wanted.of(found)
 
     def _from_bm25(self, grades: Group[str], texts: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:

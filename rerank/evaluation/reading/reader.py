@@ -15,6 +15,8 @@ def read_collection(data: Path, files: Files, wanted: Wanted) -> Collection:
     """The part of the data that is wanted. Raises DataError, whose message names file and line."""
     if data.is_dir():
         return read_folder(data, files, wanted)
+    if not data.exists():
+        raise DataError(f"{data}: there is no such file or folder")
     if files != Files():
         raise DataError(f"{data}: is no folder; --queries, --corpus, --qrels and --run name the files of one")
     if data.suffix not in (".jsonl", ".csv"):

@@ -215,7 +215,8 @@ def test_errors_of_lists_name_file_and_line(name: str, text: str, message: str, 
 
 
 def test_a_file_that_is_missing_is_refused_and_files_of_a_folder_go_with_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none.csv: cannot be read \(No such file or directory\)"):
+    with pytest.raises(DataError, match=r"none.csv: there is no such file or folder"):
         read_collection(tmp_path / "none.csv", Files(), JUDGED)
+    (tmp_path / "a.csv").touch()
     with pytest.raises(DataError, match="is no folder; --queries"):
-        read_collection(tmp_path / "none.csv", Files(run=tmp_path), JUDGED)
+        read_collection(tmp_path / "a.csv", Files(run=tmp_path), JUDGED)
