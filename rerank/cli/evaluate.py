@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from rerank.evaluation.reading.reader import read_collection
 from rerank.evaluation.reading.wanted import Files, Wanted
 from rerank.evaluation.report import page
 from rerank.evaluation.scoring import Journal, Scored, score_collection
+from rerank.evaluation.unified import unified
 from rerank.settings import Settings
 from rerank_client import printable
 
@@ -67,6 +69,13 @@ def evaluate(
     api_key: shared.Key = None,
     instruction: shared.Instruction = None,
     max_chunks_per_doc: shared.Chunks = None,
+    normalize: Annotated[
+        bool,
+        typer.Option(
+            "--normalize",
+            help='Show what `normalize = "nfkc"` in the cards would change; queries that it changes are scored twice.',
+        ),
+    ] = False,
     as_json: shared.AsJson = False,
 ) -> None:
     """Measure how well models rank judged data, next to the first stage's order.
@@ -79,6 +88,11 @@ def evaluate(
     if html and not html.parent.is_dir():
         raise CommandFailed(f"--html: there is no folder {html.parent}", 2)
 
+    async def again(rankers: Rankers, collection: Collection) -> list[Scored]:
+        changed = unified(collection)
+        with shared.journal_of("evaluate", changed.digest(), models, server, asked) as journal:
+            return await _score(rankers, models, changed, asked, journal)
+
     async def work(settings: Settings) -> Outcome:
         collection = read_collection(data, files, wanted)
         measures = Measures(measure or DEFAULT, collection.grades)
@@ -86,7 +100,8 @@ def evaluate(
             shared.distinct(rankers, models)
             with shared.journal_of("evaluate", collection.digest(), models, server, asked) as journal:
                 scored = await _score(rankers, models, collection, asked, journal)
-                outcome = Outcome.of(collection, scored, measures, seed)
+                other = await again(rankers, collection) if normalize else None
+                outcome = Outcome.of(collection, scored, measures, seed, other)
                 if html:
                     html.write_text(page(outcome), encoding="utf-8")
                 return outcome
@@ -113,11 +128,12 @@ async def _score(
 def _show(outcome: Outcome) -> None:
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
     shown.add_column("ranker", overflow="fold")
-    for name in (*outcome.measures.names, "pairs/s", "tokens"):
+    effect = [f"nfkc: {outcome.measures.names[0]}"] if outcome.models[0].effects else []
+    for name in (*outcome.measures.names, *effect, "pairs/s", "tokens"):
         shown.add_column(Text(name), justify="right")
     for row in outcome.rows:
         # as text: brackets in a name are no markup
-        shown.add_row(*map(Text, _cells(row)))
+        shown.add_row(*map(Text, (*_cells(row), *_effect(row, outcome), *_work(row))))
     console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH)
     console.print(shown)
     console.print(Text(_summary(outcome)))
@@ -127,6 +143,18 @@ def _cells(row: Row) -> Iterator[str]:
     yield printable(row.name)
     for figure in row.figures.values():
         yield "\n".join(_lines(figure))
+
+
+def _effect(row: Row, outcome: Outcome) -> Iterator[str]:
+    """What normalising changes in the first measure."""
+    if row.effects:
+        effect = row.effects[outcome.measures.names[0]]
+        yield f"{effect.difference:+.4f}\np = {effect.p:.4f}"
+    elif outcome.models[0].effects:
+        yield ""
+
+
+def _work(row: Row) -> Iterator[str]:
     yield "" if row.pairs_per_second is None else f"{row.pairs_per_second:.1f}"
     yield f"{row.scored.tokens:,}" if row.scored else ""
 
@@ -173,6 +201,7 @@ def _row_as_json(row: Row) -> dict[str, Any]:
             }
             for name, figure in row.figures.items()
         },
+        "normalize": row.effects and {name: asdict(effect) for name, effect in row.effects.items()},
         "pairs_per_second": row.pairs_per_second,
         "tokens": row.scored and row.scored.tokens,
         "seconds": row.scored and row.scored.seconds,

@@ -31,6 +31,14 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """Difference that normalised texts make to the mean of a measure, and its p."""
+
+    difference: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """The first stage or a model, with its measures."""
 
@@ -40,6 +48,8 @@ class Row:
     figures: Mapping[str, Figure]
     scored: Scored | None = None
     """None for the first stage."""
+    effects: Mapping[str, Effect] | None = None
+    """By measure; None where normalised texts were not scored."""
 
     @property
     def pairs_per_second(self) -> float | None:
@@ -67,14 +77,29 @@ class Outcome:
     models: tuple[Row, ...]
 
     @classmethod
-    def of(cls, collection: Collection, scored: Sequence[Scored], measures: Measures, seed: int) -> Self:
-        """The measures of what was scored. Differences are tested against the first model."""
+    def of(
+        cls,
+        collection: Collection,
+        scored: Sequence[Scored],
+        measures: Measures,
+        seed: int,
+        unified: Sequence[Scored] | None = None,
+    ) -> Self:
+        """The measures of what was scored. Differences are tested against the first model.
+
+        ``unified``: what each model made of the queries with texts that normalising changes.
+        """
         reference: Values | None = None
         rows = []
-        for model in scored:
+        others: Sequence[Scored | None] = unified or [None] * len(scored)
+        for model, other in zip(scored, others, strict=True):
             rankings = reranked(collection.candidates, model)
             values = measures.values(rankings)
-            rows.append(Row(model.model, rankings, values, _figures(values, reference, seed), model))
+            effects = None
+            if other:
+                normal = reranked(collection.candidates, Scored(model.model, {**model.ranked, **other.ranked}))
+                effects = _effects(measures.values(normal), values, seed)
+            rows.append(Row(model.model, rankings, values, _figures(values, reference, seed), model, effects))
             reference = reference or values
         first = measures.values(collection.candidates)
         stage = Row(FIRST_STAGE, collection.candidates, first, _figures(first, reference, seed))
@@ -120,4 +145,11 @@ def _figures(values: Values, reference: Values | None, seed: int) -> dict[str, F
             None if reference is None else significance(found, reference[name], seed),
         )
         for name, found in values.items()
+    }
+
+
+def _effects(normal: Values, values: Values, seed: int) -> dict[str, Effect]:
+    return {
+        name: Effect(statistics.fmean(found) - statistics.fmean(values[name]), significance(found, values[name], seed))
+        for name, found in normal.items()
     }

@@ -60,6 +60,29 @@ def test_json_has_all_figures(data: str, capsys: pytest.CaptureFixture[str]) -> 
     assert model["tokens"] > 0
 
 
+def test_the_effect_of_normalised_texts_is_a_column(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The stand-in for a model knows ASCII alone."""
+    asked: list[str] = []
+
+    async def ask(self: EngineRankers, name: str, query: str, documents: Sequence[str], options: Asked) -> Ranked:
+        asked.append(query)
+        order = (1, 0) if query.isascii() else (0, 1)
+        return Ranked((0.5, 0.5), order, 1, 1.0)
+
+    monkeypatch.setattr(EngineRankers, "ask", ask)
+    (Path(data) / "queries.tsv").write_text("q1\t\uff52ed apples\nq2\tpandas\n", encoding="utf-8")
+    command = ["evaluate", data, "lexical", "--queries", f"{data}/queries.tsv", "--measure", "RR", "--normalize"]
+    assert main(command) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["ranker", "RR", "nfkc:", "RR", "pairs/s", "tokens"]
+    assert next(line for line in lines if line[:1] == ["lexical"])[1:3] == ["0.5000", "+0.2500"]
+    assert sorted(asked) == ["pandas", "red apples", "\uff52ed apples"]
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rankers"][1]["normalize"] == {"RR": {"difference": 0.25, "p": 1.0}}
+
+
 def test_a_page_is_written(data: str, tmp_path: Path) -> None:
     assert main(["evaluate", data, "lexical", "--html", str(tmp_path / "page.html")]) == 0
     assert "Worst queries of lexical" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 
 from rerank.evaluation.collection import Collection
 from rerank.evaluation.measures import Measures
-from rerank.evaluation.outcome import FIRST_STAGE, Outcome, reranked
+from rerank.evaluation.outcome import FIRST_STAGE, Effect, Outcome, reranked
 from rerank.evaluation.rankers import Ranked
 from rerank.evaluation.report import page
 from rerank.evaluation.scoring import Scored
@@ -99,6 +99,17 @@ def test_a_relevant_document_further_down_is_shown_too_and_long_texts_are_cut() 
     (worst,) = worst_queries(outcome, outcome.models[0], "AP")
     assert [shown.place for shown in worst.after] == [1, 2, 3, 4, 5, 8]
     assert {len(shown.excerpt) for shown in worst.after} == {243}
+
+
+def test_the_effect_of_normalised_texts_is_that_of_the_queries_that_they_change() -> None:
+    collection = _outcome().collection
+    plain, unified = _scored("m", GOOD, 1.0), _scored("m", {"q2": (1, 0)}, 1.0)
+    measures = Measures(["RR"], collection.grades)
+    (row,) = Outcome.of(collection, [plain], measures, 0, [unified]).models
+    assert list(row.values["RR"]) == [1, 1]
+    assert row.effects is not None
+    assert row.effects["RR"] == Effect(-0.25, 1.0)
+    assert _outcome().models[0].effects is None
 
 
 def test_the_page_is_one_file_without_scripts_or_addresses() -> None:
