@@ -10,6 +10,7 @@ from rerank.activations import Activation
 from rerank.catalog.families import CROSS_ENCODER, LEXICAL, UPSTREAM
 from rerank.catalog.prompts import PromptFormat
 from rerank.catalog.routes import Route
+from rerank.catalog.shadows import Shadow
 from rerank.catalog.upstreams import Upstream
 from rerank.errors import SettingsError
 
@@ -109,6 +110,8 @@ class ModelCard:
     """What is done with a document longer than the model reads; None leaves it to the server's setting."""
     calibration: Path | Literal["auto"] | None = None
     """The file by which its relevance is calibrated, or ``auto``: the model's own, if there is one. None: it is not."""
+    shadow: Shadow | None = None
+    """Another model that a share of its requests is also sent to; None for none."""
     about: About | None = None
     """What people choose it by."""
 
@@ -144,7 +147,7 @@ class ModelCard:
 
 
 _LOADED_BY = {field.name for field in fields(ModelCard)} - {
-    *("aliases", "pinned", "keep_alive", "about", "route", "max_candidates", "long_documents", "calibration"),
+    *("aliases", "pinned", "keep_alive", "about", "route", "max_candidates", "long_documents", "calibration", "shadow"),
 }
 """Fields that a load depends on; the others concern names, people and residency."""
 

@@ -23,6 +23,7 @@ from rerank.catalog.file_fields import Name, one_of, seconds
 from rerank.catalog.names import is_plain
 from rerank.catalog.prompts import PROMPTS, PromptFormat
 from rerank.catalog.routes_file import RoutesInFile
+from rerank.catalog.shadows import ShadowInFile
 from rerank.catalog.upstreams_file import UpstreamInFile
 from rerank.schemas import Schema
 from rerank.toml_file import read_toml
@@ -78,13 +79,14 @@ class CardInFile(RoutesInFile):
     long_documents: Literal["cut", "chunk"] | None = None
     calibration: Literal["auto"] | Annotated[Path, AfterValidator(expand_home)] | None = None
     upstream: UpstreamInFile | None = None
+    shadow: ShadowInFile | None = None
 
     @model_validator(mode="after")
     def _is_one_kind_of_model(self) -> CardInFile:
         kinds = list(self.described)
         if len(kinds) > 1:
             raise ValueError(f"give one of {', '.join(f'`{kind}`' for kind in kinds)}")
-        if kinds and (others := self.model_fields_set - {*kinds, "id", "aliases", "max_candidates"}):
+        if kinds and (others := self.model_fields_set - {*kinds, "id", "aliases", "max_candidates", "shadow"}):
             raise ValueError(f"`{min(others)}` means nothing next to `{kinds[0]}`: its models have their own cards")
         return self
 
@@ -172,6 +174,7 @@ def _card(entry: CardInFile, folder: Path) -> ModelCard:
     values["route"] = route = entry.route()
     values["repo"] = entry.repo or (None if entry.path or route or entry.upstream else entry.id)
     values["upstream"] = entry.upstream.upstream(folder) if entry.upstream else None
+    values["shadow"] = entry.shadow.shadow() if entry.shadow else None
     values["path"] = (folder / entry.path).resolve() if entry.path else None
     values["activation"] = _activation(entry)
     values["calibration"] = _calibration(entry, folder)

@@ -102,6 +102,12 @@ class Admission:
         """The counter that applies."""
         return self._waiting_room if waiting else self._work_room
 
+    def has_spare(self, work: Work) -> bool:
+        """True while less than half of the capacity is taken, with this work in addition."""
+        after = self.in_flight + work
+        amounts = ((getattr(after, unit), getattr(self._most, unit)) for unit in _NAMES)
+        return not self.closed and all(not most or taken * 2 <= most for taken, most in amounts)
+
     def _check_room(self, work: Work, caller: str, *, waiting: bool) -> None:
         room = self.room(waiting=waiting)
         if not room.taken.documents:

@@ -43,6 +43,7 @@ from rerank.gateway.estimate import estimated_tokens, held_bytes
 from rerank.gateway.routing.plan import Plan, first_choice, plan_of, with_fallbacks
 from rerank.gateway.routing.result import result_of, work_of
 from rerank.gateway.routing.run import Run, Times
+from rerank.gateway.shadow import Shadows
 from rerank.gateway.truncation import Truncations
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry, still_loading
@@ -96,6 +97,7 @@ class Gateway:
         self._rates = RateLimits()
         self._cache = cache or PairCache()
         self._truncations = Truncations(observe)
+        self.shadows = Shadows(self._shadow, admission, observe)
 
     async def score(self, request: ScoringRequest) -> ScoringResult:
         """Score every pair of a request, with one model or as its route says.
@@ -108,12 +110,31 @@ class Gateway:
         times = self._times(request.within, request.budget)
 
         async def answer(place: Place) -> ScoringResult:
-            lease, rules = partial(self._lease, place), self.limits.chunks
-            run = Run(request, lease, self._cache, self._truncations, rules, self.catalog.calibration)
-            return result_of(request, await run.ask(plan, range(len(request.pairs)), times), run, reason)
+            return await self._run(request, plan, reason, times, place.begin)
 
         work = work_of(plan, request, self.limits.chunks)
-        return await self._work(first_choice(plan), work, request.caller, request.within, answer)
+        result = await self._work(first_choice(plan), work, request.caller, request.within, answer)
+        self.shadows.follow(plan.card, request, result)
+        return result
+
+    async def _run(
+        self, request: ScoringRequest, plan: Plan, reason: str, times: Times, begin: Callable[[], None]
+    ) -> ScoringResult:
+        """The result of a plan; ``begin`` is called when a model is there."""
+        lease, rules = partial(self._lease, begin), self.limits.chunks
+        run = Run(request, lease, self._cache, self._truncations, rules, self.catalog.calibration)
+        return result_of(request, await run.ask(plan, range(len(request.pairs)), times), run, reason)
+
+    async def _shadow(self, request: ScoringRequest) -> ScoringResult | None:
+        """A shadow's answer, without a place of its own; None if it would have to be loaded, and others evicted."""
+        plan, reason = await self._plan(request)
+        if self._is_cold(card for card in first_choice(plan) if card.has_weights):
+            return None
+        return await self._run(request, plan, reason, self._times(None), lambda: None)
+
+    def _is_cold(self, cards: Iterable[ModelCard]) -> bool:
+        """True if a model is not in memory."""
+        return any(self.registry.status(card).state is not State.READY for card in cards)
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
         """The vector of every text of a request, by one model. Raises what ``score`` raises."""
@@ -146,7 +167,7 @@ class Gateway:
         times = self._times(request.within)
 
         async def answer(place: Place) -> R:
-            return await self._lease(place, card, times, use)
+            return await self._lease(place.begin, card, times, use)
 
         return await self._work([card], work, request.caller, request.within, answer)
 
@@ -160,7 +181,7 @@ class Gateway:
     ) -> R:
         """An answer, within what the caller's key and the server have room for. ``cards``: those it begins with."""
         fetching_for.set(caller.name)
-        cold = any(self.registry.status(card).state is not State.READY for card in cards)
+        cold = self._is_cold(cards)
         async with self._rates.spend(caller, work.tokens) as spending:
             with self.admission.admit(work, caller=caller.name, waiting=cold, within=within) as place:
                 result = await answer(place)
@@ -195,7 +216,7 @@ class Gateway:
             return self.default
         return DefaultModel(self.find(caller.models[0], caller), f"the first model of the key {caller.name}")
 
-    async def _lease(self, place: Place, card: ModelCard, times: Times, use: Use[L]) -> L:
+    async def _lease(self, begin: Callable[[], None], card: ModelCard, times: Times, use: Use[L]) -> L:
         """The result of work on a model, which is loaded first if it is not in memory."""
         if card.route:
             raise InvalidRequest(f"{card.id} is made of other models; it can only rank.", param="model")
@@ -207,7 +228,7 @@ class Gateway:
                 self.registry.lease(card, self._load_seconds(times)) as model,
             ):
                 note_stage("model", asked)
-                place.begin()
+                begin()
                 return await use(model)
         except TimeoutError:
             if not deadline.expired():

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from rerank.gateway.rarely import Rarely
 from rerank.results import DocumentScore
 from rerank.telemetry.events import DocumentsTruncated, Observe, ignore
 
 logger = logging.getLogger(__name__)
 
-_SILENCE = 3600.0
-"""Seconds between two warnings about a model."""
 _WARNING = (
     "%s read %d of %d documents in part: they are longer than its %d tokens or a limit of the request; "
     "max_chunks_per_doc reads more"
@@ -22,10 +20,9 @@ _WARNING = (
 class Truncations:
     """Truncated documents of all models. Belongs to the event loop's thread."""
 
-    def __init__(self, observe: Observe = ignore, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, observe: Observe = ignore, rarely: Rarely | None = None) -> None:
         self._observe = observe
-        self._clock = clock
-        self._warned: dict[str, float] = {}
+        self._rarely = rarely or Rarely()
 
     def note(self, model: str, max_length: int, scores: Sequence[DocumentScore]) -> None:
         """Count the truncated documents that a model scored for a request, and warn of the first in an hour."""
@@ -33,12 +30,5 @@ class Truncations:
         if not truncated:
             return
         self._observe(DocumentsTruncated(model, truncated))
-        if self._warns(model):
+        if self._rarely.warns(model):
             logger.warning(_WARNING, model, truncated, len(scores), max_length)
-
-    def _warns(self, model: str) -> bool:
-        now, last = self._clock(), self._warned.get(model)
-        if last is not None and now - last < _SILENCE:
-            return False
-        self._warned[model] = now
-        return True

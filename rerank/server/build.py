@@ -23,6 +23,7 @@ from rerank.catalog.built_in import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.downloads import Allowed
+from rerank.catalog.shadows import check_shadows
 from rerank.devices import Device, choose_devices, gpu_count
 from rerank.engine import Engine, download_rules
 from rerank.errors import SettingsError
@@ -92,7 +93,7 @@ async def _open_services(
             readiness = Readiness(gateway, _preloaded(catalog, settings))
             metrics.add_gauges(*gauges(gateway, engine.scheduler))
             with on_hangup(partial(_reload, gateway, readiness, keyring, settings)):
-                async with readiness.preloading():
+                async with readiness.preloading(), gateway.shadows.open():
                     yield Services(
                         gateway,
                         readiness,
@@ -157,6 +158,7 @@ def _check_routes(catalog: Catalog, settings: Settings) -> None:
 
     try:
         check_routes(catalog.cards(), member)
+        check_shadows(catalog.cards(), member)
     except SettingsError as error:
         raise SettingsError(f"{settings.models_file}: {error}") from error
 

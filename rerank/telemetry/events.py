@@ -103,6 +103,21 @@ class DocumentsTruncated:
     documents: int
 
 
+ShadowOutcome = Literal["compared", "dropped", "absent", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """A request was also for the shadow of its model."""
+
+    model: str
+    shadow: str
+    outcome: ShadowOutcome
+    """``dropped``: there was no room. ``absent``: the shadow is not in memory."""
+    agreement: Mapping[str, float] = field(default_factory=dict)
+    """Of both rankings, by measure."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoopAnswered:
     """The event loop ran a callback."""
@@ -125,6 +140,7 @@ Event = (
     | CacheLookup
     | CacheFailed
     | DocumentsTruncated
+    | Shadowed
     | LoopAnswered
     | ConnectionClosed
 )

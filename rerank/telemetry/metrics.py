@@ -28,12 +28,15 @@ from rerank.telemetry.events import (
     LoopAnswered,
     ModelChanged,
     RequestRecord,
+    Shadowed,
 )
 
 METRICS_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 _PAIRS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _TOKENS = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
+
+_DISAGREEMENT = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2)
 
 _STAGES = (
     "Time of a request in each stage: model (waiting for it to load), tokenise, queue (until a batch takes the first "
@@ -68,6 +71,7 @@ class Metrics:
         self._truncated = registry.counter(
             "rerank_documents_truncated", "Documents that were not read to their end.", "model"
         )
+        self._shadows = _ShadowMetrics(registry)
         self._connections_closed = registry.counter(
             "rerank_connections_closed", "Connections that the server closed because of a limit.", "reason"
         )
@@ -94,6 +98,8 @@ class Metrics:
                 self._cache_errors.labels(store, operation).inc()
             case DocumentsTruncated(model, documents):
                 self._truncated.labels(model).inc(documents)
+            case Shadowed():
+                self._shadows.observe(event)
             case ModelChanged(model, change):
                 self._models.labels(model, change).inc()
             case ConnectionClosed(reason):
@@ -180,6 +186,30 @@ class _BatchMetrics:
         self._padding.labels(batch.device).inc(batch.padding)
 
 
+class _ShadowMetrics:
+    """Metrics of shadows, per pair of models that the models file names."""
+
+    def __init__(self, registry: _Registry) -> None:
+        names = ("model", "shadow")
+        self._shadows = registry.counter(
+            "rerank_shadows", "Requests for a model's shadow, by what came of them.", *names, "outcome"
+        )
+        # a histogram's sum must not fall, and agreement may be negative
+        self._disagreement = registry.histogram(
+            "rerank_shadow_disagreement",
+            "1 less the agreement of a model's ranking with its shadow's: 0 for the same, 2 for the reverse.",
+            _DISAGREEMENT,
+            *names,
+            "measure",
+        )
+
+    def observe(self, event: Shadowed) -> None:
+        """Count a shadow."""
+        self._shadows.labels(event.model, event.shadow, event.outcome).inc()
+        for measure, value in event.agreement.items():
+            self._disagreement.labels(event.model, event.shadow, measure).observe(1 - value)
+
+
 class _Visible(CollectorRegistry):
     """The metrics of a caller's models, of its own key, and of the server as a whole."""
 
@@ -195,8 +225,9 @@ class _Visible(CollectorRegistry):
             yield metric
 
     def _shows(self, labels: Mapping[str, str]) -> bool:
-        model, key = labels.get("model"), labels.get("key", self._caller.name)
-        return (not model or self._caller.may_use(model)) and key == self._caller.name
+        models = filter(None, (labels.get("model"), labels.get("shadow")))
+        key = labels.get("key", self._caller.name)
+        return all(map(self._caller.may_use, models)) and key == self._caller.name
 
 
 class _Gauges(Collector):

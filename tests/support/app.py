@@ -246,15 +246,18 @@ class AppUnderTest:
             open_store(self._cache, 1000, 3600, observe) as store,
         ):
             cache = PairCache(store, observe)
-            self.gateway = Gateway(self._catalog, engine.registry, self._admission, default, self._limits, cache)
-            yield Services(
-                self.gateway,
-                Readiness(self.gateway, self._preloaded),
-                "cpu",
-                started=1_700_000_000,
-                trouble=lambda: engine.trouble,
-                log_texts=self._log_texts,
+            self.gateway = Gateway(
+                self._catalog, engine.registry, self._admission, default, self._limits, cache, observe
             )
+            async with self.gateway.shadows.open():
+                yield Services(
+                    self.gateway,
+                    Readiness(self.gateway, self._preloaded),
+                    "cpu",
+                    started=1_700_000_000,
+                    trouble=lambda: engine.trouble,
+                    log_texts=self._log_texts,
+                )
 
     def loaded(self, card: ModelCard, scorer: Scorer | None = None) -> LoadedModel:
         backend = LocalBackend([scorer or self.scorer], self.scheduler, self._tokenisers)

@@ -13,6 +13,7 @@ from rerank.catalog.cards import About, ModelCard, merge_cards
 from rerank.catalog.families import BI_ENCODER
 from rerank.catalog.models_file import read_models_file
 from rerank.catalog.prompts import QWEN3_RERANKER
+from rerank.catalog.shadows import Shadow
 from rerank.errors import SettingsError
 
 Write = Callable[[str], Path]
@@ -75,6 +76,35 @@ class TestModelsFile:
                 keep_alive=3600,
             ),
         )
+
+    @pytest.mark.parametrize("share", ["1", "0.01"])
+    def test_a_shadow_has_a_model_and_a_share(self, write: Write, share: str) -> None:
+        (card,) = read_models_file(write(f'[[model]]\nid = "a"\nshadow = {{ model = "b", share = {share} }}'))
+        assert card.shadow == Shadow("b", float(share))
+
+    @pytest.mark.parametrize(
+        ("fields", "trouble"),
+        [
+            ("share = 0.1", "shadow.model"),
+            ('model = "b"', "shadow.share"),
+            ('model = "", share = 0.1', "shadow.model"),
+            *(
+                (f'model = "b", share = {share}', "shadow.share")
+                for share in ("0", "0.0", "-0.1", "1.01", "nan", "inf", "true", '"0.1"')
+            ),
+            ('model = "b", share = 0.1, every = 2', "shadow.every"),
+        ],
+    )
+    def test_other_shadows_are_refused(self, write: Write, fields: str, trouble: str) -> None:
+        with pytest.raises(SettingsError, match=rf"{trouble}: .*\(card a\)"):
+            read_models_file(write(f'[[model]]\nid = "a"\nshadow = {{ {fields} }}'))
+
+    def test_a_model_made_of_others_may_have_a_shadow(self, write: Write) -> None:
+        (card,) = read_models_file(
+            write('[[model]]\nid = "a"\nfallback = ["b", "c"]\nshadow = { model = "d", share = 1 }')
+        )
+        assert card.shadow
+        assert card.route
 
     def test_two_labels_of_a_head_are_told_apart(self, write: Write) -> None:
         (card,) = read_models_file(write('[[model]]\nid = "a"\nlabels = [2, 0]'))
@@ -298,7 +328,13 @@ class TestLoadsLike:
 
     @pytest.mark.parametrize(
         "change",
-        [{"aliases": ("x",)}, {"pinned": True}, {"keep_alive": 1.0}, {"about": About(("en",), "MIT", 1, 1)}],
+        [
+            {"aliases": ("x",)},
+            {"pinned": True},
+            {"keep_alive": 1.0},
+            {"shadow": Shadow("b", 1)},
+            {"about": About(("en",), "MIT", 1, 1)},
+        ],
     )
     def test_where_only_names_and_policy_changed(self, change: dict[str, Any]) -> None:
         card = ModelCard(id="mine")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from rerank.gateway.rarely import Rarely
 from rerank.gateway.truncation import Truncations
 from rerank.results import DocumentScore
 from rerank.telemetry.events import DocumentsTruncated, Event
@@ -23,7 +24,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def truncations(observed: list[Event], clock: Clock) -> Truncations:
-    return Truncations(observed.append, clock)
+    return Truncations(observed.append, Rarely(clock))
 
 
 def test_truncated_documents_are_counted_per_model(truncations: Truncations, observed: list[Event]) -> None:
