@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from benchmarks.quality import Judged, Scores, ndcg_at_10, read
+from benchmarks.quality import Scores, ndcg_at_10, read
 from benchmarks.workload import QUERY, SIZES, checkpoint, documents
 from rerank.catalog.built_in import EMBEDDED, LEXICAL_MODEL_ID
 from rerank.catalog.cards import ModelCard
@@ -30,6 +30,7 @@ from rerank.catalog.catalog import Catalog, embedded_folder
 from rerank.catalog.routes import CascadeStage
 from rerank.core import Pair, ScoringRequest
 from rerank.engine import Engine
+from rerank.evaluation.collection import Collection
 from rerank.results import ScoringResult
 from rerank.settings import Settings
 
@@ -58,7 +59,7 @@ def _cascade(first: str, keep: int, second: str) -> ModelCard:
     return ModelCard("cascade", route=(CascadeStage(first, keep), CascadeStage(second)))
 
 
-def quality(judged: Judged, keep: int, models_dir: Path) -> Iterator[tuple[str, float]]:
+def quality(judged: Collection, keep: int, models_dir: Path) -> Iterator[tuple[str, float]]:
     """NDCG@10 of each model."""
     embedded = replace(EMBEDDED, path=embedded_folder())
     cascade = _cascade(LEXICAL_MODEL_ID, keep, embedded.id)
@@ -67,11 +68,11 @@ def quality(judged: Judged, keep: int, models_dir: Path) -> Iterator[tuple[str, 
             yield model, ndcg_at_10(judged, _ranks(engine, model, judged))
 
 
-def _ranks(engine: _Engine, model: str, judged: Judged) -> Scores:
+def _ranks(engine: _Engine, model: str, judged: Collection) -> Scores:
     """By query: the rank of each candidate, negative, because a cascade's stages are not on one scale."""
     scores: Scores = {}
     for query, ids in judged.candidates.items():
-        result = engine.ask(model, judged.queries[query], [judged.passages[passage] for passage in ids])
+        result = engine.ask(model, judged.queries[query], judged.texts(query))
         places = {document.index: -float(rank) for rank, document in enumerate(result.ranked)}
         scores[query] = [places[index] for index in range(len(ids))]
     return scores

@@ -2,27 +2,23 @@
 
     python -m benchmarks.quality DATA --precisions fp32 bf16 int8 --queries 100
 
-DATA is a folder with corpus.jsonl and queries.jsonl (_id, text), qrels.tsv (query-id, corpus-id, score; a header line)
-and run.bm25.json (query id -> passage ids, best first): the candidates to rerank. The model is the embedded one, with
-its real weights, or the checkpoint of --checkpoint. Each precision runs in OpenVINO as MODEL_PRECISION would set it;
-the first one given is what the others are compared with.
+DATA is a folder as `rerank evaluate` reads it, with the candidates to rerank in a run. The model is the embedded one,
+with its real weights, or the checkpoint of --checkpoint. Each precision runs in OpenVINO as MODEL_PRECISION would set
+it; the first one given is what the others are compared with.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
-import numpy
 from scipy.stats import spearmanr
-from sklearn.metrics import ndcg_score
 
 from benchmarks.alone import engine_alone
 from benchmarks.processes import NotAvailableError
@@ -31,20 +27,13 @@ from rerank.catalog.built_in import EMBEDDED
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import embedded_folder
 from rerank.core import Pair
+from rerank.evaluation.collection import Collection
+from rerank.evaluation.measures import Measures
+from rerank.evaluation.reading.reader import read_collection
+from rerank.evaluation.reading.wanted import Files, Wanted
 
 Scores = dict[str, list[float]]
 """By query: the score of each candidate, in the order of the candidates."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Queries, their candidates, and which passages answer them."""
-
-    queries: dict[str, str]
-    passages: dict[str, str]
-    relevance: dict[str, dict[str, int]]
-    candidates: dict[str, list[str]]
-    """By query: passage ids, the best first by BM25."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -76,49 +65,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{line}   ({time.perf_counter() - started:.0f} s)", flush=True)
 
 
-def read(folder: Path, queries: int, candidates: int) -> Judged:
+def read(folder: Path, queries: int, candidates: int) -> Collection:
     """The first so many queries of the run, with the first so many candidates each."""
-    run: dict[str, list[str]] = json.loads((folder / "run.bm25.json").read_text(encoding="utf-8"))
-    relevance: dict[str, dict[str, int]] = {}
-    with (folder / "qrels.tsv").open(encoding="utf-8") as stream:
-        for query, passage, grade in list(csv.reader(stream, delimiter="\t"))[1:]:
-            relevance.setdefault(query, {})[passage] = int(grade)
-    return Judged(
-        _texts(folder / "queries.jsonl"),
-        _texts(folder / "corpus.jsonl"),
-        relevance,
-        {query: ids[:candidates] for query, ids in list(run.items())[:queries]},
-    )
+    whole = read_collection(folder, Files(), Wanted(candidates, judged=True))
+    first = dict(islice(whole.candidates.items(), queries))
+    return replace(whole, candidates=first, grades={query: whole.grades[query] for query in first})
 
 
-def rerank(judged: Judged, score: Score) -> Scores:
+def rerank(judged: Collection, score: Score) -> Scores:
     """Raw logits of all candidates, a request a query."""
     return {
-        query: score([Pair(judged.queries[query], judged.passages[passage]) for passage in ids])
-        for query, ids in judged.candidates.items()
+        query: score([Pair(judged.queries[query], text) for text in judged.texts(query)]) for query in judged.candidates
     }
 
 
-def ndcg_at_10(judged: Judged, scores: Mapping[str, Sequence[float]]) -> float:
-    """The mean over the queries. A relevant passage that is no candidate stands behind all candidates."""
-    found = []
-    for query, ids in judged.candidates.items():
-        grades = judged.relevance.get(query, {})
-        missed = [passage for passage in grades if passage not in ids]
-        last = min(scores[query]) - 1
-        truth = [grades.get(passage, 0) for passage in (*ids, *missed)]
-        found.append(ndcg_score([truth], [[*scores[query], *(last for _ in missed)]], k=10))
-    return float(numpy.mean(found))
+def ndcg_at_10(judged: Collection, scores: Mapping[str, Sequence[float]]) -> float:
+    """The mean over the queries; candidates with equal scores keep their order."""
+    rankings = {
+        query: [ids[place] for place in sorted(range(len(ids)), key=lambda place: -scores[query][place])]
+        for query, ids in judged.candidates.items()
+    }
+    return statistics.fmean(Measures(["nDCG@10"], judged.grades).values(rankings)["nDCG@10"])
 
 
 def spearman(base: Scores, other: Scores) -> list[float]:
     """The rank correlation of each query's scores."""
     return [float(spearmanr(base[query], other[query]).statistic) for query in base]
-
-
-def _texts(file: Path) -> dict[str, str]:
-    lines = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
-    return {entry["_id"]: entry["text"] for entry in lines}
 
 
 def _parser() -> argparse.ArgumentParser:

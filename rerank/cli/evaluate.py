@@ -6,7 +6,8 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,28 +84,23 @@ def evaluate(
     A mean over the queries stands above its 95 % bootstrap interval, and p of a paired randomisation test against the
     first model.
     """
-    files, wanted = Files(queries, corpus, qrels, run), Wanted(depth, sample, seed, judged=True)
-    asked = Asked(instruction, max_chunks_per_doc)
     if html and not html.parent.is_dir():
         raise CommandFailed(f"--html: there is no folder {html.parent}", 2)
-
-    async def again(rankers: Rankers, collection: Collection) -> list[Scored]:
-        changed = unified(collection)
-        with shared.journal_of("evaluate", changed.digest(), models, server, asked) as journal:
-            return await _score(rankers, models, changed, asked, journal)
+    files, wanted = Files(queries, corpus, qrels, run), Wanted(depth, sample, seed, judged=True)
+    job = _Job(models, server, Asked(instruction, max_chunks_per_doc))
 
     async def work(settings: Settings) -> Outcome:
         collection = read_collection(data, files, wanted)
         measures = Measures(measure or DEFAULT, collection.grades)
         async with open_rankers(settings, server, shared.key_of(settings, api_key)) as rankers:
             shared.distinct(rankers, models)
-            with shared.journal_of("evaluate", collection.digest(), models, server, asked) as journal:
-                scored = await _score(rankers, models, collection, asked, journal)
-                other = await again(rankers, collection) if normalize else None
+            with job.journal(collection) as journal:
+                scored = await job.score(rankers, collection, journal)
+                other = await job.score_again(rankers, unified(collection)) if normalize else None
                 outcome = Outcome.of(collection, scored, measures, seed, other)
                 if html:
                     html.write_text(page(outcome), encoding="utf-8")
-                return outcome
+        return outcome
 
     outcome = shared.run(work)
     if as_json:
@@ -113,16 +109,29 @@ def evaluate(
         _show(outcome)
 
 
-async def _score(
-    rankers: Rankers, models: Sequence[str], collection: Collection, asked: Asked, journal: Journal
-) -> list[Scored]:
-    scored = []
-    for model in models:
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The models to ask, and what for."""
+
+    models: Sequence[str]
+    server: str | None
+    asked: Asked
+
+    def journal(self, collection: Collection) -> AbstractContextManager[Journal]:
+        return shared.journal_of("evaluate", collection.digest(), self.models, self.server, self.asked)
+
+    async def score(self, rankers: Rankers, collection: Collection, journal: Journal) -> list[Scored]:
+        return [await self._score(rankers, model, collection, journal) for model in self.models]
+
+    async def score_again(self, rankers: Rankers, collection: Collection) -> list[Scored]:
+        with self.journal(collection) as journal:
+            return await self.score(rankers, collection, journal)
+
+    async def _score(self, rankers: Rankers, model: str, collection: Collection, journal: Journal) -> Scored:
         with shared.progress_bar(printable(model), collection.pairs) as progress:
-            scored.append(
-                await score_collection(rankers, model, collection, asked=asked, journal=journal, progress=progress)
+            return await score_collection(
+                rankers, model, collection, asked=self.asked, journal=journal, progress=progress
             )
-    return scored
 
 
 def _show(outcome: Outcome) -> None:

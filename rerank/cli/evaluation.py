@@ -58,7 +58,7 @@ STATUSES = """exit status:
   1    unexpected error
   2    wrong usage, settings or data
   3    a model cannot be loaded or asked
-  130  interrupted; the same command goes on where it was"""
+  130  interrupted; the same command goes on where it was (kept in XDG_CACHE_HOME, by default ~/.cache)"""
 
 
 def run(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:

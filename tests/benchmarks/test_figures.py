@@ -11,7 +11,8 @@ from benchmarks.figures import Sample, figures, ratios
 from benchmarks.http_load import Record, report
 from benchmarks.int8 import report as int8_report
 from benchmarks.overhead import summary, texts
-from benchmarks.quality import Judged, ndcg_at_10, read, spearman
+from benchmarks.quality import ndcg_at_10, read, spearman
+from rerank.evaluation.collection import Collection
 
 
 def test_figures_are_the_medians_of_the_rounds() -> None:
@@ -61,18 +62,14 @@ def test_documents_have_the_length_asked_for() -> None:
     assert {len(text) for text in texts(3, 5000)} == {5000}
 
 
-@pytest.fixture
-def judged() -> Judged:
-    passages = {name: name for name in ("a", "b", "c", "d")}
-    return Judged({"q": "?", "r": "?"}, passages, {"q": {"b": 1}, "r": {"d": 1}}, {"q": ["a", "b"], "r": ["c", "a"]})
+def test_ndcg_takes_equal_scores_in_their_order_and_misses_what_is_no_candidate() -> None:
+    texts = {name: name for name in ("a", "b", "c", "d")}
+    candidates = {"q": ("a", "b"), "r": ("c", "a")}
+    judged = Collection("judged", {"q": "?", "r": "?"}, texts, candidates, {"q": {"b": 1}, "r": {"d": 1}})
 
-
-def test_ndcg_counts_a_relevant_passage_that_is_no_candidate_as_last(judged: Judged) -> None:
-    second = 1 / math.log2(3)
-
-    # q: b is second; r: d stands behind both candidates
-    assert ndcg_at_10(judged, {"q": [5.0, 1.0], "r": [-3.0, -4.0]}) == pytest.approx((second + 0.5) / 2)
-    assert ndcg_at_10(judged, {"q": [1.0, 5.0], "r": [0.0, 0.0]}) == pytest.approx((1 + 0.5) / 2)
+    assert ndcg_at_10(judged, {"q": [5.0, 1.0], "r": [-3.0, -4.0]}) == pytest.approx(1 / math.log2(3) / 2)
+    assert ndcg_at_10(judged, {"q": [1.0, 5.0], "r": [0.0, 0.0]}) == pytest.approx(1 / 2)
+    assert ndcg_at_10(judged, {"q": [1.0, 1.0], "r": [0.0, 0.0]}) == pytest.approx(1 / math.log2(3) / 2)
 
 
 def test_spearman_compares_query_by_query() -> None:
@@ -87,6 +84,6 @@ def test_a_judged_set_is_read_up_to_the_queries_and_candidates_asked_for(tmp_pat
 
     found = read(tmp_path, queries=1, candidates=1)
 
-    assert found.candidates == {"q": ["a"]}
-    assert found.relevance == {"q": {"a": 1}, "r": {"b": 2}}
-    assert (found.queries["r"], found.passages["b"]) == ("who?", "B")
+    assert found.candidates == {"q": ("a",)}
+    assert found.grades == {"q": {"a": 1}}
+    assert found.texts("q") == ["A"]
