@@ -140,8 +140,6 @@ class Calibration:
     curve: Curve
     weights: str
     """Fingerprint of the weights whose relevance it maps."""
-    activation: str
-    """The activation that gives that relevance."""
     reference: str
     """The model whose relevance it gives, or ``labels``: the probability of relevance."""
     data: str

@@ -37,7 +37,6 @@ class _InFile(Schema):
 
     model: _Text
     weights: _Hex
-    activation: _Text
     reference: _Text
     data: _Hex
     date: _Day

@@ -22,6 +22,7 @@ COMMANDS = {
     "ps": "Show the models of a running server.",
     "key": "Make API keys.",
     "verify": "Compare a model's scores on this machine with known scores.",
+    "calibrate": "Fit a model's scores to those of another, or to judgements.",
     "bench": "Measure models on this machine: speed, latency, memory.",
     "evaluate": "Measure how well models rank your own data.",
     "health": "Ask the server on this machine whether it is alive.",

@@ -13,7 +13,7 @@ from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.names import shown
 from rerank.core import Chunking, Pair, ScoringOptions, ScoringRequest
 from rerank.engine import Engine
-from rerank.errors import ModelUnavailable, RerankError
+from rerank.errors import ModelUnavailable, RerankError, SettingsError
 from rerank.gateway.routing.plan import first_choice, plan_of
 from rerank.results import ScoringResult
 from rerank.settings import Settings
@@ -43,6 +43,8 @@ class Asked:
     instruction: str | None = None
     max_chunks_per_doc: int | None = None
     """Above 1: read long documents in at most so many chunks."""
+    calibrated: bool | None = None
+    """False for the relevance of the model itself; None for what its card says."""
 
 
 DEFAULT_ASKED = Asked()
@@ -57,6 +59,10 @@ class Rankers(Protocol):
 
     async def version(self, name: str) -> str:
         """What the model's scores depend on in addition to its id; empty where that is unknown. Raises RerankError."""
+        ...
+
+    async def weights(self, name: str) -> str:
+        """The fingerprint that a calibration of the model holds. Raises RerankError and SettingsError."""
         ...
 
     async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
@@ -88,6 +94,8 @@ class EngineRankers:
         for member in self._members(self.card(name)):
             async with self.engine.registry.lease(member) as model:
                 prints.append(model.fingerprint)
+            calibration = self.engine.catalog.calibration(member) if member.calibration else None
+            prints += [f"{calibration.method}:{calibration.data}"] if calibration else []
         return " ".join(prints)
 
     async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
@@ -98,11 +106,22 @@ class EngineRankers:
             card.id,
             ScoringOptions(instruction=asked.instruction),
             chunking=Chunking(asked.max_chunks_per_doc) if asked.max_chunks_per_doc else None,
+            calibrated=asked.calibrated,
         )
         result = await self.engine.score(request)
         _refuse_another(name, result)
         order = tuple(document.index for document in result.ranked)
         return Ranked(result.scores, order, result.tokens, time.perf_counter() - began)
+
+    async def weights(self, name: str) -> str:
+        """See ``Rankers``."""
+        card = self.card(name)
+        if card.route:
+            raise SettingsError(f"{card.id} is made of other models: each of them is calibrated on its own")
+        async with self.engine.registry.lease(card) as model:
+            if not model.weights:
+                raise RerankError(f"the files of {card.id} changed while they were loaded; try again")
+            return model.weights
 
     def _members(self, card: ModelCard) -> Iterable[ModelCard]:
         return first_choice(plan_of(card, self.engine.catalog.resolve))
@@ -125,10 +144,29 @@ class ServerRankers:
         del name
         return ""
 
+    async def weights(self, name: str) -> str:
+        """See ``Rankers``: a server says it of a model that is loaded, as it is when it has been asked."""
+        await self.ask(name, "query", ["document"])
+        try:
+            listed = {model.get("id"): model for model in await self._client.models()}
+        except ClientError as error:
+            raise RerankError(f"the server: {error}") from error
+        fingerprint = listed.get(self.identity(name), {}).get("fingerprint")
+        if not isinstance(fingerprint, str):
+            raise RerankError(
+                f"the server does not say which weights {shown(name)} has: that takes a server of this kind, and the "
+                "id of a model that is not made of others"
+            )
+        return fingerprint
+
     async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
         """See ``Rankers``."""
         began = time.perf_counter()
-        options: RerankOptions = {"instruction": asked.instruction, "max_chunks_per_doc": asked.max_chunks_per_doc}
+        options: RerankOptions = {
+            "instruction": asked.instruction,
+            "max_chunks_per_doc": asked.max_chunks_per_doc,
+            "calibrated": asked.calibrated,
+        }
         try:
             results = await self._client.rerank(query, documents, model=name, **options)
         except ClientError as error:

@@ -39,7 +39,7 @@ MAPPED = [0.5 + relevance / 2 for relevance in PLAIN]
 
 
 def fitted(model: str, weights: str = WEIGHTS) -> Calibration:
-    return Calibration(model, "isotonic", CURVE, weights, "sigmoid", "acme/reference", "f" * 32, "2026-11-26")
+    return Calibration(model, "isotonic", CURVE, weights, "acme/reference", "f" * 32, "2026-11-26")
 
 
 @pytest.fixture(scope="module")

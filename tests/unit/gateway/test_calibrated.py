@@ -26,7 +26,7 @@ CARD = ModelCard("acme/words")
 
 
 def of(curve: Curve = STEP, weights: str = WEIGHTS) -> Calibration:
-    return Calibration("acme/words", "isotonic", curve, weights, "sigmoid", "labels", "f" * 32, "2026-11-26")
+    return Calibration("acme/words", "isotonic", curve, weights, "labels", "f" * 32, "2026-11-26")
 
 
 def ranked(raw: Sequence[float], to_relevance: ToRelevance, min_score: float | None = None) -> list[tuple[int, float]]:

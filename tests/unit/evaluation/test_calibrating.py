@@ -1,0 +1,208 @@
+"""Calibrations that are fitted: which curve, what it is worth, and when there is none to be had."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy
+import pytest
+
+from rerank.calibration import Beta, Cubic, Isotonic, Method, Platt
+from rerank.errors import SettingsError
+from rerank.evaluation.calibrating import NoAgreement, Samples, calibrate, errors_of, to_labels, to_reference
+from rerank.evaluation.collection import Collection
+from rerank.evaluation.fits import FITS, Numbers, fit_beta, fit_cubic, fit_isotonic, fit_platt
+from rerank.evaluation.rankers import Ranked
+from rerank.evaluation.scoring import Scored
+from rerank.gateway.ranking import rank
+from rerank.results import DocumentScore
+
+SCORES = numpy.linspace(0.01, 0.99, 200)
+
+
+def samples(
+    target: Callable[[Numbers], Numbers], noise: float = 0.0, queries: int = 20, documents: int = 20
+) -> Samples:
+    """Sigmoids of logits, and targets that are a function of the logits with noise."""
+    chance = numpy.random.default_rng(7)
+    logits = {str(query): chance.normal(-2, 4, documents) for query in range(queries)}
+    return Samples(
+        {query: (1 / (1 + numpy.exp(-values))).tolist() for query, values in logits.items()},
+        {
+            query: numpy.clip(target(values) + chance.normal(0, noise, documents), 0, 1).tolist()
+            for query, values in logits.items()
+        },
+    )
+
+
+def compressed(logits: Numbers) -> Numbers:
+    """As an API may show them: a monotone, non-linear map that keeps to the lower end of 0..1."""
+    return numpy.exp(numpy.minimum(logits - 11, 0) / 2)
+
+
+class TestFits:
+    def test_a_cubic_is_found_again(self) -> None:
+        truth = Cubic(0.01, 0.99, (0.0, 0.1, 0.6, 0.9))
+        found = fit_cubic(SCORES, numpy.array([truth(score) for score in SCORES]))
+        assert found is not None
+        assert found.heights == pytest.approx(truth.heights, abs=1e-4)
+
+    def test_a_cubic_of_what_rises_and_falls_never_falls(self) -> None:
+        found = fit_cubic(SCORES, 0.5 + 0.4 * numpy.sin(6 * SCORES))
+        assert found is None or list(found.heights) == sorted(found.heights)
+
+    def test_a_step_is_isotonic(self) -> None:
+        found = fit_isotonic(SCORES, (SCORES > 0.5).astype(float))
+        assert found is not None
+        assert [found(0.2), found(0.8)] == [0, 1]
+
+    def test_an_isotonic_curve_has_few_points(self) -> None:
+        scores = numpy.linspace(0, 1, 5000)
+        found = fit_isotonic(scores, scores**2)
+        assert found is not None
+        assert len(found.scores) == 500
+        assert [found(score) for score in (0.1, 0.5, 0.9)] == pytest.approx([0.01, 0.25, 0.81], abs=1e-4)
+
+    def test_a_logistic_curve_is_found_again(self) -> None:
+        truth = Platt(6.0, -2.0)
+        found = fit_platt(SCORES, numpy.array([truth(score) for score in SCORES]))
+        assert found is not None
+        assert (found.slope, found.offset) == pytest.approx((6.0, -2.0), rel=1e-3)
+
+    def test_a_beta_curve_is_found_again(self) -> None:
+        truth = Beta(0.5, 2.0, -1.0)
+        found = fit_beta(SCORES, numpy.array([truth(score) for score in SCORES]))
+        assert found is not None
+        assert (found.a, found.b, found.c) == pytest.approx((0.5, 2.0, -1.0), rel=1e-2)
+
+    def test_a_slope_of_beta_that_would_be_negative_is_0(self) -> None:
+        odds = numpy.exp(2 * numpy.log(SCORES) + numpy.log1p(-SCORES))
+        found = fit_beta(SCORES, odds / (1 + odds))
+        assert found is not None
+        assert (found.a > 0, found.b) == (True, 0)
+
+    def test_beta_is_for_scores_between_0_and_1(self) -> None:
+        assert fit_beta(4 * SCORES, SCORES) is None
+
+    @pytest.mark.parametrize("method", FITS)
+    def test_what_falls_has_no_curve(self, method: Method) -> None:
+        assert FITS[method](SCORES, 1 - SCORES) is None
+
+    @pytest.mark.parametrize("method", FITS)
+    @pytest.mark.parametrize("targets", [SCORES * 0, SCORES * 0 + 1])
+    def test_targets_that_are_all_alike_have_no_curve(self, method: Method, targets: Numbers) -> None:
+        assert FITS[method](SCORES, targets) is None
+
+    @pytest.mark.parametrize("method", FITS)
+    def test_scores_that_are_all_alike_have_no_curve(self, method: Method) -> None:
+        assert FITS[method](SCORES * 0 + 0.5, SCORES) is None
+
+
+class TestAgreement:
+    def test_an_api_with_another_distribution_is_met_and_no_order_changes(self) -> None:
+        given = samples(compressed, noise=0.003)
+        fitted = calibrate(given)
+        assert 0 < (fitted.before.pearson or 0) < 0.65
+        assert (fitted.after.pearson or 0) >= 0.98
+        assert fitted.after.mean < fitted.before.mean / 20
+        assert fitted.after.calibration < fitted.before.calibration / 20
+        assert min(fitted.tried.values()) == fitted.tried[fitted.method] < fitted.constant / 4
+        for scores in given.scores.values():
+            plain = rank([DocumentScore(score, score) for score in scores], None)
+            mapped = rank([DocumentScore(fitted.curve(score), score) for score in scores], None)
+            assert [document.index for document in mapped] == [document.index for document in plain]
+
+    def test_a_reference_with_a_random_head_is_not_fitted(self) -> None:
+        chance = numpy.random.default_rng(3)
+        with pytest.raises(NoAgreement, match=r"correlate by -?0\.\d+ only"):
+            calibrate(samples(lambda logits: chance.random(len(logits)), queries=50))
+
+    def test_a_reference_that_orders_the_other_way_round_is_not_fitted(self) -> None:
+        with pytest.raises(NoAgreement, match="higher scores go with equal or lower targets"):
+            calibrate(samples(lambda logits: 1 / (1 + numpy.exp(logits))))
+
+    def test_a_constant_reference_is_not_fitted(self) -> None:
+        with pytest.raises(NoAgreement):
+            calibrate(samples(lambda logits: 0 * logits + 0.5))
+
+    def test_too_few_queries_to_tell_are_not_fitted(self) -> None:
+        with pytest.raises(NoAgreement, match="at least two queries"):
+            calibrate(samples(compressed, queries=1))
+
+    @pytest.mark.parametrize("method", FITS)
+    def test_a_method_may_be_demanded(self, method: Method) -> None:
+        fitted = calibrate(samples(lambda logits: 0.9 / (1 + numpy.exp(-logits)), 0.02), method)
+        assert fitted.method == method
+        assert list(fitted.tried) == [method]
+
+    def test_the_same_seed_gives_the_same(self) -> None:
+        given = samples(compressed, 0.01)
+        assert calibrate(given, seed=5) == calibrate(given, seed=5)
+        assert calibrate(given, seed=5).tried != calibrate(given, seed=6).tried
+
+
+class TestErrors:
+    def test_of_equal_scores_there_are_none(self) -> None:
+        errors = errors_of(SCORES, SCORES)
+        assert errors.pearson == pytest.approx(1)
+        assert errors.mean == errors.calibration == 0
+
+    def test_calibration_is_the_difference_of_means_by_bin(self) -> None:
+        # two bins: means 0.1 against 0.5, and 0.9 against 1
+        errors = errors_of(numpy.array([0.1, 0.1, 0.9, 0.9]), numpy.array([0.0, 1.0, 1.0, 1.0]))
+        assert errors.mean == pytest.approx(0.3)
+        assert errors.calibration == pytest.approx((0.4 * 2 + 0.1 * 2) / 4)
+
+    def test_scores_beyond_0_and_1_belong_to_the_outer_bins(self) -> None:
+        assert errors_of(numpy.array([-3.0, 4.0]), numpy.array([0.0, 1.0])).calibration == pytest.approx(3)
+
+
+COLLECTION = Collection(
+    "small",
+    {"a": "one", "b": "two", "c": "three"},
+    {"x": "X", "y": "Y"},
+    {"a": ("x", "y"), "b": ("y", "x"), "c": ("x",)},
+    {"a": {"x": 2, "y": 0}, "b": {"x": 1}},
+)
+
+
+def scored(model: str, **relevance: tuple[float, ...]) -> Scored:
+    return Scored(model, {query: Ranked(values, (), 0, 0.0) for query, values in relevance.items()})
+
+
+class TestSamples:
+    OURS = scored("ours", a=(0.1, 0.2), b=(0.3, 0.4), c=(0.5,))
+
+    def test_a_references_scores_are_the_targets(self) -> None:
+        theirs = scored("theirs", a=(0.5, 0.6), b=(0.7, 0.8), c=(1.0,))
+        given = to_reference(self.OURS, theirs)
+        assert [values.tolist() for values in given.flat] == [[0.1, 0.2, 0.3, 0.4, 0.5], [0.5, 0.6, 0.7, 0.8, 1.0]]
+        assert given.pairs == 5
+
+    @pytest.mark.parametrize("beyond", [1.5, -0.1, math.nan])
+    def test_a_reference_whose_scores_are_no_relevance_is_refused(self, beyond: float) -> None:
+        with pytest.raises(SettingsError, match="theirs gives"):
+            to_reference(self.OURS, scored("theirs", a=(0.5, beyond), b=(0.7, 0.8), c=(1.0,)))
+
+    def test_judgements_are_targets_and_unjudged_documents_of_judged_queries_are_not_relevant(self) -> None:
+        given = to_labels(self.OURS, COLLECTION)
+        assert given.scores == {"a": (0.1, 0.2), "b": (0.3, 0.4)}
+        assert given.targets == {"a": [1.0, 0.0], "b": [0.0, 1.0]}
+
+    def test_the_hash_is_of_texts_and_targets(self) -> None:
+        given = to_labels(self.OURS, COLLECTION)
+        assert given.digest(COLLECTION) == to_labels(scored("o", a=(0, 0), b=(0, 0)), COLLECTION).digest(COLLECTION)
+        others = Samples(given.scores, {**given.targets, "b": [1.0, 1.0]})
+        assert others.digest(COLLECTION) != given.digest(COLLECTION)
+
+    def test_folds_divide_the_queries(self) -> None:
+        folds = samples(compressed, queries=12).folds(seed=1)
+        assert sorted(map(len, folds)) == [2, 2, 2, 3, 3]
+        assert {query for fold in folds for query in fold} == set(map(str, range(12)))
+
+
+def test_every_fit_reports_the_curve_of_its_method() -> None:
+    kinds = {"cubic": Cubic, "isotonic": Isotonic, "beta": Beta, "platt": Platt}
+    for method, fit in FITS.items():
+        assert isinstance(fit(SCORES, SCORES**2), kinds[method])
