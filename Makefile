@@ -7,8 +7,9 @@ BANDIT := $(BIN)/bandit --quiet --recursive rerank rerank_server.py rerank_clien
 PEERS  := sentence-transformers onnx infinity vllm
 SDKS   := cohere5 cohere7
 # the modules' compiled code is kept even where the environment says otherwise: tests start a hundred processes; three
-# workers, because many tests wait for those
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
+# workers, because many tests wait for those; a worker that dies ends the run, which would wait for it for ever otherwise
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
+          --max-worker-restart=0
 BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
 .PHONY: help serve extras test quick coverage mutants check audit format clean bench bench-peers sdks soak fuzz lock image
@@ -42,7 +43,7 @@ coverage: $(VENV)/.dev sdks
 	$(PYTEST) --cov --cov-report=term $(ARGS)
 
 quick: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --quiet tests/unit tests/service $(ARGS)
+	$(PYTEST) --quiet tests/unit tests/service $(ARGS)
 
 mutants: $(VENV)/.mutants
 	$(BIN)/mutmut run

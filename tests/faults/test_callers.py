@@ -103,10 +103,12 @@ def test_a_client_that_leaves_within_its_body_harms_nobody(serve: Serve, access_
 def test_a_caller_whose_time_runs_out_leaves_nothing_behind(open_app: OpenApp) -> None:
     scorer = GatedScorer()
     scorer.gate.set()
-    app = open_app(scorer, timeout=0.5, batch=BatchBudget(1, 16384))
+    app = open_app(scorer, batch=BatchBudget(1, 16384))
     assert app.rerank(documents=["warm"]).status_code == 200
     scorer.gate.clear()
+    app.allow(0.5)
     assert "0.5 s (TIMEOUT)" in refused(app.rerank(), 504)
+    app.allow(PATIENCE)
     assert app.scheduler.waiting_pairs == 0
     assert (app.gateway.admission.in_flight.documents, app.gateway.admission.requests) == (0, 0)
     scorer.gate.set()

@@ -141,14 +141,16 @@ def test_a_batch_that_hangs_and_comes_back_after_all(scene: Scene, caplog: pytes
 
 def test_a_batch_that_hangs_for_longer_than_its_callers_wait(open_app: OpenApp) -> None:
     scorer = FaultyScorer()
-    app = open_app(scorer, timeout=0.5)
+    app = open_app(scorer)
     scorer.gate.set()
     assert app.rerank().status_code == 200
     scorer.gate.clear()
+    app.allow(0.5)
     assert "not done within 0.5 s (TIMEOUT)" in refused(app.rerank(), 504)
     app.scheduler.pass_by(61)
     assert_out_of_order(app, "test is stuck: its batch has run for more than 60 s")
     scorer.gate.set()
+    app.allow(PATIENCE)
     while app.scheduler.trouble:
         app.scheduler.look()
     assert_well(app)

@@ -89,7 +89,7 @@ def make_multi_vector(folder: Path, model_type: str = "bert", **expansion: Any) 
     ]
     modules[1].linear.weight.data = _random(WIDTH, 32)
     prompts = {"query": "word ", "document": "more "}
-    MultiVectorEncoder(modules=modules, device="cpu", prompts=prompts).save(str(folder))
+    MultiVectorEncoder(modules=modules, device="cpu", prompts=prompts).save(str(folder), create_model_card=False)
     return folder
 
 

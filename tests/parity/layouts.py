@@ -146,7 +146,9 @@ def with_logit_score(folder: Path, true: int, false: int | None = None, activati
     """The folder, saved by sentence-transformers with the words that are scored."""
     base = folder.rename(folder.with_name("base"))
     modules = [Transformer(str(base), transformer_task="text-generation"), LogitScore(true, false)]
-    CrossEncoder(modules=modules, device="cpu", activation_fn=activation or torch.nn.Identity()).save(str(folder))
+    CrossEncoder(modules=modules, device="cpu", activation_fn=activation or torch.nn.Identity()).save(
+        str(folder), create_model_card=False
+    )
     shutil.rmtree(base)
     return folder
 
@@ -160,7 +162,9 @@ def chain(folder: Path, pooling: str, *, normalised: bool = False) -> Path:
         if normalised:
             modules += [Dense(32, 16, activation_function=torch.nn.GELU()), LayerNorm(16)]
         last = Dense(16 if normalised else 32, 1, activation_function=None, module_output_name="scores")
-        CrossEncoder(modules=[*modules, last], device="cpu", activation_fn=torch.nn.Identity()).save(str(folder))
+        CrossEncoder(modules=[*modules, last], device="cpu", activation_fn=torch.nn.Identity()).save(
+            str(folder), create_model_card=False
+        )
     shutil.rmtree(base)
     return folder
 
@@ -172,7 +176,9 @@ def embeddings(folder: Path, pooling: str = "mean", *, dense: bool = False, **pr
     transformer = Transformer(str(base))
     modules: list[Any] = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)]
     modules += [Dense(32, 16), Normalize()] if dense else [Normalize()]
-    SentenceTransformer(modules=modules, device="cpu", prompts=prompts or None).save(str(folder))
+    SentenceTransformer(modules=modules, device="cpu", prompts=prompts or None).save(
+        str(folder), create_model_card=False
+    )
     shutil.rmtree(base)
     return folder
 

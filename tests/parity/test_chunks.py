@@ -24,7 +24,7 @@ from tests.parity.test_published_layouts import RIGHT
 
 ROOM = Truncation(max_tokens_per_document=24)
 """Of a document; layouts have models of every length."""
-MIXED = "the giant panda is a bear. 机器学习是人工智能的一个分支。word\r\nword 👩‍👩‍👧😀 e\u0301\u0302 " * 12
+MIXED = "the giant panda is a bear. 机器学习是人工智能的一个分支。word\r\nword 👩‍👩‍👧😀 e\u0301\u0302 " * 4
 FILLER = "Trains stop at the old station twice a day, and the market opens after the first of them has left. "
 QUERY = "what does the giant panda eat?"
 NEEDLE = "The giant panda eats bamboo for most of the day."
@@ -78,9 +78,9 @@ def raw_scores(scorer: Scorer, pairs: list[Pair], options: ScoringOptions = DEFA
 @pytest.mark.parametrize("place", [0.0, 0.17, 0.5, 0.83, 1.0])
 def test_a_needle_ranks_first_wherever_it_stands(embedded: Scorer, place: float) -> None:
     filler = FILLER * 200
-    begin = filler.rfind("Trains", 0, 1 + int(place * 20_000)) if place else 0
-    haystack = f"{filler[:begin]}{NEEDLE} {filler[begin:20_000]}"
-    others = ["The market is closed today.", "Ships sail at night.", filler[:20_000]]
+    begin = filler.rfind("Trains", 0, 1 + int(place * 12_000)) if place else 0
+    haystack = f"{filler[:begin]}{NEEDLE} {filler[begin:12_000]}"
+    others = ["The market is closed today.", "Ships sail at night.", filler[:12_000]]
     pairs = [Pair(QUERY, document) for document in [*others, haystack]]
 
     chunking = Chunking(64)

@@ -48,6 +48,7 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / ".openvino"
         self.conversions = 0
+        folder.mkdir(exist_ok=True)
         self._weights = folder / "model.safetensors"
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -181,40 +182,44 @@ def test_a_network_that_cannot_be_kept_still_runs(cache: Cache, caplog: pytest.L
     assert caplog.text.count("cannot be kept") == len(caplog.messages) == 1
 
 
-START = """
+STARTS = """
 import logging, sys
 from pathlib import Path
 from tests.parity.test_kept_networks import Cache
 
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
-print(Cache(Path(sys.argv[1])).start())
+for folder in sys.argv[1:]:
+    print(Cache(Path(folder)).start(), flush=True)
+    print("started", file=sys.stderr, flush=True)
 """
+MODES = [(False, 0o000, 1), (True, 0o000, 1), (False, 0o500, 1), (True, 0o500, 0)]
+"""Of another user's cache: is the network in it, what may be done with it, and how many lines are logged?"""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of prctl")
-@pytest.mark.parametrize(
-    ("converted_before", "mode", "warnings"),
-    [(False, 0o000, 1), (True, 0o000, 1), (False, 0o500, 1), (True, 0o500, 0)],
-)
-def test_a_cache_of_another_user_is_passed_over_with_one_line(
-    cache: Cache, converted_before: bool, mode: int, warnings: int
-) -> None:
-    cache.folder.mkdir()
-    expected = cache.start() if converted_before else None
-    cache.folder.chmod(mode)
+def test_caches_of_another_user_are_passed_over_with_one_line(tmp_path: Path) -> None:
+    caches = [Cache(tmp_path / f"{mode:o} {converted_before}") for converted_before, mode, _ in MODES]
+    for cache, (converted_before, mode, _) in zip(caches, MODES, strict=True):
+        cache.folder.mkdir()
+        if converted_before:
+            cache.start()
+        cache.folder.chmod(mode)
     try:
+        # one process for all of them: importing torch takes seconds
         child = subprocess.run(
-            [sys.executable, "-c", START, str(cache.folder.parent)],
+            [sys.executable, "-c", STARTS, *(str(cache.folder.parent) for cache in caches)],
             capture_output=True,
             text=True,
             check=True,
             preexec_fn=bound_by_permissions,
         )
     finally:
-        cache.folder.chmod(0o700)
-    assert child.stderr.count("cannot be kept, so the next start converts again: ") == warnings
-    assert len(child.stderr.splitlines()) == warnings
-    assert child.stdout.strip() == str(expected or cache.start())
+        for cache in caches:
+            cache.folder.chmod(0o700)
+    logs = [log.splitlines() for log in child.stderr.split("started\n")[:-1]]
+    assert [len(log) for log in logs] == [lines for *_, lines in MODES]
+    assert all("cannot be kept, so the next start converts again: " in line for log in logs for line in log)
+    assert child.stdout.splitlines() == [str(cache.start()) for cache in caches]
 
 
 def test_a_disk_too_full_to_keep_a_network_leaves_nothing_half_there(

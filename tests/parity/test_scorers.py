@@ -242,7 +242,9 @@ def test_a_reranker_saved_by_sentence_transformers_stays_in_its_family(
     tmp_path: Path, make: Callable[[Path], Path], runtime: str
 ) -> None:
     saved = tmp_path / "saved"
-    CrossEncoder(str(make(tmp_path / "made")), device="cpu", max_length=40).save_pretrained(str(saved))
+    CrossEncoder(str(make(tmp_path / "made")), device="cpu", max_length=40).save_pretrained(
+        str(saved), create_model_card=False
+    )
     scorer = load(saved, runtime=runtime)
 
     assert "sentence-transformers" not in scorer.runtime

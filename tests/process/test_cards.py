@@ -13,6 +13,8 @@ import requests
 from tests.process.server import ServerProcess, download_of, post, wait_for_half, wait_for_work
 from tests.support.fake_hub import FakeHub
 
+pytestmark = pytest.mark.usefixtures("converted")
+
 ASKED = {"query": "What is the capital of France?", "documents": ["Berlin is big.", "Paris is the capital of France."]}
 LONG = {"query": "What is the capital of France?", "documents": [f"{number} {'word ' * 30}" for number in range(1500)]}
 NAME = "org/reranker"

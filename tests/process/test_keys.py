@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.process.server import ROOT, ServerProcess, clean_environment, post
+
+pytestmark = pytest.mark.usefixtures("converted")
 
 BODY = {"query": "capital of France?", "documents": ["Paris", "cheese"], "top_n": 1}
 

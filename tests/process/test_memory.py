@@ -6,9 +6,12 @@ from pathlib import Path
 from statistics import median
 
 import psutil
+import pytest
 import requests
 
 from tests.process.server import ServerProcess
+
+pytestmark = pytest.mark.usefixtures("converted")
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 ASKED = {"query": "what is machine learning?", "documents": ["Machine learning is a branch of AI", "the giant panda"]}

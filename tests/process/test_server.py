@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,8 @@ from sentence_transformers import CrossEncoder
 from rerank_client import NotFoundError, RerankClient, SyncRerankClient, UnavailableError
 from tests.process.server import ROOT, ServerProcess, clean_environment, post, wait_for_work
 from tests.support.fake_hub import FakeHub
+from tests.support.fake_upstream import FakeUpstream
+from tests.support.waiting import wait_until
 
 QUERY = "What is the capital of France?"
 DOCUMENTS = ["Berlin is the capital of Germany.", "Paris is the capital of France.", "I like cheese."]
@@ -116,7 +119,8 @@ async def test_astrbot_gets_what_it_needs(server: ServerProcess) -> None:
 
 
 def test_health_and_others_are_answered_while_a_long_request_is_scored(server: ServerProcess) -> None:
-    long = {"query": QUERY, "documents": [f"{number} {'word ' * 30}" for number in range(1000)]}
+    documents = [f"{number} {'word ' * 30}" for number in range(5000)]
+    long = {"query": QUERY, "documents": documents, "model": "tiny-reranker"}
     order = []
 
     async def run() -> None:
@@ -131,7 +135,7 @@ def test_health_and_others_are_answered_while_a_long_request_is_scored(server: S
             started = asyncio.create_task(send("long", long))
             while (await (await session.get("/load")).json())["server_load"] == 0:
                 pass
-            await send("short", {"query": QUERY, "documents": DOCUMENTS})
+            await send("short", {"query": QUERY, "documents": DOCUMENTS, "model": "tiny-reranker"})
             async with session.get("/health") as health:
                 order.append(f"health {health.status}")
             await started
@@ -143,9 +147,10 @@ def test_health_and_others_are_answered_while_a_long_request_is_scored(server: S
 
 def test_a_large_request_is_answered_whole_or_refused_clearly(server: ServerProcess) -> None:
     documents = [f"document number {number}" for number in range(5000)]
+    asked = {"query": QUERY, "model": "tiny-reranker", "return_documents": False}
 
-    whole = post(server, {"query": QUERY, "documents": documents, "return_documents": False})
-    refused = post(server, {"query": QUERY, "documents": documents * 2})
+    whole = post(server, asked | {"documents": documents})
+    refused = post(server, asked | {"documents": documents * 2})
 
     assert sorted(result["index"] for result in whole.json()["results"]) == list(range(5000))
     assert refused.status_code == 400
@@ -275,27 +280,30 @@ def test_a_port_in_use_is_said(tmp_path: Path, server: ServerProcess) -> None:
     assert "address already in use" in "".join(second.log)
 
 
-def long_request(documents: int) -> dict[str, Any]:
-    """Documents that all differ, as equal ones are scored once."""
-    return {"query": QUERY, "documents": [f"document {number} " + "word " * 200 for number in range(documents)]}
-
-
-LONG = long_request(120)
+# documents that all differ, as equal ones are scored once, and more than can be scored between two signals
+LONG = {"query": QUERY, "documents": [f"document {number} " + "word " * 200 for number in range(960)]}
 
 
 def test_a_stop_lets_requests_in_work_end_and_sends_new_ones_away(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path, {"RERANK_DRAIN_TIMEOUT": "100"}) as server, ThreadPoolExecutor(1) as callers:
-        post(server, {"query": QUERY, "documents": DOCUMENTS})
-        running = callers.submit(post, server, LONG)
-        wait_for_work(server)
-        server.signal(signal.SIGTERM)
-        server.wait_for_log("shutting down: waiting up to 100 s for 1 in-flight requests")
-        refused = post(server, {"query": QUERY, "documents": DOCUMENTS})
-        answer = running.result()
-        status = server.wait()
+    asked = {"query": QUERY, "documents": DOCUMENTS}
+    with FakeUpstream() as upstream:
+        may_end = threading.Event()
+        upstream.will_answer(body=upstream.scores(DOCUMENTS), held=may_end)
+        card = f'[[model]]\nid = "far"\nupstream = {{ api = "vllm", url = "{upstream.url}" }}\n'
+        (tmp_path / "models.toml").write_text(card)
+        settings = {"RERANK_DRAIN_TIMEOUT": "100", "RERANK_DEFAULT_MODEL": "far"}
+        with ServerProcess(tmp_path, settings) as server, ThreadPoolExecutor(1) as callers:
+            running = callers.submit(post, server, asked)
+            wait_until(lambda: bool(upstream.calls))
+            server.signal(signal.SIGTERM)
+            server.wait_for_log("shutting down: waiting up to 100 s for 1 in-flight requests")
+            refused = post(server, asked)
+            may_end.set()
+            answer = running.result()
+            status = server.wait()
 
     assert (refused.status_code, refused.headers["Connection"]) == (503, "close")
-    assert len(answer.json()["results"]) == len(LONG["documents"])
+    assert len(answer.json()["results"]) == len(DOCUMENTS)
     assert status == 0
     assert "Traceback" not in "".join(server.log)
 
@@ -315,7 +323,7 @@ def test_a_second_signal_leaves_at_once(tmp_path: Path, second: signal.Signals) 
     # nothing can end between the two signals: neither the time to end nor the work
     with ServerProcess(tmp_path, {"RERANK_DRAIN_TIMEOUT": "100"}) as server, ThreadPoolExecutor(1) as callers:
         post(server, {"query": QUERY, "documents": DOCUMENTS})
-        running = callers.submit(post, server, long_request(960))
+        running = callers.submit(post, server, LONG)
         wait_for_work(server)
         server.signal(signal.SIGTERM)
         server.wait_for_log("shutting down: ")

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from benchmarks.soak import Plan, soak
 from benchmarks.soak_kinds import KINDS
 
 
-@pytest.mark.timeout(300)
 def test_a_soak_loses_no_request_and_grows_nothing(tmp_path: Path) -> None:
     record = soak(Plan(15, tmp_path))
 

@@ -13,6 +13,7 @@ from array import array
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -283,6 +284,10 @@ class AppUnderTest:
     def post(self, path: str, body: Any) -> Response:
         """Sends non-ASCII characters escaped, and so can send half a surrogate pair."""
         return self.client.post(path, content=json.dumps(body), headers={"Content-Type": "application/json"})
+
+    def allow(self, seconds: float) -> None:
+        """From now on a request may take so long."""
+        self.gateway.limits = replace(self.gateway.limits, timeout=seconds)
 
     def rerank_meanwhile(self, **fields: Any) -> Future[Response]:
         return self.meanwhile(self.rerank, **fields)

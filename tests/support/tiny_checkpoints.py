@@ -232,7 +232,7 @@ def make_embedding_model(
     AutoModel.from_pretrained(base).save_pretrained(base)
     transformer = Transformer(str(base))
     modules = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling), Normalize()]
-    SentenceTransformer(modules=modules, device="cpu", prompts=prompts).save(str(folder))
+    SentenceTransformer(modules=modules, device="cpu", prompts=prompts).save(str(folder), create_model_card=False)
     shutil.rmtree(base)
     return folder
 
