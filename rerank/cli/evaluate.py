@@ -135,11 +135,11 @@ class _Job:
 
 
 def _show(outcome: Outcome) -> None:
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    shown = Table(box=None, pad_edge=False, padding=(0, 1, 1, 0))
     shown.add_column("ranker", overflow="fold")
-    effect = [f"nfkc: {outcome.measures.names[0]}"] if outcome.models[0].effects else []
+    effect = ["nfkc"] if outcome.models[0].effects else []
     for name in (*outcome.measures.names, *effect, "pairs/s", "tokens"):
-        shown.add_column(Text(name), justify="right")
+        shown.add_column(Text(name), justify="right", no_wrap=True)
     for row in outcome.rows:
         # as text: brackets in a name are no markup
         shown.add_row(*map(Text, (*_cells(row), *_effect(row, outcome), *_work(row))))
@@ -158,7 +158,7 @@ def _effect(row: Row, outcome: Outcome) -> Iterator[str]:
     """What normalising changes in the first measure."""
     if row.effects:
         effect = row.effects[outcome.measures.names[0]]
-        yield f"{effect.difference:+.4f}\np = {effect.p:.4f}"
+        yield f"{effect.difference:+.4f}\np {effect.p:.4f}"
     elif outcome.models[0].effects:
         yield ""
 
@@ -171,17 +171,18 @@ def _work(row: Row) -> Iterator[str]:
 def _lines(figure: Figure) -> Iterator[str]:
     yield f"{figure.mean:.4f}"
     if figure.interval:
-        yield f"{figure.interval.low:.4f} to {figure.interval.high:.4f}"
+        yield f"{figure.interval.low:.3f}-{figure.interval.high:.3f}"
     if figure.p is not None:
-        yield f"p = {figure.p:.4f}"
+        yield f"p {figure.p:.4f}"
 
 
 def _summary(outcome: Outcome) -> str:
     collection = outcome.collection
+    effect = f" nfkc: what normalised texts change in {outcome.measures.names[0]}." if outcome.models[0].effects else ""
     return (
         f"{printable(collection.name)}: {len(collection.candidates)} queries, {collection.pairs} pairs. "
         "Below each mean: its 95 % bootstrap interval, and p of a paired randomisation test against "
-        f"{printable(outcome.models[0].name)}."
+        f"{printable(outcome.models[0].name)}.{effect}"
     )
 
 
