@@ -39,14 +39,18 @@ def read_text(path: Path, limit: int) -> str:
         raise UnfitFile(f"is not UTF-8 ({error})") from error
 
 
-def parse_json(text: str | bytes) -> Any:
-    """The text as JSON. Raises UnfitFile, also for one nested too deeply to be read."""
+def parse_json(text: str | bytes, *, strict: bool = False) -> Any:
+    """The text as JSON. Raises UnfitFile, also for one nested too deeply to be read; ``strict``: also for NaN."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse if strict else None)
     except RecursionError:
         raise UnfitFile("is not JSON (nested too deeply)") from None
     except ValueError as error:
         raise UnfitFile(f"is not JSON ({error})") from error
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def read_json(path: Path, limit: int) -> Any:

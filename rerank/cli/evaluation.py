@@ -53,6 +53,8 @@ Run = Annotated[
     ),
 ]
 
+INTERRUPTED = 130
+"""Exit status."""
 STATUSES = """exit status:
   0    done
   1    unexpected error
@@ -68,7 +70,7 @@ def run(work: Callable[[Settings], Coroutine[Any, Any, T]]) -> T:
     try:
         return asyncio.run(work(settings))
     except KeyboardInterrupt:
-        raise CommandFailed("interrupted; run the same command again to go on", 130) from None
+        raise CommandFailed("interrupted; run the same command again to go on", INTERRUPTED) from None
     except SettingsError as error:
         raise CommandFailed(str(error), 2) from error
     except RerankError as error:

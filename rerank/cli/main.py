@@ -23,6 +23,7 @@ COMMANDS = {
     "key": "Make API keys.",
     "verify": "Compare a model's scores on this machine with known scores.",
     "calibrate": "Fit a model's scores to those of another, or to judgements.",
+    "rank": "Rank a file of any length.",
     "bench": "Measure models on this machine: speed, latency, memory.",
     "evaluate": "Measure how well models rank your own data.",
     "health": "Ask the server on this machine whether it is alive.",

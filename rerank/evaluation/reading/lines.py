@@ -34,10 +34,10 @@ class Line(NamedTuple):
         """The error with this message at this line."""
         return DataError(f"{self.path}:{self.number}: {message}")
 
-    def record(self) -> dict[str, Any]:
-        """The line as a JSON object. Raises DataError."""
+    def record(self, *, strict: bool = False) -> dict[str, Any]:
+        """The line as a JSON object; ``strict``: without NaN. Raises DataError."""
         try:
-            record = parse_json(self.text)
+            record = parse_json(self.text, strict=strict)
         except UnfitFile as error:
             raise self.wrong(str(error)) from error
         if not isinstance(record, dict):
@@ -55,14 +55,30 @@ def lines_of(path: Path) -> Iterator[Line]:
 def text_lines(path: Path) -> Iterator[Line]:
     """All lines of a UTF-8 file, with their ends, as they are asked for. Raises DataError."""
     with opened(path) as file:
-        for number, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), start=1):
-            line = Line(path, number, "")
-            if len(raw) > LONGEST_LINE:
-                raise line.wrong(f"the line is longer than {LONGEST_LINE // 1024 // 1024} MiB")
-            try:
-                yield line._replace(text=(raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw).decode())
-            except UnicodeDecodeError as error:
-                raise line.wrong(f"not UTF-8 ({error.reason} at byte {error.start} of the line)") from error
+        for line in lines_in(file, path):
+            if isinstance(line, DataError):
+                raise line
+            yield line
+
+
+def lines_in(stream: IO[bytes], path: Path) -> Iterator[Line | DataError]:
+    """All lines of a stream, with their ends, as they are asked for; in place of one that cannot be read its error."""
+    for number, raw in enumerate(iter(lambda: stream.readline(LONGEST_LINE + 1), b""), start=1):
+        line = Line(path, number, "")
+        if len(raw) > LONGEST_LINE:
+            _skip_rest(stream, raw)
+            yield line.wrong(f"the line is longer than {LONGEST_LINE // 1024 // 1024} MiB")
+            continue
+        try:
+            yield line._replace(text=(raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw).decode())
+        except UnicodeDecodeError as error:
+            yield line.wrong(f"not UTF-8 ({error.reason} at byte {error.start} of the line)")
+
+
+def _skip_rest(stream: IO[bytes], part: bytes) -> None:
+    """Read a line to its end, in parts."""
+    while part and not part.endswith(b"\n"):
+        part = stream.readline(LONGEST_LINE)
 
 
 def opened(path: Path) -> IO[bytes]:

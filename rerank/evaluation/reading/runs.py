@@ -48,11 +48,15 @@ def _best(scores: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _from_trec(path: Path) -> Iterator[Candidate]:
-    for line in lines_of(path):
-        columns = line.text.split()
-        if len(columns) != _COLUMNS:
-            raise line.wrong(f"{len(columns)} columns; a run has 6: query, Q0, document, rank, score, name")
-        yield Candidate(line, columns[0], columns[2], score_of(columns[4], line, "the score"))
+    return map(candidate_in, lines_of(path))
+
+
+def candidate_in(line: Line) -> Candidate:
+    """The document on a line of TREC's six columns. Raises DataError."""
+    columns = line.text.split()
+    if len(columns) != _COLUMNS:
+        raise line.wrong(f"{len(columns)} columns; a run has 6: query, Q0, document, rank, score, name")
+    return Candidate(line, columns[0], columns[2], score_of(columns[4], line, "the score"))
 
 
 def _from_json(path: Path) -> Iterator[Candidate]:
