@@ -152,7 +152,7 @@ class Engine:
         return cls(
             catalog,
             scheduler,
-            CardLoader(local, RemoteLoader(pool), tokenisers),
+            CardLoader(local, RemoteLoader(pool, observe), tokenisers),
             tokenisers,
             budget=budget,
             keep_alive=settings.keep_alive,

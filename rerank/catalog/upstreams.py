@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ HOPS_HEADER = "X-Rerank-Hops"
 MAX_HOPS = 3
 hops_var: ContextVar[int] = ContextVar("hops", default=0)
 """Hops of the current request before this server."""
+deadline_var: ContextVar[float] = ContextVar("deadline", default=math.inf)
+"""Moment of ``time.monotonic`` by which the current request wants the model's answer: no call is repeated after it."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.catalog.downloads import fetching_for
 from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, FAMILIES
 from rerank.catalog.names import shown
+from rerank.catalog.upstreams import deadline_var
 from rerank.core import (
     Caller,
     EmbeddingRequest,
@@ -221,6 +222,7 @@ class Gateway:
         if card.route:
             raise InvalidRequest(f"{card.id} is made of other models; it can only rank.", param="model")
         model: LoadedModel | None = None
+        deadline_var.set(times.deadline)
         asked = time.perf_counter()
         try:
             async with (

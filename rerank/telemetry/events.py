@@ -103,6 +103,20 @@ class DocumentsTruncated:
     documents: int
 
 
+CallOutcome = Literal[
+    "ok", "refused", "overloaded", "failed", "unreachable", "timeout", "broken", "nonsense", "skipped", "cancelled"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamCalled:
+    """A call of a model's upstream has ended; each retry is one."""
+
+    model: str
+    outcome: CallOutcome
+    """``failed``: an error as status. ``broken``: the connection. ``skipped``: the circuit breaker is open."""
+
+
 ShadowOutcome = Literal["compared", "dropped", "absent", "failed"]
 
 
@@ -140,6 +154,7 @@ Event = (
     | CacheLookup
     | CacheFailed
     | DocumentsTruncated
+    | UpstreamCalled
     | Shadowed
     | LoopAnswered
     | ConnectionClosed

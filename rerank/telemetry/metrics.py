@@ -29,6 +29,7 @@ from rerank.telemetry.events import (
     ModelChanged,
     RequestRecord,
     Shadowed,
+    UpstreamCalled,
 )
 
 METRICS_TYPE = CONTENT_TYPE_LATEST
@@ -64,12 +65,12 @@ class Metrics:
         self._registry = registry = _Registry()
         self._requests = _RequestMetrics(registry)
         self._batches = _BatchMetrics(registry)
-        self._cache = registry.counter("rerank_cache_pairs", "Pairs looked up in the cache.", "model", "store", "found")
-        self._cache_errors = registry.counter(
-            "rerank_cache_errors", "Failed or late calls of the cache's store.", "store", "operation"
-        )
+        self._cache = _CacheMetrics(registry)
         self._truncated = registry.counter(
             "rerank_documents_truncated", "Documents that were not read to their end.", "model"
+        )
+        self._upstream_calls = registry.counter(
+            "rerank_upstream_calls", "Calls of upstreams, retries included, by what came of them.", "model", "outcome"
         )
         self._shadows = _ShadowMetrics(registry)
         self._connections_closed = registry.counter(
@@ -91,13 +92,12 @@ class Metrics:
                 self._requests.observe(event)
             case BatchStarted():
                 self._batches.observe(event)
-            case CacheLookup(model, store, found, missing):
-                self._cache.labels(model, store, "yes").inc(found)
-                self._cache.labels(model, store, "no").inc(missing)
-            case CacheFailed(store, operation):
-                self._cache_errors.labels(store, operation).inc()
+            case CacheLookup() | CacheFailed():
+                self._cache.observe(event)
             case DocumentsTruncated(model, documents):
                 self._truncated.labels(model).inc(documents)
+            case UpstreamCalled(model, outcome):
+                self._upstream_calls.labels(model, outcome).inc()
             case Shadowed():
                 self._shadows.observe(event)
             case ModelChanged(model, change):
@@ -184,6 +184,26 @@ class _BatchMetrics:
         self._pairs.labels(batch.device).observe(batch.pairs)
         self._tokens.labels(batch.device).observe(batch.tokens)
         self._padding.labels(batch.device).inc(batch.padding)
+
+
+class _CacheMetrics:
+    """Metrics of the cache."""
+
+    def __init__(self, registry: _Registry) -> None:
+        counter = registry.counter
+        self._pairs = counter("rerank_cache_pairs", "Pairs looked up in the cache.", "model", "store", "found")
+        self._errors = counter(
+            "rerank_cache_errors", "Failed or late calls of the cache's store.", "store", "operation"
+        )
+
+    def observe(self, event: CacheLookup | CacheFailed) -> None:
+        """Count a lookup or a failure."""
+        match event:
+            case CacheLookup(model, store, found, missing):
+                self._pairs.labels(model, store, "yes").inc(found)
+                self._pairs.labels(model, store, "no").inc(missing)
+            case CacheFailed(store, operation):
+                self._errors.labels(store, operation).inc()
 
 
 class _ShadowMetrics:

@@ -17,8 +17,9 @@ from rerank.backends.remote.codecs import Body
 from rerank.backends.remote.failures import Failures
 from rerank.backends.remote.http import HttpAnswer, HttpPool, TooLong
 from rerank.backends.remote.retries import CallFailed, Clock, Sleep, retrying
-from rerank.catalog.upstreams import HOPS_HEADER, MAX_HOPS, Upstream, hops_var
+from rerank.catalog.upstreams import HOPS_HEADER, MAX_HOPS, Upstream, deadline_var, hops_var
 from rerank.errors import Overloaded, UpstreamLoop
+from rerank.telemetry.events import CallOutcome, Observe, UpstreamCalled, ignore
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +57,14 @@ class Client:
         self,
         target: Target,
         pool: HttpPool,
+        observe: Observe = ignore,
         *,
         clock: Clock = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._target = target
         self._pool = pool
+        self._observe = observe
         self._breaker = Breaker(changed=self._log)
         self._clock = clock
         self._sleep = sleep
@@ -84,8 +87,9 @@ class Client:
                 f"The request for {self._target.model} has passed {MAX_HOPS} servers: their upstreams form a loop."
             )
         ends = self._clock() + self._target.upstream.timeout
+        repeated = retrying(min(ends, deadline_var.get()), self._clock, self._sleep)
         try:
-            return await retrying(ends, self._clock, self._sleep)(self._attempt, body, documents, ends)
+            return await repeated(self._attempt, body, documents, ends)
         except CallFailed as failed:
             raise failed.error from failed
 
@@ -109,7 +113,20 @@ class Client:
             ) from None
 
     async def _guarded(self, content: bytes, documents: int, ends: float) -> Answer:
-        """One call, if the breaker permits it; the breaker learns its outcome."""
+        """One call, if the breaker permits it. It is counted."""
+        outcome: CallOutcome = "cancelled"
+        try:
+            answer = await self._permitted(content, documents, ends)
+            outcome = "ok"
+        except CallFailed as failed:
+            outcome = failed.outcome
+            raise
+        finally:
+            self._observe(UpstreamCalled(self._target.model, outcome))
+        return answer
+
+    async def _permitted(self, content: bytes, documents: int, ends: float) -> Answer:
+        """Raises CallFailed if the breaker does not permit the call; it learns its outcome."""
         began = self._clock()
         try:
             permit = self._breaker.admit(began)

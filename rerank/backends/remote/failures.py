@@ -44,10 +44,10 @@ class Failures:
         logger.warning("%s: the upstream answered %d: %s", self._model, answer.status, reason.text or "no reason")
         after = parse_retry_after(answer.headers.get("Retry-After"))
         if answer.status in _ABOUT_THE_REQUEST:
-            return CallFailed(self._refusal(reason), healthy=True)
+            return CallFailed(self._refusal(reason), "refused", healthy=True)
         again = answer.status in _RETRIED
         if answer.status == 429:
-            return CallFailed(self._overloaded(after), again=again, after=after, healthy=True)
+            return CallFailed(self._overloaded(after), "overloaded", again=again, after=after, healthy=True)
         return CallFailed(self._failed(_meaning(answer.status), after), again=again, after=after)
 
     def of_exception(self, error: Exception, seconds: float) -> CallFailed:
@@ -58,19 +58,20 @@ class Failures:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             trusted = not isinstance(error, aiohttp.ClientSSLError | ssl.SSLError)
             how = "cannot be reached" if trusted else "has no certificate that is trusted"
-            return CallFailed(self._failed(how), again=trusted)
+            return CallFailed(self._failed(how), "unreachable", again=trusted)
         if isinstance(error, TimeoutError):
-            return CallFailed(self._failed(f"did not answer within {seconds:.3g} s"))
-        return CallFailed(self._failed("broke the connection"), again=True)
+            return CallFailed(self._failed(f"did not answer within {seconds:.3g} s"), "timeout")
+        return CallFailed(self._failed("broke the connection"), "broken", again=True)
 
     def of_nonsense(self, what: str) -> CallFailed:
         """An answer that cannot be right."""
         logger.warning("%s: the upstream answered with %s", self._model, what)
-        return CallFailed(self._failed(f"answered with {what}"))
+        return CallFailed(self._failed(f"answered with {what}"), "nonsense")
 
     def of_breaker(self, seconds: float) -> CallFailed:
         """A call that is not made, because the last ones failed."""
-        return CallFailed(self._failed("failed several times in a row and is not asked for a while", seconds))
+        how = "failed several times in a row and is not asked for a while"
+        return CallFailed(self._failed(how, seconds), "skipped")
 
     def _refusal(self, reason: Reason) -> RerankError:
         said = f"by the server that has {self._model}: {reason.text or 'it gives no reason'}"

@@ -15,6 +15,7 @@ from tenacity import (
 )
 
 from rerank.errors import RerankError
+from rerank.telemetry.events import CallOutcome
 
 Sleep = Callable[[float], Awaitable[None]]
 Clock = Callable[[], float]
@@ -32,11 +33,18 @@ class CallFailed(Exception):
     """A call that brought no scores."""
 
     def __init__(
-        self, error: RerankError, *, again: bool = False, after: float | None = None, healthy: bool = False
+        self,
+        error: RerankError,
+        outcome: CallOutcome = "failed",
+        *,
+        again: bool = False,
+        after: float | None = None,
+        healthy: bool = False,
     ) -> None:
         """``error`` is for the caller. ``again``: a retry may help. ``healthy``: the upstream works as it should."""
         super().__init__(error.message)
         self.error = error
+        self.outcome: CallOutcome = outcome
         self.again = again
         self.after = after
         """Seconds to wait first, as the upstream wishes."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from rerank.backends.base import LoadedModel
 from rerank.catalog.built_in import EMBEDDED
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
+from rerank.catalog.routes import Fallback
+from rerank.catalog.upstreams import deadline_var
 from rerank.core import Pair, RawScore, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import (
     DeadlineExceeded,
@@ -47,11 +50,13 @@ class Backend(NoBackend):
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: bool = False
     asked: list[ScoringOptions] = field(default_factory=list)
+    deadlines: list[float] = field(default_factory=list)
 
     async def score(
         self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "", until: float | None = None
     ) -> list[RawScore]:
         self.asked.append(options)
+        self.deadlines.append(deadline_var.get())
         self.entered.set()
         if self.error:
             raise self.error
@@ -157,6 +162,29 @@ class TestScores:
         options = ScoringOptions(Truncation(max_tokens=7), "rank")
         await parts.gateway().score(ask("d", options=options))
         assert parts.backend.asked == [options]
+
+
+class TestDeadlineOfCalls:
+    @pytest.mark.parametrize(("within", "most"), [(None, WAIT), (3.0, 3.0), (2 * WAIT, WAIT)])
+    async def test_the_backend_knows_that_of_its_request(
+        self, parts: GatewayParts, within: float | None, most: float
+    ) -> None:
+        before = time.monotonic()
+        await parts.gateway().score(ask("x", within=within))
+        (deadline,) = parts.backend.deadlines
+        assert before + most <= deadline <= time.monotonic() + most
+
+    async def test_a_member_of_a_fallback_knows_its_own(self, parts: GatewayParts) -> None:
+        other = ModelCard("maker/other")
+        both = ModelCard("both", route=Fallback((BASE.id, other.id), share=0.1))
+        parts.catalog = Catalog(Path("none"), (BASE, other, both))
+        parts.backend.error = Overloaded("busy")
+        before = time.monotonic()
+        with pytest.raises(Overloaded):
+            await parts.gateway().score(ask("x", model="both"))
+        first, last = parts.backend.deadlines
+        assert before + WAIT <= last <= time.monotonic() + WAIT
+        assert first <= time.monotonic() + WAIT / 10
 
 
 class TestRefusals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import shutil
 import subprocess
 import threading
@@ -25,7 +26,7 @@ from rerank.backends.remote.client import Client, Target
 from rerank.backends.remote.http import HttpPool
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.rerank_apis import APIS, address_of
-from rerank.catalog.upstreams import MAX_HOPS, Upstream, hops_var
+from rerank.catalog.upstreams import MAX_HOPS, Upstream, deadline_var, hops_var
 from rerank.core import DEFAULT_OPTIONS, UNSCORED, Chunking, EmbeddingOptions, Pair, ScoringOptions, Truncation
 from rerank.errors import (
     DocumentRefused,
@@ -35,6 +36,7 @@ from rerank.errors import (
     UpstreamLoop,
     WrongTask,
 )
+from rerank.telemetry.events import Event, UpstreamCalled
 from tests.support.clock import Clock
 from tests.support.fake_upstream import FakeUpstream, score_of
 
@@ -52,7 +54,8 @@ class Asked:
         self.clock = Clock()
         self.slept: list[float] = []
         target = Target(card.id, address_of(described, card.id), described, SecretStr(key) if key else None)
-        self.client = Client(target, pool, clock=self.clock, sleep=self._sleep)
+        self.observed: list[Event] = []
+        self.client = Client(target, pool, self.observed.append, clock=self.clock, sleep=self._sleep)
         self.backend = RemoteBackend(card, described, self.client)
 
     async def score(
@@ -225,6 +228,64 @@ async def test_retry_after_is_waited_for_unless_it_is_too_late(upstream: FakeUps
     with pytest.raises(Overloaded) as refused:
         await asked.score()
     assert refused.value.retry_after == 3600
+
+
+@pytest.mark.parametrize(("deadline", "repeats"), [(2.9, False), (4, True), (math.inf, True)])
+async def test_no_call_is_repeated_after_the_deadline_of_the_request(
+    deadline: float, repeats: bool, upstream: FakeUpstream, ask: Ask
+) -> None:
+    upstream.will_answer(503, headers={"Retry-After": "3"})
+    asked = ask(upstream)
+    token = deadline_var.set(deadline)
+    try:
+        if repeats:
+            await asked.score()
+        else:
+            with pytest.raises(UpstreamFailed, match="answered 503"):
+                await asked.score()
+    finally:
+        deadline_var.reset(token)
+    assert len(upstream.calls) == 1 + repeats
+
+
+async def test_calls_are_counted_by_outcome(upstream: FakeUpstream, ask: Ask) -> None:
+    asked = ask(upstream)
+    upstream.will_answer(503)
+    upstream.will_answer(429)
+    upstream.will_answer(closes=True)
+    await asked.score()
+    for status, body in ((400, b"{}"), (500, b"{}"), (200, b"no")):
+        upstream.will_answer(status, body)
+        with pytest.raises((InvalidRequest, UpstreamFailed)):
+            await asked.score()
+    assert asked.observed == [
+        UpstreamCalled("acme/far", outcome)
+        for outcome in ("failed", "overloaded", "broken", "ok", "refused", "failed", "nonsense")
+    ]
+
+
+async def test_calls_without_answer_are_counted(upstream: FakeUpstream, ask: Ask) -> None:
+    hanging, closed = ask(upstream, timeout=0.1), ask(upstream, url="http://127.0.0.1:1")
+    upstream.always_answers(held=threading.Event())
+    with pytest.raises(UpstreamFailed):
+        await hanging.score()
+    for _ in range(3):
+        with pytest.raises(UpstreamFailed):
+            await closed.score()
+    assert hanging.observed == [UpstreamCalled("acme/far", "timeout")]
+    # four attempts at first; the breaker opens after five failures in a row
+    outcomes = [event.outcome for event in closed.observed if isinstance(event, UpstreamCalled)]
+    assert outcomes == ["unreachable"] * 5 + ["skipped"] * 2
+
+
+async def test_a_call_that_is_cancelled_is_counted(upstream: FakeUpstream, ask: Ask) -> None:
+    upstream.will_answer(held=threading.Event())
+    asked = ask(upstream)
+    scoring = asyncio.ensure_future(asked.score())
+    await asyncio.to_thread(upstream.reached.acquire)
+    scoring.cancel()
+    await asyncio.gather(scoring, return_exceptions=True)
+    assert asked.observed == [UpstreamCalled("acme/far", "cancelled")]
 
 
 @pytest.mark.parametrize("status", [401, 403])
