@@ -140,24 +140,28 @@ class ServerRankers:
         return next((known for known in self._known if known.casefold() == name.casefold()), name)
 
     async def version(self, name: str) -> str:
-        """See ``Rankers``: a server does not tell."""
-        del name
-        return ""
+        """See ``Rankers``: as far as the server tells. The model is loaded, which is no part of what is timed later."""
+        return await self._fingerprint(name) or ""
 
     async def weights(self, name: str) -> str:
-        """See ``Rankers``: a server says it of a model that is loaded, as it is when it has been asked."""
+        """See ``Rankers``."""
+        fingerprint = await self._fingerprint(name)
+        if fingerprint is None:
+            raise RerankError(
+                f"the server does not say which weights {shown(name)} has: that takes a server of this kind, and the "
+                "id of a model that is not made of others"
+            )
+        return fingerprint
+
+    async def _fingerprint(self, name: str) -> str | None:
+        """What a server says of a model that is loaded, as it is when it has been asked."""
         await self.ask(name, "query", ["document"])
         try:
             listed = {model.get("id"): model for model in await self._client.models()}
         except ClientError as error:
             raise RerankError(f"the server: {error}") from error
         fingerprint = listed.get(self.identity(name), {}).get("fingerprint")
-        if not isinstance(fingerprint, str):
-            raise RerankError(
-                f"the server does not say which weights {shown(name)} has: that takes a server of this kind, and the "
-                "id of a model that is not made of others"
-            )
-        return fingerprint
+        return fingerprint if isinstance(fingerprint, str) else None
 
     async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
         """See ``Rankers``."""

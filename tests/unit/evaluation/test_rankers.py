@@ -78,6 +78,9 @@ class FakeClient:
         self.options = options
         return self.results
 
+    async def models(self) -> list[dict[str, Any]]:
+        return [{"id": "BAAI/bge-reranker-base", "fingerprint": "12ab"}, {"id": "another"}]
+
 
 def asked(results: list[RerankResult], **meta: Any) -> tuple[ServerRankers, FakeClient]:
     client = FakeClient(RerankResults(results, "another", meta))
@@ -97,6 +100,14 @@ async def test_a_servers_answer_is_put_into_the_callers_order() -> None:
         "instruction": "find pandas"
     }
     assert rankers.identity("baai/BGE-reranker-base") == "BAAI/bge-reranker-base"
+
+
+@pytest.mark.parametrize(("name", "version"), [("baai/bge-reranker-BASE", "12ab"), ("another", ""), ("alias", "")])
+async def test_a_server_is_asked_once_before_it_tells_the_version(name: str, version: str) -> None:
+    rankers, client = asked([RerankResult(0, 0.5, None)])
+
+    assert await rankers.version(name) == version
+    assert client.options["model"] == name
 
 
 @pytest.mark.parametrize("meta", [{"degraded": True}, {"partial": True}])
