@@ -42,7 +42,7 @@ def weights_fingerprint(card: ModelCard, *facts: object) -> str:
     return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
 
-_READ_BY = {"family", "instruction", "prompt", "labels", "activation", "special_tokens_in_text"}
+_READ_BY = {"family", "instruction", "prompt", "labels", "activation", "special_tokens_in_text", "normalize"}
 """Fields of a card that decide how scores come about; others differ by machine, or matter for long texts only."""
 
 

@@ -136,6 +136,7 @@ class TestFingerprintsOfWeights:
             replace(CARD, prompt=None),
             replace(CARD, labels=(0, 1)),
             replace(CARD, instruction="find it"),
+            replace(CARD, normalize="nfkc"),
         ],
     )
     def test_what_makes_other_scores_is(self, card: ModelCard) -> None:
