@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
@@ -23,6 +24,13 @@ class Spending:
 
     tokens: int = 0
     """Scored by the model; 0 until there is an answer."""
+
+
+class Allowance(NamedTuple):
+    """What is left of a key's minute; None where it has no limit."""
+
+    requests: int | None
+    tokens: int | None
 
 
 class RateLimits:
@@ -58,6 +66,17 @@ class RateLimits:
         finally:
             self._held[caller.name] -= tokens
             await self._count_tokens(caller, spending.tokens)
+
+    async def left(self, caller: Caller) -> Allowance:
+        """What is left of a caller's minute."""
+        requests = tokens = None
+        if caller.requests_per_minute is not None:
+            minute = RateLimitItemPerMinute(caller.requests_per_minute)
+            requests = (await self._requests.get_window_stats(minute, "requests", caller.name)).remaining
+        if caller.tokens_per_minute is not None:
+            left = await self._left(RateLimitItemPerMinute(caller.tokens_per_minute), "tokens", caller.name)
+            tokens = max(0, left - self._held[caller.name])
+        return Allowance(requests, tokens)
 
     async def _check_tokens(self, caller: Caller, tokens: int) -> None:
         most = caller.tokens_per_minute

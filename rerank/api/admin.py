@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from rerank.access.keyring import Keyring
+from rerank.access.rate_limits import Allowance
 from rerank.api.bodies import JsonRoute
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.models import MODEL_IN_PATH, ModelInfo, model_info
@@ -17,13 +19,38 @@ from rerank.api.origins import hostname, is_loopback
 from rerank.api.services import ServicesDep, caller_of
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.routes import members_of
+from rerank.core import Caller
 from rerank.errors import Forbidden, InvalidRequest, Unauthorized
+from rerank.schemas import Schema
 
 
 class PinBody(BaseModel):
     """True keeps the model in memory."""
 
     pinned: bool = Field(default=True, description="false: it may be unloaded again when room is needed.")
+
+
+class KeyInfo(Schema):
+    """A key by its name, and what is left of its minute."""
+
+    name: str
+    admin: bool
+    """True if it may load, unload and pin models."""
+    models: list[str] | None
+    """Models that it is for; null for all."""
+    requests_per_minute: int | None
+    """null without a limit."""
+    requests_left: int | None
+    tokens_per_minute: int | None
+    """null without a limit."""
+    tokens_left: int | None
+
+
+class KeyList(Schema):
+    """All keys."""
+
+    object: Literal["list"] = "list"
+    data: list[KeyInfo]
 
 
 _PIN = PinBody()
@@ -99,6 +126,25 @@ async def pin(
     card = await _one(model, request, services)
     await services.registry.pin(card, pinned=body.pinned if pinned is None else pinned)
     return await model_info(services, card)
+
+
+@router.get("/v1/keys", summary="The keys, and what is left of their minute")
+async def keys(request: Request, services: ServicesDep) -> KeyList:
+    """By name. The keys themselves are not kept."""
+    callers = {caller.name: caller for caller in request.app.state.keyring.keys.callers.values()}
+    return KeyList(data=[_key(caller, await services.gateway.rates.left(caller)) for caller in callers.values()])
+
+
+def _key(caller: Caller, left: Allowance) -> KeyInfo:
+    return KeyInfo(
+        name=caller.name,
+        admin=caller.admin,
+        models=None if caller.models is None else list(caller.models),
+        requests_per_minute=caller.requests_per_minute,
+        requests_left=left.requests,
+        tokens_per_minute=caller.tokens_per_minute,
+        tokens_left=left.tokens,
+    )
 
 
 async def _one(model: str, request: Request, services: ServicesDep) -> ModelCard:

@@ -20,6 +20,7 @@ from rerank.api.dialects.main import MainDialect, dialects, error_renderers
 from rerank.api.errors import add_error_handlers
 from rerank.api.middleware import HeadAsGet, RequestContext, is_quiet
 from rerank.api.origins import Cors, OpenServer, Origins
+from rerank.api.pages.router import router as pages_router
 from rerank.api.receiving import LimitBody, ReadRest
 from rerank.api.services import Services
 from rerank.telemetry.metrics import Metrics
@@ -54,7 +55,7 @@ def build_app(
 ) -> FastAPI:
     """The application around the services that ``open_services`` starts.
 
-    ``open_paths`` need no key, in addition to those that never do; without ``pages`` there is no documentation page.
+    ``open_paths`` need no key, in addition to those that never do; without ``pages`` there is no page for people.
     """
     make: Callable[..., FastAPI] = FastAPIOffline if pages else partial(FastAPI, openapi_url=None)
     app = make(
@@ -69,8 +70,11 @@ def build_app(
     app.state.metrics = metrics
     app.state.keyring = keyring
     app.state.max_body_bytes = max_body_bytes
+    app.state.pages = pages
     spoken = dialects(main_dialect, tokenizer_info=tokenizer_info)
     _include(app, spoken, status.health_router(bare=main_dialect is MainDialect.STRICT_VLLM))
+    if pages:
+        app.router.routes.extend(pages_router.routes)
     add_error_handlers(app)
     _describe(app, keyring)
     # the last one added is the first to see a request

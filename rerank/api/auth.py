@@ -10,17 +10,18 @@ from rerank.access.keyring import Keyring
 from rerank.api.dialects.table import DIALECTS
 from rerank.api.errors import error_renderer, error_response, record_of
 from rerank.api.origins import OpenServer
+from rerank.api.pages.router import FOLDER, PAGES
 from rerank.api.paths import path_of
 from rerank.core import Caller
 from rerank.errors import RerankError, Unauthorized
 
 _STATUS_PATHS = ("/", "/health", "/ready", "/ping", "/version", "/load", "/docs", "/redoc", "/openapi.json")
-PUBLIC_PATHS = frozenset(_STATUS_PATHS).union(*(dialect.public_paths for dialect in DIALECTS))
+PUBLIC_PATHS = frozenset((*_STATUS_PATHS, *PAGES)).union(*(dialect.public_paths for dialect in DIALECTS))
 """Paths without a key: for load balancers, status pages, documentation, and clients that send no key yet."""
 _MISSING = "Unauthorized: send the API key as `Authorization: Bearer <key>`."
 _WRONG = "Unauthorized: the API key is wrong."
 _SEVERAL = "Unauthorized: send one Authorization header, not several that differ."
-_PUBLIC_FOLDERS = ("/static-offline-docs/", "/docs/")
+_PUBLIC_FOLDERS = ("/static-offline-docs/", "/docs/", FOLDER)
 
 
 class RequireKey:

@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import PlainTextResponse, RedirectResponse
 
 import rerank
 from rerank.api.errors import ERROR_RESPONSES
+from rerank.api.pages.router import wants_page
 from rerank.api.routes import Route
 from rerank.api.services import Services, ServicesDep, caller_of
 from rerank.catalog.cards import ModelCard
@@ -99,11 +100,13 @@ async def _bare_health(services: ServicesDep) -> Response:
     return PlainTextResponse(trouble, 503) if trouble else Response()
 
 
-@router.get("/", summary="The server at a glance")
-async def root(request: Request, services: ServicesDep) -> Status:
+@router.get("/", summary="The server at a glance", response_model=Status)
+async def root(request: Request, services: ServicesDep) -> Status | RedirectResponse:
     """Which model answers by default and why, what is in memory, what could be asked for.
 
-    A key that is for some models sees only those."""
+    A key that is for some models sees only those. A browser is sent to the playground."""
+    if request.app.state.pages and wants_page(request):
+        return RedirectResponse("playground", 307, {"Vary": "Accept"})
     caller = caller_of(request)
     cards = await run_in_threadpool(services.catalog.cards)
     default = services.gateway.default_for(caller)

@@ -95,7 +95,7 @@ class Gateway:
         self.admission = admission
         self.default = default
         self.limits = limits
-        self._rates = RateLimits()
+        self.rates = RateLimits()
         self._cache = cache or PairCache()
         self._truncations = Truncations(observe)
         self.shadows = Shadows(self._shadow, admission, observe)
@@ -183,7 +183,7 @@ class Gateway:
         """An answer, within what the caller's key and the server have room for. ``cards``: those it begins with."""
         fetching_for.set(caller.name)
         cold = self._is_cold(cards)
-        async with self._rates.spend(caller, work.tokens) as spending:
+        async with self.rates.spend(caller, work.tokens) as spending:
             with self.admission.admit(work, caller=caller.name, waiting=cold, within=within) as place:
                 result = await answer(place)
                 place.done()

@@ -277,7 +277,9 @@ class ApiSettings(SourcedSettings):
         False,
         "Serve a model's tokenizer_config.json at GET /tokenizer_info.",
     )
-    pages: bool = _setting("RERANK_PAGES", True, "Serve documentation at /docs, /redoc and /openapi.json.")
+    pages: bool = _setting(
+        "RERANK_PAGES", True, "Serve /playground for people, and documentation at /docs, /redoc and /openapi.json."
+    )
 
     @field_validator("dialect")
     @classmethod

@@ -121,3 +121,13 @@ async def test_without_limits_nothing_is_counted() -> None:
     limits = RateLimits()
     for _ in range(1000):
         await spend(limits, Caller(), 10**9)
+
+
+async def test_what_is_left_of_a_minute_is_told(clock: Clock) -> None:
+    limits, caller = RateLimits(), Caller("chat", requests_per_minute=3, tokens_per_minute=100)
+    assert await limits.left(caller) == (3, 100)
+    await spend(limits, caller, 10)
+    async with limits.spend(caller, 25):
+        # an estimate is held back until the answer
+        assert await limits.left(caller) == (1, 65)
+    assert await limits.left(Caller("free")) == (None, None)

@@ -1,0 +1,216 @@
+"""The playground in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.pages.browser import SECONDS, Tab
+from tests.pages.conftest import MINILM, USER_KEY
+from tests.process.server import ServerProcess
+
+expect.set_options(timeout=SECONDS * 1000)
+
+QUERY = "What do giant pandas eat?"
+DOCUMENTS = ["Polar bears hunt seals.", "The giant panda eats bamboo.", "Pandas is a Python library."]
+
+
+def fill(page: Page, query: str = QUERY, documents: str = "\n".join(DOCUMENTS), *models: str) -> None:
+    page.get_by_label("Query").fill(query)
+    page.get_by_label("Documents", exact=False).first.fill(documents)
+    for number, model in enumerate(models, start=1):
+        page.get_by_label(f"Model {number}").select_option(model)
+
+
+def rank(page: Page) -> None:
+    page.get_by_role("button", name="Rank", exact=True).click()
+
+
+def rows(page: Page, model: str) -> Locator:
+    return page.get_by_role("region", name=f"Ranking by {model}").locator("ol > li")
+
+
+def texts(page: Page, model: str) -> list[str]:
+    return rows(page, model).locator(".text").all_inner_texts()
+
+
+def test_two_models_rank_side_by_side_and_every_move_is_told(tab: Tab) -> None:
+    page = tab.open("/")
+    expect(page).to_have_url(f"{tab.url}/playground")
+    fill(page, QUERY, "\n".join(DOCUMENTS), MINILM, "lexical")
+    rank(page)
+
+    expect(rows(page, MINILM)).to_have_count(3)
+    expect(rows(page, "lexical")).to_have_count(3)
+    assert texts(page, MINILM)[0] == DOCUMENTS[1]
+    expect(rows(page, MINILM).first).to_contain_text("1 up, against the input")
+    expect(rows(page, "lexical").first).to_contain_text("against the first model")
+    expect(rows(page, MINILM).first).to_contain_text("tokens")
+
+
+def test_a_fallback_says_who_answered_and_why_and_a_cascade_which_stage(tab: Tab) -> None:
+    page = tab.open("/playground")
+    fill(page, QUERY, "\n".join(DOCUMENTS), "always", "quick")
+    rank(page)
+
+    expect(page.get_by_role("note")).to_have_text(f"Answered by {MINILM}, because the first choice was not available.")
+    expect(rows(page, "quick")).to_have_count(3)
+    assert "stage 2" in rows(page, "quick").first.inner_text()
+    assert "stage 1" in rows(page, "quick").last.inner_text()
+
+
+def test_options_and_raw_logits_are_asked_for(tab: Tab) -> None:
+    page = tab.open("/playground")
+    fill(page, QUERY, "\n".join(DOCUMENTS), MINILM)
+    page.get_by_text("Options").click()
+    page.get_by_label("Best ones only").fill("2")
+    page.get_by_label("Show raw logits").check()
+    rank(page)
+
+    expect(rows(page, MINILM)).to_have_count(2)
+    expect(rows(page, MINILM).first.locator(".score")).to_have_text(re.compile(r"^0\.\d{4} \(-?\d+\.\d{3}\)$"))
+
+
+def test_the_best_chunk_is_marked_in_a_text_with_characters_of_every_width(tab: Tab) -> None:
+    page = tab.open("/playground")
+    needle = "The giant panda eats bamboo 🎋 each day."
+    long = f"{'🐼 Nothing is said here of food. ' * 150}{needle}{' 天气很好。' * 300}"
+    fill(page, QUERY, long, MINILM)
+    page.get_by_text("Options").click()
+    page.get_by_label("Chunks per document").fill("20")
+    rank(page)
+
+    assert needle in rows(page, MINILM).locator("mark").inner_text()
+
+
+def test_a_document_is_text_and_no_markup(tab: Tab) -> None:
+    page = tab.open("/playground")
+    hostile = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
+    fill(page, QUERY, hostile, MINILM)
+    rank(page)
+
+    expect(rows(page, MINILM).locator(".text")).to_have_text(hostile)
+    expect(page).to_have_title("Rerank playground")
+
+
+def test_a_thousand_documents_are_ranked_and_a_hundred_drawn_until_all_are_wanted(tab: Tab) -> None:
+    page = tab.open("/playground")
+    fill(page, QUERY, "\n".join(f"document {number}" for number in range(1000)), "lexical")
+    expect(page.get_by_text("1000 documents")).to_be_visible()
+    rank(page)
+
+    expect(rows(page, "lexical")).to_have_count(100)
+    page.get_by_role("button", name="Show all 1000").click()
+    expect(rows(page, "lexical")).to_have_count(1000)
+
+
+def test_the_page_speaks_chinese_and_ranks_it(tab: Tab) -> None:
+    page = tab.open("/playground")
+    page.get_by_role("button", name="中文").click()
+    page.get_by_role("button", name="退货").click()
+    page.get_by_label("模型 1").select_option("lexical")
+    page.get_by_role("button", name="排序", exact=True).click()
+
+    ranking = page.get_by_role("region", name="lexical 的排序")
+    expect(ranking.locator("ol > li")).to_have_count(5)
+    expect(ranking.locator("ol > li").first).to_contain_text("七天内")
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    page.reload()
+    expect(page.get_by_role("heading", name="重排序试验台")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("some.txt", "one\ntwo\nthree"),
+        ("paragraphs.txt", "one\n\ntwo\nof two lines\n\nthree"),
+        ("some.jsonl", '"one"\n{"text": "two"}\n\n{"id": 3, "content": "three"}\n'),
+        ("some.csv", 'id,text\r\n1,one\r\n2,"two, with ""quotes"""\r\n3,"three\nof two lines"\r\n'),
+    ],
+    ids=["lines", "paragraphs", "JSONL", "CSV"],
+)
+def test_a_file_of_documents_is_read(tab: Tab, name: str, content: str) -> None:
+    page = tab.open("/playground")
+    page.get_by_label("From a file").set_input_files(
+        {"name": name, "mimeType": "text/plain", "buffer": content.encode()}
+    )
+    expect(page.get_by_text("3 documents")).to_be_visible()
+    assert "two" in page.locator("#documents").input_value()
+
+
+def test_a_broken_line_of_a_file_is_named(tab: Tab) -> None:
+    page = tab.open("/playground")
+    page.get_by_label("From a file").set_input_files(
+        {"name": "some.jsonl", "mimeType": "text/plain", "buffer": b'"one"\n{"text": 2}'}
+    )
+    expect(page.get_by_role("alert")).to_have_text("some.jsonl, line 2: no JSON with a text")
+
+
+def test_what_is_missing_is_named(tab: Tab) -> None:
+    page = tab.open("/playground")
+    rank(page)
+    expect(page.get_by_role("status")).to_have_text("Enter a query.")
+    fill(page, QUERY, "  ")
+    rank(page)
+    expect(page.get_by_role("status")).to_have_text("Enter documents.")
+
+
+def test_a_ranking_is_shared_by_its_address_which_no_server_sees(tab: Tab) -> None:
+    page = tab.open("/playground")
+    fill(page, "熊猫 🐼?", "\n".join(DOCUMENTS), "lexical")
+    page.get_by_role("button", name="Link to this ranking").click()
+    expect(page.get_by_text("which no browser sends to a server")).to_be_visible()
+    address = page.url
+    tab.open("/version")
+    tab.requested.clear()
+    page.goto(address)
+
+    expect(page.get_by_label("Query")).to_have_value("熊猫 🐼?")
+    assert page.locator("#documents").input_value() == "\n".join(DOCUMENTS)
+    assert address.split("#")[1] not in "".join(url.split("#")[0] for url in tab.requested)
+
+
+def test_the_curl_command_of_the_page_gives_the_ranking_of_the_page(tab: Tab) -> None:
+    page = tab.open("/playground")
+    fill(page, 'it\'s "odd"?', "\n".join(DOCUMENTS), "lexical")
+    page.get_by_text("Copy as curl").click()
+    command = page.locator("pre").inner_text()
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env={"PATH": "/usr/bin:/bin", "RERANK_API_KEY": USER_KEY},
+        capture_output=True,
+        check=True,
+    )
+    assert len(json.loads(done.stdout)["results"]) == 3
+
+
+def test_a_wrong_key_is_said_and_the_right_one_is_taken_for_the_tab(stranger: Tab) -> None:
+    page = stranger.open("/playground")
+    expect(page.get_by_text("The server asks for a key.")).to_be_visible()
+    page.get_by_label("API key").fill("wrong")
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_text("The server asks for a key.")).to_be_visible()
+    page.get_by_label("API key").fill(USER_KEY)
+    page.get_by_role("button", name="Use this key").click()
+    expect(page.get_by_text("The server asks for a key.")).to_be_hidden()
+    fill(page, QUERY, "\n".join(DOCUMENTS), "lexical")
+    rank(page)
+    expect(rows(page, "lexical")).to_have_count(3)
+    assert page.evaluate("() => [localStorage.getItem('rerank-key'), document.cookie]") == [None, ""]
+
+
+def test_a_server_that_is_gone_is_said(chromium: Browser, tmp_path: Path) -> None:
+    with ServerProcess(tmp_path) as server:
+        context = chromium.new_context(locale="en-US")
+        page = Tab(context, server.url).open("/playground")
+        fill(page, QUERY, "\n".join(DOCUMENTS), "lexical")
+        server.stop()
+        rank(page)
+        expect(page.get_by_role("alert")).to_have_text("The server does not answer.")
+        context.close()
