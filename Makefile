@@ -12,7 +12,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --di
           --max-worker-restart=0
 BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
-.PHONY: help serve extras test quick coverage mutants check audit format clean bench bench-peers sdks soak fuzz lock image
+.PHONY: help serve extras test quick coverage mutants check audit format clean bench bench-peers sdks browser vendor soak fuzz lock image
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
@@ -36,10 +36,10 @@ serve: $(VENV)/.runtime
 
 extras: $(VENV)/.extras
 
-test: check sdks
+test: check sdks browser
 	$(PYTEST) $(ARGS)
 
-coverage: $(VENV)/.dev sdks
+coverage: $(VENV)/.dev sdks browser
 	$(PYTEST) --cov --cov-report=term $(ARGS)
 
 quick: $(VENV)/.dev
@@ -81,6 +81,17 @@ image:
 	  digest=$$(docker buildx imagetools inspect "$$tagged" --format '{{.Manifest.Digest}}'); \
 	  given="$$given --build-arg $$name=$$tagged@$$digest"; \
 	done; set -x; docker build -t rerank-gateway $$given $(ARGS) .
+
+# what the tests of the pages drive; they are skipped where it cannot be had
+browser:
+	@command -v chromium chromium-browser google-chrome > /dev/null || { \
+	  echo "installing chromium for the tests of the pages"; \
+	  timeout 300 apt-get install --yes --quiet --no-install-recommends chromium > /dev/null 2>&1; \
+	} || echo "chromium is missing, and apt-get could not install it: the tests of the pages are skipped"
+
+# what the pages use of other people's, from npm; the files are in the repository
+vendor:
+	$(PYTHON) tools/vendor.py
 
 # third-party SDKs that tests run as clients; some exclude each other
 sdks: $(SDKS:%=.venv-sdks/%/.installed)

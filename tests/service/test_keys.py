@@ -107,6 +107,20 @@ def test_an_admin_key_of_the_file_administers_and_others_do_not(open_app: OpenAp
     assert statuses == [200, 401, 401]
 
 
+def test_an_operator_sees_what_is_left_of_each_keys_minute(open_app: OpenApp) -> None:
+    chat = Caller("chat", models=(MODEL.id,), requests_per_minute=5)
+    app = open_app(named_keys=named(boss=Caller("boss", admin=True), chat=chat))
+    ask(app, "CHAT")
+
+    assert [app.client.get("/v1/keys", headers=authorised(key)).status_code for key in ("CHAT", "")] == [401, 401]
+    listed = app.client.get("/v1/keys", headers=authorised("BOSS")).json()["data"]
+    limits = {"requests_per_minute": None, "requests_left": None, "tokens_per_minute": None, "tokens_left": None}
+    assert listed == [
+        {"name": "boss", "admin": True, "models": None, **limits},
+        {"name": "chat", "admin": False, "models": [MODEL.id], **limits, "requests_per_minute": 5, "requests_left": 4},
+    ]
+
+
 def test_the_log_and_the_metrics_name_the_key_and_never_hold_it(
     open_app: OpenApp, caplog: pytest.LogCaptureFixture
 ) -> None:

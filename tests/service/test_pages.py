@@ -207,3 +207,39 @@ def test_the_documentation_offers_to_take_a_key_where_one_is_needed(open_app: Op
     assert guarded["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
     assert guarded["security"] == [{"key": []}]
     assert "security" not in opened
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_a_browser_is_sent_to_the_playground_and_a_program_is_not(open_app: OpenApp) -> None:
+    client = open_app(keys=("a-key",)).client
+    sent = client.get("/", headers=BROWSER, follow_redirects=False)
+    assert (sent.status_code, sent.headers["location"], sent.headers["vary"]) == (307, "playground", "Accept")
+    assert client.get("/").json()["status"] == "running"
+    for page in ("/playground", "/admin"):
+        shown = client.get(page)
+        assert shown.status_code == 200
+        assert "default-src 'none'; script-src 'self';" in shown.headers["content-security-policy"]
+        for name in re.findall(r'(?:href|src)="(pages/[^"]+)"', shown.text):
+            assert client.get(f"/{name}").status_code == 200, name
+
+
+def test_nothing_but_the_pages_files_is_served(client: TestClient) -> None:
+    for name in (
+        "none.js",
+        "playground.html",
+        "vendor/vendored.json",
+        "../router.py",
+        "%2e%2e/router.py",
+        "vendor",
+        "",
+    ):
+        assert client.get(f"/pages/{name}").status_code == 404, name
+
+
+def test_without_pages_there_is_none(open_app: OpenApp) -> None:
+    client = open_app(pages=False).client
+    for path in ("/playground", "/admin", "/pages/playground.js", "/docs"):
+        assert client.get(path).status_code == 404, path
+    assert client.get("/", headers=BROWSER, follow_redirects=False).json()["status"] == "running"

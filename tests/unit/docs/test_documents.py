@@ -66,6 +66,7 @@ def test_the_architecture_lists_every_folder_and_module() -> None:
     # families are folders of their own, commands are listed by `rerank --help`
     told = (
         "api",
+        "api/pages",
         "gateway",
         "gateway/routing",
         "gateway/cache",
