@@ -77,7 +77,7 @@ OUR_KEYS = [
         "precision",
         "takes_instruction",
     ),
-    *("load_seconds", "loading_since", "pinned", "download", "members", "upstream"),
+    *("load_seconds", "loading_since", "pinned", "download", "fingerprint", "calibration", "members", "upstream"),
 ]
 
 
