@@ -89,7 +89,7 @@ const Models = ({ words, models, ask }) => html`<div class="wide" tabindex="0" r
     <td><${State} words=${words} model=${model} /></td>
     <td>${model.bytes === null || model.upstream ? "–" : (model.bytes_measured ? "" : "≈ ") + bytes(model.bytes)}</td>
     <td>${model.device ?? "–"}</td>
-    <td>${[model.precision, model.runtime].filter(Boolean).join(", ") || "–"}</td>
+    <td>${model.runtime ?? "–"}</td>
     <td>${ago(words, model.last_used)}</td>
     <td>${model.load_seconds === null ? "–" : `${model.load_seconds.toFixed(1)} s`}</td>
     <td><${Actions} words=${words} model=${model} ask=${ask} /></td>
@@ -164,7 +164,7 @@ function Admin() {
   const refused = error?.status === 401 || error?.status === 403;
 
   return html`
-    <${Header} words=${words} title=${words.admin} changeLanguage=${changeLanguage} />
+    <${Header} words=${words} title=${words.admin} changeLanguage=${changeLanguage} wide />
     <main class="container-fluid">
       ${error && html`<p role="alert">${error.status ? error.message : words.noAnswer}</p>`}
       ${trouble && html`<p role="alert">${trouble}</p>`}

@@ -28,8 +28,8 @@ function changeTheme() {
   applyTheme();
 }
 
-export const Header = ({ words, title, changeLanguage }) => html`
-  <header class="container head">
+export const Header = ({ words, title, changeLanguage, wide = false }) => html`
+  <header class=${`${wide ? "container-fluid" : "container"} head`}>
     <h1>${title}</h1>
     <nav>
       <button type="button" class="secondary outline small" lang=${words.language === "中文" ? "zh-CN" : "en"}
