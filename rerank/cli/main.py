@@ -26,6 +26,7 @@ COMMANDS = {
     "rank": "Rank a file of any length.",
     "bench": "Measure models on this machine: speed, latency, memory.",
     "evaluate": "Measure how well models rank your own data.",
+    "compare": "Compare a model's scores with those of a reference.",
     "health": "Ask the server on this machine whether it is alive.",
 }
 """Summaries for `rerank --help`, by name, which is also the name of the module."""

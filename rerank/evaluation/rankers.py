@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.names import shown
-from rerank.core import Chunking, Pair, ScoringOptions, ScoringRequest
+from rerank.core import Chunking, EmbeddingOptions, Pair, ScoringOptions, ScoringRequest, Vector
 from rerank.engine import Engine
 from rerank.errors import ModelUnavailable, RerankError, SettingsError
+from rerank.evaluation.server_client import ServerClient
 from rerank.gateway.routing.plan import first_choice, plan_of
 from rerank.results import ScoringResult
 from rerank.settings import Settings
-from rerank_client import RerankClient, RerankOptions, RerankResults
 from rerank_client import RerankError as ClientError
+from rerank_client import RerankOptions, RerankResults
 
 _SILENCE = 3600.0
 """Seconds that a server may take for an answer: its own limit is the one that counts."""
@@ -67,6 +68,18 @@ class Rankers(Protocol):
 
     async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
         """All documents, ranked by the model of this name and by no other. Raises RerankError."""
+        ...
+
+
+class Embedders(Rankers, Protocol):
+    """Models by name, some of which give vectors."""
+
+    async def resolved(self, name: str) -> str:
+        """As ``identity``, but asks a server what it knows by this name. Raises RerankError and SettingsError."""
+        ...
+
+    async def embed(self, name: str, texts: Sequence[str]) -> list[Vector] | None:
+        """A vector of each text, without a prompt; None for a model that gives none. Raises RerankError."""
         ...
 
 
@@ -123,6 +136,20 @@ class EngineRankers:
                 raise RerankError(f"the files of {card.id} changed while they were loaded; try again")
             return model.weights
 
+    async def resolved(self, name: str) -> str:
+        """See ``Embedders``."""
+        return self.identity(name)
+
+    async def embed(self, name: str, texts: Sequence[str]) -> list[Vector] | None:
+        """See ``Embedders``."""
+        card = self.card(name)
+        if card.route:
+            return None
+        async with self.engine.registry.lease(card) as model:
+            if not model.backend.gives_vectors:
+                return None
+            return [embedding.vector for embedding in await model.backend.embed(texts, EmbeddingOptions())]
+
     def _members(self, card: ModelCard) -> Iterable[ModelCard]:
         return first_choice(plan_of(card, self.engine.catalog.resolve))
 
@@ -130,7 +157,7 @@ class EngineRankers:
 class ServerRankers:
     """The models of a running server."""
 
-    def __init__(self, client: RerankClient, known: Sequence[str]) -> None:
+    def __init__(self, client: ServerClient, known: Sequence[str]) -> None:
         """``known``: ids of the server's models."""
         self._client = client
         self._known = known
@@ -156,10 +183,8 @@ class ServerRankers:
     async def _fingerprint(self, name: str) -> str | None:
         """What a server says of a model that is loaded, as it is when it has been asked."""
         await self.ask(name, "query", ["document"])
-        try:
+        with _as_ours():
             listed = {model.get("id"): model for model in await self._client.models()}
-        except ClientError as error:
-            raise RerankError(f"the server: {error}") from error
         fingerprint = listed.get(self.identity(name), {}).get("fingerprint")
         return fingerprint if isinstance(fingerprint, str) else None
 
@@ -171,10 +196,8 @@ class ServerRankers:
             "max_chunks_per_doc": asked.max_chunks_per_doc,
             "calibrated": asked.calibrated,
         }
-        try:
+        with _as_ours():
             results = await self._client.rerank(query, documents, model=name, **options)
-        except ClientError as error:
-            raise RerankError(f"the server: {error}") from error
         _refuse_another(name, results)
         relevance = [0.0] * len(documents)
         for result in results:
@@ -184,6 +207,26 @@ class ServerRankers:
         if sorted(order) != list(range(len(documents))):
             raise RerankError(f"the server ranked {len(order)} of {len(documents)} documents")
         return Ranked(tuple(relevance), order, tokens, time.perf_counter() - began)
+
+    async def resolved(self, name: str) -> str:
+        """See ``Embedders``."""
+        with _as_ours():
+            model = await self._client.model(name)
+        return str(model["id"]) if model else self.identity(name)
+
+    async def embed(self, name: str, texts: Sequence[str]) -> list[Vector] | None:
+        """See ``Embedders``."""
+        with _as_ours():
+            return await self._client.embed(name, texts)
+
+
+@contextmanager
+def _as_ours() -> Iterator[None]:
+    """Raise a client's errors as RerankError."""
+    try:
+        yield
+    except ClientError as error:
+        raise RerankError(f"the server: {error}") from error
 
 
 def _refuse_another(name: str, answer: ScoringResult | RerankResults) -> None:
@@ -195,16 +238,16 @@ def _refuse_another(name: str, answer: ScoringResult | RerankResults) -> None:
 
 
 @asynccontextmanager
-async def open_rankers(settings: Settings, server: str | None = None, key: str | None = None) -> AsyncIterator[Rankers]:
+async def open_rankers(
+    settings: Settings, server: str | None = None, key: str | None = None
+) -> AsyncIterator[Embedders]:
     """The models of this machine, or of the ``server`` with this address. Raises RerankError and SettingsError."""
     if server is None:
         catalog = Catalog.open(settings.models_dir, settings.models_file)
         async with Engine.open(settings, catalog) as engine:
             yield EngineRankers(engine)
         return
-    async with RerankClient(server, key, timeout=_SILENCE) as client:
-        try:
+    async with ServerClient(server, key, timeout=_SILENCE) as client:
+        with _as_ours():
             known = [model["id"] for model in await client.models() if isinstance(model.get("id"), str)]
-        except ClientError as error:
-            raise RerankError(f"the server: {error}") from error
         yield ServerRankers(client, known)

@@ -8,7 +8,7 @@ from rerank.activations import SIGMOID
 from rerank.backends.base import Backend, FoundModel, LoadedModel, Local
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.catalog.families import CROSS_ENCODER
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
 from rerank.core import Chunking, Embedding, EmbeddingOptions, Pair, RawScore, ScoringOptions, Span, T, TextTokenizer
 
 DEVICE = "test"
@@ -54,7 +54,7 @@ def without_backend(card: ModelCard) -> LoadedModel:
 
 def loaded(card: ModelCard, backend: Backend, size: int = 0) -> LoadedModel:
     """A model on the device of tests."""
-    local = Local(CROSS_ENCODER, "cpu", "none", "fp32", 0.0, {DEVICE: size})
+    local = Local(BI_ENCODER if backend.gives_vectors else CROSS_ENCODER, "cpu", "none", "fp32", 0.0, {DEVICE: size})
     return LoadedModel(card, backend, local, card.id, weights=WEIGHTS)
 
 

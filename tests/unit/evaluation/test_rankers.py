@@ -62,6 +62,15 @@ async def test_the_engine_ranks_with_what_is_asked_for(models: Path) -> None:
         assert (await rankers.version("blend")).split() == [await rankers.version("tiny")]
 
 
+async def test_only_embedding_models_give_vectors(models: Path) -> None:
+    async with here(models) as rankers:
+        vectors = await rankers.embed("cosine", [QUERY, *DOCUMENTS])
+        assert vectors is not None
+        assert [len(vector) for vector in vectors] == [384] * 4
+        for name in ("tiny", "blend", "lexical"):
+            assert await rankers.embed(name, DOCUMENTS) is None
+
+
 async def test_a_model_that_is_not_on_disk_is_not_fetched(models: Path) -> None:
     async with here(models) as rankers:
         with pytest.raises(RerankError, match=r"elsewhere is not on disk; fetch it first: .*elsewhere"):
