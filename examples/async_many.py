@@ -19,10 +19,10 @@ from rerank_client import RerankClient, RerankError
 
 AT_ONCE = 16
 DEPARTMENTS = {
-    "technicians": "error code on the display, fault, defect, leak, water below the machine, pump, grinder",
-    "baristas": "espresso, taste, grind, milk, stronger or weaker coffee, recipe",
-    "care": "cleaning, descaling, limescale, cartridge, dishwasher, before a holiday",
-    "shop": "order, spare part, return of a purchase, warranty, repair, data and privacy",
+    "technicians": "error code, leak, pump, grinder",
+    "baristas": "espresso, grind, stronger coffee",
+    "care": "cleaning, limescale, cartridge, dishwasher, holiday",
+    "shop": "spare part, return, warranty, data",
 }
 OPENINGS = ("", "Hello, ", "Please help: ", "Good morning. ", "Question: ", "Hi there! ")
 CLOSINGS = ("", " Thanks!", " Kind regards, Ana")
