@@ -17,7 +17,7 @@ from rerank.cli.evaluation import distinct, journal_of, key_of, progress_bar
 from rerank.cli.terminal import CommandFailed, verbatim
 from rerank.evaluation.calibrating import Fitted, NoAgreement, Samples, calibrate, to_labels, to_reference
 from rerank.evaluation.collection import Collection
-from rerank.evaluation.rankers import DEFAULT_ASKED, Asked, Rankers, open_rankers
+from rerank.evaluation.rankers import DEFAULT_ASKED, Asked, DescribedRankers, open_rankers
 from rerank.evaluation.reading.reader import read_collection
 from rerank.evaluation.reading.wanted import Files, Wanted
 from rerank.evaluation.scoring import Journal, score_collection
@@ -135,7 +135,7 @@ def _data(to: str | None, on: Path | None, labels: Path | None) -> Path:
     return data
 
 
-async def _measure(rankers: Rankers, task: _Task, collection: Collection, journal: Journal) -> _Measured:
+async def _measure(rankers: DescribedRankers, task: _Task, collection: Collection, journal: Journal) -> _Measured:
     names = [task.model, *([task.reference] if task.reference else [])]
     distinct(rankers, names)
     weights = await rankers.weights(task.model)

@@ -24,6 +24,7 @@ COMMANDS = {
     "verify": "Compare a model's scores on this machine with known scores.",
     "calibrate": "Fit a model's scores to those of another, or to judgements.",
     "rank": "Rank a file of any length.",
+    "tune": "Choose the weights of an ensemble's members.",
     "bench": "Measure models on this machine: speed, latency, memory.",
     "evaluate": "Measure how well models rank your own data.",
     "compare": "Compare a model's scores with those of a reference.",

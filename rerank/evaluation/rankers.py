@@ -6,11 +6,12 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.names import shown
+from rerank.catalog.routes import Ensemble, kind_of
 from rerank.core import Chunking, EmbeddingOptions, Pair, ScoringOptions, ScoringRequest, Vector
 from rerank.engine import Engine
 from rerank.errors import ModelUnavailable, RerankError, SettingsError
@@ -62,12 +63,20 @@ class Rankers(Protocol):
         """What the model's scores depend on in addition to its id; empty where that is unknown. Raises RerankError."""
         ...
 
+    async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
+        """All documents, ranked by the model of this name and by no other. Raises RerankError."""
+        ...
+
+
+class DescribedRankers(Rankers, Protocol):
+    """Models that say what they are made of."""
+
     async def weights(self, name: str) -> str:
         """The fingerprint that a calibration of the model holds. Raises RerankError and SettingsError."""
         ...
 
-    async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
-        """All documents, ranked by the model of this name and by no other. Raises RerankError."""
+    async def members(self, name: str) -> Sequence[str]:
+        """The models of an ensemble, in order. Raises RerankError; SettingsError for what is no ensemble."""
         ...
 
 
@@ -81,6 +90,10 @@ class Embedders(Rankers, Protocol):
     async def embed(self, name: str, texts: Sequence[str]) -> list[Vector] | None:
         """A vector of each text, without a prompt; None for a model that gives none. Raises RerankError."""
         ...
+
+
+class OpenRankers(DescribedRankers, Embedders, Protocol):
+    """What ``open_rankers`` gives."""
 
 
 class EngineRankers:
@@ -150,6 +163,13 @@ class EngineRankers:
                 return None
             return [embedding.vector for embedding in await model.backend.embed(texts, EmbeddingOptions())]
 
+    async def members(self, name: str) -> Sequence[str]:
+        """See ``Rankers``."""
+        card = self.card(name)
+        if not isinstance(card.route, Ensemble):
+            raise _no_ensemble(card.id)
+        return card.route.models
+
     def _members(self, card: ModelCard) -> Iterable[ModelCard]:
         return first_choice(plan_of(card, self.engine.catalog.resolve))
 
@@ -183,10 +203,21 @@ class ServerRankers:
     async def _fingerprint(self, name: str) -> str | None:
         """What a server says of a model that is loaded, as it is when it has been asked."""
         await self.ask(name, "query", ["document"])
-        with _as_ours():
-            listed = {model.get("id"): model for model in await self._client.models()}
-        fingerprint = listed.get(self.identity(name), {}).get("fingerprint")
+        fingerprint = (await self._listed(name)).get("fingerprint")
         return fingerprint if isinstance(fingerprint, str) else None
+
+    async def members(self, name: str) -> Sequence[str]:
+        """See ``Rankers``."""
+        listed = await self._listed(name)
+        if listed.get("family") != kind_of(Ensemble(())):
+            raise _no_ensemble(name)
+        return tuple(map(str, listed["members"]))
+
+    async def _listed(self, name: str) -> dict[str, Any]:
+        """What the server's list says of a model; nothing of one that it does not list."""
+        with _as_ours():
+            listed = await self._client.models()
+        return next((model for model in listed if model.get("id") == self.identity(name)), {})
 
     async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
         """See ``Rankers``."""
@@ -229,6 +260,10 @@ def _as_ours() -> Iterator[None]:
         raise RerankError(f"the server: {error}") from error
 
 
+def _no_ensemble(name: str) -> SettingsError:
+    return SettingsError(f"{shown(name)} is no ensemble: give the id of a card with `ensemble`")
+
+
 def _refuse_another(name: str, answer: ScoringResult | RerankResults) -> None:
     if answer.degraded or answer.partial:
         raise RerankError(
@@ -240,7 +275,7 @@ def _refuse_another(name: str, answer: ScoringResult | RerankResults) -> None:
 @asynccontextmanager
 async def open_rankers(
     settings: Settings, server: str | None = None, key: str | None = None
-) -> AsyncIterator[Embedders]:
+) -> AsyncIterator[OpenRankers]:
     """The models of this machine, or of the ``server`` with this address. Raises RerankError and SettingsError."""
     if server is None:
         catalog = Catalog.open(settings.models_dir, settings.models_file)

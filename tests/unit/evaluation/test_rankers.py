@@ -71,6 +71,17 @@ async def test_only_embedding_models_give_vectors(models: Path) -> None:
             assert await rankers.embed(name, DOCUMENTS) is None
 
 
+async def test_a_model_has_weights_and_an_ensemble_members(models: Path) -> None:
+    async with here(models) as rankers:
+        assert len(await rankers.weights("tiny")) == 32
+        assert await rankers.weights("tiny") != await rankers.weights("lexical")
+        assert await rankers.members("blend") == ("tiny", "lexical")
+        with pytest.raises(SettingsError, match="blend is made of other models"):
+            await rankers.weights("blend")
+        with pytest.raises(SettingsError, match="tiny is no ensemble"):
+            await rankers.members("tiny")
+
+
 async def test_a_model_that_is_not_on_disk_is_not_fetched(models: Path) -> None:
     async with here(models) as rankers:
         with pytest.raises(RerankError, match=r"elsewhere is not on disk; fetch it first: .*elsewhere"):
@@ -82,13 +93,14 @@ class FakeClient:
 
     def __init__(self, results: RerankResults) -> None:
         self.results, self.options = results, dict[str, Any]()
+        self.listed: list[dict[str, Any]] = [{"id": "BAAI/bge-reranker-base", "fingerprint": "12ab"}, {"id": "another"}]
 
     async def rerank(self, query: str, documents: list[str], **options: Any) -> RerankResults:
         self.options = options
         return self.results
 
     async def models(self) -> list[dict[str, Any]]:
-        return [{"id": "BAAI/bge-reranker-base", "fingerprint": "12ab"}, {"id": "another"}]
+        return self.listed
 
 
 def asked(results: list[RerankResult], **meta: Any) -> tuple[ServerRankers, FakeClient]:
@@ -117,6 +129,22 @@ async def test_a_server_is_asked_once_before_it_tells_the_version(name: str, ver
 
     assert await rankers.version(name) == version
     assert client.options["model"] == name
+
+
+async def test_a_server_lists_weights_and_members() -> None:
+    rankers, client = asked([RerankResult(0, 0.5, None)])
+    client.listed = [
+        {"id": "BAAI/bge-reranker-base", "fingerprint": "f" * 32, "family": "cross-encoder", "members": None},
+        {"id": "blend", "fingerprint": None, "family": "ensemble", "members": ["a", "b"]},
+    ]
+    assert await rankers.weights("baai/bge-reranker-base") == "f" * 32
+    assert await rankers.members("blend") == ("a", "b")
+    for name in ("blend", "unknown"):
+        with pytest.raises(RerankError, match=f"does not say which weights {name} has"):
+            await rankers.weights(name)
+    for name in ("baai/bge-reranker-base", "unknown"):
+        with pytest.raises(SettingsError, match=f"{name} is no ensemble"):
+            await rankers.members(name)
 
 
 @pytest.mark.parametrize("meta", [{"degraded": True}, {"partial": True}])

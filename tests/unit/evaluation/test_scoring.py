@@ -27,9 +27,6 @@ class Lengths:
     async def version(self, name: str) -> str:
         return self._version
 
-    async def weights(self, name: str) -> str:
-        raise NotImplementedError
-
     async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
         await asyncio.sleep(0)
         if len(self.asked) >= self._most:

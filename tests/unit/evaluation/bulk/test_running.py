@@ -28,9 +28,6 @@ class FakeRankers:
     async def version(self, name: str) -> str:
         return name
 
-    async def weights(self, name: str) -> str:
-        return name
-
     async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
         self.now += 1
         self.most = max(self.most, self.now)
