@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import rerank
+from rerank.activations import Activation
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.weight_files import read_header
@@ -32,17 +33,18 @@ def fingerprint(card: ModelCard, *facts: object) -> str:
     return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
 
-def weights_fingerprint(card: ModelCard, *facts: object) -> str:
+def weights_fingerprint(card: ModelCard, activation: Activation, *facts: object) -> str:
     """The fingerprint of weights and of how their scores come about, whichever machine and server version computes.
 
-    For calibrations, which hold until a model scores in another way. ``facts``: what says which weights they are.
+    For calibrations, which hold until a model scores in another way. What a card says and what its checkpoint says
+    otherwise count alike. ``facts``: what says which weights they are, and of which family.
     """
     read = {name: value for name, value in card.loaded_by().items() if name in _READ_BY}
-    described = json.dumps([read, facts], sort_keys=True, default=_plain)
+    described = json.dumps([read, activation.name, activation.scale, facts], sort_keys=True, default=_plain)
     return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
 
-_READ_BY = {"family", "instruction", "prompt", "labels", "activation", "special_tokens_in_text", "normalize"}
+_READ_BY = {"instruction", "prompt", "labels", "special_tokens_in_text", "normalize"}
 """Fields of a card that decide how scores come about; others differ by machine, or matter for long texts only."""
 
 

@@ -141,7 +141,7 @@ class LocalLoader:
             backend,
             local,
             contents and fingerprint(card, contents, local.runtime, local.precision, backend.max_length),
-            weights=contents and weights_fingerprint(card, contents),
+            weights=contents and weights_fingerprint(card, backend.activation, contents, checkpoint.family),
         )
 
     def _placements_of(self, card: ModelCard) -> Sequence[Placement]:

@@ -37,5 +37,5 @@ class CardLoader:
             return self._remote.load(card, card.upstream)
         if not card.has_weights:
             backend = LexicalBackend(card, self._tokenisers)
-            return LoadedModel(card, backend, weights=weights_fingerprint(card, LEXICAL))
+            return LoadedModel(card, backend, weights=weights_fingerprint(card, backend.activation, LEXICAL))
         return self._local.load(found)

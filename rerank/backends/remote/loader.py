@@ -37,10 +37,11 @@ class RemoteLoader:
         client = Client(Target(card.id, address, upstream, key), self._pool, self._observe)
         remote = Remote(upstream.api, host_of(upstream, card.id), model_of(upstream, card.id), lambda: client.state)
         logger.info("%s is %s at %s (%s)", card.id, remote.model, address, upstream.api)
+        backend = RemoteBackend(card, upstream, client)
         return LoadedModel(
             card,
-            RemoteBackend(card, upstream, client),
+            backend,
             remote=remote,
             fingerprint=fingerprint(card, remote.api, address, remote.model),
-            weights=weights_fingerprint(card, remote.api, address, remote.model),
+            weights=weights_fingerprint(card, backend.activation, remote.api, address, remote.model),
         )

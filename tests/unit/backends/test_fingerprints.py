@@ -12,7 +12,7 @@ import numpy
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from rerank.activations import IDENTITY
+from rerank.activations import IDENTITY, SIGMOID, Activation
 from rerank.backends.fingerprints import contents_of, fingerprint, stamps_of, weights_fingerprint
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint, read_checkpoint
@@ -123,16 +123,16 @@ class TestFingerprintsOfWeights:
             replace(CARD, path=Path("/elsewhere")),
             replace(CARD, max_length=8),
             replace(CARD, calibration="auto"),
+            # what the checkpoint says is among the facts
+            replace(CARD, activation=None, family="cross-encoder"),
         ],
     )
     def test_what_concerns_machine_and_names_is_no_part_of_it(self, card: ModelCard) -> None:
-        assert weights_fingerprint(card, "contents") == weights_fingerprint(CARD, "contents")
+        assert weights_fingerprint(card, IDENTITY, "contents") == weights_fingerprint(CARD, IDENTITY, "contents")
 
     @pytest.mark.parametrize(
         "card",
         [
-            replace(CARD, activation=None),
-            replace(CARD, activation=replace(IDENTITY, scale=5.0)),
             replace(CARD, prompt=None),
             replace(CARD, labels=(0, 1)),
             replace(CARD, instruction="find it"),
@@ -140,12 +140,16 @@ class TestFingerprintsOfWeights:
         ],
     )
     def test_what_makes_other_scores_is(self, card: ModelCard) -> None:
-        assert weights_fingerprint(card, "contents") != weights_fingerprint(CARD, "contents")
+        assert weights_fingerprint(card, IDENTITY, "contents") != weights_fingerprint(CARD, IDENTITY, "contents")
+
+    @pytest.mark.parametrize("activation", [SIGMOID, replace(IDENTITY, scale=5.0)])
+    def test_another_activation_has_another(self, activation: Activation) -> None:
+        assert weights_fingerprint(CARD, activation, "contents") != weights_fingerprint(CARD, IDENTITY, "contents")
 
     def test_other_weights_have_another(self) -> None:
-        assert weights_fingerprint(CARD, "contents") != weights_fingerprint(CARD, "others")
+        assert weights_fingerprint(CARD, IDENTITY, "contents") != weights_fingerprint(CARD, IDENTITY, "others")
 
     def test_another_version_of_the_server_has_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        before = weights_fingerprint(CARD, "contents")
+        before = weights_fingerprint(CARD, IDENTITY, "contents")
         monkeypatch.setattr("rerank.__version__", "99")
-        assert weights_fingerprint(CARD, "contents") == before
+        assert weights_fingerprint(CARD, IDENTITY, "contents") == before

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from rerank.activations import SIGMOID
 from rerank.backends import loader as loader_module
 from rerank.backends.base import LoadedModel
 from rerank.backends.loader import LocalLoader
@@ -301,6 +302,12 @@ class TestLoading:
         weights[-1] ^= 1
         (folder / "model.safetensors").write_bytes(weights)
         assert load(MINE).fingerprint not in (first, "")
+
+    def test_a_card_that_says_what_the_checkpoint_says_has_the_same_weights(self, load: Load, models: Path) -> None:
+        write_checkpoint(models / "mine")
+        said = replace(MINE, family="cross-encoder", activation=SIGMOID, pinned=True)
+        assert load(said).weights == load(MINE).weights != ""
+        assert load(replace(MINE, instruction="find it")).weights != load(MINE).weights
 
     def test_weights_that_change_while_they_are_loaded_have_no_fingerprint(
         self, load: Load, models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
