@@ -57,6 +57,7 @@ exit status:
 _WIDTH = 200
 """Columns if the output is no terminal."""
 _QUERY_COLUMNS = 60
+_PROBE = "query", ["document"]
 _ROUNDING = 1e-9
 """What a sum of rounded numbers may lack."""
 _HEADINGS = ("consistency", "Pearson", "Spearman", "first 10", "difference", "document")
@@ -180,6 +181,9 @@ async def _opened(settings: Settings, model: _Side, reference: _Side) -> AsyncIt
 
 
 async def _compare(ours: _Opened, theirs: _Opened, collection: Collection, asked: Asked) -> Comparison:
+    for opened in (ours, theirs):
+        # or an unknown reference would be noticed after hours of scoring
+        await opened.rankers.ask(opened.side.name, *_PROBE)
     # a journal for each side: both may have a model of the same name
     facts = "compare", collection.digest(), asked
     with (

@@ -14,7 +14,7 @@ from rerank.cli.main import main
 from rerank.core import Finished, PendingLogits
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 from rerank.settings import setting_names
-from tests.support.app import MODEL, OTHER_MODEL, EmbeddingScorer
+from tests.support.app import MODEL, OTHER_MODEL, EmbeddingScorer, GatedScorer
 
 from .conftest import Serve
 
@@ -133,3 +133,15 @@ def test_a_key_is_sent_to_no_other_server(serve: Serve, data: Path, capsys: pyte
     assert main([*command, "--api-key", "a-secret-key"]) == 3
     assert "rerank: the server: HTTP 401" in capsys.readouterr().err
     assert main([*command, "--reference-api-key", "a-secret-key"]) == 0
+
+
+def test_an_unknown_reference_is_noticed_before_anything_is_scored(
+    serve: Serve, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scorer = GatedScorer()
+    scorer.gate.set()
+    _, server = serve(scorer)
+    command = ["compare", MODEL.id, "nothing", "--on", str(data), "--server", f"http://127.0.0.1:{server.port}"]
+    assert main(command) == 3
+    assert "rerank: the server: HTTP 404: The model `nothing` does not exist." in capsys.readouterr().err
+    assert scorer.seen == [{"document"}]

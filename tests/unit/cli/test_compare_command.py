@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rerank.cli.main import main
-from rerank.evaluation.rankers import Asked, EngineRankers, Ranked
+from rerank.evaluation.rankers import DEFAULT_ASKED, Asked, EngineRankers, Ranked
 
 CARDS = """
 [[model]]
@@ -90,16 +90,18 @@ def test_an_interrupted_comparison_goes_on_and_leaves_nothing(
     ask = EngineRankers.ask
 
     async def interrupted(
-        self: EngineRankers, name: str, query: str, documents: Sequence[str], options: Asked
+        self: EngineRankers, name: str, query: str, documents: Sequence[str], options: Asked = DEFAULT_ASKED
     ) -> Ranked:
-        if len(asked) == 6:
+        if name == "again" and query == "alone":
             signal.raise_signal(signal.SIGINT)
             await asyncio.Event().wait()
-        asked.append(name)
+        asked.append(f"{name}: {query}")
         return await ask(self, name, query, documents, options)
 
-    async def counted(self: EngineRankers, name: str, query: str, documents: Sequence[str], options: Asked) -> Ranked:
-        asked.append(name)
+    async def counted(
+        self: EngineRankers, name: str, query: str, documents: Sequence[str], options: Asked = DEFAULT_ASKED
+    ) -> Ranked:
+        asked.append(f"{name}: {query}")
         return await ask(self, name, query, documents, options)
 
     monkeypatch.setattr(EngineRankers, "ask", interrupted)
@@ -108,5 +110,5 @@ def test_an_interrupted_comparison_goes_on_and_leaves_nothing(
     assert list((tmp_path / "cache").rglob("*.jsonl"))
     monkeypatch.setattr(EngineRankers, "ask", counted)
     assert main(command) == 0
-    assert asked.count("lexical") == 4
+    assert [asked.count(f"lexical: {line['query']}") for line in LINES] == [1, 1, 1, 1]
     assert not list((tmp_path / "cache").rglob("*.jsonl"))
