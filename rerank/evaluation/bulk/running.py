@@ -83,7 +83,7 @@ async def rank_items(
             item, task = entry
             outcome = await task
             write(item, outcome)
-            feed.release()
+            feed.release(task)
             tally = tally.plus(outcome, time.perf_counter() - began)
     return tally
 
@@ -137,8 +137,9 @@ class _Feed:
             raise entry
         return entry
 
-    def release(self) -> None:
-        """An item is written; another may be read."""
+    def release(self, task: asyncio.Task[Outcome]) -> None:
+        """The task's item is written; another may be read."""
+        self._tasks.discard(task)
         self._free.release()
 
     def _read(self) -> None:
@@ -160,5 +161,4 @@ class _Feed:
     def _begin(self, item: Item) -> None:
         task = self._loop.create_task(self._ask(item))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         self._entries.put_nowait((item, task))

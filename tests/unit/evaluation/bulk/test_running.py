@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -88,6 +90,18 @@ async def test_an_error_that_any_request_would_meet_ends_the_run(error: RerankEr
     with pytest.raises(RerankError, match=error.message):
         await rank_items(FakeRankers({"5": error}), "m", numbered(20), lambda item, _: written.append(item.key), 4)
     assert written == ["0", "1", "2", "3", "4"]
+
+
+async def test_the_other_requests_that_fail_are_not_reported_again() -> None:
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    gone: dict[str, Exception] = {str(number): ModelUnavailable("gone") for number in range(8)}
+    # an error that is kept would keep the tasks
+    with suppress(ModelUnavailable):
+        await rank_items(FakeRankers(gone), "m", numbered(8), lambda *_: None, in_flight=8)
+    gone.clear()
+    gc.collect()
+    assert reported == []
 
 
 async def test_an_answer_is_written_while_the_input_waits() -> None:
