@@ -43,7 +43,7 @@ coverage: $(VENV)/.dev sdks browser
 	$(PYTEST) --cov --cov-report=term $(ARGS)
 
 quick: $(VENV)/.dev
-	$(PYTEST) --quiet tests/unit tests/service $(ARGS)
+	$(PYTEST) --numprocesses=2 --quiet tests/unit tests/service $(ARGS)
 
 mutants: $(VENV)/.mutants
 	$(BIN)/mutmut run

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import shutil
@@ -11,10 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from rerank.catalog.built_in import EMBEDDED_MODEL_ID
-from rerank.engine import Engine
-from rerank.settings import Settings
 from tests.support.fake_hub import FakeHub
-from tests.support.kept import keep_networks_in, share_kept_networks
+from tests.support.kept import convert, keep_networks_in
 
 # two workers and their servers share the cores; threads that spin for a tiny network slow all of them down
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -57,17 +54,10 @@ def _kept_networks(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def converted(tiny: Path, _kept_networks: None, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Servers find the embedded model and ``tiny`` converted, for which they would import torch; it is here already."""
+    """Servers find the embedded model and ``tiny`` converted."""
     models = tmp_path_factory.mktemp("converted") / "models"
     shutil.copytree(tiny, models / tiny.name)
-    share_kept_networks(models)
-    asyncio.run(_ask_each(models, tiny.name, EMBEDDED_MODEL_ID))
-
-
-async def _ask_each(models: Path, *names: str) -> None:
-    async with Engine.open(Settings(_env_file=None, rerank_models_dir=models, rerank_model_device="cpu")) as engine:
-        for name in names:
-            await engine.rank("q", ["d"], model=name)
+    convert(models, tiny.name, EMBEDDED_MODEL_ID)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.server import ServerProcess
+from tests.support.kept import convert
 from tests.support.tiny_checkpoints import make_xlm_roberta
 
 MODEL = "tiny"
@@ -20,6 +21,7 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with one checkpoint of random weights, ``MODEL``; not to be written to."""
     folder = tmp_path_factory.mktemp("models")
     make_xlm_roberta(folder / MODEL)
+    convert(folder, MODEL)
     return folder
 
 

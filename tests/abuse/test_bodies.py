@@ -129,9 +129,8 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    folder = tmp_path_factory.mktemp("server")
-    with ServerProcess(folder, {"RERANK_MODELS_DIR": str(folder)}) as running:
+def server(tmp_path_factory: pytest.TempPathFactory, converted: None) -> Iterator[ServerProcess]:
+    with ServerProcess(tmp_path_factory.mktemp("server")) as running:
         # what is loaded for the first request is no attack's doing
         requests.post(f"{running.url}/v1/rerank", json={"query": "q", "documents": ["a"]}, timeout=SECONDS)
         yield running

@@ -16,6 +16,7 @@ from tests.abuse.fuzz.judge import Objection, fuzz, judge
 from tests.conftest import FUZZED, RecordProperty
 
 
+@pytest.mark.usefixtures("converted")
 def test_no_made_up_request_harms_the_server(tmp_path: Path, record_property: RecordProperty) -> None:
     tallies = fuzz_both(tmp_path, Plan(cases=80, seconds=200, seed=11))
 

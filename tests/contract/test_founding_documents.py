@@ -34,6 +34,7 @@ import requests
 
 from rerank.settings import Settings, setting_names
 from tests.process.server import ROOT, ServerProcess, clean_environment
+from tests.support.kept import convert
 from tests.support.tiny_checkpoints import make_qwen3, make_xlm_roberta
 
 BLOCKS = Path(__file__).parent / "founding"
@@ -66,6 +67,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("002")
     for seed, name in enumerate((BASE, LARGE, M3)):
         make_xlm_roberta(folder / "models" / name.split("/")[1], seed=seed)
+    convert(folder / "models", BASE, LARGE, M3)
     return folder
 
 
@@ -74,6 +76,7 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """The server of 001, with its `.env` as it came."""
     folder = tmp_path_factory.mktemp("001")
     make_qwen3(folder / "models" / "Qwen3-Reranker-4B", positions=2048)
+    convert(folder / "models", "Qwen3-Reranker-4B")
     shutil.copyfile(BLOCKS / "001-damaged.env", folder / ".env")
     with ServerProcess(folder, {"MODEL_DEVICE": "cpu", "MAX_SEQ_LENGTH": "2048"}) as server:
         yield server

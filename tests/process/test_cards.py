@@ -12,6 +12,7 @@ import requests
 
 from tests.process.server import ServerProcess, download_of, post, wait_for_half, wait_for_work
 from tests.support.fake_hub import FakeHub
+from tests.support.whole import whole_server
 
 pytestmark = pytest.mark.usefixtures("converted")
 
@@ -109,11 +110,12 @@ def test_a_card_whose_precision_this_machine_does_not_have_stops_the_start(folde
 
 def test_a_card_has_a_precision_of_its_own(folder: Path) -> None:
     (folder / "models.toml").write_text(CARD + 'precision = "bf16"\n')
-    with ServerProcess(folder, {"MODEL_PRECISION": "fp32", "MODEL_RUNTIME": "torch"}) as server:
+    # in this process, which has imported torch
+    with whole_server(folder, model_precision="fp32", model_runtime="torch") as url:
         runtimes = []
         for name in ("acme/mine", "all-MiniLM-L6-v2"):
-            assert post(server, ASKED | {"model": name}).status_code == 200
-            runtimes.append(requests.get(f"{server.url}/v1/models/{name}", timeout=60).json()["runtime"])
+            requests.post(f"{url}/v1/rerank", json=ASKED | {"model": name}, timeout=60).raise_for_status()
+            runtimes.append(requests.get(f"{url}/v1/models/{name}", timeout=60).json()["runtime"])
 
     assert "bf16" in runtimes[0]
     assert "fp32" in runtimes[1]

@@ -7,12 +7,16 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import requests
 
 from tests.process.no_network import TOLD
 from tests.process.server import ROOT, ServerProcess, post, wait_for_half
 from tests.support.fake_hub import FakeHub
+from tests.support.kept import share_kept_networks
 from tests.support.tiny_checkpoints import make_modernbert, make_qwen3, make_xlm_roberta
+
+pytestmark = pytest.mark.usefixtures("converted")
 
 ASKED = {"query": "What is the capital of France?", "documents": ["Berlin is big.", "Paris is the capital of France."]}
 CUT_OFF = (str(ROOT / "tests/process/no_network.py"), str(ROOT / "rerank_server.py"), "--port", "0")
@@ -48,6 +52,7 @@ def test_a_server_that_reaches_out_would_be_found_out(tmp_path: Path) -> None:
 
 def test_offline_mode_says_so_and_names_the_command_and_the_folder(tmp_path: Path, tiny: Path) -> None:
     shutil.copytree(tiny, tmp_path / "weights" / tiny.name)
+    share_kept_networks(tmp_path / "weights")
     settings = {"HF_HUB_OFFLINE": "1", "RERANK_MODELS_DIR": "weights"}
 
     with ServerProcess(tmp_path, settings) as server:

@@ -25,6 +25,8 @@ from tests.support.fake_hub import FakeHub
 from tests.support.fake_upstream import FakeUpstream
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.usefixtures("converted")
+
 QUERY = "What is the capital of France?"
 DOCUMENTS = ["Berlin is the capital of Germany.", "Paris is the capital of France.", "I like cheese."]
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+
+from rerank.engine import Engine
+from rerank.settings import Settings
 
 _shared: list[Path] = []
 
@@ -18,3 +22,15 @@ def share_kept_networks(models: Path) -> None:
     if _shared and not kept.exists():
         models.mkdir(parents=True, exist_ok=True)
         kept.symlink_to(_shared[0], target_is_directory=True)
+
+
+def convert(models: Path, *names: str) -> None:
+    """Convert these models here, where torch is imported already; a server would import it to do so."""
+    share_kept_networks(models)
+    asyncio.run(_ask_each(models, names))
+
+
+async def _ask_each(models: Path, names: tuple[str, ...]) -> None:
+    async with Engine.open(Settings(_env_file=None, rerank_models_dir=models, rerank_model_device="cpu")) as engine:
+        for name in names:
+            await engine.rank("q", ["d"], model=name)

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoConfig,
@@ -227,6 +225,10 @@ def make_embedding_model(
     seed: int = 0,
 ) -> Path:
     """A sentence-transformers embedding model, in ``folder``."""
+    # importing it takes seconds, and most tests need none
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+
     base = folder / "base"
     make_base(base, seed=seed)
     AutoModel.from_pretrained(base).save_pretrained(base)

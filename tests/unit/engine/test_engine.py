@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sentence_transformers import CrossEncoder
 
 import rerank
 from rerank import Engine
 from rerank.errors import ModelNotFound, ServerStopping
 from rerank.settings import Settings
+from tests.support.kept import share_kept_networks
 from tests.support.tiny_checkpoints import make_xlm_roberta
 
 QUERY = "what is machine learning?"
@@ -40,6 +40,9 @@ def open_engine(models: Path) -> Engine:
 
 
 async def test_ranks_as_sentence_transformers_does(models: Path) -> None:
+    # importing it takes seconds
+    from sentence_transformers import CrossEncoder
+
     async with open_engine(models) as engine:
         ranked = await engine.rank(QUERY, DOCUMENTS, model="tiny")
         best = await engine.rank(QUERY, DOCUMENTS, model="tiny", top_n=1)
@@ -69,13 +72,15 @@ def test_the_package_has_the_engine_and_nothing_unheard_of() -> None:
         _ = rerank.Motor
 
 
+@pytest.mark.usefixtures("converted")
 def test_the_program_in_both_readmes_ranks(tmp_path: Path) -> None:
     root = Path(rerank.__file__).parents[1]
     pages = [(root / name).read_text("utf-8") for name in ("README.md", "README.zh-CN.md")]
     ours, theirs = (re.findall(r"```python\n([^`]*from rerank import Engine[^`]*)```", page) for page in pages)
     assert ours == theirs
     (program,) = ours
-    environment = {"PATH": "", "PYTHONPATH": str(root), "MODEL_DEVICE": "cpu", "MODEL_RUNTIME": "torch"}
+    share_kept_networks(tmp_path / "models")
+    environment = {"PATH": "", "PYTHONPATH": str(root), "MODEL_DEVICE": "cpu"}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sentence_transformers.base.modules import Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
 
 from rerank.scorers.saved_modules import pooling_mode, saved_modules
 
@@ -33,6 +31,9 @@ def test_a_pooling_mode_is_found_under_todays_name_and_the_former_ones(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"embedding_dimension": 4} | settings))
+    # importing it takes seconds
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
     known = Pooling.load(str(tmp_path), local_files_only=True).pooling_mode
 
     assert pooling_mode(settings) == (known if isinstance(known, str) else None)
@@ -43,6 +44,8 @@ def test_settings_of_the_first_module_are_found_under_every_name(file: str, tmp_
     (tmp_path / "modules.json").write_text('[{"type": "sentence_transformers.models.Transformer", "path": ""}]')
     (tmp_path / "sentence_xlnet_config.json").write_text('{"max_seq_length": 1}')
     (tmp_path / file).write_text('{"max_seq_length": 77, "do_lower_case": false}')
+    from sentence_transformers.base.modules import Transformer
+
     known = Transformer.load_config(str(tmp_path), local_files_only=True)
 
     saved = saved_modules(tmp_path)
