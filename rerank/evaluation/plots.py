@@ -54,7 +54,8 @@ def scatter(model: Sequence[float], reference: Sequence[float], names: tuple[str
     axes = figure.subplots()
     many = len(model) > _POINTS_DRAWN_APART
     axes.scatter(reference, model, s=9, alpha=0.2 if many else 0.5, linewidths=0, rasterized=many, color=COLOURS[0])
-    axes.autoscale(False)
+    # as the points need it: the line would widen it
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
     axes.axline((0, 0), slope=1, color="#888888", linewidth=0.8, linestyle="--", zorder=0)
     # a dollar sign in a name begins no formula
     axes.set_ylabel(names[0], parse_math=False)

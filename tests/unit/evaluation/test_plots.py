@@ -25,6 +25,19 @@ def test_a_picture_of_vectors(tmp_path: Path) -> None:
     assert len(points) == 30
 
 
+def test_the_axes_are_as_wide_as_the_points(tmp_path: Path) -> None:
+    file = tmp_path / "scores.svg"
+    scatter([-8.0, -7.0, -6.5], [41.0, 45.0, 49.0], NAMES, "logits", file)
+    root = ElementTree.parse(file).getroot()
+    points = [use for use in root.iter(_USE) if "fill-opacity" in use.get("style", "")]
+    places = [(float(use.get("x", "nan")), float(use.get("y", "nan"))) for use in points]
+    width = float(root.get("viewBox", "").split()[2])
+    assert len(places) == 3
+    # on both sides of the middle, and nearly from border to border
+    for axis in zip(*places, strict=True):
+        assert 0 < min(axis) < width / 2 < max(axis) < width
+
+
 def test_a_picture_of_dots(tmp_path: Path) -> None:
     assert draw(tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
 
