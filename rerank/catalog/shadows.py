@@ -1,16 +1,12 @@
-"""The field `shadow` of a card: another model that is asked the same as a share of requests."""
+"""The shadow of a card: another model that is asked the same as a share of requests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import ConfigDict, Field
-
-from rerank.catalog.file_fields import Name
 from rerank.errors import ModelNotFound, SettingsError
-from rerank.schemas import Schema
 
 if TYPE_CHECKING:
     from rerank.catalog.cards import ModelCard
@@ -24,19 +20,6 @@ class Shadow:
     """Its name."""
     share: float
     """Of the requests, above 0 and at most 1."""
-
-
-class ShadowInFile(Schema):
-    """`shadow = { model = ..., share = ... }`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: Name
-    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, strict=True)]
-
-    def shadow(self) -> Shadow:
-        """What it describes."""
-        return Shadow(self.model, self.share)
 
 
 def check_shadows(cards: Iterable[ModelCard], resolve: Callable[[str], ModelCard]) -> None:

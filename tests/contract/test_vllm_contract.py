@@ -66,6 +66,8 @@ def cards_say_more(exchange: Exchange) -> None:
             "loading_since": "null",
             "pinned": "bool",
             "download": "null",
+            "fingerprint": "str",
+            "calibration": "null",
             "members": "null",
             "upstream": "null",
         }
@@ -94,6 +96,7 @@ META = {
     "model_reason": "str",
     "degraded": "bool",
     "partial": "bool",
+    "calibrated": "bool",
     "cached": "int",
     "route": [{"model": "str", "outcome": "str", "ms": "float"}],
     "stages": [{"model": "str", "documents": "int", "tokens": "int", "seconds": "float"}],

@@ -1,4 +1,7 @@
-"""One server and one browser for all tests of the pages."""
+"""One server and one browser for all tests of the pages.
+
+They end with the package: while the browser runs, its event loop is the only one that its thread can have.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,13 @@ cascade = [{{ model = "lexical", keep = 2 }}, {{ model = "{MINILM}" }}]
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     with browser() as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """Asks for keys. ``chromium`` first: without it nothing has to start."""
     folder: Path = tmp_path_factory.mktemp("pages")

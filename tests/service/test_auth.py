@@ -144,6 +144,7 @@ def test_every_other_path_is_guarded(locked: TestClient) -> None:
         if path not in PUBLIC
     }
     administration = {("POST", f"/v1/models/{{model}}/{act}") for act in ("load", "unload", "pin")}
+    administration.add(("GET", "/v1/keys"))
     guarded = {(method, path.replace("acme/words", "{model}")) for method, path in GUARDED}
     assert operations == guarded | administration | OTHER_ERRORS | REFUSED
 
