@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -12,12 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rerank.cli import evaluation as shared
-from rerank.cli.terminal import CommandFailed, complain, verbatim
+from rerank.cli.terminal import CommandFailed, complain, verbatim, wide_console
 from rerank.errors import SettingsError
 from rerank.evaluation.agreement import Ordered, QueryAgreement
 from rerank.evaluation.collection import Collection
@@ -54,8 +51,6 @@ exit status:
   3    a model cannot be loaded or asked
   130  interrupted; the same command goes on where it was
 """
-_WIDTH = 200
-"""Columns if the output is no terminal."""
 _QUERY_COLUMNS = 60
 _PROBE = "query", ["document"]
 _ROUNDING = 1e-9
@@ -223,7 +218,7 @@ def _draw(compared: Comparison, names: tuple[str, str], file: Path) -> None:
 
 
 def _show(compared: Comparison, names: tuple[str, str], worst: int) -> None:
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH, highlight=False)
+    console = wide_console()
     collection = compared.collection
     size = f"{len(collection.candidates)} queries, {compared.agreement.pairs} pairs"
     console.print(Text(f"{names[0]} against {names[1]} on {printable(collection.name)}: {size}\n"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -12,12 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rerank.cli import evaluation as shared
-from rerank.cli.terminal import CommandFailed, verbatim
+from rerank.cli.terminal import CommandFailed, verbatim, wide_console
 from rerank.evaluation.collection import Collection
 from rerank.evaluation.measures import DEFAULT, Measures
 from rerank.evaluation.outcome import Figure, Outcome, Row
@@ -44,8 +41,6 @@ data:
 
 {shared.STATUSES}
 """
-_WIDTH = 200
-"""Columns if the output is no terminal."""
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -143,7 +138,7 @@ def _show(outcome: Outcome) -> None:
     for row in outcome.rows:
         # as text: brackets in a name are no markup
         shown.add_row(*map(Text, (*_cells(row), *_effect(row, outcome), *_work(row))))
-    console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH)
+    console = wide_console()
     console.print(shown)
     console.print(Text(_summary(outcome)))
 

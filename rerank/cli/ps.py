@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rerank.cli.terminal import CommandFailed, verbatim
+from rerank.cli.terminal import CommandFailed, verbatim, wide_console
 from rerank.settings import Settings, read_settings
 from rerank.units import human_size
 from rerank_client import (
@@ -38,8 +35,6 @@ exit status:
   3  no server answered
 """
 _SECONDS = 10
-_WIDTH = 200
-"""Columns if the output is no terminal."""
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -59,7 +54,7 @@ def ps(
         shown = table(ask(url or _here(settings), _key(settings)), time.time())
     except ValueError as error:
         raise CommandFailed(str(error), 2) from error
-    Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH).print(shown)
+    wide_console().print(shown)
 
 
 def ask(url: str, key: str | None) -> list[dict[str, Any]]:

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDTH = 200
+"""Columns if the output is no terminal."""
 
 
 class CommandFailed(Exception):
@@ -32,3 +40,11 @@ def escape_what_cannot_be_shown() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def wide_console() -> Console:
+    """A console on stdout, for tables: as wide as the terminal or COLUMNS says, else wide enough not to fold."""
+    # it takes a tenth of a second to import
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH, highlight=False)

@@ -16,3 +16,9 @@ def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.upper() in known or name.upper().startswith("RERANK_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output is as wide as where nothing says otherwise."""
+    monkeypatch.delenv("COLUMNS", raising=False)
