@@ -105,9 +105,9 @@ def test_a_prompt_holds_the_best_passages(
 
 
 @pytest.mark.timeout(600)
-def test_hundreds_of_requests_are_all_answered(run: Run, server: str) -> None:
-    output = run("async_many.py", server)
-    assert "216 messages in" in output
+def test_requests_under_a_limit_are_all_answered(run: Run, server: str) -> None:
+    output = run("async_many.py", server, "48")
+    assert "48 messages in" in output
     assert "failed" not in output
     departments = dict(line.split(maxsplit=1)[::-1] for line in output.splitlines()[:12])
     assert departments["Which part is 4420?"] == "shop"

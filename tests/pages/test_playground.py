@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.pages.browser import SECONDS, Tab
 from tests.pages.conftest import MINILM, USER_KEY
-from tests.process.server import ServerProcess
 
 expect.set_options(timeout=SECONDS * 1000)
 
@@ -166,9 +164,8 @@ def test_a_ranking_is_shared_by_its_address_which_no_server_sees(tab: Tab) -> No
     page.get_by_role("button", name="Link to this ranking").click()
     expect(page.get_by_text("which no browser sends to a server")).to_be_visible()
     address = page.url
-    tab.open("/version")
     tab.requested.clear()
-    page.goto(address)
+    page.reload()
 
     expect(page.get_by_label("Query")).to_have_value("熊猫 🐼?")
     assert page.locator("#documents").input_value() == "\n".join(DOCUMENTS)
@@ -204,12 +201,10 @@ def test_a_wrong_key_is_said_and_the_right_one_is_taken_for_the_tab(stranger: Ta
     assert page.evaluate("() => [localStorage.getItem('rerank-key'), document.cookie]") == [None, ""]
 
 
-def test_a_server_that_is_gone_is_said(chromium: Browser, tmp_path: Path) -> None:
-    with ServerProcess(tmp_path) as server:
-        context = chromium.new_context(locale="en-US")
-        page = Tab(context, server.url).open("/playground")
-        fill(page, QUERY, "\n".join(DOCUMENTS), "lexical")
-        server.stop()
-        rank(page)
-        expect(page.get_by_role("alert")).to_have_text("The server does not answer.")
-        context.close()
+def test_a_server_that_is_gone_is_said(tab: Tab) -> None:
+    page = tab.open("/playground")
+    fill(page, QUERY, "\n".join(DOCUMENTS), "lexical")
+    page.context.set_offline(True)
+    rank(page)
+    expect(page.get_by_role("alert")).to_have_text("The server does not answer.")
+    tab.errors.clear()  # the console tells of it, too

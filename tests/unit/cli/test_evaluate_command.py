@@ -116,6 +116,7 @@ def test_data_that_is_missing_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     assert "none: there is no such file or folder" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_goes_on_and_leaves_nothing(
     data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,7 +105,7 @@ async def test_texts_are_normalised_if_the_card_says_so(upstreams: Callable[[str
     upstream = upstreams("vllm")
     pairs = [Pair("ｑ？", "ｏｎｅ"), Pair("ｑ？", "“two”"), Pair("q?", "one")]
     await ask(upstream, ModelCard(id="far")).score(pairs)
-    assert [call.body["query"] for call in upstream.calls] == ["ｑ？", "q?"]
+    assert {call.body["query"] for call in upstream.calls} == {"ｑ？", "q?"}
     await ask(upstream, ModelCard(id="far", normalize="nfkc")).score(pairs)
     assert (upstream.calls[-1].body["query"], upstream.calls[-1].body["documents"]) == ("q?", ["one", '"two"'])
 
