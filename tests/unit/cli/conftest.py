@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import os
-import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
 from rerank.settings import setting_names
+
+T = TypeVar("T")
 
 
 @pytest.fixture(autouse=True)
@@ -27,8 +30,27 @@ def _no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C is what Python makes of it by default, whatever the tests were started by or did before."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, former)
+def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Does within a command what Ctrl-C does: asyncio cancels the main task, and raises KeyboardInterrupt in the end.
+
+    A real signal would be for the whole process, in which many tests run.
+    """
+    tasks: list[asyncio.Task[Any]] = []
+    run = asyncio.run
+
+    def interruptible(work: Coroutine[Any, Any, T]) -> T:
+        async def main() -> T:
+            tasks.extend(filter(None, [asyncio.current_task()]))
+            return await work
+
+        try:
+            return run(main())
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(asyncio, "run", interruptible)
+
+    def interrupt() -> None:
+        tasks[-1].cancel()
+
+    return interrupt

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -83,9 +82,12 @@ def test_what_cannot_be_compared_is_refused(
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_comparison_goes_on_and_leaves_nothing(
-    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ctrl_c: Callable[[], None],
 ) -> None:
     asked: list[str] = []
     ask = EngineRankers.ask
@@ -94,7 +96,7 @@ def test_an_interrupted_comparison_goes_on_and_leaves_nothing(
         self: EngineRankers, name: str, query: str, documents: Sequence[str], options: Asked = DEFAULT_ASKED
     ) -> Ranked:
         if name == "again" and query == "alone":
-            signal.raise_signal(signal.SIGINT)
+            ctrl_c()
             await asyncio.Event().wait()
         asked.append(f"{name}: {query}")
         return await ask(self, name, query, documents, options)

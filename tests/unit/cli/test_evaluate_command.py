@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -116,9 +115,12 @@ def test_data_that_is_missing_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     assert "none: there is no such file or folder" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_goes_on_and_leaves_nothing(
-    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ctrl_c: Callable[[], None],
 ) -> None:
     asked: list[str] = []
     ask = EngineRankers.ask
@@ -127,7 +129,7 @@ def test_an_interrupted_run_goes_on_and_leaves_nothing(
         self: EngineRankers, name: str, query: str, documents: Sequence[str], options: Asked
     ) -> Ranked:
         if len(asked) == 3:
-            signal.raise_signal(signal.SIGINT)
+            ctrl_c()
             await asyncio.Event().wait()
         asked.append(name)
         return await ask(self, name, query, documents, options)

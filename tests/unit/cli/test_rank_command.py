@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,14 +36,19 @@ def test_every_line_is_answered_or_has_its_error(
 
 
 def test_an_interrupted_run_goes_on(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    ctrl_c: Callable[[], None],
 ) -> None:
     command = ["rank", str(source), "--model", "lexical", "--output", "out.jsonl"]
     outcomes = running._outcome
 
     async def until_second(*arguments: object) -> object:
         if arguments[-1].error:  # type: ignore[attr-defined]
-            raise KeyboardInterrupt
+            ctrl_c()
+            await asyncio.Event().wait()
         return await outcomes(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
