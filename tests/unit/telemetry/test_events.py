@@ -15,6 +15,8 @@ from rerank.telemetry.events import (
     LoopAnswered,
     ModelChanged,
     RequestRecord,
+    Shadowed,
+    UpstreamCalled,
 )
 from rerank.telemetry.metrics import Metrics
 
@@ -49,6 +51,14 @@ COUNTED: list[tuple[Event, list[str]]] = [
         ],
     ),
     (CacheFailed("redis", "read"), ['rerank_cache_errors_total{operation="read",store="redis"} 1.0']),
+    (UpstreamCalled("m", "skipped"), ['rerank_upstream_calls_total{model="m",outcome="skipped"} 1.0']),
+    (
+        Shadowed("m", "other", "compared", {"kendall": 0.75}),
+        [
+            'rerank_shadows_total{model="m",outcome="compared",shadow="other"} 1.0',
+            'rerank_shadow_disagreement_sum{measure="kendall",model="m",shadow="other"} 0.25',
+        ],
+    ),
     (DocumentsTruncated("m", 3), ['rerank_documents_truncated_total{model="m"} 3.0']),
     (LoopAnswered(0.5), ["rerank_event_loop_delay_seconds_sum 0.5"]),
     (ConnectionClosed("head"), ['rerank_connections_closed_total{reason="head"} 1.0']),
