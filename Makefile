@@ -86,7 +86,7 @@ image:
 browser:
 	@command -v chromium chromium-browser google-chrome > /dev/null || { \
 	  echo "installing chromium for the tests of the pages"; \
-	  timeout 300 apt-get install --yes --quiet --no-install-recommends chromium > /dev/null 2>&1; \
+	  DEBIAN_FRONTEND=noninteractive timeout 150 apt-get install --yes --quiet --no-install-recommends chromium > /dev/null 2>&1; \
 	} || echo "chromium is missing, and apt-get could not install it: the tests of the pages are skipped"
 
 # what the pages use of other people's, from npm; the files are in the repository
