@@ -49,18 +49,6 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """What is to be fitted to what."""
-
-    model: str
-    reference: str | None
-    """None for judgements."""
-    data: Path
-    files: Files
-    wanted: Wanted
-
-
-@dataclass(frozen=True, slots=True)
 class _Measured:
     """Scores and targets, and what they are of."""
 
@@ -99,19 +87,14 @@ def calibrate_command(
 
     The order of a ranking never changes; what a score means does.
     """
-    task = _Task(
-        model,
-        to,
-        _data(to, on, labels),
-        Files(queries, corpus, qrels, run),
-        Wanted(depth, sample, seed, judged=to is None),
-    )
+    data, files = _data(to, on, labels), Files(queries, corpus, qrels, run)
+    wanted = Wanted(depth, sample, seed, judged=to is None)
 
     async def work(settings: Settings) -> tuple[_Measured, Path]:
-        collection = read_collection(task.data, task.files, task.wanted)
+        collection = read_collection(data, files, wanted)
         async with open_rankers(settings, server, key_of(settings, api_key)) as rankers:
-            with journal_of("calibrate", *map(str, asdict(task).values()), server) as journal:
-                measured = await _measure(rankers, task, collection, journal)
+            with journal_of("calibrate", collection, model, to, server) as journal:
+                measured = await _measure(rankers, model, to, collection, journal)
         return measured, output or calibrations_folder(settings.models_dir) / file_name(measured.model)
 
     try:
@@ -135,18 +118,20 @@ def _data(to: str | None, on: Path | None, labels: Path | None) -> Path:
     return data
 
 
-async def _measure(rankers: DescribedRankers, task: _Task, collection: Collection, journal: Journal) -> _Measured:
-    names = [task.model, *([task.reference] if task.reference else [])]
-    distinct(rankers, names)
-    weights = await rankers.weights(task.model)
+async def _measure(
+    rankers: DescribedRankers, model: str, reference: str | None, collection: Collection, journal: Journal
+) -> _Measured:
+    names = [model, *([reference] if reference else [])]
+    await distinct(rankers, names)
+    weights = await rankers.weights(model)
     with progress_bar("scoring", collection.pairs * len(names)) as progress:
         scored = [
             await score_collection(rankers, name, collection, asked=asked, journal=journal, progress=progress)
             for name, asked in zip(names, (_UNCALIBRATED, DEFAULT_ASKED), strict=False)
         ]
-    samples = to_reference(*scored) if task.reference else to_labels(scored[0], collection)
-    reference = rankers.identity(task.reference) if task.reference else _OF_LABELS
-    return _Measured(rankers.identity(task.model), reference, weights, samples.digest(collection), samples)
+    samples = to_reference(*scored) if reference else to_labels(scored[0], collection)
+    target = await rankers.identity(reference) if reference else _OF_LABELS
+    return _Measured(await rankers.identity(model), target, weights, samples.digest(collection), samples)
 
 
 def _write(file: Path, measured: _Measured, fitted: Fitted) -> None:

@@ -15,7 +15,6 @@ from rich.text import Text
 
 from rerank.cli import evaluation as shared
 from rerank.cli.terminal import CommandFailed, complain, verbatim, wide_console
-from rerank.errors import SettingsError
 from rerank.evaluation.agreement import Ordered, QueryAgreement
 from rerank.evaluation.collection import Collection
 from rerank.evaluation.comparison import Comparison, compare_vectors, texts_of
@@ -167,8 +166,7 @@ async def _opened(settings: Settings, model: _Side, reference: _Side) -> AsyncIt
     """Both sides, which share what they can. Raises SettingsError if they are one model."""
     async with open_rankers(settings, model.server, shared.key_of(settings, model.key)) as ours:
         if reference.server == model.server:
-            if await ours.resolved(model.name) == await ours.resolved(reference.name):
-                raise SettingsError(f"{model.name} and {reference.name} are the same model")
+            await shared.distinct(ours, (model.name, reference.name))
             yield _Opened(model, ours), _Opened(reference, ours)
             return
         async with open_rankers(settings, reference.server, shared.key_of(settings, reference.key)) as theirs:
@@ -180,7 +178,7 @@ async def _compare(ours: _Opened, theirs: _Opened, collection: Collection, asked
         # or an unknown reference would be noticed after hours of scoring
         await opened.rankers.ask(opened.side.name, *_PROBE)
     # a journal for each side: both may have a model of the same name
-    facts = "compare", collection.digest(), asked
+    facts = "compare", collection, asked
     with (
         shared.journal_of(*facts, "model", ours.side.name, ours.side.server) as first,
         shared.journal_of(*facts, "reference", theirs.side.name, theirs.side.server) as second,

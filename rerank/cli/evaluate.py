@@ -88,7 +88,7 @@ def evaluate(
         collection = read_collection(data, files, wanted)
         measures = Measures(measure or DEFAULT, collection.grades)
         async with open_rankers(settings, server, shared.key_of(settings, api_key)) as rankers:
-            shared.distinct(rankers, models)
+            await shared.distinct(rankers, models)
             with job.journal(collection) as journal:
                 scored = await job.score(rankers, collection, journal)
                 other = await job.score_again(rankers, unified(collection)) if normalize else None
@@ -113,7 +113,7 @@ class _Job:
     asked: Asked
 
     def journal(self, collection: Collection) -> AbstractContextManager[Journal]:
-        return shared.journal_of("evaluate", collection.digest(), self.models, self.server, self.asked)
+        return shared.journal_of("evaluate", collection, self.models, self.server, self.asked)
 
     async def score(self, rankers: Rankers, collection: Collection, journal: Journal) -> list[Scored]:
         return [await self._score(rankers, model, collection, journal) for model in self.models]

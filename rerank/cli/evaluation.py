@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rerank.cli.terminal import CommandFailed
 from rerank.errors import RerankError, SettingsError
+from rerank.evaluation.collection import Collection
 from rerank.evaluation.rankers import Rankers
 from rerank.evaluation.scoring import Journal
 from rerank.settings import Settings, read_settings
@@ -38,7 +39,7 @@ Seed = Annotated[int, typer.Option(help="Of whatever is drawn.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Instruction = Annotated[str | None, typer.Option(help="Task of the models that take one.")]
 Chunks = Annotated[
-    int | None, typer.Option("--max-chunks-per-doc", min=1, help="Read long documents in at most so many chunks.")
+    int | None, typer.Option("--max-chunks-per-doc", min=1, help="The most chunks in which a long document is read.")
 ]
 
 _File = Path | None
@@ -84,20 +85,24 @@ def key_of(settings: Settings, given: str | None) -> str | None:
     return given or next(iter(settings.api_keys), None)
 
 
-def distinct(rankers: Rankers, names: Sequence[str]) -> None:
+async def distinct(rankers: Rankers, names: Sequence[str]) -> None:
     """Refuse two names of one model. Raises SettingsError."""
     known: dict[str, str] = {}
     for name in names:
-        if first := known.get(identity := rankers.identity(name)):
+        if first := known.get(identity := await rankers.identity(name)):
             raise SettingsError(f"{first} and {name} are the same model")
         known[identity] = name
 
 
 @contextmanager
-def journal_of(*facts: object) -> Iterator[Journal]:
-    """The journal of a command with these arguments: kept until it is done, so that an interrupted one goes on."""
+def journal_of(command: str, collection: Collection, *facts: object) -> Iterator[Journal]:
+    """The journal of a command for this data: kept until it is done, so that an interrupted one goes on.
+
+    ``facts``: everything else that the answers depend on.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    name = hashlib.blake2b(json.dumps(facts, default=str).encode(), digest_size=12).hexdigest()
+    known = json.dumps([command, collection.digest(), facts], default=str)
+    name = hashlib.blake2b(known.encode(), digest_size=12).hexdigest()
     journal = Journal(cache / "rerank-gateway" / "journals" / f"{name}.jsonl")
     done = False
     try:

@@ -144,7 +144,7 @@ async def _rank(job: _Job, settings: Settings) -> Tally:
     key = evaluation.key_of(settings, job.key)
     with _source(job.source) as source, ExitStack() as stack:
         async with open_rankers(settings, job.server, key) as rankers:
-            model = rankers.identity(job.model)
+            model = await rankers.identity(job.model)
             # loaded now, so that its load is no part of the speed, and nothing is begun if it fails
             await rankers.version(job.model)
             form = _format(job, replace(job.choices, model=model, most_documents=settings.max_documents), stack)

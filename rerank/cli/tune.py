@@ -46,9 +46,6 @@ class _Task:
     reference: str | None
     """None for judgements."""
     measure: str
-    data: Path
-    files: Files
-    wanted: Wanted
 
 
 @app.command("tune", epilog=verbatim(_EPILOG))
@@ -71,22 +68,16 @@ def tune_command(
     as_json: evaluation.AsJson = False,
 ) -> None:
     """Choose the weights of an ensemble's members, and print them as TOML for its card."""
-    task = _Task(
-        ensemble,
-        to,
-        measure,
-        on,
-        Files(queries, corpus, qrels, run),
-        Wanted(depth, sample, seed, judged=to is None),
-    )
+    task = _Task(ensemble, to, measure)
+    files, wanted = Files(queries, corpus, qrels, run), Wanted(depth, sample, seed, judged=to is None)
 
     async def work(settings: Settings) -> tuple[Sequence[str], Tuned]:
-        collection = read_collection(task.data, task.files, task.wanted)
+        collection = read_collection(on, files, wanted)
         async with open_rankers(settings, server, key_of(settings, api_key)) as rankers:
             members = await rankers.members(ensemble)
             if len(members) < 2:
                 raise CommandFailed(f"{ensemble} has one member: there is nothing to weigh", 2)
-            with journal_of("tune", *map(str, asdict(task).values()), server) as journal:
+            with journal_of("tune", collection, members, to, server) as journal:
                 objective = await _objective(rankers, task, members, collection, journal)
                 with progress_bar("weights", len(candidates(len(members), seed))) as progress:
                     return members, tune(objective, len(members), seed, progress)
@@ -102,7 +93,7 @@ async def _objective(
     rankers: Rankers, task: _Task, members: Sequence[str], collection: Collection, journal: Journal
 ) -> Objective:
     names = [*members, *([task.reference] if task.reference else [])]
-    distinct(rankers, names)
+    await distinct(rankers, names)
     with progress_bar("scoring", collection.pairs * len(names)) as progress:
         scored = [
             await score_collection(rankers, name, collection, journal=journal, progress=progress) for name in names

@@ -44,7 +44,7 @@ class Asked:
 
     instruction: str | None = None
     max_chunks_per_doc: int | None = None
-    """Above 1: read long documents in at most so many chunks."""
+    """Above 1: the most chunks in which a long document is read."""
     calibrated: bool | None = None
     """False for the relevance of the model itself; None for what its card says."""
 
@@ -55,7 +55,7 @@ DEFAULT_ASKED = Asked()
 class Rankers(Protocol):
     """Models by name."""
 
-    def identity(self, name: str) -> str:
+    async def identity(self, name: str) -> str:
         """The id of the model with this name, the same for all its names. Raises RerankError and SettingsError."""
         ...
 
@@ -83,10 +83,6 @@ class DescribedRankers(Rankers, Protocol):
 class Embedders(Rankers, Protocol):
     """Models by name, some of which give vectors."""
 
-    async def resolved(self, name: str) -> str:
-        """As ``identity``, but asks a server what it knows by this name. Raises RerankError and SettingsError."""
-        ...
-
     async def embed(self, name: str, texts: Sequence[str]) -> list[Vector] | None:
         """A vector of each text, without a prompt; None for a model that gives none. Raises RerankError."""
         ...
@@ -102,7 +98,7 @@ class EngineRankers:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def identity(self, name: str) -> str:
+    async def identity(self, name: str) -> str:
         """See ``Rankers``."""
         return self.card(name).id
 
@@ -149,10 +145,6 @@ class EngineRankers:
                 raise RerankError(f"the files of {card.id} changed while they were loaded; try again")
             return model.weights
 
-    async def resolved(self, name: str) -> str:
-        """See ``Embedders``."""
-        return self.identity(name)
-
     async def embed(self, name: str, texts: Sequence[str]) -> list[Vector] | None:
         """See ``Embedders``."""
         card = self.card(name)
@@ -177,14 +169,12 @@ class EngineRankers:
 class ServerRankers:
     """The models of a running server."""
 
-    def __init__(self, client: ServerClient, known: Sequence[str]) -> None:
-        """``known``: ids of the server's models."""
+    def __init__(self, client: ServerClient) -> None:
         self._client = client
-        self._known = known
 
-    def identity(self, name: str) -> str:
-        """See ``Rankers``: of a name that the server does not list, the name."""
-        return next((known for known in self._known if known.casefold() == name.casefold()), name)
+    async def identity(self, name: str) -> str:
+        """See ``Rankers``: of a model that the server does not describe, the name."""
+        return str((await self._described(name)).get("id", name))
 
     async def version(self, name: str) -> str:
         """See ``Rankers``: as far as the server tells. The model is loaded, which is no part of what is timed later."""
@@ -203,21 +193,20 @@ class ServerRankers:
     async def _fingerprint(self, name: str) -> str | None:
         """What a server says of a model that is loaded, as it is when it has been asked."""
         await self.ask(name, "query", ["document"])
-        fingerprint = (await self._listed(name)).get("fingerprint")
+        fingerprint = (await self._described(name)).get("fingerprint")
         return fingerprint if isinstance(fingerprint, str) else None
 
     async def members(self, name: str) -> Sequence[str]:
         """See ``Rankers``."""
-        listed = await self._listed(name)
-        if listed.get("family") != kind_of(Ensemble(())):
+        described = await self._described(name)
+        if described.get("family") != kind_of(Ensemble(())):
             raise _no_ensemble(name)
-        return tuple(map(str, listed["members"]))
+        return tuple(map(str, described["members"]))
 
-    async def _listed(self, name: str) -> dict[str, Any]:
-        """What the server's list says of a model; nothing of one that it does not list."""
+    async def _described(self, name: str) -> dict[str, Any]:
+        """What the server says of a model; nothing where it does not."""
         with _as_ours():
-            listed = await self._client.models()
-        return next((model for model in listed if model.get("id") == self.identity(name)), {})
+            return await self._client.model(name) or {}
 
     async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
         """See ``Rankers``."""
@@ -238,12 +227,6 @@ class ServerRankers:
         if sorted(order) != list(range(len(documents))):
             raise RerankError(f"the server ranked {len(order)} of {len(documents)} documents")
         return Ranked(tuple(relevance), order, tokens, time.perf_counter() - began)
-
-    async def resolved(self, name: str) -> str:
-        """See ``Embedders``."""
-        with _as_ours():
-            model = await self._client.model(name)
-        return str(model["id"]) if model else self.identity(name)
 
     async def embed(self, name: str, texts: Sequence[str]) -> list[Vector] | None:
         """See ``Embedders``."""
@@ -284,5 +267,6 @@ async def open_rankers(
         return
     async with ServerClient(server, key, timeout=_SILENCE) as client:
         with _as_ours():
-            known = [model["id"] for model in await client.models() if isinstance(model.get("id"), str)]
-        yield ServerRankers(client, known)
+            # a wrong address or key is an error now, not after the data was read
+            await client.models()
+        yield ServerRankers(client)

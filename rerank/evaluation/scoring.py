@@ -95,14 +95,14 @@ async def score_collection(
     A ``journal`` has what an earlier run did, and keeps what this one does. Each answer's ``seconds`` are its part of
     the time that all take together. Raises RerankError and OSError.
     """
-    version = await rankers.version(model)
+    identity, version = await rankers.identity(model), await rankers.version(model)
     found: dict[str, Ranked] = {}
     waiting = iter(collection.candidates)
     clock = _Clock()
 
     async def work() -> None:
         for query in waiting:
-            key = json.dumps([rankers.identity(model), version, query])
+            key = json.dumps([identity, version, query])
             ranked = journal.get(key) if journal else None
             if ranked is None:
                 answer = await rankers.ask(model, collection.queries[query], collection.texts(query), asked)

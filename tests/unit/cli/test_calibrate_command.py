@@ -26,7 +26,7 @@ class Numbers:
     def __init__(self) -> None:
         self.asked: set[tuple[str, bool | None]] = set()
 
-    def identity(self, name: str) -> str:
+    async def identity(self, name: str) -> str:
         return f"acme/{name}"
 
     async def version(self, name: str) -> str:

@@ -22,7 +22,7 @@ ENSEMBLES = {"blend": ("good", "upside down"), "twins": ("good", "also good"), "
 class Rankers:
     """Models that rank numbers: rising, or falling."""
 
-    def identity(self, name: str) -> str:
+    async def identity(self, name: str) -> str:
         return name
 
     async def version(self, name: str) -> str:

@@ -57,7 +57,7 @@ async def test_the_engine_ranks_with_what_is_asked_for(models: Path) -> None:
         assert sorted(whole.order) == [0, 1, 2]
         assert whole.relevance[whole.order[0]] == max(whole.relevance)
         assert chunked.tokens > whole.tokens > 0
-        assert rankers.identity("TINY") == rankers.identity("tiny") == "tiny"
+        assert await rankers.identity("TINY") == await rankers.identity("tiny") == "tiny"
         # keyword search has no weights
         assert (await rankers.version("blend")).split() == [await rankers.version("tiny")]
 
@@ -99,13 +99,13 @@ class FakeClient:
         self.options = options
         return self.results
 
-    async def models(self) -> list[dict[str, Any]]:
-        return self.listed
+    async def model(self, name: str) -> dict[str, Any] | None:
+        return next((model for model in self.listed if model["id"].casefold() == name.casefold()), None)
 
 
 def asked(results: list[RerankResult], **meta: Any) -> tuple[ServerRankers, FakeClient]:
     client = FakeClient(RerankResults(results, "another", meta))
-    return ServerRankers(client, ["BAAI/bge-reranker-base"]), client  # type: ignore[arg-type]
+    return ServerRankers(client), client  # type: ignore[arg-type]
 
 
 async def test_a_servers_answer_is_put_into_the_callers_order() -> None:
@@ -120,7 +120,7 @@ async def test_a_servers_answer_is_put_into_the_callers_order() -> None:
     assert {name: value for name, value in client.options.items() if value is not None} == {
         "instruction": "find pandas"
     }
-    assert rankers.identity("baai/BGE-reranker-base") == "BAAI/bge-reranker-base"
+    assert await rankers.identity("baai/BGE-reranker-base") == "BAAI/bge-reranker-base"
 
 
 @pytest.mark.parametrize(("name", "version"), [("baai/bge-reranker-BASE", "12ab"), ("another", ""), ("alias", "")])

@@ -21,7 +21,7 @@ class Lengths:
         self._most, self._version = most, version
         self.asked: list[str] = []
 
-    def identity(self, name: str) -> str:
+    async def identity(self, name: str) -> str:
         return name.lower()
 
     async def version(self, name: str) -> str:

@@ -24,7 +24,7 @@ class FakeRankers:
         self.errors = errors or {}
         self.now = self.most = 0
 
-    def identity(self, name: str) -> str:
+    async def identity(self, name: str) -> str:
         return name
 
     async def version(self, name: str) -> str:
