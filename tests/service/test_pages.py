@@ -228,7 +228,7 @@ def test_a_browser_is_sent_to_the_playground_and_a_program_is_not(open_app: Open
 def test_nothing_but_the_pages_files_is_served(client: TestClient) -> None:
     for name in (
         "none.js",
-        "playground.html",
+        "page.html",
         "vendor/vendored.json",
         "../router.py",
         "%2e%2e/router.py",

@@ -34,15 +34,11 @@ def wants_page(request: Request) -> bool:
 
 
 @router.get("/playground")
-async def playground() -> Response:
-    """Rank documents with one to three models and compare."""
-    return _page("playground.html")
-
-
 @router.get("/admin")
-async def admin() -> Response:
-    """Models, upstreams, keys and load. It asks for the admin key."""
-    return _page("admin.html")
+async def page() -> Response:
+    """Rankings of one to three models side by side; or models, upstreams, keys and load, for operators."""
+    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
+    return FileResponse(_FILES / "page.html", media_type="text/html", headers=headers)
 
 
 @router.get(FOLDER + "{name:path}")
@@ -52,11 +48,6 @@ async def file(name: str) -> Response:
     if name not in _NAMES:
         raise HTTPException(404)
     return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "no-cache"})
-
-
-def _page(name: str) -> Response:
-    headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
-    return FileResponse(_FILES / name, media_type="text/html", headers=headers)
 
 
 _NAMES = frozenset(path.relative_to(_FILES).as_posix() for path in _FILES.rglob("*") if path.suffix in _TYPES)

@@ -54,3 +54,36 @@ def ctrl_c(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         tasks[-1].cancel()
 
     return interrupt
+
+
+InterruptOnce = Callable[[Callable[[str, list[str]], bool]], list[str]]
+
+
+@pytest.fixture
+def interrupt_once(monkeypatch: pytest.MonkeyPatch, ctrl_c: Callable[[], None]) -> InterruptOnce:
+    """Has Ctrl-C come once: at the question ("model: query") for which a function of it and those answered is true.
+
+    Gives the list of the questions that are answered.
+    """
+    # importing it takes a second
+    from rerank.evaluation.rankers import EngineRankers
+
+    ask = EngineRankers.ask
+
+    def observe(is_time: Callable[[str, list[str]], bool]) -> list[str]:
+        answered: list[str] = []
+        interrupted = asyncio.Event()
+
+        async def observed(self: EngineRankers, name: str, query: str, *others: Any) -> Any:
+            question = f"{name}: {query}"
+            if not interrupted.is_set() and is_time(question, answered):
+                interrupted.set()
+                ctrl_c()
+                await asyncio.Event().wait()
+            answered.append(question)
+            return await ask(self, name, query, *others)
+
+        monkeypatch.setattr(EngineRankers, "ask", observed)
+        return answered
+
+    return observe

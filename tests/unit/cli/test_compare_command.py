@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from rerank.cli.main import main
-from rerank.evaluation.rankers import DEFAULT_ASKED, Asked, EngineRankers, Ranked
+from tests.unit.cli.conftest import InterruptOnce
 
 CARDS = """
 [[model]]
@@ -83,35 +81,12 @@ def test_what_cannot_be_compared_is_refused(
 
 
 def test_an_interrupted_comparison_goes_on_and_leaves_nothing(
-    data: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    ctrl_c: Callable[[], None],
+    data: str, tmp_path: Path, interrupt_once: InterruptOnce
 ) -> None:
-    asked: list[str] = []
-    ask = EngineRankers.ask
-
-    async def interrupted(
-        self: EngineRankers, name: str, query: str, documents: Sequence[str], options: Asked = DEFAULT_ASKED
-    ) -> Ranked:
-        if name == "again" and query == "alone":
-            ctrl_c()
-            await asyncio.Event().wait()
-        asked.append(f"{name}: {query}")
-        return await ask(self, name, query, documents, options)
-
-    async def counted(
-        self: EngineRankers, name: str, query: str, documents: Sequence[str], options: Asked = DEFAULT_ASKED
-    ) -> Ranked:
-        asked.append(f"{name}: {query}")
-        return await ask(self, name, query, documents, options)
-
-    monkeypatch.setattr(EngineRankers, "ask", interrupted)
+    answered = interrupt_once(lambda question, _: question == "again: alone")
     command = ["compare", "lexical", "again", "--on", data]
     assert main(command) == 130
     assert list((tmp_path / "cache").rglob("*.jsonl"))
-    monkeypatch.setattr(EngineRankers, "ask", counted)
     assert main(command) == 0
-    assert [asked.count(f"lexical: {line['query']}") for line in LINES] == [1, 1, 1, 1]
+    assert [answered.count(f"lexical: {line['query']}") for line in LINES] == [1, 1, 1, 1]
     assert not list((tmp_path / "cache").rglob("*.jsonl"))

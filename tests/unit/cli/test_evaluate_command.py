@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from rerank.cli.main import main
 from rerank.evaluation.rankers import Asked, EngineRankers, Ranked
+from tests.unit.cli.conftest import InterruptOnce
 from tests.unit.evaluation.folders import beir
 
 CARDS = """
@@ -116,29 +116,12 @@ def test_data_that_is_missing_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_an_interrupted_run_goes_on_and_leaves_nothing(
-    data: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    ctrl_c: Callable[[], None],
+    data: str, tmp_path: Path, interrupt_once: InterruptOnce, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[str] = []
-    ask = EngineRankers.ask
-
-    async def interrupted(
-        self: EngineRankers, name: str, query: str, documents: Sequence[str], options: Asked
-    ) -> Ranked:
-        if len(asked) == 3:
-            ctrl_c()
-            await asyncio.Event().wait()
-        asked.append(name)
-        return await ask(self, name, query, documents, options)
-
-    monkeypatch.setattr(EngineRankers, "ask", interrupted)
+    interrupt_once(lambda _, answered: len(answered) == 3)
     command = ["evaluate", data, "lexical", "again"]
     assert main(command) == 130
     assert capsys.readouterr().err.endswith("rerank: interrupted; run the same command again to go on\n")
-    monkeypatch.setattr(EngineRankers, "ask", ask)
     assert len(list((tmp_path / "cache").rglob("*.jsonl"))) == 1
     assert main(command) == 0
     assert not list((tmp_path / "cache").rglob("*.jsonl"))

@@ -1,8 +1,8 @@
 // The administration: models, keys, and how busy the server is.
 
-import { html, render, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { Chart } from "./chart.js";
-import { applyTheme, Header, KeyForm, useLanguage } from "./frame.js";
+import { Header, KeyForm, useLanguage } from "./frame.js";
 import { figures, parsed } from "./metrics.js";
 import { call, keyOf, modelPath } from "./server.js";
 
@@ -154,7 +154,7 @@ const Charts = ({ words, history }) => html`<div class="charts">
   <${Chart} title=${words.charts.cache} history=${history} lines=${{ hits: words.lines.hits }} />
 </div>`;
 
-function Admin() {
+export function Admin() {
   const [words, changeLanguage] = useLanguage();
   const [key, setKey] = useState(keyOf());
   const [{ models, keys, history, error }, look] = useServer(key);
@@ -181,6 +181,3 @@ function Admin() {
       <${Confirm} words=${words} wanted=${wanted} close=${() => setWanted(null)} done=${done} />
     </main>`;
 }
-
-applyTheme();
-render(html`<${Admin} />`, document.body);

@@ -28,7 +28,9 @@ function changeTheme() {
   applyTheme();
 }
 
-export const Header = ({ words, title, changeLanguage, wide = false }) => html`
+export function Header({ words, title, changeLanguage, wide = false }) {
+  document.title = title;
+  return html`
   <header class=${`${wide ? "container-fluid" : "container"} head`}>
     <h1>${title}</h1>
     <nav>
@@ -38,6 +40,7 @@ export const Header = ({ words, title, changeLanguage, wide = false }) => html`
         title=${words.theme}>◐</button>
     </nav>
   </header>`;
+}
 
 export function KeyForm({ words, done }) {
   const [key, setKey] = useState(keyOf());

@@ -1,9 +1,9 @@
 // The playground: one query, documents, one to three models side by side.
 
-import { html, render, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { LANGUAGES } from "./code.js";
 import { EXAMPLES } from "./examples.js";
-import { applyTheme, Header, KeyForm, useLanguage } from "./frame.js";
+import { Header, KeyForm, useLanguage } from "./frame.js";
 import { Ranking } from "./ranking.js";
 import { call, keyOf, modelPath } from "./server.js";
 import { documentsOf, fromFile, fromFragment, joined, toFragment } from "./texts.js";
@@ -185,7 +185,7 @@ function Share({ words, state }) {
     <small aria-live="polite">${hint}</small>`;
 }
 
-function Playground() {
+export function Playground() {
   const [words, changeLanguage] = useLanguage();
   const [state, setState] = useState(EMPTY);
   const [key, setKey] = useState(keyOf());
@@ -249,6 +249,3 @@ function Playground() {
       ${state.models[0] && html`<${Code} words=${words} body=${bodyOf(state, state.models[0])} />`}
     </main>`;
 }
-
-applyTheme();
-render(html`<${Playground} />`, document.body);
