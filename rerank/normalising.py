@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import cache
 
@@ -21,6 +22,8 @@ _MOST_GROWTH = 4
 _SLACK = 1024
 _MOST_MARKS = 64
 _MARK = "\u0300"
+_LONG_ROW = re.compile(f"{_MARK * (_MOST_MARKS + 1)}{_MARK}*")
+"""To put a row of marks into order takes the square of its length."""
 
 
 class UnfitText(ValueError):
@@ -43,14 +46,25 @@ def normalised(text: str) -> str:
 def _slice(text: str) -> str:
     if text.isascii():
         return text
-    # to put a row of marks into order takes the square of its length
-    if _MARK * (_MOST_MARKS + 1) in text.translate(_marks()):
+    if _LONG_ROW.search(text.translate(_marks())):
         raise UnfitText(f"has more than {_MOST_MARKS} combining marks in a row")
     read = _nfkc(text).translate(_TABLE)
     # one character may become 18
     if len(read) > _MOST_GROWTH * len(text) + _SLACK:
         raise UnfitText(f"would be more than {_MOST_GROWTH} times as long in Unicode NFKC")
     return read
+
+
+def nfkc(text: str) -> str:
+    """The text in Unicode NFKC, without combining marks beyond the 64th in a row."""
+    if text.isascii():
+        return text
+    parts: list[str] = []
+    start = 0
+    for row in _LONG_ROW.finditer(text.translate(_marks())):
+        parts.append(text[start : row.start() + _MOST_MARKS])
+        start = row.end()
+    return _nfkc("".join([*parts, text[start:]]))
 
 
 @cache

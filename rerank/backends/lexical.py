@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.families import LEXICAL
 from rerank.core import Chunking, Pair, RawScore, ScoringOptions, Span
 from rerank.errors import InvalidRequest
+from rerank.normalising import nfkc
 from rerank.scorers.base import TURN_CHARACTERS, Reading
 from rerank.spans import UNSPACED
 from rerank.telemetry import timed
@@ -28,7 +28,7 @@ _WORDS = re.compile(rf"([{UNSPACED}]+)|([^\W_{UNSPACED}]+)")
 
 def terms(text: str) -> Iterator[str]:
     """Words in lower case; of text without spaces every character and every two neighbours."""
-    for together, word in _WORDS.findall(unicodedata.normalize("NFKC", text).casefold()):
+    for together, word in _WORDS.findall(nfkc(text).casefold()):
         if word:
             yield word
         yield from together

@@ -96,6 +96,12 @@ async def test_a_query_that_is_longer_than_any_model_reads_is_refused(lexical: L
     assert score.logit == 0
 
 
+async def test_a_row_of_marks_takes_no_more_time_than_other_texts(lexical: LexicalBackend) -> None:
+    # in full each of the 64 pieces would take seconds, in which nothing else runs
+    (score,) = await scored(lexical, "cat", ["a" + "\u0315\u0300" * (32 * TURN_CHARACTERS) + " cat"])
+    assert score.logit > 0
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 async def test_it_ranks_as_well_as_the_given_run(language: str, lexical: LexicalBackend) -> None:
     folder = DATA / f"xquad-{language}"

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from rerank.core import DEFAULT_OPTIONS, Chunking, Pair, ScoringOptions, Truncation
 from rerank.errors import ModelUnsupported
-from rerank.normalising import UnfitText, normalised
+from rerank.normalising import UnfitText, nfkc, normalised
 from rerank.runtimes.base import TokenIds
 from rerank.scorers.base import Reading, ReadsInParts, finish
 from rerank.scorers.chunks import read_chunks
@@ -66,6 +66,11 @@ def test_the_rest_is_nfkc_as_python_has_it(text: str) -> None:
     assert normalised(text) == unicodedata.normalize("NFKC", text).replace("’", "'")
 
 
+@given(text=texts)
+def test_without_long_rows_of_marks_nfkc_is_pythons(text: str) -> None:
+    assert nfkc(text) == unicodedata.normalize("NFKC", text)
+
+
 @pytest.mark.parametrize(
     "part", ["中文，“好”。", "e\u0301\u0302 ", "\u1100\u1161\u11a8", "ｶﾞ", "\u0915\u094d\u0937\u093f"]
 )
@@ -86,6 +91,11 @@ class TestHostileTexts:
     def test_a_row_of_marks_that_takes_the_square_of_its_length_is_refused(self, marks: str) -> None:
         with pytest.raises(UnfitText, match="64 combining marks in a row"):
             normalised("a" + marks * 5_000_000)
+
+    @pytest.mark.parametrize("marks", ["\u0315\u0300", "\u0315\uff9e", "\U0001e130\u0334"])
+    def test_of_a_row_of_marks_the_first_64_are_read_where_none_is_refused(self, marks: str) -> None:
+        kept = unicodedata.normalize("NFKC", "a" + marks * 32)
+        assert nfkc(f"a{marks * 2_000_000}b" * 2) == f"{kept}b" * 2
 
     def test_texts_may_be_full_of_marks(self) -> None:
         assert len(normalised("a\u0315\u0300\u0301" * 5000)) == 3 * 5000
