@@ -136,16 +136,18 @@ class Shadows:
         outcome: ShadowOutcome = "failed"
         found: dict[str, float] = {}
         try:
-            if (shadowed := await self._ask(shadow_request(shadow, request))) is None:
+            shadowed = await self._ask(shadow_request(shadow, request))
+            if shadowed is None:
                 outcome = "absent"
-            elif not (shadowed.degraded or shadowed.partial):
+                self._warn(model, shadow, "it is not in memory, and is not loaded for a shadow")
+            elif shadowed.degraded or shadowed.partial:
+                self._warn(model, shadow, "its answer is degraded or partial")
+            else:
                 found = await asyncio.to_thread(agreement, result, shadowed)
                 outcome = "compared"
         except Exception as error:
             # an upstream's message may quote a text
             self._warn(model, shadow, type(error).__name__)
-        if outcome == "absent":
-            self._warn(model, shadow, "it is not in memory, and is not loaded for a shadow")
         self._observe(Shadowed(model, shadow.model, outcome, found))
 
     def _warn(self, model: str, shadow: Shadow, reason: str) -> None:

@@ -224,10 +224,11 @@ async def test_one_that_is_not_in_memory_is_not_loaded(parts: Parts, caplog: pyt
 
 
 @pytest.mark.parametrize("fault", ["degraded", "partial"])
-async def test_half_an_answer_is_not_compared(parts: Parts, fault: str) -> None:
+async def test_half_an_answer_is_not_compared(parts: Parts, fault: str, caplog: pytest.LogCaptureFixture) -> None:
     parts.far.answer = replace(RESULT, **{fault: True})  # type: ignore[arg-type]
     parts.follow()
     assert await parts.outcomes(1) == ["failed"]
+    assert "its answer is degraded or partial" in caplog.text
 
 
 def resolve(*cards: ModelCard) -> Callable[[str], ModelCard]:
