@@ -196,7 +196,7 @@ class RerankOptions(TypedDict, total=False):
     budget_ms: float | None
     """Milliseconds until the best answer that can be had by then."""
     max_chunks_per_doc: int | None
-    """Above 1: read long documents in at most so many chunks instead of cutting them."""
+    """Above 1: read long documents in at most this number of chunks instead of cutting them."""
     overlap_tokens: int | None
     aggregate: Literal["max", "mean", "first"] | None
     return_chunks: bool | None

@@ -29,8 +29,7 @@ def fingerprint(card: ModelCard, *facts: object) -> str:
 
     The folder of the weights is not part of it, because their contents should be among the facts.
     """
-    described = json.dumps([rerank.__version__, card.loaded_by(), facts], sort_keys=True, default=_plain)
-    return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
+    return _digest([rerank.__version__, card.loaded_by(), facts])
 
 
 def weights_fingerprint(card: ModelCard, activation: Activation, *facts: object) -> str:
@@ -40,8 +39,7 @@ def weights_fingerprint(card: ModelCard, activation: Activation, *facts: object)
     otherwise count alike. ``facts``: what says which weights they are, and of which family.
     """
     read = {name: value for name, value in card.loaded_by().items() if name in _READ_BY}
-    described = json.dumps([read, activation.name, activation.scale, facts], sort_keys=True, default=_plain)
-    return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
+    return _digest([read, activation.name, activation.scale, facts])
 
 
 _READ_BY = {"instruction", "prompt", "labels", "special_tokens_in_text", "normalize"}
@@ -102,6 +100,11 @@ def _samples_between(stream: IO[bytes], begin: int, end: int) -> Iterator[bytes]
     for place in places:
         stream.seek(place)
         yield stream.read(end - begin if whole else _SAMPLE_BYTES)
+
+
+def _digest(described: object) -> str:
+    content = json.dumps(described, sort_keys=True, default=_plain)
+    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def _plain(value: Any) -> str:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
-from rerank.calibration import Beta, Calibration, Cubic, Isotonic, Platt
+from rerank.calibration import Beta, Calibration, Cubic, Isotonic, Method, Platt
 from rerank.catalog.cards import ModelCard
 from rerank.errors import SettingsError
 from rerank.schemas import Schema
 from rerank.text_file import UnfitFile, read_text
-
-logger = logging.getLogger(__name__)
 
 AUTO = "auto"
 """In a card: the file of the model in the folder, if there is one."""
@@ -80,14 +77,14 @@ class Calibrations:
         named = {card.calibration for card in cards if isinstance(card.calibration, Path)}
         files = _files(folder)
         return cls(
-            {path.stem: read_calibration(path) for path in files}, {path: read_calibration(path) for path in named}
+            {path.name: read_calibration(path) for path in files}, {path: read_calibration(path) for path in named}
         )
 
     def of(self, card: ModelCard) -> Calibration | None:
         """The calibration of a model, whether or not its card says that it applies; None if it has none."""
         if isinstance(card.calibration, Path):
             return self.of_paths.get(card.calibration)
-        return self.of_models.get(file_name(card.id).removesuffix(".json"))
+        return self.of_models.get(file_name(card.id))
 
 
 def file_name(model_id: str) -> str:
@@ -147,9 +144,6 @@ def _explained(error: ValidationError) -> str:
     if first["type"] == "union_tag_not_found":
         return "method: Field required"
     if first["type"] == "union_tag_invalid":
-        return f"method: it has to be one of {', '.join(METHODS)}"
+        return f"method: it has to be one of {', '.join(get_args(Method))}"
     said = first["msg"].removeprefix("Value error, ")
     return f"{where}: {said}" if where else said
-
-
-METHODS = ("cubic", "isotonic", "beta", "platt")

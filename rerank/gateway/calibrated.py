@@ -15,11 +15,6 @@ CalibrationOf = Callable[[ModelCard], Calibration | None]
 """The calibration of a card, if there is one."""
 
 
-def without_calibrations(card: ModelCard) -> None:
-    """A ``CalibrationOf`` for models that have none."""
-    del card
-
-
 def check_calibrated(request: ScoringRequest) -> None:
     """Raise InvalidRequest for a request that wants calibrated relevance and raw logits."""
     if request.calibrated and not request.activated:

@@ -16,13 +16,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.core import Chunking, Pair, RawScore, ScoringRequest
 from rerank.errors import DeadlineExceeded, ModelUnavailable, NotOffered, RerankError, StillLoading, placed_by
 from rerank.gateway.cache.pair_cache import PairCache
-from rerank.gateway.calibrated import (
-    CalibrationOf,
-    calibrated,
-    check_weights,
-    wanted_calibration,
-    without_calibrations,
-)
+from rerank.gateway.calibrated import CalibrationOf, calibrated, check_weights, wanted_calibration
 from rerank.gateway.chunks import ChunkRules, chunk_pairs, chunked_scores, documents_of
 from rerank.gateway.routing.fusion import fuse
 from rerank.gateway.routing.layers import Layer, best, merged
@@ -116,7 +110,7 @@ class Run:
         cache: PairCache,
         truncations: Truncations,
         rules: ChunkRules,
-        calibration_of: CalibrationOf = without_calibrations,
+        calibration_of: CalibrationOf,
     ) -> None:
         """``rules`` say which models read long documents in chunks."""
         self._request = request

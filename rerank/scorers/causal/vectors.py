@@ -98,7 +98,7 @@ class PackedPrompts:
 
     Prefixes and documents stand in one row of tokens, each prefix once per batch, attended by all its documents.
 
-    Nothing is kept between batches: a batch holds so many documents that the prefix does not count.
+    Nothing is kept between batches: a batch holds enough documents that the prefix does not count.
     """
 
     padded = False

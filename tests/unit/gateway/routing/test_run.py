@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from rerank.backends.base import LoadedModel
+from rerank.catalog.calibrations import Calibrations
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.routes import CascadeStage, Ensemble, Fallback, Route
 from rerank.core import UNSCORED, Pair, RawScore, ScoringOptions, ScoringRequest
@@ -86,7 +87,7 @@ SHARE = "its share of the request's time"
 
 def run_of(models: Models) -> Run:
     pairs = tuple(Pair("q", str(place)) for place in range(DOCUMENTS))
-    return Run(ScoringRequest(pairs), models, PairCache(), Truncations(), ChunkRules())
+    return Run(ScoringRequest(pairs), models, PairCache(), Truncations(), ChunkRules(), Calibrations().of)
 
 
 def plan(route: Route | None = None, **facts: int) -> Plan:
