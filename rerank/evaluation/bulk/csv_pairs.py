@@ -6,18 +6,14 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import IO, NamedTuple
+from typing import IO
 
 from rerank.evaluation.bulk.items import Choices, Done, Item, Lines, Outcome, best
-from rerank.evaluation.reading.lines import LONGEST_LINE, DataError, Line
+from rerank.evaluation.reading.csv_rows import Row, even, rows_of
+from rerank.evaluation.reading.lines import readable
 
 _QUERY, _DOCUMENT, _ID = "query", "document", "query_id"
 _ADDED = ("relevance_score", "rank", "error")
-
-
-class _Row(NamedTuple):
-    line: Line
-    cells: list[str]
 
 
 class CsvPairs:
@@ -29,23 +25,18 @@ class CsvPairs:
 
     def items(self, lines: Lines) -> Iterator[Item]:
         """See ``Format.items``."""
-        rows = _rows(lines)
+        # what follows a broken line may be part of a cell
+        rows = rows_of(readable(lines))
         heading = next(rows, None)
         if heading is None:
             return
         self._names = heading.cells
         if missing := [name for name in (_QUERY, _DOCUMENT) if name not in self._names]:
             raise heading.line.wrong(f"no column {' and no column '.join(missing)}; there is {', '.join(self._names)}")
-        for _, group in groupby(self._even(rows), key=lambda row: _key(self._names, row.cells)):
+        for _, group in groupby(even(rows, len(self._names)), key=lambda row: _key(self._names, row.cells)):
             yield self._item(list(islice(group, self._choices.most_documents + 1)))
 
-    def _even(self, rows: Iterator[_Row]) -> Iterator[_Row]:
-        for row in rows:
-            if len(row.cells) != len(self._names):
-                raise row.line.wrong(f"{len(row.cells)} cells; the heading has {len(self._names)}")
-            yield row
-
-    def _item(self, rows: Sequence[_Row]) -> Item:
+    def _item(self, rows: Sequence[Row]) -> Item:
         if len(rows) > self._choices.most_documents:
             raise rows[-1].line.wrong(f"more than {self._choices.most_documents} documents of one query")
         query, document = self._names.index(_QUERY), self._names.index(_DOCUMENT)
@@ -92,28 +83,6 @@ class CsvPairs:
 def _key(names: Sequence[str], cells: Sequence[str]) -> str:
     """The query, with its id where there is a column of them."""
     return "\0".join(cell for name, cell in zip(names, cells, strict=False) if name in (_QUERY, _ID))
-
-
-def _rows(lines: Lines) -> Iterator[_Row]:
-    """The rows; each stands at its last line. Raises DataError: what follows a broken line may be part of a cell."""
-    csv.field_size_limit(LONGEST_LINE)
-    current = None
-
-    def texts() -> Iterator[str]:
-        nonlocal current
-        for line in lines:
-            if isinstance(line, DataError):
-                raise line
-            current = line
-            yield line.text
-
-    reader = csv.reader(texts(), strict=True)
-    try:
-        for cells in reader:
-            if cells and current is not None:
-                yield _Row(current, cells)
-    except csv.Error as error:
-        raise (current.wrong(str(error)) if current else DataError(str(error))) from error
 
 
 def _rows_at(output: IO[bytes]) -> Iterator[tuple[int, list[str]]]:

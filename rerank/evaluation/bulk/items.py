@@ -81,11 +81,11 @@ class Format(Protocol):
 def left(items: Iterator[Item], done: Done) -> Iterator[Item]:
     """The items after those that are done. Raises DataError if those are not of this input."""
     if done.offset:
-        last = None
-        for place, item in enumerate(items, start=1):
-            if place == done.items or (done.items is None and item.key == done.key):
-                last = item
-                break
+        numbered = enumerate(items, start=1)
+        last = next(
+            (item for place, item in numbered if place == done.items or (done.items is None and item.key == done.key)),
+            None,
+        )
         if last is None or last.key != done.key:
             raise DataError("the interrupted output is of another input; remove it, or add --force")
     yield from items

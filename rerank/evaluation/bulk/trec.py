@@ -7,7 +7,7 @@ from itertools import groupby, islice
 from typing import IO
 
 from rerank.evaluation.bulk.items import Choices, Done, Item, Lines, Outcome, best
-from rerank.evaluation.reading.lines import DataError, Line, shown
+from rerank.evaluation.reading.lines import filled, readable, shown
 from rerank.evaluation.reading.runs import Candidate, candidate_in
 
 Texts = Callable[[str], str | None]
@@ -27,7 +27,7 @@ class TrecRun:
 
     def items(self, lines: Lines) -> Iterator[Item]:
         """See ``Format.items``."""
-        candidates = (candidate_in(line) for line in _whole(lines))
+        candidates = (candidate_in(line) for line in filled(readable(lines)))
         seen: set[str] = set()
         for query, group in groupby(candidates, key=lambda candidate: candidate.query):
             rows = list(islice(group, self._choices.most_documents + 1))
@@ -69,11 +69,3 @@ class TrecRun:
                 done, last = Done(offset, None, last), query
             offset += len(line)
         return done
-
-
-def _whole(lines: Lines) -> Iterator[Line]:
-    for line in lines:
-        if isinstance(line, DataError):
-            raise line
-        if line.text.strip():
-            yield line

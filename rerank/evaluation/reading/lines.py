@@ -6,7 +6,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -47,7 +47,12 @@ class Line(NamedTuple):
 
 def lines_of(path: Path) -> Iterator[Line]:
     """The lines of a UTF-8 file that are not empty, as they are asked for. Raises DataError."""
-    for line in text_lines(path):
+    return filled(text_lines(path))
+
+
+def filled(lines: Iterable[Line]) -> Iterator[Line]:
+    """Those that are not blank, without their ends."""
+    for line in lines:
         if line.text.strip():
             yield line._replace(text=line.text.rstrip("\r\n"))
 
@@ -55,10 +60,15 @@ def lines_of(path: Path) -> Iterator[Line]:
 def text_lines(path: Path) -> Iterator[Line]:
     """All lines of a UTF-8 file, with their ends, as they are asked for. Raises DataError."""
     with opened(path) as file:
-        for line in lines_in(file, path):
-            if isinstance(line, DataError):
-                raise line
-            yield line
+        yield from readable(lines_in(file, path))
+
+
+def readable(lines: Iterable[Line | DataError]) -> Iterator[Line]:
+    """The lines up to the first error, which is raised."""
+    for line in lines:
+        if isinstance(line, DataError):
+            raise line
+        yield line
 
 
 def lines_in(stream: IO[bytes], path: Path) -> Iterator[Line | DataError]:
@@ -123,10 +133,7 @@ def text_of(value: object, line: Line, field: str) -> str:
 
 def grade_of(value: object, line: Line, field: str) -> int:
     """The grade of relevance, a whole number. Raises DataError."""
-    try:
-        number = float(value) if isinstance(value, str | int | float) else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
+    number = _number(value)
     if not number.is_integer() or abs(number) > _LARGEST_GRADE:
         raise line.wrong(f"{field} is no whole number: {shown(value)}")
     return int(number)
@@ -134,16 +141,24 @@ def grade_of(value: object, line: Line, field: str) -> int:
 
 def score_of(value: object, line: Line, field: str) -> float:
     """The score of a run, a finite number. Raises DataError."""
-    try:
-        number = float(value) if isinstance(value, str | int | float) else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
+    number = _number(value)
     if not math.isfinite(number):
         raise line.wrong(f"{field} is no finite number: {shown(value)}")
     return number
 
 
+def _number(value: object) -> float:
+    """NaN for what is no number."""
+    try:
+        return float(value) if isinstance(value, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        return math.nan
+
+
 def shown(value: object) -> str:
     """The value in an error: JSON, cut."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        text = "nested too deeply"
     return repr(text[:60] + ("..." if len(text) > 60 else ""))

@@ -5,15 +5,14 @@ JSONL or CSV of ``{query, documents, relevances}``, or CSV with a row per pair.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rerank.evaluation.collection import Collection
+from rerank.evaluation.reading.csv_rows import even, rows_of
 from rerank.evaluation.reading.lines import (
-    LONGEST_LINE,
     DataError,
     Line,
     grade_of,
@@ -77,12 +76,12 @@ def _from_jsonl(path: Path) -> Iterator[_Asked]:
 
 
 def _from_csv(path: Path) -> Iterator[_Asked]:
-    rows = _rows(path)
+    rows = rows_of(text_lines(path))
     heading = next(rows, None)
     if heading is None:
         raise DataError(f"{path}: holds no query")
     line, names = heading
-    records = ((at, dict(zip(names, cells, strict=False))) for at, cells in _even(rows, len(names)))
+    records = ((at, dict(zip(names, cells, strict=False))) for at, cells in even(rows, len(names)))
     if "documents" in names and "query" in names:
         for at, record in records:
             yield _asked(at, record, _cell(at, record, "documents"), _cell(at, record, "relevances"))
@@ -90,25 +89,6 @@ def _from_csv(path: Path) -> Iterator[_Asked]:
         yield from _grouped(records)
     else:
         raise line.wrong(f"the columns must be query and documents, or query and document; they are {', '.join(names)}")
-
-
-def _rows(path: Path) -> Iterator[tuple[Line, list[str]]]:
-    """The rows of a CSV file; each stands at its last line."""
-    csv.field_size_limit(LONGEST_LINE)
-    reader = csv.reader((line.text for line in text_lines(path)), strict=True)
-    try:
-        for cells in reader:
-            if cells:
-                yield Line(path, reader.line_num, ""), cells
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: {error}") from error
-
-
-def _even(rows: Iterator[tuple[Line, list[str]]], columns: int) -> Iterator[tuple[Line, list[str]]]:
-    for line, cells in rows:
-        if len(cells) != columns:
-            raise line.wrong(f"{len(cells)} cells; the heading has {columns}")
-        yield line, cells
 
 
 def _cell(line: Line, record: Mapping[str, str], name: str) -> Any:
