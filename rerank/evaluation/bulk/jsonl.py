@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import IO, Any
 
@@ -37,6 +37,8 @@ class Jsonl:
         record: dict[str, Any] = {}
         try:
             record = line.record(strict=True)
+            # without asking for what cannot be written
+            _text(record, line.wrong)
             query, documents = texts_in(line, record.get("query"), record.get("documents"))
             if len(documents) > self._choices.most_documents:
                 raise line.wrong(f"{len(documents)} documents; {self._choices.most_documents} is the maximum")
@@ -92,12 +94,22 @@ def _key(record: Any) -> str:
 
 def _line(record: Mapping[str, Any]) -> str:
     try:
-        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        text = _text(record)
         text.encode()
     except UnicodeEncodeError:
         # half a surrogate pair in a field that is only kept
         text = json.dumps(record)
-    except ValueError:
-        # 1e999 in such a field
-        text = json.dumps({"query": record["query"], "error": "a number of this line is beyond what JSON can hold"})
+    except DataError as error:
+        text = json.dumps({"query": _key(record), "error": str(error)})
     return f"{text}\n"
+
+
+def _text(record: Mapping[str, Any], wrong: Callable[[str], DataError] = DataError) -> str:
+    """The record as JSON. Raises what ``wrong`` makes of the problem."""
+    try:
+        return json.dumps(record, ensure_ascii=False, allow_nan=False)
+    except RecursionError as error:
+        raise wrong("a field of this line is nested too deeply to be written") from error
+    except ValueError as error:
+        # 1e999 is read as infinity
+        raise wrong("a number of this line is beyond what JSON can hold") from error

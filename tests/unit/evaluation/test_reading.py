@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from rerank.evaluation.reading.lines import LONGEST_LINE, DataError
+from rerank.evaluation.reading.lines import LONGEST_LINE, DataError, shown
 from rerank.evaluation.reading.reader import read_collection
 from rerank.evaluation.reading.wanted import Files, Wanted
 from tests.unit.evaluation.folders import BEIR_QRELS, DOCUMENTS, QUERIES, beir
@@ -220,3 +221,11 @@ def test_a_file_that_is_missing_is_refused_and_files_of_a_folder_go_with_a_folde
     (tmp_path / "a.csv").touch()
     with pytest.raises(DataError, match="is no folder; --queries"):
         read_collection(tmp_path / "a.csv", Files(run=tmp_path), JUDGED)
+
+
+def test_errors_show_the_beginning_of_a_value_and_none_of_one_nested_too_deeply() -> None:
+    nested: list[object] = []
+    for _ in range(sys.getrecursionlimit()):
+        nested = [nested]
+    assert shown({"text": "a" * 100}) == repr('{"text": "' + "a" * 50 + "...")
+    assert shown(nested) == "'nested too deeply'"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rerank.evaluation.bulk.jsonl import Jsonl
 from rerank.evaluation.bulk.trec import TrecRun
 from rerank.evaluation.rankers import Asked, Ranked
 from rerank.evaluation.reading.lines import LONGEST_LINE, DataError, lines_in
+from rerank.text_file import parse_json
 
 CHOICES = Choices("model", most_documents=4)
 DOCUMENTS = {"d1": "one", "d2": "two", "d3": "three"}
@@ -92,6 +94,7 @@ class TestJsonl:
             ('{"query": "q", "documents": ["a"], "top_n": 0}', "in:1: top_n must be a whole number from 1"),
             ('{"query": "q", "documents": ["a"], "instruction": 1}', "in:1: instruction is no text: '1'"),
             ('{"query": "q", "documents": ["a"], "weight": 1e999}', "a number of this line is beyond what JSON can"),
+            ('{"documents": ["a"], "weight": 1e999}', "a number of this line is beyond what JSON can"),
         ],
     )
     def test_a_wrong_line_is_an_error_in_its_place(self, line: str, error: str) -> None:
@@ -112,6 +115,22 @@ class TestJsonl:
         first, second = (json.loads(line) for line in output(Jsonl(CHOICES), content).splitlines())
         assert first == {"error": "in:1: the line is longer than 16 MiB"}
         assert len(second["results"]) == 1
+
+    def test_a_number_in_place_of_a_query_does_not_break_the_output(self) -> None:
+        written = output(Jsonl(CHOICES), b'{"query": 1e999, "documents": ["a"]}').decode()
+        assert parse_json(written, strict=True)["query"] == ""
+
+    def test_a_line_that_cannot_be_written_again_is_not_asked_for(self) -> None:
+        (item,) = items(Jsonl(CHOICES), b'{"query": "q", "documents": ["a"], "weight": 1e999}')
+        assert item.error == "in:1: a number of this line is beyond what JSON can hold"
+
+    def test_a_field_that_cannot_be_written_again_is_an_error_in_its_place(self) -> None:
+        nested: list[Any] = []
+        for _ in range(sys.getrecursionlimit()):
+            nested = [nested]
+        item = Item("q", {"query": "q", "note": nested}, "q", ("a",))
+        written = json.loads(Jsonl(CHOICES).rendered(item, ranked(item)))
+        assert written == {"query": "q", "error": "a field of this line is nested too deeply to be written"}
 
     def test_half_a_character_in_a_kept_field_stays(self) -> None:
         (line,) = parsed(Jsonl(CHOICES), '{"query": "q", "documents": ["a"], "note": "\\ud800"}')
