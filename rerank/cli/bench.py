@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -96,7 +96,7 @@ def bench(
     configure_logging("error", settings.log_format)
     catalog = Catalog.open(settings.models_dir, settings.models_file)
     names = _on_disk(catalog, models) if models else _all_on_disk(catalog)
-    kinds = [*_kinds(device or _devices(), precision)]
+    kinds = _kinds(device or _devices(), precision)
     requests = _requests(file, documents)
     form: Form = "json" if as_json else "markdown" if markdown else "table"
     try:
@@ -131,9 +131,9 @@ def _devices() -> list[str]:
     return list(dict.fromkeys(["cpu", choose_device().name]))
 
 
-def _kinds(devices: Sequence[str], precisions: Sequence[str] | None) -> Iterator[tuple[str, str]]:
-    """Devices, each with its precisions. Raises SettingsError for an unknown name, and where nothing is left."""
-    found = 0
+def _kinds(devices: Sequence[str], precisions: Sequence[str] | None) -> list[tuple[str, str]]:
+    """Each device with each of its precisions. Raises SettingsError for an unknown name, and where nothing is left."""
+    found: list[tuple[str, str]] = []
     obstacles = []
     for device in dict.fromkeys(devices):
         settings = _settings(device, "auto")
@@ -144,13 +144,13 @@ def _kinds(devices: Sequence[str], precisions: Sequence[str] | None) -> Iterator
                 choose_devices(chosen.device, chosen.precision, chosen.runtime)
             except SettingsError as error:
                 obstacles.append(f"{chosen.precision} on {chosen.device} is left out: {error}")
-                continue
-            found += 1
-            yield chosen.device, chosen.precision
+            else:
+                found.append((chosen.device, chosen.precision))
     if not found:
         raise SettingsError("; ".join(obstacles))
     for obstacle in obstacles:
         complain(obstacle)
+    return found
 
 
 def _settings(device: str, precision: str) -> Settings:
@@ -211,7 +211,7 @@ def _print_heading(form: Form, width: int) -> None:
     print(f"rerank {rerank.__version__}: {_machine()}\n")
     _print(_NAMES, form, width)
     if form == "markdown":
-        rules = [("-" * len(name)) for name in _NAMES]
+        rules = ["-" * len(name) for name in _NAMES]
         rules[_RIGHT] = [f"{rule[1:]}:" for rule in rules[_RIGHT]]
         _print(rules, form, width)
 

@@ -70,7 +70,6 @@ class _Job:
 
     source: str
     target: str
-    model: str
     format: str
     choices: Choices
     queries: Path | None
@@ -113,7 +112,7 @@ def rank(
     format_name = form or _format_of(source)
     if {queries is not None, corpus is not None} != {format_name == "trec"}:
         raise CommandFailed("--queries and --corpus belong to a TREC run, and it needs both", 2)
-    job = _Job(source, output, model, format_name, choices, queries, corpus, server, key, in_flight, force)
+    job = _Job(source, output, format_name, choices, queries, corpus, server, key, in_flight, force)
     try:
         tally = evaluation.run(lambda settings: _unless_closed(_rank(job, settings)))
     except CommandFailed as error:
@@ -144,9 +143,9 @@ async def _rank(job: _Job, settings: Settings) -> Tally:
     key = evaluation.key_of(settings, job.key)
     with _source(job.source) as source, ExitStack() as stack:
         async with open_rankers(settings, job.server, key) as rankers:
-            model = await rankers.identity(job.model)
+            model = await rankers.identity(job.choices.model)
             # loaded now, so that its load is no part of the speed, and nothing is begun if it fails
-            await rankers.version(job.model)
+            await rankers.version(job.choices.model)
             form = _format(job, replace(job.choices, model=model, most_documents=settings.max_documents), stack)
             output = stack.enter_context(opened(job.target, job.run, form.done, force=job.force))
             if output.done.offset:
@@ -162,7 +161,7 @@ async def _run(
         writer.write(item, outcome)
         progress(len(item.documents))
 
-    tally = await rank_items(rankers, job.model, items, write, job.in_flight)
+    tally = await rank_items(rankers, job.choices.model, items, write, job.in_flight)
     writer.end()
     return tally
 
