@@ -30,7 +30,7 @@ class Figures:
 
 
 def figures(rounds: Sequence[Sample], documents: int) -> Figures:
-    """Figures of rounds of requests of so many documents each."""
+    """Figures of rounds of requests of ``documents`` documents each."""
     percentiles = [numpy.percentile(sample.latencies, (50, 95, 99)) * 1000 for sample in rounds]
     p50, p95, p99 = (float(value) for value in numpy.median(percentiles, axis=0))
     rates = [len(sample.latencies) * documents / sample.seconds for sample in rounds]

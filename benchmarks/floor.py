@@ -19,7 +19,7 @@ def products_rate(folder: Path, dtype: torch.dtype, device: str = "cpu") -> floa
 
 
 def floor_seconds(folder: Path, tokens: int, rate: float) -> float:
-    """Seconds that the products of all layers take for so many tokens, nothing padded and nothing else done."""
+    """Seconds that the products of all layers take for ``tokens`` tokens, nothing padded and nothing else done."""
     return operations(_matrices(folder), tokens) / rate
 
 

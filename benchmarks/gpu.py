@@ -125,7 +125,7 @@ def measure_peer(
 
 
 def in_batches(run: BatchedScore, batch: int) -> Score:
-    """The same, always in batches of so many pairs."""
+    """The same, always in batches of this size."""
     return lambda pairs: run(pairs, batch)
 
 

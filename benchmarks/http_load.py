@@ -2,9 +2,9 @@
 
     python -m benchmarks.http_load --model minilm --documents 20 --requests 32 --clients 1 8 32 --repeat 3
 
-Each round starts every contestant, sends it all requests from so many clients at once, and ends it; every second round
-goes backwards. Prints pairs a second, latencies, peak memory of the server's processes while it serves (and since its
-start), the ratio of its pairs a second to the first contestant's, and how far its scores are from the first's; each
+Each round starts every contestant, sends it all requests from each number of clients at once, and ends it; every second
+round goes backwards. Prints pairs a second, latencies, peak memory of the server's processes while it serves (and since
+its start), the ratio of its pairs a second to the first contestant's, and how far its scores are from the first's; each
 figure is the median of the rounds. The floor is the model's matrix products alone, at the rate measured before each
 round. A contestant that cannot run here is listed with the reason. Peers are installed by `make bench-peers`.
 """
@@ -90,7 +90,7 @@ def measure(entry: Contestant, record: Record, bodies: Sequence[bytes], clients:
 
 
 async def load(url: str, bodies: Sequence[bytes], clients: int) -> Sample:
-    """Send every body once, from so many clients with a connection each."""
+    """Send every body once, from clients with a connection each."""
     waiting = iter(bodies)
     latencies: list[float] = []
 

@@ -17,7 +17,7 @@ from rerank.core import Pair
 
 @contextmanager
 def model_card(folder: Path, dtype: torch.dtype, max_length: int, device: str = "cpu") -> Iterator[BatchedScore]:
-    """Prompts padded on the left in batches of so many pairs (on the card: all in one), the whole vocabulary."""
+    """Prompts padded on the left in batches of a given size (on the card: all in one), the whole vocabulary."""
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
     causal: Any = AutoModelForCausalLM
     model: Any = causal.from_pretrained(folder, dtype=dtype).to(device)

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def texts(count: int, characters: int) -> list[str]:
-    """Documents of exactly so many characters."""
+    """Documents of exactly ``characters`` characters."""
     words = " ".join(documents(count + count * characters // 400, seed=1))
     return [words[place * characters : (place + 1) * characters] for place in range(count)]
 

@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read(folder: Path, queries: int, candidates: int) -> Collection:
-    """The first so many queries of the run, with the first so many candidates each."""
+    """The first ``queries`` queries of the run, with their first ``candidates`` candidates."""
     whole = read_collection(folder, Files(), Wanted(candidates, judged=True))
     first = dict(islice(whole.candidates.items(), queries))
     return replace(whole, candidates=first, grades={query: whole.grades[query] for query in first})

@@ -100,7 +100,7 @@ def timed(run: Score, pairs: Sequence[Pair]) -> tuple[list[float], float]:
 
 
 def count(prompts: Sequence[Prompt], system: int) -> Tokens:
-    """Tokens of prompts that share one prefix, which begins with so many of the system text."""
+    """Tokens of prompts that share one prefix, which begins with ``system`` tokens of the system text."""
     whole = sum(prompt.tokens for prompt in prompts)
     again = len(prompts) - 1
     return Tokens(whole, whole - again * system, whole - again * len(prompts[0].prefix))

@@ -35,7 +35,7 @@ class Trend:
     """Standard error of the slope."""
 
     def times(self, factor: float) -> Trend:
-        """The same over units so many times as large."""
+        """The same over units ``factor`` times as large."""
         return Trend(self.slope * factor, self.error * factor)
 
 

@@ -113,13 +113,13 @@ class Course:
 
 
 _MEMORY = "memory, MB"
-_BESIDE = "memory without the models, MB"
+_WITHOUT_MODELS = "memory without the models, MB"
 _LONG_SECONDS = 240
 Panels = dict[str, tuple[list[float], list[float]]]
 """Of each panel of a picture: minutes, and values at them."""
 _MEASURES: dict[str, Callable[[Look], float]] = {
     _MEMORY: lambda look: look.usage.resident,
-    _BESIDE: lambda look: look.usage.resident - look.models,
+    _WITHOUT_MODELS: lambda look: look.usage.resident - look.models,
     "open files and connections": lambda look: look.usage.descriptors,
     "threads": lambda look: look.usage.threads,
 }
@@ -140,7 +140,7 @@ def courses(looks: Sequence[Look]) -> list[Course]:
 
 
 def _thinned(seconds: Sequence[float], values: Sequence[float], most: int) -> list[tuple[float, float]]:
-    """At most so many points: the mean moment and value of each stretch."""
+    """At most ``most`` points: the mean moment and value of each stretch."""
     stretches = min(most, len(values))
     return [
         (float(numpy.mean(moments)), float(numpy.mean(held)))
@@ -172,7 +172,7 @@ def growth_objections(record: Record) -> list[str]:
     Memory goes with the models that happen to be in it, so what is left without them is judged; and of that a short
     run, in which pools fill up, cannot tell.
     """
-    unjudged, sway = ({_MEMORY}, _SWAY) if record.seconds >= _LONG_SECONDS else ({_MEMORY, _BESIDE}, _POOLS)
+    unjudged, sway = ({_MEMORY}, _SWAY) if record.seconds >= _LONG_SECONDS else ({_MEMORY, _WITHOUT_MODELS}, _POOLS)
     judged = [one for one in courses(record.looks) if one.name not in unjudged]
     return [f"{one.name} grew from {one.first:.0f} to {one.last:.0f}" for one in judged if one.grown(sway)]
 
@@ -215,7 +215,7 @@ def draw(record: Record, file: Path) -> None:
         panels[name] = [second / 60 for second, _ in points], [value for _, value in points]
     middles, rates, slowest = _windows(record)
     panels["answers a second"] = middles, rates
-    panels["99 of 100 answers came within so many seconds"] = middles, slowest
+    panels["seconds within which 99 of 100 answers came"] = middles, slowest
     _draw_panels(panels, file)
 
 

@@ -33,7 +33,7 @@ Score = Callable[[Sequence[Pair]], list[float]]
 """Logits of the pairs of one request."""
 
 BatchedScore = Callable[[Sequence[Pair], int], list[float]]
-"""The same, in batches of so many pairs."""
+"""The same, in batches of a given size."""
 
 _NUMBERED = tuple(f"w{number}" for number in range(1000))
 

@@ -17,7 +17,7 @@ Fit = Callable[[Numbers, Numbers], Curve | None]
 """The curve of scores and their targets within 0..1; None if the method has no curve that rises for them."""
 
 _POINTS = 500
-"""Of an isotonic curve: so many are read quickly, and none of its steps is worth more than 0.2 % of the pairs."""
+"""Maximum points of an isotonic curve, evenly chosen among those of the fit."""
 _FLAT = 1e-9
 """Rise of a cubic that is rounding."""
 _EDGE = 1e-12

@@ -22,5 +22,5 @@ def largest(matrices: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 
 def operations(matrices: Sequence[tuple[int, int]], tokens: int) -> int:
-    """Multiply-adds x 2 of so many tokens with all matrices."""
+    """Multiply-adds x 2 of ``tokens`` tokens with all matrices."""
     return 2 * tokens * sum(map(math.prod, matrices))

@@ -37,12 +37,12 @@ def mixed_documents(count: int, seed: int = 0, words: Sequence[str] = WORDS) -> 
 
 
 def mixed_requests(count: int, documents: int) -> list[Request]:
-    """Requests of so many documents each, no two of them equal."""
+    """Requests of ``documents`` documents each, no two of them equal."""
     return [_request(QUERY, mixed_documents(documents, seed)) for seed in range(count)]
 
 
 def requests_in_file(path: Path, documents: int) -> list[Request]:
-    """Requests of the texts in a file: a document per line, so many in a request; or JSONL.
+    """Requests of the texts in a file: a document per line, ``documents`` in a request; or JSONL.
 
     An object of JSONL has ``query`` and ``documents``, which is a request of its own, or ``text`` alone. Only the first
     5,000 documents are read. Raises DataError.

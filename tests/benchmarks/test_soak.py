@@ -185,7 +185,7 @@ async def test_a_server_that_answers_wrongly_or_ends_badly_is_noticed(tmp_path: 
 
 
 def looks(growth: float, seconds: int = 300, models: float = 0) -> list[Look]:
-    """What a server takes that grows by so many megabytes a second, and whose models do."""
+    """What a server takes that grows by megabytes a second, and whose models do."""
     return [Look(second, Usage(500 + (growth + models) * second, 30, 20), models * second) for second in range(seconds)]
 
 
@@ -198,7 +198,7 @@ def test_growth_is_noticed_and_swaying_is_not() -> None:
     assert growing[0].first < growing[0].last < growing[0].most == 799
 
 
-def test_memory_is_judged_beside_the_models_and_only_where_the_run_was_long_enough_to_fill_it() -> None:
+def test_memory_is_judged_without_the_models_and_only_where_the_run_was_long_enough_to_fill_it() -> None:
     record = record_of([])
     record.looks = looks(2.0, 60)
     assert growth_objections(record) == []

@@ -105,7 +105,7 @@ def test_an_empty_input_is_an_empty_output(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == b""
 
 
-def test_an_output_that_nobody_reads_ends_the_run_quietly(
+def test_an_output_without_a_reader_ends_the_run_quietly(
     source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def closed(_: str) -> None:
