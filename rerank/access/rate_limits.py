@@ -74,7 +74,7 @@ class RateLimits:
             minute = RateLimitItemPerMinute(caller.requests_per_minute)
             requests = (await self._requests.get_window_stats(minute, "requests", caller.name)).remaining
         if caller.tokens_per_minute is not None:
-            left = await self._left(RateLimitItemPerMinute(caller.tokens_per_minute), "tokens", caller.name)
+            left = await self._tokens_left(RateLimitItemPerMinute(caller.tokens_per_minute), caller)
             tokens = max(0, left - self._held[caller.name])
         return Allowance(requests, tokens)
 
@@ -88,7 +88,7 @@ class RateLimits:
                 "Send the documents in parts.",
                 param="documents",
             )
-        missing = self._held[caller.name] - await self._left(RateLimitItemPerMinute(most), "tokens", caller.name)
+        missing = self._held[caller.name] - await self._tokens_left(RateLimitItemPerMinute(most), caller)
         if missing > 0:
             raise _refusal(caller, f"{most} tokens", 60 * missing / most)
 
@@ -105,11 +105,11 @@ class RateLimits:
         if caller.tokens_per_minute is not None and tokens:
             minute = RateLimitItemPerMinute(caller.tokens_per_minute)
             # more than the estimate said: what is left is gone, the rest is forgiven
-            cost = min(tokens, await self._left(minute, "tokens", caller.name))
+            cost = min(tokens, await self._tokens_left(minute, caller))
             await self._tokens.hit(minute, "tokens", caller.name, cost=cost)
 
-    async def _left(self, minute: RateLimitItem, *whose: str) -> int:
-        return (await self._tokens.get_window_stats(minute, *whose)).remaining
+    async def _tokens_left(self, minute: RateLimitItem, caller: Caller) -> int:
+        return (await self._tokens.get_window_stats(minute, "tokens", caller.name)).remaining
 
 
 def _refusal(caller: Caller, allowance: str, seconds: float) -> RateLimited:
