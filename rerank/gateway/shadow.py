@@ -36,7 +36,7 @@ _CALLER = Caller("shadow")
 def takes(shadow: Shadow, request: ScoringRequest, result: ScoringResult, draw: float) -> bool:
     """True if a request is to be sent to the shadow, too: by a random ``draw`` from 0 to 1, and if it can be compared.
 
-    It can if the card's own model ranked all of several documents for one query, by relevance.
+    It can if the card's own model answered in full: several documents for one query, by relevance.
     """
     return (
         draw < shadow.share
