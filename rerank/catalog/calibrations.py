@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -114,7 +114,8 @@ def read_calibration(path: Path) -> Calibration:
 def write_calibration(path: Path, calibration: Calibration) -> None:
     """Write a file in place of the one that was there, whole or not at all. Raises OSError."""
     values = {name: getattr(calibration, name) for name in _WRITTEN}
-    values["parameters"] = {name: value for name, value in asdict(calibration.curve).items() if name[0] != "_"}
+    curve = calibration.curve
+    values["parameters"] = {each.name: getattr(curve, each.name) for each in fields(curve) if each.init}
     path.parent.mkdir(parents=True, exist_ok=True)
     begun = path.with_name(f"{path.name}.new")
     begun.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
