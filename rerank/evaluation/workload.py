@@ -44,8 +44,8 @@ def mixed_requests(count: int, documents: int) -> list[Request]:
 def requests_in_file(path: Path, documents: int) -> list[Request]:
     """Requests of the texts in a file: a document per line, ``documents`` in a request; or JSONL.
 
-    An object of JSONL has ``query`` and ``documents``, which is a request of its own, or ``text`` alone. Only the first
-    5,000 documents are read. Raises DataError.
+    An object of JSONL has ``query`` and ``documents``, which is a request of its own, or ``text`` alone. Reading ends
+    after 5,000 documents or 20 million characters. Raises DataError.
     """
     requests: list[Request] = []
     texts: list[str] = []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rerank.evaluation import workload
 from rerank.evaluation.reading.lines import DataError
 from rerank.evaluation.workload import QUERY, mixed_documents, mixed_requests, requests_in_file
 
@@ -43,6 +44,11 @@ def test_requests_of_a_file_stay_as_they_are(tmp_path: Path) -> None:
 def test_only_the_first_documents_of_a_long_file_are_read(tmp_path: Path) -> None:
     file = written(tmp_path, "text\n" * 6000 + "{broken")
     assert sum(map(len, requests_in_file(file, 20))) == 5000
+
+
+def test_reading_ends_at_the_limit_of_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workload, "_MOST_CHARACTERS", 10)
+    assert len(requests_in_file(written(tmp_path, "text\n" * 3 + "{broken"), 1)) == 3
 
 
 @pytest.mark.parametrize(
