@@ -6,7 +6,7 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -15,16 +15,25 @@ class UnfitFile(ValueError):
     """The file is not what it should be; the message continues the file's name."""
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file, open for reading. Raises UnfitFile, and OSError where it cannot be read.
+
+    A named pipe or a device is refused rather than waited for.
+    """
+    # without O_NONBLOCK opening a pipe would wait for its other end for ever
+    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UnfitFile("is not a regular file")
+    return file
+
+
 def read_bytes(path: Path, limit: int) -> bytes:
     """The content of a regular file of at most ``limit`` bytes. Raises UnfitFile, and OSError where it cannot be read.
 
     A named pipe or a device is refused rather than waited for.
     """
-    # without O_NONBLOCK opening a pipe would wait for its other end for ever
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UnfitFile("is not a regular file")
+    with open_regular(path) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
         raise UnfitFile(f"is larger than {limit / 1e6:g} MB")

@@ -20,7 +20,8 @@ from rerank.scorers.base import TURN_CHARACTERS, Reading
 from rerank.spans import UNSPACED
 from rerank.telemetry import timed
 
-_K1, _B = 1.2, 0.75
+K1, B = 1.2, 0.75
+"""The parameters that Lucene has by default, too."""
 _MAX_QUERY = 64 * 1024
 """Characters of a query; a model would have no room for a document next to it."""
 _WORDS = re.compile(rf"([{UNSPACED}]+)|([^\W_{UNSPACED}]+)")
@@ -48,7 +49,7 @@ def bm25(query: Mapping[str, int], documents: Sequence[_Counted]) -> list[float]
     number = len(documents)
     having = Counter(term for document in documents for term in document.counts)
     weights = {term: times * _rarity(having[term], number) for term, times in query.items()}
-    best = sum(weights.values()) * (_K1 + 1)
+    best = sum(weights.values()) * (K1 + 1)
     mean = sum(document.length for document in documents) / number or 1.0
     return [_score(document, weights, mean) / best if best else 0.0 for document in documents]
 
@@ -58,8 +59,8 @@ def _rarity(having: int, number: int) -> float:
 
 
 def _score(document: _Counted, weights: Mapping[str, float], mean: float) -> float:
-    damped = _K1 * (1 - _B + _B * document.length / mean)
-    return sum(weights[term] * count * (_K1 + 1) / (count + damped) for term, count in document.counts.items())
+    damped = K1 * (1 - B + B * document.length / mean)
+    return sum(weights[term] * count * (K1 + 1) / (count + damped) for term, count in document.counts.items())
 
 
 class LexicalBackend(RanksOnly):

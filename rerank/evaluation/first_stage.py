@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy
 
-from rerank.backends.lexical import terms
+from rerank.backends.lexical import K1, B, terms
 from rerank.evaluation.needs import needed
-
-_K1, _B = 1.2, 0.75
 
 
 def first_stage(
@@ -34,7 +32,7 @@ class _Index:
             self._ids.append(name)
             words.append([numbers[term] for term in terms(text)])
         self._numbers = dict(numbers)
-        self._bm25: Any = needed("bm25s").BM25(k1=_K1, b=_B, method="lucene", auto_compile=False)
+        self._bm25: Any = needed("bm25s").BM25(k1=K1, b=B, method="lucene", auto_compile=False)
         if numbers:
             self._bm25.index((words, self._numbers), create_empty_token=False, show_progress=False)
 

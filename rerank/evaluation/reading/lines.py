@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from rerank.errors import SettingsError
-from rerank.text_file import BYTE_ORDER_MARK, UnfitFile, parse_json
+from rerank.text_file import BYTE_ORDER_MARK, UnfitFile, open_regular, parse_json
 
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of a line."""
@@ -94,15 +92,11 @@ def _skip_rest(stream: IO[bytes], part: bytes) -> None:
 def opened(path: Path) -> IO[bytes]:
     """The file, open for reading. Raises DataError for what is missing, unreadable, or no regular file."""
     try:
-        # without O_NONBLOCK opening a named pipe would wait for its other end
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        return open_regular(path)
+    except UnfitFile as error:
+        raise DataError(f"{path}: {error}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    file = os.fdopen(descriptor, "rb")
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
-        raise DataError(f"{path}: is not a regular file")
-    return file
 
 
 def records_of(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
