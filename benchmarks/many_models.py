@@ -1,6 +1,6 @@
 """Three models under a memory budget that holds two: what it costs, and that memory stays flat.
 
-    python -m benchmarks.many_models --budget 6.75GB --picture docs/models.svg
+    python -m benchmarks.many_models --budget 6.75GB --picture docs/benchmarks/memory.svg
 
 Starts the server with full-size random checkpoints (bge-base, MiniLM, Qwen3-Reranker-0.6B) and sends requests for
 models picked at random from several clients at once. Prints errors, loads, the most bytes of models by the server's own

@@ -1,6 +1,6 @@
 """A client for every kind of request, several models that do not all fit: is anything lost, does anything grow?
 
-    python -m benchmarks.soak --seconds 1800 --picture docs/reliability.svg
+    python -m benchmarks.soak --seconds 1800 --picture docs/benchmarks/soak.svg
 
 Starts the server with the embedded model and random checkpoints under a memory budget that does not hold them all, asks
 for some rankings alone, and then has clients send them again, mixed with everything a server has to bear (KINDS in

@@ -15,5 +15,5 @@ else get an answer? Did `/health` and `/ready` tell the truth? Did the server re
     a caller leaves, or runs out of time ........ test_callers.py
     the process is killed ....................... test_killed.py
 
-``docs/faults.md`` tells operators the same, and names the tests.
+``docs/guides/faults.md`` tells operators the same, and names the tests.
 """

@@ -1,4 +1,4 @@
-"""The models files of docs/gateway.md and the READMEs, as they stand there."""
+"""The models files of docs/guides/gateway.md and the READMEs, as they stand there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def models_files(page: str) -> list[str]:
     return re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["docs/gateway.md", "README.md", "README.zh-CN.md"])
+@pytest.mark.parametrize("page", ["docs/guides/gateway.md", "README.md", "README.zh-CN.md"])
 def test_the_models_files_of_a_page_are_right(page: str, tmp_path: Path) -> None:
     files = models_files(page)
     assert files
@@ -35,7 +35,7 @@ def test_the_models_files_of_a_page_are_right(page: str, tmp_path: Path) -> None
 
 def test_an_api_a_local_model_and_cosine_answer_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a program's RerankingConfig once said, as the page says it now."""
-    *_, text = models_files("docs/gateway.md")
+    *_, text = models_files("docs/guides/gateway.md")
     monkeypatch.setenv("DASHSCOPE_API_KEY", "sk-0123456789")
     settings = {"default_model": "rerank", "cache": "memory", "cache_ttl": "3600", "timeout": 30, "downloads": "off"}
     with FakeUpstream("dashscope") as upstream:

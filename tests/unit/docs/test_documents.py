@@ -18,7 +18,7 @@ DOCUMENTS = [
     *READMES,
     "CONTRIBUTING.md",
     "CHANGELOG.md",
-    *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
     *(f"examples/{readme}" for readme in READMES),
 ]
 
@@ -60,7 +60,7 @@ def test_settings_in_documents_exist(document: str) -> None:
 
 
 def test_the_architecture_lists_every_folder_and_module() -> None:
-    picture = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
+    picture = (ROOT / "docs" / "explanations" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
     for path in (ROOT / "rerank").iterdir():
         shown = f"{path.name}/" if path.is_dir() else path.name
         assert shown in picture or path.name in ("__init__.py", "__pycache__", "py.typed"), shown
