@@ -18,6 +18,7 @@ from rerank.api.auth import RequireKey
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.main import MainDialect, dialects, error_renderers
 from rerank.api.errors import add_error_handlers
+from rerank.api.load import load_router
 from rerank.api.middleware import HeadAsGet, RequestContext, is_quiet
 from rerank.api.origins import Cors, OpenServer, Origins
 from rerank.api.pages.router import router as pages_router
@@ -71,8 +72,10 @@ def build_app(
     app.state.keyring = keyring
     app.state.max_body_bytes = max_body_bytes
     app.state.pages = pages
+    app.state.open_metrics = "/metrics" in open_paths
     spoken = dialects(main_dialect, tokenizer_info=tokenizer_info)
-    _include(app, spoken, status.health_router(bare=main_dialect is MainDialect.STRICT_VLLM))
+    bare = main_dialect is MainDialect.STRICT_VLLM
+    _include(app, spoken, status.health_router(bare=bare), load_router(bare=bare))
     if pages:
         app.router.routes.extend(pages_router.routes)
     add_error_handlers(app)
@@ -105,9 +108,9 @@ def _lifespan(open_services: OpenServices) -> Callable[[FastAPI], AbstractAsyncC
     return lifespan
 
 
-def _include(app: FastAPI, spoken: Sequence[Dialect], health: APIRouter) -> None:
+def _include(app: FastAPI, spoken: Sequence[Dialect], *varying: APIRouter) -> None:
     of_dialects = [router for dialect in spoken for router in dialect.routers]
-    for router in (*of_dialects, admin.router, models.router, status.router, health):
+    for router in (*of_dialects, admin.router, models.router, status.router, *varying):
         # including them would build every route again at the first request
         app.router.routes.extend(router.routes)
 

@@ -55,12 +55,6 @@ class Version(Schema):
     version: str
 
 
-class Load(Schema):
-    """Requests in flight."""
-
-    server_load: int
-
-
 _OUT_OF_ORDER: dict[int | str, dict[str, Any]] = {
     503: {"description": "Nothing can be scored; says why", "content": {"text/plain": {}}}
 }
@@ -177,9 +171,3 @@ async def metrics(request: Request) -> Response:
 async def version() -> Version:
     """The version of this server, not of vLLM."""
     return Version(version=rerank.__version__)
-
-
-@router.get("/load", summary="Requests in flight")
-async def load(services: ServicesDep) -> Load:
-    """For load balancers that send to the least busy server."""
-    return Load(server_load=services.gateway.admission.requests)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -45,8 +46,9 @@ class Admission:
         self._most = most
         self._clock = clock
         self._rate = DrainRate()
-        self._work_room = _Room()
-        self._waiting_room = _Room()
+        self._work_room = _Room(clock)
+        self._waiting_room = _Room(clock)
+        self._of_models: Counter[str] = Counter()
         self.requests = 0
         """Requests being processed or waiting."""
         self.closed = False
@@ -64,6 +66,21 @@ class Admission:
         """Work of requests that wait for a model to load."""
         return self._waiting_room.taken
 
+    @property
+    def tokens_of_models(self) -> dict[str, int]:
+        """Estimated tokens of all requests, by the models that they begin with."""
+        return dict(self._of_models)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Rate of the last half minute, or the last one before; None before the first."""
+        return self._rate.latest(self._clock())
+
+    @property
+    def busy_seconds(self) -> float:
+        """Seconds that requests have been processed without a pause."""
+        return self._clock() - self._work_room.since if self.in_flight.documents else 0.0
+
     def close(self) -> None:
         """Admit no further request; admitted ones go on."""
         self.closed = True
@@ -74,9 +91,15 @@ class Admission:
 
     @contextmanager
     def admit(
-        self, work: Work, *, caller: str = "", waiting: bool = False, within: float | None = None
+        self,
+        work: Work,
+        *,
+        caller: str = "",
+        waiting: bool = False,
+        within: float | None = None,
+        models: Sequence[str] = (),
     ) -> Iterator[Place]:
-        """Reserve capacity for a request's work until it ends.
+        """Reserve capacity for a request's work until it ends. ``models``: those that it begins with.
 
         Raises Overloaded or ServerStopping before anything is done, also if the work could not end ``within`` the
         seconds given, at the rate of the last half minute.
@@ -90,11 +113,15 @@ class Admission:
         if within is not None and not waiting:
             self._check_deadline(work, within)
         place = Place(self, work, caller, waiting=waiting)
+        shares = _shares(work.tokens, models)
+        self._of_models.update(shares)
         self._idle.clear()
         try:
             yield place
         finally:
             place.leave()
+            # keeps only what is more than 0
+            self._of_models -= shares
             if not self.requests:
                 self._idle.set()
 
@@ -155,11 +182,22 @@ class Admission:
         return self._clock()
 
 
+def _shares(tokens: int, models: Sequence[str]) -> Counter[str]:
+    """Tokens in equal parts; the first models have what is left over."""
+    shares: Counter[str] = Counter()
+    for place, model in enumerate(models):
+        shares[model] += tokens // len(models) + (place < tokens % len(models))
+    return shares
+
+
 class _Room:
     """Work by caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self.taken = Work()
+        self.since = clock()
+        """When it was last empty."""
+        self._clock = clock
         self._by_caller: dict[str, Work] = {}
 
     def of(self, caller: str) -> Work:
@@ -172,6 +210,8 @@ class _Room:
 
     def take(self, caller: str, work: Work) -> None:
         """Add work."""
+        if not self._by_caller:
+            self.since = self._clock()
         self.taken += work
         self._by_caller[caller] = self.of(caller) + work
 

@@ -41,6 +41,7 @@ from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.calibrated import check_calibrated
 from rerank.gateway.chunks import ChunkRules
 from rerank.gateway.estimate import estimated_tokens, held_bytes
+from rerank.gateway.load import ServerLoad, server_load
 from rerank.gateway.routing.plan import Plan, first_choice, plan_of, with_fallbacks
 from rerank.gateway.routing.result import result_of, work_of
 from rerank.gateway.routing.run import Run, Times
@@ -182,13 +183,18 @@ class Gateway:
     ) -> R:
         """An answer, within what the caller's key and the server have room for. ``cards``: those it begins with."""
         fetching_for.set(caller.name)
-        cold = self._is_cold(cards)
+        cards = list(cards)
+        cold, models = self._is_cold(cards), [card.id for card in cards]
         async with self.rates.spend(caller, work.tokens) as spending:
-            with self.admission.admit(work, caller=caller.name, waiting=cold, within=within) as place:
+            with self.admission.admit(work, caller=caller.name, waiting=cold, within=within, models=models) as place:
                 result = await answer(place)
                 place.done()
             spending.tokens = result.tokens
             return result
+
+    def load(self) -> ServerLoad:
+        """What is in memory, and how long the work in flight takes."""
+        return server_load(self.admission, self.registry)
 
     def find(self, name: str, caller: Caller) -> ModelCard:
         """The model of this name, if the caller's key allows it.

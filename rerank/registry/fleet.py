@@ -28,7 +28,7 @@ from rerank.registry.events import (
     Unloaded,
     Want,
 )
-from rerank.registry.eviction import Fits, Never, Resident, Size, make_room, overfull
+from rerank.registry.eviction import Fits, Never, Resident, Size, make_room, overfull, taken
 from rerank.registry.lifecycle import Model, Phase, State
 
 
@@ -97,6 +97,23 @@ class Fleet:
         """True if the model is in memory, idle and not to stay."""
         model = self._models.get(card.id)
         return model is not None and model.idle and self._is_movable(model.card)
+
+    def ready(self) -> set[str]:
+        """Models that a caller would get at once."""
+        return {name for name, model in self._models.items() if model.phase is Phase.READY}
+
+    def arriving(self) -> list[Model]:
+        """Models that are loading or wait for that, in the order in which they will be loaded."""
+        loading = [model for model in self._models.values() if model.phase is Phase.LOADING]
+        queued = [self._models[name] for name in self._queue]
+        others = [model for model in self._models.values() if model.phase is Phase.FINDING]
+        returning = [model for model in self._models.values() if model.leaving and model.waiting]
+        return [*loading, *queued, *others, *returning]
+
+    def free_bytes(self) -> dict[str, int]:
+        """What the models in memory leave of each device's budget; 0 while they take more than that."""
+        residents = self._residents()
+        return {device: max(0, limit - taken(residents, device)) for device, limit in self._budget.items()}
 
     def next_tick(self) -> float | None:
         """When the next idle model is to be unloaded; None if none is."""

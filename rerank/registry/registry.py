@@ -40,6 +40,7 @@ from rerank.registry.events import (
 )
 from rerank.registry.eviction import Size
 from rerank.registry.fleet import Fleet, Row
+from rerank.registry.load_times import LoadTimes
 from rerank.registry.threads import on_daemon_thread
 from rerank.telemetry.events import ModelChanged, Observe, ignore
 
@@ -82,6 +83,7 @@ class Registry:
         """Context of the request that caused each load: its id is in the load's log lines."""
         self._found: dict[str, FoundModel] = {}
         self._loaded: dict[str, LoadedModel] = {}
+        self._load_times = LoadTimes()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._died: str | None = None
@@ -151,6 +153,29 @@ class Registry:
             last_used=None if row.last_used is None else row.last_used + offset,
         )
 
+    def load_seconds(self) -> dict[str, float]:
+        """Seconds of the last load of each model that was in memory since the start."""
+        return self._load_times.measured
+
+    def arrivals(self) -> dict[str, float]:
+        """Expected seconds until each model that is loading, or waits for that, is in memory."""
+        now, ahead = asyncio.get_running_loop().time(), 0.0
+        arrivals = {}
+        for model in self._fleet.arriving():
+            left = self._load_times.remaining(model.card.id, sum(model.size.values()), model.since, now)
+            arrivals[model.card.id] = ahead + left
+            # models that take memory are loaded one after another
+            ahead += left if model.takes_memory else 0.0
+        return arrivals
+
+    def ready(self) -> set[str]:
+        """Models that requests need not wait for."""
+        return self._fleet.ready()
+
+    def free_bytes(self) -> dict[str, int]:
+        """What the models leave of the budget of each device."""
+        return self._fleet.free_bytes()
+
     async def _model(self, ticket: Ticket, card: ModelCard, within: float | None) -> LoadedModel:
         try:
             async with asyncio.timeout(within):
@@ -203,6 +228,7 @@ class Registry:
                 self._start(card, partial(self._loader.find, card))
             case Load(name):
                 found = self._found.pop(name)
+                self._load_times.begin(name, asyncio.get_running_loop().time())
                 self._start(found.card, partial(self._loader.load, found))
             case Unload(name):
                 model = self._loaded.pop(name)
@@ -227,6 +253,7 @@ class Registry:
                 self._events.put_nowait(Found(card.id, outcome.size))
             case LoadedModel():
                 self._loaded[card.id] = outcome
+                self._load_times.loaded(card.id, sum(outcome.size.values()), asyncio.get_running_loop().time())
                 self._observe(ModelChanged(card.id, "loaded"))
                 self._events.put_nowait(Loaded(card.id, outcome.size))
             case None:
@@ -234,6 +261,7 @@ class Registry:
                 self._events.put_nowait(Unloaded(card.id))
             case error:
                 logger.warning("loading %s failed: %s", card.id, error.message)
+                self._load_times.failed(card.id)
                 self._observe(ModelChanged(card.id, "failed"))
                 self._events.put_nowait(Failed(card.id, error))
 

@@ -19,6 +19,9 @@ def gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
         loaded = ((model.card.id, model.remote) for model in gateway.registry.loaded())
         return {name: float(remote.breaker() == "closed") for name, remote in loaded if remote}
 
+    def backlog() -> dict[str, float]:
+        return {name: model.backlog_seconds for name, model in gateway.load().models.items()}
+
     def in_flight() -> Work:
         return admission.in_flight
 
@@ -43,6 +46,12 @@ def gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
             lambda: in_flight().tokens,
         ),
         Gauge("rerank_requests_in_flight", "Requests being processed.", lambda: admission.requests),
+        Gauge(
+            "rerank_backlog_seconds",
+            "Expected time until a model's requests are answered, its load included.",
+            backlog,
+            label="model",
+        ),
         Gauge("rerank_device_up", "1 while the device scores, 0 once it is stuck or lost.", working, label="device"),
         Gauge("rerank_upstream_up", "1 while an upstream answers, 0 once it fails.", upstreams_up, label="model"),
         Gauge("rerank_model_bytes", "Memory of each loaded model.", model_bytes, label="model"),

@@ -193,6 +193,9 @@ def test_keys_and_types(replay: Replay, strict: bool, name: str) -> None:
     if name == "models":
         # vLLM serves one model, this server several
         body["data"] = [card for card in body["data"] if card["id"] == MODEL]
+    if name == "load" and not strict:
+        # what follows depends on the requests before
+        body = dict(list(body.items())[:1])
     assert keys_in_order(body) == keys_in_order(wanted)
     assert in_order(without_param(shape(body))) == in_order(without_param(wanted))
 

@@ -34,10 +34,6 @@ def test_version(client: TestClient) -> None:
     assert client.get("/version").json() == {"version": rerank.__version__}
 
 
-def test_load_of_an_idle_server(client: TestClient) -> None:
-    assert client.get("/load").json() == {"server_load": 0}
-
-
 def test_the_server_at_a_glance(open_app: OpenApp) -> None:
     app = open_app()
     before = app.client.get("/").json()
