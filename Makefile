@@ -12,7 +12,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --di
           --max-worker-restart=0
 BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
-.PHONY: help serve extras test quick coverage mutants check audit format clean bench bench-peers sdks browser vendor soak fuzz lock image
+.PHONY: help serve extras test quick coverage mutants check audit format docs clean bench bench-peers sdks browser vendor soak fuzz lock image
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
@@ -24,6 +24,7 @@ help:
 	@echo "make check    linters, types, import contracts"
 	@echo "make audit    look up known vulnerabilities of every pinned package (needs pypi.org), and bandit"
 	@echo "make format   format the code"
+	@echo "make docs     build the documentation site in site/, English and Chinese; it needs no network but for installing"
 	@echo "make lock     write requirements.lock, the hashes of what the image installs (needs pypi.org)"
 	@echo "make image    build the image from base images by digest, and say which (ARGS='--build-arg ...' for docker)"
 	@echo "make bench    measure the server and its peers side by side (an hour; 'make bench-peers' installs the peers)"
@@ -36,10 +37,10 @@ serve: $(VENV)/.runtime
 
 extras: $(VENV)/.extras
 
-test: check sdks browser
+test: check sdks browser $(VENV)/.docs
 	$(PYTEST) $(ARGS)
 
-coverage: $(VENV)/.dev sdks browser
+coverage: $(VENV)/.dev sdks browser $(VENV)/.docs
 	$(PYTEST) --cov --cov-report=term $(ARGS)
 
 quick: $(VENV)/.dev
@@ -64,7 +65,7 @@ check: $(VENV)/.dev
 # all are named, because pip-audit follows no `-r` within a file.
 audit: $(VENV)/.dev
 	$(BANDIT)
-	@$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt -r requirements-evaluate.txt -r requirements-dev.txt || { \
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt -r requirements-evaluate.txt -r requirements-dev.txt -r requirements-docs.txt || { \
 	  echo "make audit: a package above has a known vulnerability, or could not be looked up at pypi.org; nothing was shown to be safe" >&2; \
 	  exit 1; }
 
@@ -105,6 +106,10 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet $(ARGS)
+	@echo "site/index.html opens in a browser; for the search: $(PYTHON) -m http.server --directory site"
+
 bench: $(VENV)/.runtime
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -123,7 +128,7 @@ bench-peers: $(PEERS:%=.venv-peers/%/.installed)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-sdks mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf $(VENV) .venv-peers .venv-sdks site mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 
 $(VENV)/.runtime: requirements.txt pyproject.toml tools/install.py
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another: make serve PYTHON=python3.12")'
@@ -138,6 +143,11 @@ $(VENV)/.extras: requirements-evaluate.txt $(VENV)/.runtime
 
 $(VENV)/.dev: requirements-dev.txt requirements-evaluate.txt $(VENV)/.runtime
 	@$(BIN)/python tools/install.py $(VENV) requirements-dev.txt
+	@touch $@
+
+# with the tests' packages where both are wanted, because two installers at a time disturb each other
+$(VENV)/.docs: requirements-docs.txt $(VENV)/.runtime $(if $(filter test coverage,$(MAKECMDGOALS)),$(VENV)/.dev)
+	@$(BIN)/python tools/install.py $(VENV) requirements-docs.txt
 	@touch $@
 
 $(VENV)/.mutants: requirements-mutants.txt $(VENV)/.dev

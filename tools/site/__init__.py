@@ -1,0 +1,1 @@
+"""Parts of the documentation site that are written from the project itself when the site is built."""
