@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from rerank.api.routes import Route
 from rerank.api.services import Services, ServicesDep, caller_of
 from rerank.core import Caller
+from rerank.gateway.load import ModelLoad
 from rerank.schemas import Schema
 
 
@@ -19,6 +20,8 @@ class Load(Schema):
 class LoadOfModel(Schema):
     """Load of one model."""
 
+    state: str
+    """absent, loading, ready or draining."""
     in_memory: bool
     """True if a request need not wait for it."""
     tokens: int
@@ -27,6 +30,11 @@ class LoadOfModel(Schema):
     """Expected seconds until its requests are answered: until it is in memory, and for their tokens."""
     load_seconds: float | None
     """Duration of its last load; null if it was not in memory since the start."""
+    bytes: int | None
+    """Memory it takes or took, or an estimate during its first load; null if it is not known."""
+    idle_seconds: float | None
+    """Since its last request; 0 while there is one, null unless it is in memory."""
+    pinned: bool
 
 
 class FullLoad(Load):
@@ -40,6 +48,10 @@ class FullLoad(Load):
     """Measured rate; null before the first few requests."""
     free_bytes: int | None
     """What the models leave of the memory budget, on the device with the least; null without a budget."""
+    budget_bytes: int | None
+    """The memory budget, on the device with the least; null without one."""
+    draining: bool
+    """True once no further request is admitted."""
     models: dict[str, LoadOfModel]
     """By id: every model that is or was in memory, is loading, or has requests."""
 
@@ -84,14 +96,20 @@ def _full(services: Services, caller: Caller) -> FullLoad:
         tokens=load.tokens,
         tokens_per_second=load.tokens_per_second,
         free_bytes=load.free_bytes,
-        models={
-            name: LoadOfModel(
-                in_memory=model.in_memory,
-                tokens=model.tokens,
-                backlog_seconds=round(model.backlog_seconds, 3),
-                load_seconds=model.load_seconds,
-            )
-            for name, model in load.models.items()
-            if caller.may_use(name)
-        },
+        budget_bytes=load.budget_bytes,
+        draining=load.draining,
+        models={name: _of_model(model) for name, model in load.models.items() if caller.may_use(name)},
+    )
+
+
+def _of_model(model: ModelLoad) -> LoadOfModel:
+    return LoadOfModel(
+        state=model.state,
+        in_memory=model.in_memory,
+        tokens=model.tokens,
+        backlog_seconds=round(model.backlog_seconds, 3),
+        load_seconds=model.load_seconds,
+        bytes=model.bytes,
+        idle_seconds=model.idle_seconds,
+        pinned=model.pinned,
     )

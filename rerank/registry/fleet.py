@@ -98,9 +98,10 @@ class Fleet:
         model = self._models.get(card.id)
         return model is not None and model.idle and self._is_movable(model.card)
 
-    def ready(self) -> set[str]:
-        """Models that a caller would get at once."""
-        return {name for name, model in self._models.items() if model.phase is Phase.READY}
+    def rows(self) -> dict[str, Row]:
+        """Snapshots of the models that are or were in memory, or on their way."""
+        gone = {name: Row(size=size, measured=True, loaded_once=True) for name, size in self._measured.items()}
+        return gone | {name: self.row(model.card) for name, model in self._models.items()}
 
     def arriving(self) -> list[Model]:
         """Models that are loading or wait for that, in the order in which they will be loaded."""
@@ -109,6 +110,11 @@ class Fleet:
         others = [model for model in self._models.values() if model.phase is Phase.FINDING]
         returning = [model for model in self._models.values() if model.leaving and model.waiting]
         return [*loading, *queued, *others, *returning]
+
+    @property
+    def budget(self) -> Size:
+        """Bytes for models on each device that has a limit."""
+        return self._budget
 
     def free_bytes(self) -> dict[str, int]:
         """What the models in memory leave of each device's budget; 0 while they take more than that."""

@@ -168,9 +168,14 @@ class Registry:
             ahead += left if model.takes_memory else 0.0
         return arrivals
 
-    def ready(self) -> set[str]:
-        """Models that requests need not wait for."""
-        return self._fleet.ready()
+    def rows(self) -> dict[str, Row]:
+        """States of the models that are or were in memory, or on their way; times are those of the event loop."""
+        return self._fleet.rows()
+
+    @property
+    def budget(self) -> Size:
+        """Bytes for models on each device that has a limit."""
+        return self._fleet.budget
 
     def free_bytes(self) -> dict[str, int]:
         """What the models leave of the budget of each device."""

@@ -23,6 +23,9 @@ IDLE: dict[str, object] = {
     "backlog_seconds": 0.0,
     "tokens": 0,
     "tokens_per_second": None,
+    "free_bytes": None,
+    "budget_bytes": None,
+    "draining": False,
     "models": {},
 }
 
@@ -32,7 +35,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 def test_an_idle_server(open_app: OpenApp) -> None:
-    assert open_app().client.get("/load").json() == IDLE | {"free_bytes": None}
+    assert open_app().client.get("/load").json() == IDLE
 
 
 def test_work_in_flight_and_models_in_memory(open_app: OpenApp) -> None:
@@ -42,7 +45,8 @@ def test_work_in_flight_and_models_in_memory(open_app: OpenApp) -> None:
     assert scorer.reached.wait(PATIENCE)
     load = app.client.get("/load").json()
     model = load["models"][MODEL.id]
-    assert (load["server_load"], load["free_bytes"]) == (1, 700)
+    assert (load["server_load"], load["free_bytes"], load["budget_bytes"]) == (1, 700, 1000)
+    assert (model["state"], model["bytes"], model["idle_seconds"], model["pinned"]) == ("ready", 300, 0, False)
     assert model["in_memory"]
     assert model["tokens"] == load["tokens"] > 0
     assert model["load_seconds"] >= 0
@@ -82,12 +86,12 @@ def test_without_a_key_it_is_a_number_and_nothing_more(open_app: OpenApp) -> Non
     client = open_app(keys=(KEY,)).client
     assert client.get("/load").json() == {"server_load": 0}
     assert client.get("/load", headers=bearer("a-wrong-key")).json() == {"server_load": 0}
-    assert client.get("/load", headers=bearer(KEY)).json() == IDLE | {"free_bytes": None}
+    assert client.get("/load", headers=bearer(KEY)).json() == IDLE
 
 
 def test_where_the_metrics_are_open_it_is_too(open_app: OpenApp) -> None:
     client = open_app(keys=(KEY,), open_paths=("/metrics",)).client
-    assert client.get("/load").json() == IDLE | {"free_bytes": None}
+    assert client.get("/load").json() == IDLE
 
 
 @pytest.mark.parametrize(("key", "seen"), [(KEY, {MODEL.id, OTHER_MODEL.id}), (LIMITED, {OTHER_MODEL.id})])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import cast
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 
 from rerank.gateway.admission import Admission, Work
 from rerank.gateway.load import ModelLoad, ServerLoad, server_load
+from rerank.registry.fleet import Row
+from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry
 from tests.support.clock import Clock
 
@@ -21,12 +24,16 @@ class Models:
     """What a registry says of its models."""
 
     in_memory: set[str] = field(default_factory=set)
+    budget: dict[str, int] = field(default_factory=dict)
     arriving: dict[str, float] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
     free: dict[str, int] = field(default_factory=dict)
 
-    def ready(self) -> set[str]:
-        return self.in_memory
+    def rows(self) -> dict[str, Row]:
+        return {name: Row(loaded_once=True) for name in self.measured} | {
+            name: Row(State.READY, size={"gpu": 3, "cpu": 4}, last_used=0.0, leases=1, pinned=True)
+            for name in self.in_memory
+        }
 
     def arrivals(self) -> dict[str, float]:
         return self.arriving
@@ -39,7 +46,10 @@ class Models:
 
 
 def load_of(admission: Admission, models: Models) -> ServerLoad:
-    return server_load(admission, cast(Registry, models))
+    async def load() -> ServerLoad:
+        return server_load(admission, cast(Registry, models))
+
+    return asyncio.run(load())
 
 
 def measured(clock: Clock, rate: int = RATE) -> Admission:
@@ -58,11 +68,22 @@ def admission() -> Admission:
 
 
 def test_an_idle_server_has_no_backlog(admission: Admission) -> None:
-    assert load_of(admission, Models({"a"}, measured={"a": 2.0, "b": 3.0}, free={"gpu": 7, "cpu": 5})) == ServerLoad(
-        models={"a": ModelLoad(in_memory=True, load_seconds=2.0), "b": ModelLoad(load_seconds=3.0)},
+    models = Models({"a"}, {"gpu": 8, "cpu": 9}, measured={"a": 2.0, "b": 3.0}, free={"gpu": 7, "cpu": 5})
+    assert load_of(admission, models) == ServerLoad(
+        models={
+            "a": ModelLoad(State.READY, load_seconds=2.0, bytes=7, idle_seconds=0.0, pinned=True),
+            "b": ModelLoad(load_seconds=3.0),
+        },
         tokens_per_second=RATE,
         free_bytes=5,
+        budget_bytes=8,
     )
+
+
+def test_a_server_that_shuts_down_says_so(admission: Admission) -> None:
+    assert not load_of(admission, Models()).draining
+    admission.close()
+    assert load_of(admission, Models()).draining
 
 
 def test_tokens_in_flight_take_their_time_at_the_measured_rate(admission: Admission) -> None:
