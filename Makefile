@@ -12,7 +12,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --di
           --max-worker-restart=0
 BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
-.PHONY: help serve extras test quick coverage mutants check audit format docs clean bench bench-peers sdks browser vendor soak fuzz lock image
+.PHONY: help serve extras test quick coverage mutants check audit format docs clean bench bench-peers sdks browser helm vendor soak fuzz lock image
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
@@ -26,6 +26,7 @@ help:
 	@echo "make format   format the code"
 	@echo "make docs     build the documentation site in site/, English and Chinese; it needs no network but for installing"
 	@echo "make lock     write requirements.lock, the hashes of what the image installs (needs pypi.org)"
+	@echo "make helm     fetch helm, with which \`make test\` renders the chart in deploy/helm"
 	@echo "make image    build the image from base images by digest, and say which (ARGS='--build-arg ...' for docker)"
 	@echo "make bench    measure the server and its peers side by side (an hour; 'make bench-peers' installs the peers)"
 	@echo "make soak     five minutes of every kind of request: is anything lost, does anything grow?"
@@ -37,10 +38,10 @@ serve: $(VENV)/.runtime
 
 extras: $(VENV)/.extras
 
-test: check sdks browser $(VENV)/.docs
+test: check sdks browser helm $(VENV)/.docs
 	$(PYTEST) $(ARGS)
 
-coverage: $(VENV)/.dev sdks browser $(VENV)/.docs
+coverage: $(VENV)/.dev sdks browser helm $(VENV)/.docs
 	$(PYTEST) --cov --cov-report=term $(ARGS)
 
 quick: $(VENV)/.dev
@@ -58,7 +59,7 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BANDIT)
 	$(BIN)/hadolint Dockerfile
-	$(BIN)/yamllint --strict compose.yaml
+	$(BIN)/yamllint --strict compose.yaml deploy
 	$(BIN)/python tools/words.py
 
 # `--strict`: a package that could not be looked up is a failure. The files pin everything, so nothing is resolved;
@@ -89,6 +90,12 @@ browser:
 	  echo "installing chromium for the tests of the pages"; \
 	  DEBIAN_FRONTEND=noninteractive timeout 150 apt-get install --yes --quiet --no-install-recommends chromium > /dev/null 2>&1; \
 	} || echo "chromium is missing, and apt-get could not install it: the tests of the pages are skipped"
+
+# what renders the chart in tests; they are skipped where it cannot be had
+helm: $(VENV)/.helm
+
+$(VENV)/.helm: tools/helm.py tools/helm.txt | $(VENV)/.runtime
+	@$(BIN)/python tools/helm.py $(BIN) && touch $@ || echo "helm could not be fetched: the tests of the chart are skipped"
 
 # what the pages use of other people's, from npm; the files are in the repository
 vendor:

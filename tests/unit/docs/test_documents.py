@@ -20,6 +20,7 @@ DOCUMENTS = [
     "CHANGELOG.md",
     *(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
     *(f"examples/{readme}" for readme in READMES),
+    "deploy/README.md",
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools.operator_schemas import fields_only, schema_of
 
-SOURCE = b'''
+SOURCE = b"""
 from elsewhere import BaseModel, Resource
 
 class Spec(BaseModel):
@@ -23,7 +23,7 @@ class Unrelated(BaseModel):
 class Thing(Resource):
     metadata: ObjectMeta | None = None
     spec: Spec
-'''
+"""
 
 
 def test_fields_are_kept_and_others_refused() -> None:
