@@ -59,7 +59,7 @@ def parse_json(text: str | bytes, *, strict: bool = False) -> Any:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a number of JSON")
 
 
 def read_json(path: Path, limit: int) -> Any:

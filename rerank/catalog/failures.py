@@ -180,7 +180,7 @@ def _of_status(error: HfHubHTTPError, source: Source) -> WeightsMissing:
 
 def _what_broke(error: httpx2.HTTPError | httpx2.InvalidURL) -> str:
     if isinstance(error, (httpx2.InvalidURL, httpx2.UnsupportedProtocol)):
-        return "is no address; HF_ENDPOINT needs one such as https://hf-mirror.com"
+        return "is not an address; HF_ENDPOINT needs one such as https://hf-mirror.com"
     if isinstance(error, httpx2.TimeoutException):
         return "does not answer (timeout)"
     if isinstance(error, (httpx2.TooManyRedirects, httpx2.DecodingError)):

@@ -32,7 +32,7 @@ from rerank.units import expand_home, precision_name
 
 def _plain(name: str) -> str:
     if not is_plain(name):
-        raise ValueError(f"{name!r} is no name: quotes, backslashes, control characters and `..` have no place in one")
+        raise ValueError(f"{name!r} is not a name: quotes, backslashes, control characters and `..` are not allowed")
     return name
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from rerank.catalog.cards import ModelCard
 from rerank.errors import ModelNotFound
@@ -68,6 +69,8 @@ class NameIndex:
     """Every name of every card, looked up without looking at each."""
 
     ids: tuple[str, ...] = ()
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
+    """Those of a card, by its id."""
     _exact: tuple[_Meanings, ...] = field(default=(), repr=False)
     """One for each rank of names."""
     _folded: tuple[_Meanings, ...] = field(default=(), repr=False)
@@ -77,15 +80,15 @@ class NameIndex:
         """``folders`` is where the weights of cards lie, by id, as far as they lie elsewhere than they belong."""
         exact: list[dict[str, dict[str, ModelCard]]] = [defaultdict(dict) for _ in range(3)]
         folded: list[dict[str, dict[str, ModelCard]]] = [defaultdict(dict) for _ in range(4)]
-        ids = []
+        aliases = {}
         for card in cards:
-            ids.append(card.id)
+            aliases[card.id] = card.aliases
             for rank, names in enumerate(names_of(card, models_dir, (folders or {}).get(card.id))):
                 for name in names:
                     exact[rank][name][card.id] = card
                     folded[rank][fold(name)][card.id] = card
                     folded[-1][spelt_out(fold(name))][card.id] = card
-        return cls(tuple(ids), tuple(exact), tuple(folded))
+        return cls(tuple(aliases), aliases, tuple(exact), tuple(folded))
 
     def resolve(self, name: str) -> ModelCard:
         """The one card that answers to ``name``.
@@ -97,7 +100,7 @@ class NameIndex:
         for meanings, spelling in self._ways(name) if len(name) <= MAX_NAME else ():
             if cards := meanings.get(spelling):
                 return _only(cards, name)
-        known = ", ".join(nearest_first(name, self.ids))
+        known = ", ".join(nearest_first(name, self.ids, self.aliases))
         raise ModelNotFound(f"The model `{shown(name)}` does not exist. Known models: {known}.")
 
     def _ways(self, name: str) -> Iterator[tuple[_Meanings, str]]:
@@ -122,14 +125,17 @@ def _without_suffix(folded: str) -> str:
     return start if joint and suffix[:1].isalpha() and "/" not in suffix else folded
 
 
-def nearest_first(name: str, known: Sequence[str]) -> list[str]:
-    """At most ten of the known names, the most similar to ``name`` first."""
+def nearest_first(
+    name: str, known: Sequence[str], aliases: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> list[str]:
+    """At most ten of the known ids, the most similar to ``name`` first; an alias instead where it is more similar."""
     wanted = _pairs_of_letters(fold(name[:_SHOWN]).rsplit("/", 1)[-1])
 
-    def distance(candidate: str) -> float:
-        return -max(_likeness(wanted, letters) for letters in _letters_of(candidate))
+    def likeness(candidate: str) -> float:
+        return max(_likeness(wanted, letters) for letters in _letters_of(candidate))
 
-    return sorted(known[:_COMPARED], key=distance)[:_LISTED]
+    closest = (max((id_, *aliases.get(id_, ())), key=likeness) for id_ in known[:_COMPARED])
+    return sorted(closest, key=likeness, reverse=True)[:_LISTED]
 
 
 @lru_cache(maxsize=2 * _COMPARED)

@@ -60,7 +60,7 @@ def _shard(index: Path, name: str) -> Path:
     path = PurePosixPath(name)
     leaves = path.is_absolute() or ".." in path.parts or "\\" in name
     if leaves or not name.isprintable() or path.suffix != ".safetensors":
-        raise broken(index, f"names {name[:80]!r}, which is no safetensors file of the folder")
+        raise broken(index, f"names {name[:80]!r}, which is not a safetensors file of the folder")
     if len(name.encode()) > _NAME_BYTES:
         raise broken(index, f"names a file of {len(name)} letters")
     return index.parent / name

@@ -66,7 +66,7 @@ def ask(url: str, key: str | None) -> list[dict[str, Any]]:
         except (ConnectionFailedError, TimeoutFailedError) as error:
             raise CommandFailed(f"no server answers at {url} ({error}); give its address with --url", 3) from error
         except (InvalidResponseError, NotFoundError, KeyError) as error:
-            raise CommandFailed(f"the server at {url} is no rerank-gateway ({error})", 1) from error
+            raise CommandFailed(f"the server at {url} is not a rerank-gateway ({error})", 1) from error
         except RerankError as error:
             raise CommandFailed(f"{url} answers {error.status}: {error.message}", 1) from error
 

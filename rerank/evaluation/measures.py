@@ -64,7 +64,8 @@ def _parsed(name: str) -> Any:
     except Exception as error:
         known = ", ".join(sorted(library.measures.registry, key=str.lower))
         raise UnknownMeasure(
-            f"{name!r} is no measure ({_reason(error)}). Measures are {_EXAMPLES}, and others of ir-measures: {known}"
+            f"{name!r} is not a measure ({_reason(error)}). Measures are {_EXAMPLES}, "
+            f"and others of ir-measures: {known}"
         ) from error
     return measure
 

@@ -76,7 +76,7 @@ class DescribedRankers(Rankers, Protocol):
         ...
 
     async def members(self, name: str) -> Sequence[str]:
-        """The models of an ensemble, in order. Raises RerankError; SettingsError for what is no ensemble."""
+        """The models of an ensemble, in order. Raises RerankError; SettingsError for what is not an ensemble."""
         ...
 
 
@@ -244,7 +244,7 @@ def _as_ours() -> Iterator[None]:
 
 
 def _no_ensemble(name: str) -> SettingsError:
-    return SettingsError(f"{shown(name)} is no ensemble: give the id of a card with `ensemble`")
+    return SettingsError(f"{shown(name)} is not an ensemble: give the id of a card with `ensemble`")
 
 
 def _refuse_another(name: str, answer: ScoringResult | RerankResults) -> None:

@@ -65,4 +65,4 @@ def _vector(value: Any, name: str) -> Vector:
             return numpy.frombuffer(base64.b64decode(value, validate=True), "<f4").data
         return numpy.array(value, "<f4", ndmin=1).data
     except (ValueError, TypeError, binascii.Error) as error:
-        raise RerankError(f"the server: a vector of {shown(name)} is no list of numbers") from error
+        raise RerankError(f"the server: a vector of {shown(name)} is not a list of numbers") from error

@@ -79,7 +79,7 @@ def _read(file: Path) -> object:
 def _unsafe(file: Path, told: str) -> WeightsBroken:
     found = _GLOBAL.search(told)
     if found is None:
-        return WeightsBroken(f"{_shown(file)} is no pickle of tensors: it is corrupt, or of another kind")
+        return WeightsBroken(f"{_shown(file)} is not a pickle of tensors: it is corrupt, or of another kind")
     return WeightsBroken(
         f"{_shown(file)} holds more than weights: it names {found[1]}, and to read such a pickle is to run what it "
         "names. It was not converted, and nothing of it ran. Use safetensors of this model, or another model."

@@ -215,7 +215,7 @@ def read_tensor(checkpoint: Checkpoint, name: str, *, row: int | None = None) ->
             described = header[name]
             kind = described["dtype"]
             if kind not in _NUMBERS:
-                raise WeightsBroken(f"{checkpoint.folder.name} holds {name} as {kind}, which is no weight of its kind")
+                raise WeightsBroken(f"{checkpoint.folder.name} holds {name} as {kind}, which is not a kind of weight")
             whole = numpy.memmap(
                 file, _NUMBERS[kind], "r", start + described["data_offsets"][0], tuple(described["shape"])
             )

@@ -66,7 +66,7 @@ def _check_host(settings: Settings) -> None:
     try:
         socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
+        reason = error.strerror if isinstance(error, OSError) else "it is not a name of a host"
         raise SettingsError(
             f"RERANK_HOST / HOST: {settings.host} cannot be listened on: {reason}. Other programs use HOST, too; "
             "RERANK_HOST wins over it."

@@ -114,7 +114,7 @@ def _is_redis_address(address: str) -> bool:
             parts.query or parts.fragment
         )
     except ValueError:
-        # a port that is no number
+        # a port that is not a number
         return False
 
 

@@ -329,7 +329,7 @@ REFUSED = [
     refused(
         "colbert-stanford-without-its-marker",
         partial(make_stanford, query_token_id="[query]"),
-        late("marks texts with [query], which is no token of its tokenizer"),
+        late("marks texts with [query], not a token of its tokenizer"),
     ),
     refused("jina-colbert-v2-own-code", jina_colbert, late("has code of its own"), trust_remote_code=True),
     refused(

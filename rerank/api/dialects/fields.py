@@ -226,7 +226,7 @@ class DocumentsBody(ScoringBody):
             if isinstance(body.get(part), dict):
                 flat |= body[part]
         fields = flat.get("rank_fields")
-        # what is no list, or too long for one, is refused as a field
+        # what is not a list, or too long for one, is refused as a field
         if isinstance(fields, list) and 0 < len(fields) <= _MAX_RANK_FIELDS:
             names = dict.fromkeys(name for name in fields if isinstance(name, str))
             flat |= {place: _joined(flat[place], [*names]) for place in _DOCUMENTS if flat.get(place) is not None}

@@ -85,7 +85,7 @@ def _index(result: Any, documents: int) -> int:
 def _score(result: dict[str, Any]) -> float:
     score = next((result[name] for name in _SCORES if name in result), None)
     if isinstance(score, bool) or not isinstance(score, int | float):
-        raise Nonsense("a score that is no number")
+        raise Nonsense("a score that is not a number")
     try:
         number = float(score)
     except OverflowError:

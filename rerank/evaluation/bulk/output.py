@@ -36,7 +36,7 @@ def check_output(path: str, *, force: bool) -> None:
     if target.is_file() and not force:
         raise SettingsError(f"{target} exists; name another output, or add --force to replace it")
     if not target.parent.is_dir():
-        raise SettingsError(f"{target.parent} is no folder")
+        raise SettingsError(f"{target.parent} is not a folder")
 
 
 @contextmanager

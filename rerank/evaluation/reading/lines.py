@@ -108,7 +108,7 @@ def records_of(path: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
 def identifier(value: object, line: Line, field: str) -> str:
     """The id as text; numbers are ids, too. Raises DataError."""
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise line.wrong(f"{field} is no id: {shown(value)}")
+        raise line.wrong(f"{field} is not an id: {shown(value)}")
     if len(found := text_of(str(value), line, field).strip()) > _LONGEST_ID:
         raise line.wrong(f"{field} is longer than {_LONGEST_ID} characters")
     return found
@@ -117,7 +117,7 @@ def identifier(value: object, line: Line, field: str) -> str:
 def text_of(value: object, line: Line, field: str) -> str:
     """The text. Raises DataError for another type, and for half a surrogate pair, which no model can read."""
     if not isinstance(value, str):
-        raise line.wrong(f"{field} is no text: {shown(value)}")
+        raise line.wrong(f"{field} is not text: {shown(value)}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -129,7 +129,7 @@ def grade_of(value: object, line: Line, field: str) -> int:
     """The grade of relevance, a whole number. Raises DataError."""
     number = _number(value)
     if not number.is_integer() or abs(number) > _LARGEST_GRADE:
-        raise line.wrong(f"{field} is no whole number: {shown(value)}")
+        raise line.wrong(f"{field} is not a whole number: {shown(value)}")
     return int(number)
 
 
@@ -137,12 +137,12 @@ def score_of(value: object, line: Line, field: str) -> float:
     """The score of a run, a finite number. Raises DataError."""
     number = _number(value)
     if not math.isfinite(number):
-        raise line.wrong(f"{field} is no finite number: {shown(value)}")
+        raise line.wrong(f"{field} is not a finite number: {shown(value)}")
     return number
 
 
 def _number(value: object) -> float:
-    """NaN for what is no number."""
+    """NaN for what is not a number."""
     try:
         return float(value) if isinstance(value, str | int | float) else math.nan
     except (ValueError, OverflowError):
@@ -150,9 +150,10 @@ def _number(value: object) -> float:
 
 
 def shown(value: object) -> str:
-    """The value in an error: JSON, cut."""
+    """The value in an error: JSON, or a text in single quotes; cut."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     except RecursionError:
         text = "nested too deeply"
-    return repr(text[:60] + ("..." if len(text) > 60 else ""))
+    text = text[:60] + ("..." if len(text) > 60 else "")
+    return repr(text) if isinstance(value, str) else text

@@ -18,7 +18,7 @@ def read_collection(data: Path, files: Files, wanted: Wanted) -> Collection:
     if not data.exists():
         raise DataError(f"{data}: there is no such file or folder")
     if files != Files():
-        raise DataError(f"{data}: is no folder; --queries, --corpus, --qrels and --run name the files of one")
+        raise DataError(f"{data}: is not a folder; --queries, --corpus, --qrels and --run name the files of one")
     if data.suffix not in (".jsonl", ".csv"):
         raise DataError(f"{data}: is neither a folder nor a file that ends in .jsonl or .csv")
     return read_lists(data, wanted)

@@ -85,7 +85,7 @@ class TextReader:
         found = [self.tokenizer.token_to_id(spelled) for spelled in (name, name.strip())]
         known = next((token for token in found if token is not None), None)
         if known is None:
-            raise unfit(self.checkpoint.folder, f"marks texts with {name.strip()}, which is no token of its tokenizer")
+            raise unfit(self.checkpoint.folder, f"marks texts with {name.strip()}, not a token of its tokenizer")
         return int(known)
 
     def _filling(self, expansion: Expansion | None) -> int:

@@ -273,3 +273,9 @@ def test_of_names_that_share_as_much_the_shorter_is_nearer() -> None:
 @pytest.mark.parametrize("organisation", ["acme", "x/acme"])
 def test_an_organisation_does_not_make_a_name_near(organisation: str) -> None:
     assert nearest_first(f"{organisation}/bge", ["acme/zzz", "other/bge"])[0] == "other/bge"
+
+
+def test_an_alias_stands_for_its_model_where_it_is_more_similar() -> None:
+    known = ["acme/other", "acme/all-MiniLM-L6-v2"]
+    assert nearest_first("cosin", known, {"acme/all-MiniLM-L6-v2": ("cosine",)}) == ["cosine", "acme/other"]
+    assert nearest_first("all-minilm", known, {"acme/all-MiniLM-L6-v2": ("cosine",)})[0] == "acme/all-MiniLM-L6-v2"

@@ -70,7 +70,7 @@ def test_json_has_every_query_and_no_number_for_what_is_undefined(
         (["again", "once-more"], "again and once-more are the same model"),
         (["lexical", "again", "--plot", "scores.pdf"], "--plot: the file's name must end in .svg or .png"),
         (["lexical", "again", "--plot", "nowhere/scores.svg"], "--plot: there is no folder nowhere"),
-        (["lexical", "again", "--run", "nowhere.trec"], "data.jsonl: is no folder"),
+        (["lexical", "again", "--run", "nowhere.trec"], "data.jsonl: is not a folder"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(

@@ -98,7 +98,7 @@ def test_a_page_is_written(data: str, tmp_path: Path) -> None:
     [
         (["lexical", "LEXICAL"], "lexical and LEXICAL are the same model"),
         (["again", "lexical", "once-more"], "again and once-more are the same model"),
-        (["lexical", "--measure", "nDGC"], "'nDGC' is no measure (measure not found: nDGC). Measures are nDCG@10, "),
+        (["lexical", "--measure", "nDGC"], "'nDGC' is not a measure (measure not found: nDGC). Measures are nDCG@10, "),
         (["lexical", "--html", "nowhere/page.html"], "--html: there is no folder nowhere"),
         (["lexical", "--qrels", "nowhere.tsv"], "nowhere.tsv: cannot be read (No such file or directory)"),
     ],

@@ -80,7 +80,7 @@ def test_a_run_of_trec_becomes_one_with_texts_from_files(tmp_path: Path, capfd: 
     [
         (["none.jsonl"], 2, "none.jsonl: cannot be read (No such file or directory)"),
         (["in.jsonl", "--output", "in.jsonl"], 2, "in.jsonl exists; name another output"),
-        (["in.jsonl", "--output", "none/out"], 2, "none is no folder"),
+        (["in.jsonl", "--output", "none/out"], 2, "none is not a folder"),
         (["in.jsonl", "--model", "BAAI/bge-reranker-base"], 3, "is not on disk; fetch it first"),
         (["in.jsonl", "--model", "nope"], 2, "The model `nope` does not exist"),
         (["in.jsonl", "--server", "http://127.0.0.1:9"], 3, "the server: cannot reach"),

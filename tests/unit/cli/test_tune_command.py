@@ -30,7 +30,7 @@ class Rankers:
 
     async def members(self, name: str) -> Sequence[str]:
         if name not in ENSEMBLES:
-            raise SettingsError(f"{name} is no ensemble")
+            raise SettingsError(f"{name} is not an ensemble")
         return ENSEMBLES[name]
 
     async def ask(self, name: str, query: str, documents: Sequence[str], asked: Asked = DEFAULT_ASKED) -> Ranked:
@@ -86,10 +86,10 @@ def test_json_has_everything(data: str, capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["good"], "good is no ensemble"),
+        (["good"], "good is not an ensemble"),
         (["lonely"], "lonely has one member"),
         (["blend", "--to", "good"], "good and good are the same model"),
-        (["blend", "--measure", "nDGC"], "'nDGC' is no measure"),
+        (["blend", "--measure", "nDGC"], "'nDGC' is not a measure"),
     ],
 )
 def test_wrong_usage_is_explained(

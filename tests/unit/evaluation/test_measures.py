@@ -63,9 +63,9 @@ def test_names_are_those_of_ir_measures() -> None:
     ],
 )
 def test_a_wrong_name_is_refused_with_those_there_are(name: str, reason: str) -> None:
-    with pytest.raises(UnknownMeasure, match=r"is no measure \(.*nDCG@10, RR@10, .*Success") as raised:
+    with pytest.raises(UnknownMeasure, match=r"is not a measure \(.*nDCG@10, RR@10, .*Success") as raised:
         Measures(["AP", name], GRADES)
-    assert f"{name!r} is no measure ({reason}" in str(raised.value)
+    assert f"{name!r} is not a measure ({reason}" in str(raised.value)
 
 
 def test_intervals_cover_the_truth_about_95_times_in_100() -> None:

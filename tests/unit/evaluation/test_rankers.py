@@ -78,7 +78,7 @@ async def test_a_model_has_weights_and_an_ensemble_members(models: Path) -> None
         assert await rankers.members("blend") == ("tiny", "lexical")
         with pytest.raises(SettingsError, match="blend is made of other models"):
             await rankers.weights("blend")
-        with pytest.raises(SettingsError, match="tiny is no ensemble"):
+        with pytest.raises(SettingsError, match="tiny is not an ensemble"):
             await rankers.members("tiny")
 
 
@@ -143,7 +143,7 @@ async def test_a_server_lists_weights_and_members() -> None:
         with pytest.raises(RerankError, match=f"does not say which weights {name} has"):
             await rankers.weights(name)
     for name in ("baai/bge-reranker-base", "unknown"):
-        with pytest.raises(SettingsError, match=f"{name} is no ensemble"):
+        with pytest.raises(SettingsError, match=f"{name} is not an ensemble"):
             await rankers.members(name)
 
 

@@ -128,14 +128,14 @@ def test_csv_has_lists_or_a_row_for_each_pair(text: str, tmp_path: Path) -> None
             {"qrels/test.tsv": BEIR_QRELS + "q9\td1\t1\n"},
             "qrels/test.tsv:5: query 'q9' has no text in {}/queries.jsonl",
         ),
-        ({"qrels/test.tsv": BEIR_QRELS + "q1\td3\tnan\n"}, "qrels/test.tsv:5: the grade is no whole number: 'nan'"),
-        ({"qrels/test.tsv": BEIR_QRELS + "q1\td3\t0.5\n"}, "qrels/test.tsv:5: the grade is no whole number: '0.5'"),
+        ({"qrels/test.tsv": BEIR_QRELS + "q1\td3\tnan\n"}, "qrels/test.tsv:5: the grade is not a whole number: 'nan'"),
+        ({"qrels/test.tsv": BEIR_QRELS + "q1\td3\t0.5\n"}, "qrels/test.tsv:5: the grade is not a whole number: '0.5'"),
         ({"qrels/test.tsv": BEIR_QRELS + "q1\td1\t1\n"}, "qrels/test.tsv:5: document 'd1' of query 'q1' is judged"),
         ({"qrels/test.tsv": BEIR_QRELS + "q1 d1\n"}, "qrels/test.tsv:5: 2 columns"),
         ({"qrels/test.tsv": "q1\tx\t1\n"}, "corpus.jsonl: holds none of the relevant documents of"),
         ({"queries.jsonl": '{"_id": "q1", "text": "a"}\n' * 2}, "queries.jsonl:2: the id 'q1' stands here"),
         ({"queries.jsonl": '{"_id": "q1", "texts": "a"}\n'}, "queries.jsonl:1: no field text; there is '_id', 'texts'"),
-        ({"queries.jsonl": '{"_id": "q1", "text": 5}\n'}, "queries.jsonl:1: the text is no text: '5'"),
+        ({"queries.jsonl": '{"_id": "q1", "text": 5}\n'}, "queries.jsonl:1: the text is not text: 5"),
         ({"queries.jsonl": "\n[1]\n"}, "queries.jsonl:2: is not a JSON object"),
         ({"queries.jsonl": "{"}, "queries.jsonl:1: is not JSON"),
         (
@@ -144,15 +144,15 @@ def test_csv_has_lists_or_a_row_for_each_pair(text: str, tmp_path: Path) -> None
         ),
         ({"corpus.jsonl": ""}, "corpus.jsonl: holds no document"),
         ({"corpus.jsonl": '{"_id": "d1", "text": "a"}\n' * 2}, "corpus.jsonl:2: the id 'd1' stands here"),
-        ({"corpus.jsonl": '{"_id": null, "text": "a"}\n'}, "corpus.jsonl:1: the id is no id: 'null'"),
+        ({"corpus.jsonl": '{"_id": null, "text": "a"}\n'}, "corpus.jsonl:1: the id is not an id: null"),
         ({"corpus.jsonl": " " * (LONGEST_LINE + 1)}, "corpus.jsonl:1: the line is longer than 16 MiB"),
         ({"run.trec": "q1 Q0 d1 1 2.5 x\nq1 Q0 d77 2 1.5 x\n"}, "run.trec:2: document 'd77' has no text in"),
         ({"run.trec": ""}, "run.trec: holds no document for a judged query"),
         ({"run.json": "{}"}, "run.json: holds no document for a judged query"),
         ({"run.json": '{"q1": 5}'}, "run.json:1: query 'q1' has neither"),
-        ({"run.json": '{"q1": {"d1": NaN}}'}, "run.json:1: the score of d1 for query q1 is no finite number"),
+        ({"run.json": '{"q1": {"d1": NaN}}'}, "run.json:1: the score of d1 for query q1 is not a finite number"),
         ({"run.json": "{"}, "run.json: is not JSON"),
-        ({"run.trec": "q1 Q0 d1 1 nan x\n"}, "run.trec:1: the score is no finite number: 'nan'"),
+        ({"run.trec": "q1 Q0 d1 1 nan x\n"}, "run.trec:1: the score is not a finite number: 'nan'"),
         ({"run.trec": "q1 Q0 d1 1 1 x\n" * 2}, "run.trec:2: document 'd1' of query 'q1' stands here a second time"),
         ({"run.trec": "q1 d1 1 1\n"}, "run.trec:1: 4 columns; a run has 6"),
         ({"run.a": "", "run.b": ""}, ": several runs (run.a, run.b); name one with --run"),
@@ -194,14 +194,14 @@ def test_text_in_another_encoding_is_refused_at_its_line(tmp_path: Path) -> None
             "a.jsonl:1: relevances must be a list of",
         ),
         ("a.jsonl", '{"query": "a", "documents": ["b"], "relevances": [NaN]}', "a.jsonl:1: relevances[0] is no whole"),
-        ("a.jsonl", '{"query": "a", "documents": [4]}', "a.jsonl:1: documents[0] is no text: '4'"),
-        ("a.jsonl", '{"documents": ["b"]}', "a.jsonl:1: query is no text: 'null'"),
+        ("a.jsonl", '{"query": "a", "documents": [4]}', "a.jsonl:1: documents[0] is not text: 4"),
+        ("a.jsonl", '{"documents": ["b"]}', "a.jsonl:1: query is not text: null"),
         ("a.jsonl", "\n".join([LISTS[1]] * 2), "a.jsonl:2: the query's id '7' stands here for the second time"),
         ("a.csv", "", "a.csv: holds no query"),
         ("a.csv", "query,text\na,b\n", "a.csv:1: the columns must be query and documents"),
         ("a.csv", "query,documents\na,b\n", "a.csv:2: documents is not JSON"),
-        ("a.csv", "query,document,relevance\na,b,1\na,c,x\n", "a.csv:3: relevance is no whole number: 'x'"),
-        ("a.csv", "query,document,relevance\na,b,1\na,c,\n", "a.csv:3: relevance is no whole number: ''"),
+        ("a.csv", "query,document,relevance\na,b,1\na,c,x\n", "a.csv:3: relevance is not a whole number: 'x'"),
+        ("a.csv", "query,document,relevance\na,b,1\na,c,\n", "a.csv:3: relevance is not a whole number: ''"),
         ("a.csv", "id,query,document\n1,a,b\n1,z,c\n", "a.csv:3: the id '1' stands here with another query"),
         ("a.csv", "query,document\na\n", "a.csv:2: 1 cells; the heading has 2"),
         ("a.csv", 'query,document\na,"b', "a.csv:2: unexpected end of data"),
@@ -219,7 +219,7 @@ def test_a_file_that_is_missing_is_refused_and_files_of_a_folder_go_with_a_folde
     with pytest.raises(DataError, match=r"none.csv: there is no such file or folder"):
         read_collection(tmp_path / "none.csv", Files(), JUDGED)
     (tmp_path / "a.csv").touch()
-    with pytest.raises(DataError, match="is no folder; --queries"):
+    with pytest.raises(DataError, match="is not a folder; --queries"):
         read_collection(tmp_path / "a.csv", Files(run=tmp_path), JUDGED)
 
 

@@ -68,7 +68,7 @@ class TestMeasures:
         assert len(by_measure([GOOD, BAD], few, "AP")((0.5, 0.5))) == 4
 
     def test_an_unknown_measure_is_named(self) -> None:
-        with pytest.raises(UnknownMeasure, match="'nDGC' is no measure"):
+        with pytest.raises(UnknownMeasure, match="'nDGC' is not a measure"):
             by_measure([GOOD, BAD], COLLECTION, "nDGC")
 
     def test_documents_of_equal_score_stay_in_order(self) -> None:

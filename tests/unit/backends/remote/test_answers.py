@@ -64,9 +64,9 @@ def test_every_shape_of_answer_is_read(body: Any, tokens: int | None) -> None:
         (b'[{"index": 0, "score": NaN}, {"index": 1, "score": 1}]', "a score that is not finite"),
         (b'[{"index": 0, "score": 1e999}, {"index": 1, "score": 1}]', "a score that is not finite"),
         (b'[{"index": 0, "score": 1' + b"0" * 400 + b'}, {"index": 1, "score": 1}]', "a score that is not finite"),
-        (b'[{"index": 0, "score": "1"}, {"index": 1, "score": 1}]', "a score that is no number"),
-        (b'[{"index": 0, "score": true}, {"index": 1, "score": 1}]', "a score that is no number"),
-        (b'[{"index": 0}, {"index": 1, "score": 1}]', "a score that is no number"),
+        (b'[{"index": 0, "score": "1"}, {"index": 1, "score": 1}]', "a score that is not a number"),
+        (b'[{"index": 0, "score": true}, {"index": 1, "score": 1}]', "a score that is not a number"),
+        (b'[{"index": 0}, {"index": 1, "score": 1}]', "a score that is not a number"),
     ],
 )
 def test_nonsense_is_refused(content: bytes, said: str) -> None:
