@@ -110,7 +110,7 @@ class TestInspect:
         assert caught.value.failure is FetchFailure.UNREACHABLE
 
     def test_an_endpoint_that_is_no_address_and_holds_a_password(self) -> None:
-        with pytest.raises(WeightsMissing, match="no address") as caught:
+        with pytest.raises(WeightsMissing, match="not an address") as caught:
             inspect_repository(NAME, endpoint="me:secret@mirror")
         assert "secret" not in caught.value.message
 
