@@ -14,15 +14,13 @@ from fastapi_offline import FastAPIOffline
 import rerank
 from rerank.access.keyring import Keyring
 from rerank.api import admin, models, status
-from rerank.api.auth import RequireKey
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.main import MainDialect, dialects, error_renderers
 from rerank.api.errors import add_error_handlers
+from rerank.api.guard import guard
 from rerank.api.load import load_router
-from rerank.api.middleware import HeadAsGet, RequestContext, is_quiet
-from rerank.api.origins import Cors, OpenServer, Origins
+from rerank.api.middleware import is_quiet
 from rerank.api.pages.router import router as pages_router
-from rerank.api.receiving import LimitBody, ReadRest
 from rerank.api.services import Services
 from rerank.telemetry.metrics import Metrics
 
@@ -80,21 +78,19 @@ def build_app(
         app.router.routes.extend(pages_router.routes)
     add_error_handlers(app)
     _describe(app, keyring)
-    # the last one added is the first to see a request
-    app.add_middleware(LimitBody, max_bytes=max_body_bytes, max_held=max_inflight_bytes, patience=receive_timeout)
-    app.add_middleware(
-        RequireKey,
+    guard(
+        app,
         keyring=keyring,
-        open_server=OpenServer(Origins(cors_origins), allowed_hosts),
-        open_paths=frozenset(open_paths),
+        max_body_bytes=max_body_bytes,
+        max_inflight_bytes=max_inflight_bytes,
+        receive_timeout=receive_timeout,
+        cors_origins=cors_origins,
+        allowed_hosts=allowed_hosts,
+        open_paths=open_paths,
+        renderer_at=error_renderers(spoken),
+        metrics=metrics,
+        tracing=tracing,
     )
-    if cors_origins:
-        # outside of the guard: a browser asks without the key whether it may send it
-        app.add_middleware(Cors, origins=cors_origins)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestContext, renderer_at=error_renderers(spoken), metrics=metrics, tracing=tracing)
-    # outside of what is logged and timed
-    app.add_middleware(ReadRest, max_bytes=max_body_bytes, patience=receive_timeout)
     return app
 
 
