@@ -12,11 +12,12 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --di
           --max-worker-restart=0
 BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
-.PHONY: help serve extras test quick coverage mutants check audit format docs clean bench bench-peers sdks browser helm vendor soak fuzz lock image
+.PHONY: help serve extras ray test quick coverage mutants check audit format docs clean bench bench-peers sdks browser helm vendor soak fuzz lock image
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
 	@echo "make extras   what \`rerank evaluate\` and its like need, and the pictures of the benchmarks"
+	@echo "make ray      what \`rerank cluster\` needs"
 	@echo "make test     every check and every test"
 	@echo "make quick    unit and service tests, without those of processes, models and clients"
 	@echo "make coverage which lines and branches do the tests reach? (it makes them take half as long again)"
@@ -37,6 +38,8 @@ serve: $(VENV)/.runtime
 	@$(BIN)/python rerank_server.py $(ARGS)
 
 extras: $(VENV)/.extras
+
+ray: $(VENV)/.ray
 
 test: check sdks browser helm $(VENV)/.docs
 	$(PYTEST) $(ARGS)
@@ -66,7 +69,7 @@ check: $(VENV)/.dev
 # all are named, because pip-audit follows no `-r` within a file.
 audit: $(VENV)/.dev
 	$(BANDIT)
-	@$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt -r requirements-evaluate.txt -r requirements-dev.txt -r requirements-docs.txt || { \
+	@$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt -r requirements-evaluate.txt -r requirements-ray.txt -r requirements-dev.txt -r requirements-docs.txt || { \
 	  echo "make audit: a package above has a known vulnerability, or could not be looked up at pypi.org; nothing was shown to be safe" >&2; \
 	  exit 1; }
 
@@ -148,7 +151,11 @@ $(VENV)/.extras: requirements-evaluate.txt $(VENV)/.runtime
 	@$(BIN)/python tools/install.py $(VENV) requirements-evaluate.txt
 	@touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements-evaluate.txt $(VENV)/.runtime
+$(VENV)/.ray: requirements-ray.txt $(VENV)/.runtime
+	@$(BIN)/python tools/install.py $(VENV) requirements-ray.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt requirements-evaluate.txt requirements-ray.txt $(VENV)/.runtime
 	@$(BIN)/python tools/install.py $(VENV) requirements-dev.txt
 	@touch $@
 

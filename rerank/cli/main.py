@@ -17,6 +17,7 @@ from rerank.errors import SettingsError
 
 COMMANDS = {
     "serve": "Serve rerank models over HTTP.",
+    "cluster": "Serve from several replicas behind one address.",
     "pull": "Download models from the Hugging Face Hub.",
     "models": "List the known models, and which are on disk.",
     "ps": "Show the models of a running server.",

@@ -45,7 +45,7 @@ exit status:
 """
 
 
-class _InGroups(TyperCommand):
+class InGroups(TyperCommand):
     """Options under the heading of their group."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -63,15 +63,15 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 def serve(**given: str | None) -> None:
     """Serve rerank models over HTTP."""
-    settings = read_settings({_ALIASES[name]: value for name, value in given.items() if value is not None})
+    settings = read_settings({SETTING_OF[name]: value for name, value in given.items() if value is not None})
     # importing uvicorn and torch takes seconds, which a wrong setting need not wait for
     from rerank.server.serve import main
 
     raise typer.Exit(main(settings))
 
 
-def _parameters() -> Iterator[Parameter]:
-    """The most needed settings first, then each group; former names and those with a prefix are hidden."""
+def setting_parameters() -> Iterator[Parameter]:
+    """An option for every setting: the most needed first, then each group; former and prefixed names are hidden."""
     grouped = [(field, str(group.__doc__)) for group in GROUPS for field in group.__annotations__]
     for field, title in [(field, "Options") for field in _FIRST] + [row for row in grouped if row[0] not in _FIRST]:
         info = Settings.model_fields[field]
@@ -107,7 +107,7 @@ def _metavar(annotation: Any) -> str:
     return _METAVARS.get(kind, "TEXT")
 
 
-_ALIASES = {name: names[0].lower() for field, names in setting_names().items() for name in _option_names(field)}
+SETTING_OF = {name: names[0].lower() for field, names in setting_names().items() for name in _option_names(field)}
 """The first name of a setting in the environment, by option: it precedes all others."""
-serve.__signature__ = Signature(list(_parameters()))  # type: ignore[attr-defined]
-app.command(cls=_InGroups, epilog=verbatim(_EPILOG))(serve)
+serve.__signature__ = Signature(list(setting_parameters()))  # type: ignore[attr-defined]
+app.command(cls=InGroups, epilog=verbatim(_EPILOG))(serve)

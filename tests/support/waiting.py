@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -15,3 +16,10 @@ def wait_until(happened: Callable[[], bool], seconds: float = PATIENCE) -> None:
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)
+
+
+async def eventually(happened: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """The same while the event loop runs."""
+    async with asyncio.timeout(seconds):
+        while not happened():  # noqa: ASYNC110  # what happens elsewhere sets no event
+            await asyncio.sleep(0.01)

@@ -1,0 +1,41 @@
+"""The model that a request is for, by the cards that the replicas have, too."""
+
+from __future__ import annotations
+
+from rerank.catalog.cards import ModelCard
+from rerank.catalog.catalog import Catalog
+from rerank.core import Caller
+from rerank.gateway.routing.plan import first_choice, plan_of
+from rerank.settings import Settings
+
+
+class Models:
+    """Names of models, resolved as a replica resolves them. May look through folders."""
+
+    def __init__(self, catalog: Catalog, settings: Settings) -> None:
+        self._catalog = catalog
+        self._default = catalog.choose_default(settings.default_model).card
+        self._bytes: dict[str, int] = {}
+
+    def wanted(self, name: str | None, caller: Caller) -> tuple[str, int]:
+        """The id of the model that a request needs in memory, and its bytes on disk. Raises RerankError.
+
+        Of a model that is made of others it is the last that has weights: the stage that takes the longest.
+        """
+        card = self._default_for(caller) if name is None else self._catalog.resolve(name)
+        members = list(first_choice(plan_of(card, self._catalog.resolve)))
+        needed = next((member for member in reversed(members) if member.has_weights), members[0])
+        return needed.id, self._bytes_of(needed)
+
+    def _default_for(self, caller: Caller) -> ModelCard:
+        if caller.models is None or caller.may_use(self._default.id):
+            return self._default
+        return self._catalog.resolve(caller.models[0])
+
+    def _bytes_of(self, card: ModelCard) -> int:
+        if card.id not in self._bytes:
+            checkpoint = self._catalog.checkpoint(card) if card.has_weights else None
+            if checkpoint is None:
+                return 0
+            self._bytes[card.id] = checkpoint.weight_bytes
+        return self._bytes[card.id]

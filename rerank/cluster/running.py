@@ -1,0 +1,96 @@
+"""A cluster from the command line: Ray started or joined, the application deployed, and all of it stopped again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+from rerank.access.keyring import collect_keys
+from rerank.access.keys_file import read_keys_file
+from rerank.cluster.application import NAME, bound
+from rerank.cluster.needs import needed
+from rerank.cluster.options import ClusterOptions, cluster_settings
+from rerank.errors import SettingsError
+from rerank.settings import Settings
+from rerank.telemetry import configure_logging
+
+logger = logging.getLogger(__name__)
+
+_BODIES_IN_MEMORY = 512 * 1024 * 1024
+"""Ray's memory for bodies over 100 kB on their way to a replica; what does not fit goes to disk."""
+_QUIET = {"enable_access_log": False, "log_level": "WARNING"}
+"""Ray's own log; ingress and replicas have a line for each request."""
+
+
+def run_cluster(options: ClusterOptions, address: str | None) -> None:
+    """Run until SIGTERM or SIGINT. ``address``: of a Ray cluster to join; None starts one on this machine.
+
+    Raises SettingsError.
+    """
+    settings = cluster_settings(options)
+    configure_logging(settings.log_level, settings.log_format)
+    if address is None:
+        keep_local()
+    ray = needed("ray")
+    start_ray(ray, address)
+    stopped = threading.Event()
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, lambda *_: stopped.set())
+    try:
+        deploy(options, settings)
+        stopped.wait()
+    finally:
+        needed("ray.serve").shutdown()
+        ray.shutdown()
+
+
+def keep_local() -> None:
+    """Have Ray listen on 127.0.0.1 alone. To be called before Ray is imported.
+
+    Ray's ports run what they are sent; without this they listen on every interface, though a token guards them.
+    """
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+
+def start_ray(ray: Any, address: str | None, **more: Any) -> None:
+    """Join a Ray cluster, or start one on this machine. Raises SettingsError."""
+    if address is not None:
+        try:
+            ray.init(address=address, logging_level="warning", **more)
+        except (ConnectionError, ValueError) as error:
+            raise SettingsError(f"--address: no Ray cluster can be joined at {address}: {error}") from error
+        return
+    local = {"include_dashboard": False, "object_store_memory": _BODIES_IN_MEMORY, "logging_level": "warning", **more}
+    for last in (False, False, True):
+        try:
+            ray.init(address="local", **local)
+        except Exception as error:
+            # Ray waits 30 s for its processes, which a busy machine may exceed, and raises a bare Exception
+            ray.shutdown()
+            if last:
+                raise SettingsError(f"Ray could not be started: {error}") from error
+            logger.warning("Ray did not start, which is tried again: %s", error)
+        else:
+            return
+
+
+def deploy(options: ClusterOptions, settings: Settings) -> None:
+    """Deploy, or update what is deployed, and return once it serves. Raises SettingsError if it cannot."""
+    serve = needed("ray.serve")
+    guarded = bool(collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file)).callers)
+    serve.start(
+        http_options={
+            "host": settings.listen_host(guarded=guarded),
+            "port": settings.port,
+            "keep_alive_timeout_s": settings.http_keep_alive,
+        },
+        logging_config=_QUIET,
+    )
+    try:
+        serve.run(bound(options, settings), name=NAME, logging_config=_QUIET)
+    except RuntimeError as error:
+        raise SettingsError(f"the cluster could not be deployed: {error}") from error
+    logger.info("%d replicas serve on port %d", options.replicas, settings.port)
