@@ -193,7 +193,11 @@ def test_text_in_another_encoding_is_refused_at_its_line(tmp_path: Path) -> None
             '{"query": "a", "documents": ["b"], "relevances": []}',
             "a.jsonl:1: relevances must be a list of",
         ),
-        ("a.jsonl", '{"query": "a", "documents": ["b"], "relevances": [NaN]}', "a.jsonl:1: relevances[0] is not a whole"),
+        (
+            "a.jsonl",
+            '{"query": "a", "documents": ["b"], "relevances": [NaN]}',
+            "a.jsonl:1: relevances[0] is not a whole",
+        ),
         ("a.jsonl", '{"query": "a", "documents": [4]}', "a.jsonl:1: documents[0] is not text: 4"),
         ("a.jsonl", '{"documents": ["b"]}', "a.jsonl:1: query is not text: null"),
         ("a.jsonl", "\n".join([LISTS[1]] * 2), "a.jsonl:2: the query's id '7' stands here for the second time"),
