@@ -1,0 +1,237 @@
+"""What a cluster under Ray adds to a request, and what it does when replicas come and go.
+
+    python -m benchmarks.cluster
+
+Two replicas on this machine, once without a model and once with the bundled one, beside one plain process. The same
+requests take turns at both, so that both see the same machine. Then, under load: a replica is killed, all are replaced,
+one becomes two and one again. Prints milliseconds, CPU milliseconds and counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy
+import psutil
+import requests
+
+from benchmarks.contestants import ROOT
+from benchmarks.overhead import words_server
+from benchmarks.processes import Contestant, free_port, process_tree, serving
+from rerank.catalog.built_in import EMBEDDED_MODEL_ID
+from rerank.cluster.options import SERVER
+from tests.support.app import DOCUMENTS, MODEL, QUERY
+from tests.support.cluster_server import GATE
+from tests.support.local_cluster import cards_file
+from tests.support.ray_cluster import RayCluster
+from tests.support.waiting import wait_until
+
+_WARM_UP = 20
+_CLIENTS = 8
+_SECONDS = 300
+_WORDS, _GATED = "tests.support.cluster_server:words", "tests.support.cluster_server:gated"
+
+Ask = Callable[[], requests.Response]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """See the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--load-seconds", type=float, default=20, help="duration of each load")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as temporary, started(Path(temporary)) as cluster:
+        logs = Path(temporary) / "logs"
+        cluster.deploy(replicas=2, server=_WORDS)
+        compare("without a model", cluster, words_server(), MODEL.id, options.requests, options.load_seconds, logs)
+        cluster.deploy(replicas=2, server=_GATED)
+        killed(cluster, options.load_seconds)
+        replaced(cluster)
+        scaled(cluster)
+        bundled = {
+            "RERANK_CACHE": "off",
+            "RERANK_DEFAULT_MODEL": EMBEDDED_MODEL_ID,
+            "RERANK_PRELOAD": EMBEDDED_MODEL_ID,
+        }
+        cluster.deploy(replicas=2, server=SERVER, settings=bundled)
+        alone = Contestant("bundled", (sys.executable, str(ROOT / "rerank_server.py"), "--port", "{port}"), bundled)
+        compare("bundled model", cluster, alone, EMBEDDED_MODEL_ID, options.requests, options.load_seconds, logs)
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[RayCluster]:
+    """Ray, with nothing deployed."""
+    (folder / "models").mkdir()
+    cards_file(folder)
+    with RayCluster(folder, free_port()) as cluster:
+        yield cluster
+
+
+def compare(
+    title: str, cluster: RayCluster, plain: Contestant, model: str, number: int, seconds: float, logs: Path
+) -> None:
+    """One client, then several, at both."""
+    with serving(plain, logs) as server:
+        latencies(title, cluster.url, server.url, model, number)
+        pids = {
+            server.url: lambda: process_tree(server.pid),
+            cluster.url: lambda: [each.pid for each in cluster.processes()],
+        }
+        for name, url in (("one process", server.url), ("cluster", cluster.url)):
+            done, cpu = throughput(url, model, seconds, pids[url])
+            each = f"{done / seconds:.1f} requests/s, {cpu / done * 1000:.1f} ms of CPU each"
+            print(f"{title}, {name}, {_CLIENTS} clients: {each}", flush=True)
+
+
+def latencies(title: str, cluster: str, plain: str, model: str, number: int) -> None:
+    """Requests that take turns at one process, at the cluster, and at what the ingress refuses alone."""
+    with requests.Session() as session:
+        asked = {
+            "one process": asking(session, plain, model),
+            "cluster": asking(session, cluster, model),
+            "ingress alone": asking(session, cluster, model, f"/v1/models/{model}/load?replicas=0"),
+        }
+        turns = [[_timed(ask) for ask in asked.values()] for _ in range(_WARM_UP + number)][_WARM_UP:]
+    for name, column in zip(asked, zip(*turns, strict=True), strict=True):
+        print(f"{title}, {name}: {_percentiles(column)}", flush=True)
+    print(f"{title}, added by the cluster: {_percentiles([turn[1] - turn[0] for turn in turns])}", flush=True)
+
+
+def throughput(url: str, model: str, seconds: float, processes: Callable[[], Sequence[int]]) -> tuple[int, float]:
+    """Requests answered, and CPU seconds of the servers."""
+    before = _cpu_seconds(processes())
+    with Load(url, model) as load:
+        time.sleep(seconds)
+    assert not load.wrong, load.wrong[0].text
+    return load.right, _cpu_seconds(processes()) - before
+
+
+def killed(cluster: RayCluster, seconds: float) -> None:
+    """A replica killed under load, twice."""
+    with Load(cluster.url, MODEL.id) as load:
+        for _ in range(2):
+            time.sleep(seconds / 2)
+            busiest = max(loads(cluster).items(), key=lambda each: len(each[1]["models"]))[0]
+            cluster.kill(busiest)
+            began = time.monotonic()
+            wait_until(lambda lost=busiest: lost not in loads(cluster) and len(loads(cluster)) == 2, _SECONDS)  # type: ignore[misc]
+            print(f"killed: another replica after {time.monotonic() - began:.1f} s", flush=True)
+    print(f"killed twice under load: {load.outcome}", flush=True)
+
+
+def replaced(cluster: RayCluster) -> None:
+    """A rolling update under load."""
+    before = set(loads(cluster))
+    with Load(cluster.url, MODEL.id) as load:
+        began = time.monotonic()
+        cluster.deploy(replicas=2, server=_GATED, settings={"RERANK_TIMEOUT": "299"})
+        wait_until(lambda: len(loads(cluster)) == 2 and not before & set(loads(cluster)), _SECONDS)
+        took = time.monotonic() - began
+    print(f"two replicas replaced in {took:.1f} s: {load.outcome}", flush=True)
+
+
+def scaled(cluster: RayCluster) -> None:
+    """From one replica to two by backlog, and back."""
+    scaling: dict[str, Any] = {"max_replicas": 2, "target_backlog": 0.5, "upscale_delay": 0, "downscale_delay": 5}
+    cluster.deploy(replicas=1, server=_GATED, **scaling)
+    wait_until(lambda: len(loads(cluster)) == 1, _SECONDS)
+    gate = cluster.folder / "models" / GATE
+    gate.touch()
+    with Load(cluster.url, MODEL.id) as load:
+        began = time.monotonic()
+        wait_until(lambda: len(loads(cluster)) == 2, _SECONDS)
+        up = time.monotonic() - began
+        gate.unlink()
+    began = time.monotonic()
+    wait_until(lambda: len(loads(cluster)) == 1, _SECONDS)
+    down = time.monotonic() - began
+    print(f"one to two after {up:.1f} s of backlog, back after {down:.1f} s: {load.outcome}", flush=True)
+
+
+class Load:
+    """Several clients that ask all the time."""
+
+    def __init__(self, url: str, model: str) -> None:
+        self.right = 0
+        self.wrong: list[requests.Response] = []
+        self.slowest = 0.0
+        self._url, self._model = url, model
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._callers = ThreadPoolExecutor(_CLIENTS)
+
+    @property
+    def outcome(self) -> str:
+        """What came of it."""
+        return f"{self.right} right, {len(self.wrong)} lost or wrong, slowest {self.slowest:.1f} s"
+
+    def __enter__(self) -> Load:
+        self._running = [self._callers.submit(self._ask) for _ in range(_CLIENTS)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._callers.shutdown()
+        for each in self._running:
+            each.result()
+
+    def _ask(self) -> None:
+        with requests.Session() as session:
+            ask = asking(session, self._url, self._model)
+            while not self._ended.is_set():
+                began = time.monotonic()
+                answer = ask()
+                right = answer.status_code == 200 and answer.json()["results"][0]["index"] == 1
+                with self._lock:
+                    self.slowest = max(self.slowest, time.monotonic() - began)
+                    self.right += right
+                    if not right:
+                        self.wrong.append(answer)
+
+
+def asking(session: requests.Session, url: str, model: str, path: str = "/v1/rerank") -> Ask:
+    """One request over a kept connection."""
+    body = json.dumps({"model": model, "query": QUERY, "documents": DOCUMENTS, "cache": False}).encode()
+    headers = {"Content-Type": "application/json"}
+    return lambda: session.post(f"{url}{path}", data=body, headers=headers, timeout=_SECONDS)
+
+
+def loads(cluster: RayCluster) -> dict[str, Any]:
+    """The load of each replica."""
+    replicas: dict[str, Any] = requests.get(f"{cluster.url}/load", timeout=_SECONDS).json()["replicas"]
+    return replicas
+
+
+def _timed(ask: Ask) -> float:
+    began = time.perf_counter()
+    ask()
+    return time.perf_counter() - began
+
+
+def _percentiles(seconds: Sequence[float]) -> str:
+    p50, p99 = numpy.percentile(numpy.array(seconds) * 1000, [50, 99])
+    return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+
+
+def _cpu_seconds(pids: Sequence[int]) -> float:
+    used = 0.0
+    for pid in pids:
+        try:
+            times = psutil.Process(pid).cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        used += times.user + times.system
+    return used
+
+
+if __name__ == "__main__":
+    main()
