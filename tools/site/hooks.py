@@ -32,6 +32,8 @@ GENERATED: dict[str, Callable[[], str]] = {
 _UNTRANSLATED = '!!! note "本页暂无中文版"\n    以下为英文原文。\n\n'
 _OTHER_LANGUAGE = re.compile(r"^\[(?:中文|English)\]\(.+\).*\n\n?", re.MULTILINE)
 """The line for GitHub; the site has a menu."""
+_CHINESE_BREAK = re.compile(r"(?<=[\u3001-\u9fff\uff01-\uffee])\n *(?=[\u3001-\u9fff\uff01-\uffee])")
+"""A line's end within Chinese, which browsers would show as a space."""
 _MARKER = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 _INCLUDED = re.compile(r"^<!-- file: (\S+) -->$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
@@ -54,6 +56,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     markdown = _OTHER_LANGUAGE.sub("", markdown)
     translated = page.file.src_uri.endswith(".zh-CN.md")
     if translated:
+        markdown = _outside_code(markdown, lambda text: _CHINESE_BREAK.sub("", text))
         markdown = with_ids_of(english_of(page.file.src_uri), markdown)
     elif page.url.startswith("zh-CN/"):
         markdown = _after_title(markdown, _UNTRANSLATED)
