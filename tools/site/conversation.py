@@ -97,6 +97,7 @@ def examples() -> str:
 def _client() -> Iterator[TestClient]:
     """The bundled model on a CPU, whatever the environment says; converted once, and kept in the models folder."""
     settings = {name for names in setting_names().values() for name in names}
+    models = Path(os.environ.get("RERANK_MODELS_DIR", ROOT / "models")).absolute()
     others = {name: value for name, value in os.environ.items() if name.upper() not in settings}
     # without keys.toml and models.toml of the project's folder
     with (
@@ -104,15 +105,15 @@ def _client() -> Iterator[TestClient]:
         environment(others),
         own_log(),
         chdir(folder),
-        TestClient(build.app_from_settings(_settings())) as client,
+        TestClient(build.app_from_settings(_settings(models))) as client,
     ):
         yield client
 
 
-def _settings() -> Settings:
+def _settings(models: Path) -> Settings:
     given: dict[str, Any] = {
         "preload": "none",
-        "models_dir": ROOT / "models",
+        "models_dir": models,
         "model_device": "cpu",
         "model_precision": "fp32",
         "allowed_hosts": "testserver",

@@ -1,0 +1,1 @@
+"""The documentation site, and the commands that documents tell people to run."""
