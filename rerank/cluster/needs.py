@@ -18,6 +18,7 @@ def needed(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
         raise SettingsError(
-            f"the package {error.name} is not installed; get it with: pip install '{EXTRA}' (or: make ray)"
+            f"the package {package} is not installed; get it with: pip install '{EXTRA}' (or: make ray)"
         ) from error
