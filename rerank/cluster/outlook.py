@@ -65,18 +65,15 @@ def _after(replica: Replica, sent: _Sent) -> Replica:
     new = held is None
     held = held or Held(wanted.load_seconds, loading=True, bytes=wanted.bytes)
     models[wanted.model] = replace(held, backlog_seconds=held.backlog_seconds + sent.seconds, idle_seconds=0.0)
-    scores = max(0.0, replica.backlog_seconds - _loads(replica.models) - max(0.0, sent.at - replica.at))
+    scores = max(0.0, replica.backlog_seconds - replica.loading_seconds - max(0.0, sent.at - replica.at))
+    loads = sum(each.backlog_seconds for each in models.values() if each.loading)
     return replace(
         replica,
         models=models,
-        backlog_seconds=scores + _loads(models) + (0.0 if held.loading else sent.seconds),
+        backlog_seconds=scores + loads + (0.0 if held.loading else sent.seconds),
         free_bytes=max(0, replica.free_bytes - wanted.bytes) if new else replica.free_bytes,
         at=max(replica.at, sent.at),
     )
-
-
-def _loads(models: Mapping[str, Held]) -> float:
-    return sum(held.backlog_seconds for held in models.values() if held.loading)
 
 
 def _loaded_on(models: Mapping[str, Held], seconds: float) -> dict[str, Held]:

@@ -10,10 +10,11 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-SLACK_SECONDS = 0.05
+SLACK_SECONDS = 0.02
 """Replicas whose waits differ by less count as equally near; equal requests then meet the same one."""
-AHEAD = 0.25
+AHEAD = 0.05
 """Share of a model's load time at which a copy is loaded ahead, if that evicts nothing."""
 
 
@@ -30,7 +31,7 @@ class Held:
     pinned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Replica:
     """What is known of a replica."""
 
@@ -47,6 +48,11 @@ class Replica:
     """True if it takes no new requests."""
     at: float = 0.0
     """When all this was so; it has worked since."""
+
+    @cached_property
+    def loading_seconds(self) -> float:
+        """The part of its backlog that is before models which load."""
+        return sum(held.backlog_seconds for held in self.models.values() if held.loading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +108,14 @@ def _first(staying: Sequence[_Near], wanted: Wanted) -> tuple[str, str | None]:
         return name, name
     least, nearest = _nearest(having, wanted)
     # a burst asks for one copy, not for one per request
-    if not lacking or any(replica.models[wanted.model].loading for _, replica in having):
+    loads = any(replica.models[wanted.model].loading for _, replica in having)
+    if not lacking or loads or least <= wanted.load_seconds * AHEAD:
         return nearest.name, None
     wait, roomiest = _roomiest(lacking, wanted)
-    if not _fits(roomiest, wanted) or least <= wanted.load_seconds * _patience(roomiest, wanted):
+    late = least > wanted.load_seconds
+    if not _fits(roomiest, wanted) or not (late or wanted.bytes <= roomiest.free_bytes):
         return nearest.name, None
-    spills = least > wanted.load_seconds and wait < least
+    spills = late and wait < least
     return (roomiest if spills else nearest).name, roomiest.name
 
 
@@ -130,10 +138,6 @@ def _roomiest(lacking: Sequence[_Near], wanted: Wanted) -> _Near:
             near[1].name,
         ),
     )
-
-
-def _patience(replica: Replica, wanted: Wanted) -> float:
-    return AHEAD if wanted.bytes <= replica.free_bytes else 1.0
 
 
 def _fits(replica: Replica, wanted: Wanted) -> bool:
@@ -159,11 +163,10 @@ def _eviction_cost(replica: Replica, wanted: Wanted) -> float:
 def _wait(replica: Replica, wanted: Wanted, now: float) -> float:
     """Expected seconds until the replica begins with the request. It scores while it loads; loads take turns."""
     age = max(0.0, now - replica.at)
-    loads = sum(held.backlog_seconds for held in replica.models.values() if held.loading)
-    scores = max(0.0, replica.backlog_seconds - loads - age)
+    scores = max(0.0, replica.backlog_seconds - replica.loading_seconds - age)
     held = replica.models.get(wanted.model)
     if held is None:
-        return max(scores, max(0.0, loads - age) + wanted.load_seconds)
+        return max(scores, max(0.0, replica.loading_seconds - age) + wanted.load_seconds)
     return max(scores, held.backlog_seconds - age) if held.loading else scores
 
 

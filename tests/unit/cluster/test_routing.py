@@ -29,7 +29,7 @@ class TestWarmReplicas:
         assert choose([warm("a", 3), warm("b", 1), cold("c")], WANTED).order == ("b", "a", "c")
 
     def test_a_replica_with_less_to_do_but_without_the_model_is_left_alone(self) -> None:
-        assert choose([warm("a", 1.9), cold("b")], WANTED) == Choice(("a", "b"))
+        assert choose([warm("a", 7.9), cold("b")], WANTED).order == ("a", "b")
 
     def test_models_share_the_device_so_that_the_whole_backlog_counts(self) -> None:
         busy = Replica("a", {"m": Held(0.1), "n": Held(6)}, 6.1)
@@ -156,7 +156,7 @@ def work(replica: Replica) -> float:
 
 
 class TestLaws:
-    @settings(max_examples=50)
+    @settings(max_examples=30)
     @given(clusters(), wanteds)
     def test_the_order_has_every_replica_once_with_draining_ones_last(
         self, replicas: list[Replica], wanted: Wanted
@@ -166,7 +166,7 @@ class TestLaws:
         draining = [next(each.draining for each in replicas if each.name == name) for name in order]
         assert draining == sorted(draining)
 
-    @settings(max_examples=50)
+    @settings(max_examples=30)
     @given(clusters(), wanteds, st.randoms())
     def test_the_choice_does_not_depend_on_the_order_of_the_replicas(
         self, replicas: list[Replica], wanted: Wanted, shuffled: object
@@ -175,7 +175,7 @@ class TestLaws:
         shuffled.shuffle(replicas)  # type: ignore[attr-defined]
         assert choose(replicas, wanted, now=1) == before
 
-    @settings(max_examples=50)
+    @settings(max_examples=30)
     @given(clusters(), wanteds)
     def test_no_replica_without_the_model_is_asked_while_a_warm_one_is_below_the_threshold(
         self, replicas: list[Replica], wanted: Wanted
@@ -187,7 +187,7 @@ class TestLaws:
         if not chosen.models["m"].loading:
             assert work(chosen) <= min(map(work, near)) + SLACK_SECONDS + 1e-9
 
-    @settings(max_examples=50)
+    @settings(max_examples=30)
     @given(clusters(), wanteds)
     def test_a_model_is_loaded_on_one_replica_that_lacks_it_and_on_none_while_a_load_is_under_way(
         self, replicas: list[Replica], wanted: Wanted
@@ -198,7 +198,7 @@ class TestLaws:
             assert load in {each.name for each in staying if "m" not in each.models}
             assert not any("m" in each.models and each.models["m"].loading for each in staying)
 
-    @settings(max_examples=50)
+    @settings(max_examples=30)
     @given(clusters(), wanteds)
     def test_a_model_that_no_replica_has_is_loaded_where_it_is_asked(
         self, replicas: list[Replica], wanted: Wanted
@@ -209,7 +209,7 @@ class TestLaws:
         choice = choose(lacking, wanted, now=1)
         assert choice.load == (None if all(each.draining for each in replicas) else choice.order[0])
 
-    @settings(max_examples=50)
+    @settings(max_examples=30)
     @given(clusters(), wanteds)
     def test_a_replica_that_gets_less_to_do_stays_chosen(self, replicas: list[Replica], wanted: Wanted) -> None:
         first = choose(replicas, wanted, now=1).order[0]
