@@ -2,7 +2,7 @@
 
     python -m benchmarks.cluster
 
-Two replicas on this machine, once without a model and once with the bundled one, beside one plain process. The same
+Two replicas on this machine, once without a model and once with the bundled one, next to one plain process. The same
 requests take turns at both, so that both see the same machine. Then, under load: a replica is killed, all are replaced,
 one becomes two and one again. Prints milliseconds, CPU milliseconds and counts.
 """
