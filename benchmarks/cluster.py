@@ -91,6 +91,10 @@ def compare(
             done, cpu = throughput(url, model, seconds, pids[url])
             each = f"{done / seconds:.1f} requests/s, {cpu / done * 1000:.1f} ms of CPU each"
             print(f"{title}, {name}, {_CLIENTS} clients: {each}", flush=True)
+        before = _cpu_seconds(pids[cluster.url]())
+        time.sleep(seconds)
+        idle = (_cpu_seconds(pids[cluster.url]()) - before) / seconds
+        print(f"{title}, cluster, idle: {idle * 1000:.0f} ms of CPU per second", flush=True)
 
 
 def latencies(title: str, cluster: str, plain: str, model: str, number: int) -> None:

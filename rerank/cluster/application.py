@@ -17,6 +17,8 @@ MAX_REQUESTS = 10_000
 _ENDING_SECONDS = 10
 """For a replica to stop, in addition to its drain."""
 _REPORT_SECONDS = 1.0
+_LOOK_BACK_SECONDS = 10.5
+"""Of the backlog's mean; Ray warns of less than its own interval of 10 s."""
 
 
 def application(args: Mapping[str, Any]) -> Any:
@@ -72,7 +74,7 @@ def _number(options: ClusterOptions, config: Any) -> dict[str, Any]:
             max_replicas=high,
             upscale_delay_s=options.upscale_delay,
             downscale_delay_s=options.downscale_delay,
-            look_back_period_s=10.5,
+            look_back_period_s=_LOOK_BACK_SECONDS,
             policy=policy,
         )
     }

@@ -43,11 +43,19 @@ class Desk:
             self._rates.pop(name, None)
         self.names = tuple(sorted(reports))
         for name, report in reports.items():
-            if report:
-                self._outlook.report(replica_of(name, report))
-                self._load_seconds |= report["load_seconds"]
-                if rate := report["tokens_per_second"]:
-                    self._rates[name] = rate
+            try:
+                self._take(name, report)
+            except (KeyError, TypeError):
+                # of another version, during an update: the replica is asked, but nothing is known of it
+                self._outlook.forget(name)
+
+    def _take(self, name: str, report: Mapping[str, Any]) -> None:
+        if not report:
+            return
+        self._outlook.report(replica_of(name, report))
+        self._load_seconds |= report["load_seconds"]
+        if rate := report["tokens_per_second"]:
+            self._rates[name] = rate
 
     def order(self, wish: Wish, names: Collection[str]) -> Sequence[str]:
         """The replicas of these names, the best for the wish first; those that it was sent to come last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -33,8 +34,10 @@ class Everywhere:
     def answer(self, call: Call, caller: Caller) -> Awaitable[Answer] | None:
         """The answer to a request; None if one replica answers it alone."""
         path = call.path
+        if call.scope["method"] == "POST" and path.startswith(MODELS):
+            return self._administer(call, caller)
         if call.scope["method"] != "GET":
-            return self._administer(call, caller) if path.startswith(MODELS) else None
+            return None
         if path in ("/health", "/ping"):
             return self._health(call)
         if path == "/ready":
@@ -55,7 +58,7 @@ class Everywhere:
         """One answer of all good ones."""
         answers = await self._answers(call)
         good = [answer for answer in answers if answer.status == 200]
-        return _with_body(good[0], merge(good)) if good else answers[0]
+        return _with_body(good[0], await asyncio.to_thread(merge, good)) if good else answers[0]
 
     async def _health(self, call: Call) -> Answer:
         if not self._cluster.names():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from starlette.types import Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from rerank.api.errors import error_renderer, error_response, record_of
 from rerank.cluster.asking import Cluster, ask
@@ -28,6 +29,9 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
+        if scope["type"] != "http":
+            await WebSocketClose()(scope, receive, send)
+            return
         record = record_of(scope)
         try:
             call = call_of(scope, await _body(receive))

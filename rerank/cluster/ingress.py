@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 30
 """In addition to what a replica allows a request: after that no replica has taken it."""
-_LIST_SECONDS = 5
-"""For an answer that all replicas have a part in."""
+_MAX_BROADCASTS = 8
+"""Requests for all replicas at a time: some need no key."""
 
 
 class RayCluster:
@@ -48,9 +48,12 @@ class RayCluster:
         self._lost = (
             ray.RayActorError,
             ray.ObjectLostError,
+            # by a replica that ends; what is cancelled here raises another error
+            ray.TaskCancelledError,
             serve.ReplicaUnavailableError,
             serve.DeploymentUnavailableError,
         )
+        self._broadcasts = asyncio.Semaphore(_MAX_BROADCASTS)
         self._loads: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         DESK.load = lambda replica, model: (loop.call_soon_threadsafe(self._load, replica, model), None)[1]
@@ -77,11 +80,14 @@ class RayCluster:
 
     async def ask_all(self, call: Call) -> Sequence[Answer]:
         """See ``Cluster``."""
-        everyone = self._handle.broadcast("answer", Wish(), call)
         try:
-            results = await everyone.results_async(timeout_s=self._seconds, return_exceptions=True)
+            async with self._broadcasts:
+                everyone = self._handle.broadcast("answer", Wish(), call)
+                results = await everyone.results_async(timeout_s=self._seconds, return_exceptions=True)
         except self._lost:
             return []
+        except TimeoutError:
+            raise OutOfOrder(f"the replicas did not all answer within {self._seconds:g} s") from None
         return sorted((each for each in results if isinstance(each, Answer)), key=lambda answer: answer.replica)
 
     def _load(self, replica: str, model: str) -> None:
@@ -132,7 +138,7 @@ def front_app(cluster: Cluster, settings: Settings) -> Starlette:
     metrics = Metrics()
     catalog = Catalog.open(settings.models_dir, settings.models_file)
     keys = collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file))
-    reader = Reader(Models(catalog, settings).wanted, BodyBounds(settings.max_documents, settings.max_body_bytes))
+    reader = Reader(Models(catalog, settings).find, BodyBounds(settings.max_documents, settings.max_body_bytes))
     app = Starlette()
     app.router.default = Front(cluster, reader, Everywhere(cluster, reader, metrics.exposition).answer)
     spoken = dialects(MainDialect(settings.dialect), tokenizer_info=settings.enable_tokenizer_info_endpoint)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.core import Caller
 from rerank.gateway.routing.plan import first_choice, plan_of
 from rerank.settings import Settings
+
+_UNKNOWN = 1
+"""Bytes of weights that are not on disk yet; 0 is a model without any, which takes no time to load."""
 
 
 class Models:
@@ -17,8 +22,14 @@ class Models:
         self._default = catalog.choose_default(settings.default_model).card
         self._bytes: dict[str, int] = {}
 
+    async def find(self, name: str | None, caller: Caller) -> tuple[str, int]:
+        """See ``wanted``."""
+        if self._catalog.is_large:
+            return await asyncio.to_thread(self.wanted, name, caller)
+        return self.wanted(name, caller)
+
     def wanted(self, name: str | None, caller: Caller) -> tuple[str, int]:
-        """The id of the model that a request needs in memory, and its bytes on disk. Raises RerankError.
+        """The id of the model that a request needs in memory, and the bytes of its weights. Raises RerankError.
 
         Of a model that is made of others it is the last that has weights: the stage that takes the longest.
         """
@@ -34,8 +45,10 @@ class Models:
 
     def _bytes_of(self, card: ModelCard) -> int:
         if card.id not in self._bytes:
-            checkpoint = self._catalog.checkpoint(card) if card.has_weights else None
-            if checkpoint is None:
+            if not card.has_weights:
                 return 0
+            checkpoint = self._catalog.checkpoint(card)
+            if checkpoint is None:
+                return _UNKNOWN
             self._bytes[card.id] = checkpoint.weight_bytes
         return self._bytes[card.id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from typing import Any
 
@@ -32,6 +33,7 @@ def run_cluster(options: ClusterOptions, address: str | None) -> None:
     """
     settings = cluster_settings(options)
     configure_logging(settings.log_level, settings.log_format)
+    _check_port(settings)
     if address is None:
         keep_local()
     ray = needed("ray")
@@ -43,8 +45,27 @@ def run_cluster(options: ClusterOptions, address: str | None) -> None:
         deploy(options, settings)
         stopped.wait()
     finally:
-        needed("ray.serve").shutdown()
-        ray.shutdown()
+        _leave(ray, joined=address is not None)
+
+
+def _check_port(settings: Settings) -> None:
+    """Raise SettingsError if the port is taken: Ray's proxy would try again for ever."""
+    if not settings.port:
+        raise SettingsError("RERANK_PORT / PORT: 0 is no port that Ray can serve on; name one")
+    try:
+        socket.create_server((settings.local_host, settings.port)).close()
+    except OSError as error:
+        raise SettingsError(f"RERANK_PORT / PORT: {settings.port} cannot be listened on: {error.strerror}") from error
+
+
+def _leave(ray: Any, *, joined: bool) -> None:
+    """Stop what was started here, and nothing else that runs in a cluster that was joined."""
+    serve = needed("ray.serve")
+    if joined:
+        serve.delete(NAME)
+    else:
+        serve.shutdown()
+    ray.shutdown()
 
 
 def keep_local() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +19,8 @@ _AT_ONCE = 256 * 1024
 MODELS = "/v1/models/"
 _ENDINGS = ("/load", "/unload", "/pin")
 
-Find = Callable[[str | None, Caller], tuple[str, int]]
-"""The id of the model for a name, or of the default one, and its bytes on disk. Raises RerankError."""
+Find = Callable[[str | None, Caller], Awaitable[tuple[str, int]]]
+"""The id of the model for a name, or of the default one, and the bytes of its weights. Raises RerankError."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Wish:
     model: str | None = None
     """Id of the model that has to be in memory; None: any replica will do."""
     bytes: int = 0
-    """Of the model on disk; 0 if it is not there."""
+    """Of the model's weights; 0 if it has none."""
     affinity: str = ""
     """Hash of the query; empty without one."""
     tokens: int = 0
@@ -45,7 +45,6 @@ class Reader:
     """Reads wishes from requests. A body that cannot be read is for any replica, which will say what is wrong."""
 
     def __init__(self, find: Find, bounds: BodyBounds) -> None:
-        """``find`` may look through folders; it is called on a thread."""
         self._find = find
         self._bounds = bounds
 
@@ -55,7 +54,7 @@ class Reader:
         if name is None and not call.body:
             return Wish()
         try:
-            model, size = await asyncio.to_thread(self._find, name, caller)
+            model, size = await self._find(name, caller)
         except RerankError:
             # the replica says what is wrong, or knows the name
             model, size = None, 0

@@ -7,13 +7,16 @@ import gzip
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
 
 from rerank.cluster.calls import call_of
+from rerank.cluster.ingress import front_app
+from rerank.settings import Settings
 from tests.support.app import DOCUMENTS, MODEL, OTHER_MODEL, QUERY, AppUnderTest, GatedScorer
-from tests.support.local_cluster import LocalCluster, serving
+from tests.support.local_cluster import LocalCluster, cards_file, serving
 from tests.support.waiting import eventually
 
 BODY = {"model": MODEL.id, "query": QUERY, "documents": DOCUMENTS}
@@ -210,3 +213,18 @@ def test_hands_on_no_header_of_the_connection() -> None:
     call = call_of({"type": "http", "path": "/", "headers": given, "extensions": {}}, b"abc")
     assert call.headers == ((b"x-mine", b"1"), (b"content-length", b"3"))
     assert "extensions" not in call.scope
+
+
+async def test_closes_a_websocket(tmp_path: Path) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    cluster = LocalCluster({})
+    app = front_app(cluster, Settings(rerank_models_file=cards_file(tmp_path), rerank_models_dir=tmp_path))
+    await app({"type": "websocket", "path": "/v1/rerank", "headers": [], "query_string": b""}, receive, send)
+    assert [message["type"] for message in sent] == ["websocket.close"]

@@ -83,6 +83,12 @@ def test_a_replica_that_has_not_reported_yet_is_still_asked(desk: Desk, clock: C
     assert sorted(desk.order(Wish(MODEL, 100), desk.names)) == ["a", "b"]
 
 
+def test_a_report_of_another_version_leaves_the_replica_in_use(desk: Desk, clock: Clock) -> None:
+    desk.report({"a": report(clock, MODEL), "b": {"at": 0.0, "other": 1}})
+    desk.report({"a": {"models": {MODEL: {"unknown": 1}}}, "b": report(clock, MODEL)})
+    assert desk.order(Wish(MODEL, 100), desk.names) == ["b", "a"]
+
+
 def test_a_replica_that_is_gone_is_forgotten(desk: Desk, clock: Clock) -> None:
     desk.report({"a": report(clock, MODEL), "b": report(clock)})
     desk.report({"b": report(clock)})

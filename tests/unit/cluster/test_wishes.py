@@ -16,7 +16,7 @@ from rerank.errors import ModelNotFound
 KNOWN = {"acme/words": 100, None: 50}
 
 
-def find(name: str | None, caller: Caller) -> tuple[str, int]:
+async def find(name: str | None, caller: Caller) -> tuple[str, int]:
     if name not in KNOWN:
         raise ModelNotFound("no such model")
     return name or "default", KNOWN[name]

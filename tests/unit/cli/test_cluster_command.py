@@ -1,0 +1,60 @@
+"""`rerank cluster`, without Ray."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from rerank.cli.main import main
+from rerank.cluster import running
+from rerank.cluster.options import ClusterOptions, read_options
+from rerank.errors import SettingsError
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ClusterOptions, str | None]]:
+    """What was asked to run."""
+    asked: list[tuple[ClusterOptions, str | None]] = []
+    monkeypatch.setattr(running, "run_cluster", lambda *given: asked.append(given))
+    return asked
+
+
+def test_options_of_the_cluster_and_settings_of_the_server_are_told_apart(
+    ran: list[tuple[ClusterOptions, str | None]],
+) -> None:
+    arguments = "cluster --replicas 2 --max-replicas 4 --target-backlog 2.5 --port 9000 --address auto"
+    assert main(arguments.split()) == 0
+    ((options, address),) = ran
+    assert (options.replicas, options.bounds, options.target_backlog, address) == (2, (1, 4), 2.5, "auto")
+    assert dict(options.settings) == {"rerank_port": "9000"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--replicas", "0"], "replicas"),
+        (["--replicas", "9", "--max-replicas", "2"], "max_replicas (2)"),
+        (["--port", "none"], "PORT"),
+    ],
+)
+def test_a_wrong_option_stops_before_ray_is_started(
+    ran: list[tuple[ClusterOptions, str | None]], capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    assert main(["cluster", *arguments]) == 2
+    assert named in capsys.readouterr().err
+    assert not ran
+
+
+@pytest.mark.parametrize("port", ["taken", "0"])
+def test_a_port_that_cannot_be_had_is_said_before_ray_is_started(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    def started(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(running, "start_ray", started)
+    monkeypatch.setattr(running, "configure_logging", lambda *_: None)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        number = port if port == "0" else str(listening.getsockname()[1])
+        with pytest.raises(SettingsError, match="RERANK_PORT"):
+            running.run_cluster(read_options({"settings": {"RERANK_PORT": number, "RERANK_HOST": "127.0.0.1"}}), None)
