@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterRateLimiter
 
+from rerank.access.allowance import Allowance, requests_used_up, tokens_used_up
+from rerank.access.shared_limits import SharedLimits, Taken
 from rerank.core import Caller
 from rerank.errors import InvalidRequest, RateLimited
 
@@ -26,21 +27,17 @@ class Spending:
     """Scored by the model; 0 until there is an answer."""
 
 
-class Allowance(NamedTuple):
-    """What is left of a key's minute; None where it has no limit."""
-
-    requests: int | None
-    tokens: int | None
-
-
 class RateLimits:
     """Requests and tokens of each key over the last minute. Belongs to the event loop's thread.
 
     A request counts when it comes in, its tokens when it has been answered; until then an estimate of them is held
     back, so that requests at the same time cannot use one allowance twice.
+
+    With ``shared``, what all servers have counted together is the limit as well; while that is away, this server's own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: SharedLimits | None = None) -> None:
+        self._shared = shared
         counts = MemoryStorage()
         # each request is remembered; of tokens, which are many, only a count by the minute, so these are spread evenly
         self._requests = MovingWindowRateLimiter(counts)
@@ -55,9 +52,11 @@ class RateLimits:
         """
         self._held[caller.name] += tokens
         spending = Spending()
+        taken: Taken | None = None
         try:
             await self._check_tokens(caller, tokens)
-            await self._count_request(caller)
+            taken = await self._take(caller, tokens)
+            await self._count_request(caller, binding=taken is None)
             yield spending
         except asyncio.CancelledError:
             # who leaves before the answer may have been worked for
@@ -66,9 +65,23 @@ class RateLimits:
         finally:
             self._held[caller.name] -= tokens
             await self._count_tokens(caller, spending.tokens)
+            if self._shared and taken:
+                await self._shared.settle(caller, taken, spending.tokens)
 
     async def left(self, caller: Caller) -> Allowance:
         """What is left of a caller's minute."""
+        shared = await self._shared.left(caller) if self._shared and _is_limited(caller) else None
+        return shared or await self._left_here(caller)
+
+    async def _take(self, caller: Caller, tokens: int) -> Taken | None:
+        """Count a request on all servers; None if only this one counts. Raises RateLimited."""
+        if not self._shared or not _is_limited(caller):
+            return None
+        # what is used up here alone need not be asked for
+        await self._check_requests(caller)
+        return await self._shared.take(caller, tokens)
+
+    async def _left_here(self, caller: Caller) -> Allowance:
         requests = tokens = None
         if caller.requests_per_minute is not None:
             minute = RateLimitItemPerMinute(caller.requests_per_minute)
@@ -90,16 +103,26 @@ class RateLimits:
             )
         missing = self._held[caller.name] - await self._tokens_left(RateLimitItemPerMinute(most), caller)
         if missing > 0:
-            raise _refusal(caller, f"{most} tokens", 60 * missing / most)
+            raise tokens_used_up(caller, missing)
 
-    async def _count_request(self, caller: Caller) -> None:
+    async def _check_requests(self, caller: Caller) -> None:
+        most = caller.requests_per_minute
+        if most is not None and not await self._requests.test(RateLimitItemPerMinute(most), "requests", caller.name):
+            raise await self._requests_used_up(caller, most)
+
+    async def _count_request(self, caller: Caller, *, binding: bool) -> None:
+        """Count a request; unless ``binding``, also one that is too many here."""
         most = caller.requests_per_minute
         if most is None:
             return
+        counted = await self._requests.hit(RateLimitItemPerMinute(most), "requests", caller.name)
+        if binding and not counted:
+            raise await self._requests_used_up(caller, most)
+
+    async def _requests_used_up(self, caller: Caller, most: int) -> RateLimited:
         minute = RateLimitItemPerMinute(most)
-        if not await self._requests.hit(minute, "requests", caller.name):
-            oldest_leaves, _ = await self._requests.get_window_stats(minute, "requests", caller.name)
-            raise _refusal(caller, f"{most} requests", oldest_leaves - time.time())
+        oldest_leaves, _ = await self._requests.get_window_stats(minute, "requests", caller.name)
+        return requests_used_up(caller, oldest_leaves - time.time())
 
     async def _count_tokens(self, caller: Caller, tokens: int) -> None:
         if caller.tokens_per_minute is not None and tokens:
@@ -112,9 +135,5 @@ class RateLimits:
         return (await self._tokens.get_window_stats(minute, "tokens", caller.name)).remaining
 
 
-def _refusal(caller: Caller, allowance: str, seconds: float) -> RateLimited:
-    """``seconds``: estimated time until the allowance suffices again."""
-    return RateLimited(
-        f"The key {caller.name} has used up its {allowance} a minute. Try again later.",
-        retry_after=min(max(seconds, 1.0), 60.0),
-    )
+def _is_limited(caller: Caller) -> bool:
+    return caller.requests_per_minute is not None or caller.tokens_per_minute is not None

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
+from rerank.access.allowance import Allowance
 from rerank.access.keyring import Keyring
-from rerank.access.rate_limits import Allowance
 from rerank.api.bodies import JsonRoute
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.models import MODEL_IN_PATH, ModelInfo, model_info

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rerank.errors import Overloaded, ServerStopping
 from rerank.gateway.drain_rate import DrainRate
+from rerank.shared_state.names import hashed
 
 _NAMES = {"documents": "{} documents", "tokens": "about {} tokens", "bytes": "{} bytes of texts"}
 
@@ -32,6 +33,15 @@ class Work:
         return Work(self.documents - other.documents, self.tokens - other.tokens, self.bytes - other.bytes)
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Work in flight on the other servers that share their state."""
+
+    servers: int = 0
+    by_caller: Mapping[str, Work] = field(default_factory=dict)
+    """By the hash of the caller's name."""
+
+
 class Admission:
     """Work in flight, by caller. Belongs to the event loop's thread.
 
@@ -49,6 +59,8 @@ class Admission:
         self._work_room = _Room(clock)
         self._waiting_room = _Room(clock)
         self._of_models: Counter[str] = Counter()
+        self.elsewhere = Elsewhere()
+        """Work of the other servers, as far as it is known; they are taken to be as large as this one."""
         self.requests = 0
         """Requests being processed or waiting."""
         self.closed = False
@@ -60,6 +72,11 @@ class Admission:
     def in_flight(self) -> Work:
         """Work being processed."""
         return self._work_room.taken
+
+    @property
+    def by_caller(self) -> dict[str, Work]:
+        """Work being processed, by caller."""
+        return {caller: self._work_room.of(caller) for caller in self._work_room.callers}
 
     @property
     def waiting(self) -> Work:
@@ -105,7 +122,8 @@ class Admission:
         seconds given, at the rate of the last half minute.
 
         A single request is always admitted, however large: there is nothing to wait for. If one caller has used all
-        capacity, another is still admitted up to an equal share, so up to twice the limit can be in flight.
+        capacity, another is still admitted up to an equal share, so up to twice the limit can be in flight. What a
+        caller has in flight on other servers counts: its share there and here is that of all servers' capacity.
         """
         if self.closed:
             raise ServerStopping("The server is shutting down.")
@@ -140,12 +158,19 @@ class Admission:
         if not room.taken.documents:
             return
         after, own = room.taken + work, room.of(caller) + work
-        share = room.callers_with(caller)
         for unit, name in _NAMES.items():
             most, taken, total = (getattr(amount, unit) for amount in (self._most, room.taken, after))
-            if most and total > most and getattr(own, unit) * share > most:
-                excess = (total - most) * room.taken.tokens / taken if taken else 0.0
-                raise self._full(name.format(taken), most, excess, waiting=waiting)
+            if most and total > most:
+                shares = [(own, room.callers_with(caller)), *([] if waiting else [self._share_of_all(own, caller)])]
+                if any(getattr(used, unit) * share > most for used, share in shares):
+                    excess = (total - most) * room.taken.tokens / taken if taken else 0.0
+                    raise self._full(name.format(taken), most, excess, waiting=waiting)
+
+    def _share_of_all(self, own: Work, caller: str) -> tuple[Work, float]:
+        """A caller's work on all servers, and how many callers share the capacity of each."""
+        elsewhere, name = self.elsewhere.by_caller, hashed(caller)
+        callers = elsewhere.keys() | {name} | {hashed(other) for other in self._work_room.callers}
+        return own + elsewhere.get(name, Work()), len(callers) / (1 + self.elsewhere.servers)
 
     def _full(self, taken: str, most: int, excess: float, *, waiting: bool) -> Overloaded:
         doing = "wait for a model to load" if waiting else "are in flight"
@@ -200,13 +225,18 @@ class _Room:
         self._clock = clock
         self._by_caller: dict[str, Work] = {}
 
+    @property
+    def callers(self) -> Set[str]:
+        """Callers that have work here."""
+        return self._by_caller.keys()
+
     def of(self, caller: str) -> Work:
         """Work of one caller."""
         return self._by_caller.get(caller, Work())
 
     def callers_with(self, caller: str) -> int:
         """Number of callers, this one included."""
-        return len(self._by_caller.keys() | {caller})
+        return len(self.callers | {caller})
 
     def take(self, caller: str, work: Work) -> None:
         """Add work."""

@@ -90,13 +90,14 @@ class Gateway:
         limits: Limits,
         cache: PairCache | None = None,
         observe: Observe = ignore,
+        rates: RateLimits | None = None,
     ) -> None:
         self.catalog = catalog
         self.registry = registry
         self.admission = admission
         self.default = default
         self.limits = limits
-        self.rates = RateLimits()
+        self.rates = rates or RateLimits()
         self._cache = cache or PairCache()
         self._truncations = Truncations(observe)
         self.shadows = Shadows(self._shadow, admission, observe)

@@ -16,6 +16,8 @@ from fastapi import FastAPI
 import rerank
 from rerank.access.keyring import Keyring, Keys, collect_keys
 from rerank.access.keys_file import read_keys_file
+from rerank.access.rate_limits import RateLimits
+from rerank.access.shared_limits import SharedLimits
 from rerank.api.app import build_app
 from rerank.api.dialects.main import MainDialect
 from rerank.api.services import Services
@@ -33,10 +35,12 @@ from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.readiness import Readiness
 from rerank.gateway.routing.plan import check_routes
+from rerank.gateway.shared_work import exchanging
 from rerank.server.gauges import gauges
 from rerank.server.reload import on_hangup, reload_cards
 from rerank.server.upstreams import check_upstreams
 from rerank.settings import Settings, remarks_on_names
+from rerank.shared_state.state import SharedState, open_state
 from rerank.telemetry import configure_logging
 from rerank.telemetry.loop_watch import watched_loop
 from rerank.telemetry.metrics import Metrics
@@ -54,7 +58,7 @@ def app_from_settings(settings: Settings) -> FastAPI:
     catalog = Catalog.open(settings.models_dir, settings.models_file)
     devices = choose_devices(settings.device, settings.precision, settings.runtime)
     keyring = Keyring(_prepare(catalog, settings))
-    check_place(settings.cache)
+    check_place(settings.cache_place)
     _announce(catalog, devices, settings)
     _announce_keys(keyring)
     metrics, tracing = Metrics(), open_tracing()
@@ -87,13 +91,14 @@ async def _open_services(
     with watched_loop(metrics.observe):
         async with (
             Engine.open(settings, catalog, observe=metrics.observe) as engine,
-            open_store(settings.cache, settings.cached_pairs, settings.cache_ttl, metrics.observe) as store,
+            open_state(settings.state_url, metrics.observe) as state,
+            open_store(settings.cache_place, settings.cached_pairs, settings.cache_ttl, metrics.observe) as store,
         ):
-            gateway = _gateway(settings, engine, PairCache(store, metrics.observe), metrics)
+            gateway = _gateway(settings, engine, PairCache(store, metrics.observe), state, metrics)
             readiness = Readiness(gateway, _preloaded(catalog, settings))
-            metrics.add_gauges(*gauges(gateway, engine.scheduler))
+            metrics.add_gauges(*gauges(gateway, engine.scheduler, state))
             with on_hangup(partial(_reload, gateway, readiness, keyring, settings)):
-                async with readiness.preloading(), gateway.shadows.open():
+                async with exchanging(state, gateway.admission), readiness.preloading(), gateway.shadows.open():
                     yield Services(
                         gateway,
                         readiness,
@@ -109,7 +114,9 @@ async def _open_services(
         await asyncio.to_thread(tracing.close)
 
 
-def _gateway(settings: Settings, engine: Engine, cache: PairCache, metrics: Metrics) -> Gateway:
+def _gateway(
+    settings: Settings, engine: Engine, cache: PairCache, state: SharedState | None, metrics: Metrics
+) -> Gateway:
     return Gateway(
         engine.catalog,
         engine.registry,
@@ -123,6 +130,7 @@ def _gateway(settings: Settings, engine: Engine, cache: PairCache, metrics: Metr
         ),
         cache,
         metrics.observe,
+        RateLimits(SharedLimits(state) if state else None),
     )
 
 

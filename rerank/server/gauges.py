@@ -5,11 +5,12 @@ from __future__ import annotations
 from rerank.gateway.admission import Work
 from rerank.gateway.gateway import Gateway
 from rerank.scheduling.scheduler import Scheduler
+from rerank.shared_state.state import SharedState
 from rerank.telemetry.metrics import Gauge
 
 
-def gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
-    """Work in flight, waiting pairs, devices and models in memory."""
+def gauges(gateway: Gateway, scheduler: Scheduler, state: SharedState | None = None) -> tuple[Gauge, ...]:
+    """Work in flight, waiting pairs, devices, models in memory and the state that servers share."""
     admission = gateway.admission
 
     def model_bytes() -> dict[str, float]:
@@ -21,6 +22,9 @@ def gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
 
     def backlog() -> dict[str, float]:
         return {name: model.backlog_seconds for name, model in gateway.load().models.items()}
+
+    def state_up() -> dict[str, float]:
+        return {"redis": float(state.up)} if state else {}
 
     def in_flight() -> Work:
         return admission.in_flight
@@ -54,5 +58,8 @@ def gauges(gateway: Gateway, scheduler: Scheduler) -> tuple[Gauge, ...]:
         ),
         Gauge("rerank_device_up", "1 while the device scores, 0 once it is stuck or lost.", working, label="device"),
         Gauge("rerank_upstream_up", "1 while an upstream answers, 0 once it fails.", upstreams_up, label="model"),
+        Gauge(
+            "rerank_state_up", "1 while the state that servers share answers, 0 once it fails.", state_up, label="store"
+        ),
         Gauge("rerank_model_bytes", "Memory of each loaded model.", model_bytes, label="model"),
     )

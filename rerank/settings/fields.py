@@ -16,6 +16,7 @@ from rerank.settings.groups import (
     LogSettings,
     ModelSettings,
     NetworkSettings,
+    StateSettings,
 )
 from rerank.settings.values import bytes_of, split
 
@@ -25,6 +26,7 @@ GROUPS = (
     ModelSettings,
     DeviceSettings,
     LimitSettings,
+    StateSettings,
     CacheSettings,
     ApiSettings,
     LogSettings,
@@ -37,6 +39,7 @@ class Settings(
     LogSettings,
     ApiSettings,
     CacheSettings,
+    StateSettings,
     LimitSettings,
     DeviceSettings,
     ModelSettings,
@@ -61,6 +64,11 @@ class Settings(
         if self.preload is None:
             return None
         return () if self.preload.strip().lower() == "none" else split(self.preload)
+
+    @property
+    def cache_place(self) -> str:
+        """Where scores are kept: with the state that servers share, unless something else is set."""
+        return self.cache or self.state_url or "memory"
 
     @property
     def min_free_bytes(self) -> int:

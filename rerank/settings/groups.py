@@ -19,6 +19,7 @@ from rerank.settings.values import (
     LogFormat,
     Memory,
     Precision,
+    RedisAddress,
     Seconds,
     UserPath,
 )
@@ -237,14 +238,27 @@ class LimitSettings(SourcedSettings):
     )
 
 
+class StateSettings(SourcedSettings):
+    """Several servers"""
+
+    state_url: RedisAddress | None = _setting(
+        "RERANK_STATE_URL",
+        None,
+        "Redis server on which several servers count together what keys use, and keep their cache: "
+        "redis://HOST:PORT/0 (rediss:// with TLS). Default: none, every server counts for itself.",
+        repr=False,
+    )
+
+
 class CacheSettings(SourcedSettings):
     """Cache"""
 
-    cache: CachePlace = _setting(
+    cache: CachePlace | None = _setting(
         "RERANK_CACHE",
-        "memory",
+        None,
         "Where scores of pairs are kept, as hashes and numbers: off, memory, file:PATH (SQLite, survives restarts) or "
-        "redis://HOST:PORT/0 (rediss:// with TLS; shared by several servers).",
+        "redis://HOST:PORT/0 (rediss:// with TLS; shared by several servers). Default: RERANK_STATE_URL if set, "
+        "otherwise memory.",
         repr=False,
     )
     cache_ttl: Seconds = _setting(

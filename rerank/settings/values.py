@@ -106,6 +106,15 @@ def _cache_place(value: str) -> str:
     raise ValueError("it can be off, memory, file:PATH or redis://HOST:PORT/0 (rediss:// for TLS)")
 
 
+def _redis_address(value: str) -> str:
+    address = value.strip()
+    if not (address.startswith(REDIS_SCHEMES) and _is_redis_address(address)):
+        raise ValueError(
+            "it has to be redis://HOST:PORT/0 (rediss:// for TLS), with USER:PASSWORD@ before HOST if needed"
+        )
+    return address
+
+
 def _is_redis_address(address: str) -> bool:
     """True for a host, a port, a user and password, and the number of a database; no further options."""
     try:
@@ -151,5 +160,6 @@ UserPath = Annotated[Path, AfterValidator(expand_home)]
 """A path in which `~` is the user's home."""
 Keys = Annotated[SecretStr, AfterValidator(_keys)]
 """Keys, separated by commas."""
+RedisAddress = Annotated[str, AfterValidator(_redis_address)]
 CachePlace = Annotated[str, AfterValidator(_cache_place)]
 LogFormat = Annotated[str, BeforeValidator(_log_format)]

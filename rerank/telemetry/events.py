@@ -96,6 +96,11 @@ class CacheFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class StateFailed:
+    """The state that servers share could not be used, or not in time."""
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentsTruncated:
     """A model read documents of a request only in part."""
 
@@ -153,6 +158,7 @@ Event = (
     | ModelChanged
     | CacheLookup
     | CacheFailed
+    | StateFailed
     | DocumentsTruncated
     | UpstreamCalled
     | Shadowed

@@ -29,6 +29,7 @@ from rerank.telemetry.events import (
     ModelChanged,
     RequestRecord,
     Shadowed,
+    StateFailed,
     UpstreamCalled,
 )
 
@@ -65,7 +66,7 @@ class Metrics:
         self._registry = registry = _Registry()
         self._requests = _RequestMetrics(registry)
         self._batches = _BatchMetrics(registry)
-        self._cache = _CacheMetrics(registry)
+        self._stores = _StoreMetrics(registry)
         self._truncated = registry.counter(
             "rerank_documents_truncated", "Documents that were not read to their end.", "model"
         )
@@ -92,8 +93,8 @@ class Metrics:
                 self._requests.observe(event)
             case BatchStarted():
                 self._batches.observe(event)
-            case CacheLookup() | CacheFailed():
-                self._cache.observe(event)
+            case CacheLookup() | CacheFailed() | StateFailed():
+                self._stores.observe(event)
             case DocumentsTruncated(model, documents):
                 self._truncated.labels(model).inc(documents)
             case UpstreamCalled(model, outcome):
@@ -186,8 +187,8 @@ class _BatchMetrics:
         self._padding.labels(batch.device).inc(batch.padding)
 
 
-class _CacheMetrics:
-    """Metrics of the cache."""
+class _StoreMetrics:
+    """Metrics of the cache, and of the state that servers share."""
 
     def __init__(self, registry: _Registry) -> None:
         counter = registry.counter
@@ -195,8 +196,9 @@ class _CacheMetrics:
         self._errors = counter(
             "rerank_cache_errors", "Failed or late calls of the cache's store.", "store", "operation"
         )
+        self._state_errors = counter("rerank_state_errors", "Failed or late calls of the state that servers share.")
 
-    def observe(self, event: CacheLookup | CacheFailed) -> None:
+    def observe(self, event: CacheLookup | CacheFailed | StateFailed) -> None:
         """Count a lookup or a failure."""
         match event:
             case CacheLookup(model, store, found, missing):
@@ -204,6 +206,8 @@ class _CacheMetrics:
                 self._pairs.labels(model, store, "no").inc(missing)
             case CacheFailed(store, operation):
                 self._errors.labels(store, operation).inc()
+            case StateFailed():
+                self._state_errors.inc()
 
 
 class _ShadowMetrics:

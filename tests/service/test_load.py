@@ -11,7 +11,6 @@ from rerank.api.dialects.main import MainDialect
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.core import Caller
-from rerank.server.gauges import gauges
 from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, GatedScorer
 
 from .conftest import OpenApp
@@ -66,7 +65,6 @@ def test_a_model_that_loads_has_a_backlog(open_app: OpenApp) -> None:
         return app.loaded(card)
 
     app = open_app(load=load)
-    app.asgi.state.metrics.add_gauges(*gauges(app.gateway, app.scheduler))
     waiting = app.rerank_meanwhile()
     assert loading.wait(PATIENCE)
     model = app.client.get("/load").json()["models"][MODEL.id]

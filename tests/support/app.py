@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -24,6 +25,8 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 
 from rerank.access.keyring import Keyring, collect_keys
+from rerank.access.rate_limits import RateLimits
+from rerank.access.shared_limits import SharedLimits
 from rerank.api.app import build_app
 from rerank.api.dialects.main import MainDialect
 from rerank.api.services import Services
@@ -50,11 +53,14 @@ from rerank.gateway.cache.opening import open_store
 from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.gateway.readiness import Readiness
+from rerank.gateway.shared_work import exchanging
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Reading, Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
+from rerank.server.gauges import gauges
+from rerank.shared_state.state import open_state
 from rerank.telemetry.spans import Tracing
 from tests.support.clock import Clock
 from tests.support.fake_loader import DEVICE, FakeLoader, loaded
@@ -204,6 +210,8 @@ class AppUnderTest:
         tracing: Tracing | None = None,
         batch: BatchBudget = BatchBudget(32, 16384),  # noqa: B008
         cache: str = "off",
+        state_url: str | None = None,
+        state_seconds: float = PATIENCE,
     ) -> None:
         self.scorer = scorer or WordOverlapScorer()
         self.scheduler = WatchedScheduler(batch)
@@ -219,6 +227,7 @@ class AppUnderTest:
         self._sizes = sizes or {}
         self._log_texts = log_texts
         self._cache = cache
+        self._open_state = partial(open_state, state_url, patience=state_seconds)
         self._preloaded = preloaded
         self.asgi = build_app(
             self._open,
@@ -245,12 +254,21 @@ class AppUnderTest:
         async with (
             Engine(self._catalog, self.scheduler, loader, self._tokenisers, budget=self._budget) as engine,
             open_store(self._cache, 1000, 3600, observe) as store,
+            self._open_state(observe) as state,
         ):
             cache = PairCache(store, observe)
             self.gateway = Gateway(
-                self._catalog, engine.registry, self._admission, default, self._limits, cache, observe
+                self._catalog,
+                engine.registry,
+                self._admission,
+                default,
+                self._limits,
+                cache,
+                observe,
+                RateLimits(SharedLimits(state) if state else None),
             )
-            async with self.gateway.shadows.open():
+            self.asgi.state.metrics.add_gauges(*gauges(self.gateway, self.scheduler, state))
+            async with exchanging(state, self._admission), self.gateway.shadows.open():
                 yield Services(
                     self.gateway,
                     Readiness(self.gateway, self._preloaded),

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
-from typing import TypeVar
 
-from rerank.gateway.cache.pause import Pause
 from rerank.gateway.cache.store import Store
-from rerank.telemetry.events import CacheFailed, Observe, Operation, ignore
-
-T = TypeVar("T")
-logger = logging.getLogger(__name__)
+from rerank.shared_state.calls import Calls
+from rerank.telemetry.events import CacheFailed, Observe, ignore
 
 _WAITING_SCORES = 50_000
 """Maximum scores that wait to be written; further ones are not kept."""
@@ -38,8 +33,8 @@ class GuardedStore:
         self.name = store.name
         self._store = store
         self._patience = patience
-        self._reads = _Calls(store.name, "read", f"the cache {place} cannot be read", observe, clock)
-        self._writes = _Calls(store.name, "write", f"the cache {place} cannot be written", observe, clock)
+        self._reads = Calls(f"the cache {place} cannot be read", CacheFailed(store.name, "read"), observe, clock)
+        self._writes = Calls(f"the cache {place} cannot be written", CacheFailed(store.name, "write"), observe, clock)
         self._waiting: deque[Mapping[bytes, bytes]] = deque()
         self._writer: asyncio.Task[None] | None = None
 
@@ -82,37 +77,3 @@ class GuardedStore:
             self._writer.cancel()
         async with asyncio.timeout(_CLOSE_SECONDS):
             await self._store.close()
-
-
-class _Calls:
-    """Calls of one kind: whether they work, which the log says once whenever it changes."""
-
-    def __init__(
-        self, store: str, operation: Operation, trouble: str, observe: Observe, clock: Callable[[], float]
-    ) -> None:
-        self._failure = CacheFailed(store, operation)
-        self._trouble = trouble
-        self._observe = observe
-        self._pause = Pause(clock)
-
-    @property
-    def paused(self) -> bool:
-        return self._pause.lasts
-
-    async def within(self, seconds: float, call: Awaitable[T]) -> T | None:
-        """The call's result; None if it fails or takes longer."""
-        try:
-            async with asyncio.timeout(seconds):
-                result = await call
-        except Exception as error:
-            # whatever a library raises: a request does not fail because a score was not kept
-            self.failed(str(error) or f"no answer within {1000 * seconds:g} ms")
-            return None
-        if self._pause.worked():
-            logger.info("no longer: %s", self._trouble)
-        return result
-
-    def failed(self, reason: str) -> None:
-        self._observe(self._failure)
-        if self._pause.failed():
-            logger.warning("%s: %s", self._trouble, reason)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from rerank.shared_state.connection import connect
 
 _PREFIX = "rerank:"
-_CONNECTIONS = 32
 _KEYS_PER_CALL = 500
 """So few are packed and parsed in a few milliseconds, in which the event loop does nothing else."""
-_SOCKET_SECONDS = 2.0
 
 
 class RedisStore:
@@ -23,16 +19,7 @@ class RedisStore:
     def __init__(self, url: str, ttl: float) -> None:
         """``ttl``: seconds that a score is kept."""
         self._milliseconds = max(1, int(1000 * ttl))
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=_SOCKET_SECONDS,
-            socket_timeout=_SOCKET_SECONDS,
-            socket_connect_timeout=_SOCKET_SECONDS,
-            # a connection of before a restart of Redis
-            retry=Retry(NoBackoff(), 1),
-        )
-        self._redis = Redis.from_pool(pool)
+        self._redis = connect(url)
 
     async def get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """See ``Store.get``."""

@@ -58,6 +58,7 @@ SETTINGS: dict[str, tuple[tuple[str, ...], str, object]] = {
         "4096",
         4096,
     ),
+    "state_url": (("RERANK_STATE_URL",), " redis://state:6379/1 ", "redis://state:6379/1"),
     "cache": (("RERANK_CACHE",), "Off", "off"),
     "cache_ttl": (("RERANK_CACHE_TTL",), "10m", 600.0),
     "cached_pairs": (("RERANK_CACHED_PAIRS",), "1000", 1000),
@@ -93,7 +94,8 @@ DEFAULTS: dict[str, object] = {
     "max_inflight_tokens": 10_000_000,
     "max_inflight_bytes": 512 * 1024**2,
     "log_texts": False,
-    "cache": "memory",
+    "state_url": None,
+    "cache": None,
     "cache_ttl": 3600.0,
     "cached_pairs": 100_000,
     "runtime": "auto",
@@ -489,3 +491,32 @@ def test_the_password_of_redis_stands_in_no_error_and_no_description() -> None:
 def test_scores_are_kept_for_a_time_that_can_be(ttl: str) -> None:
     with pytest.raises(SettingsError, match=r"^RERANK_CACHE_TTL: "):
         from_command_line(["--cache-ttl", ttl])
+
+
+@pytest.mark.parametrize("address", ["", "host:6379", "http://host", "redis://", "redis://host?db=1", "memory"])
+def test_an_address_of_the_shared_state_that_cannot_be_is_refused(address: str) -> None:
+    with pytest.raises(SettingsError, match=r"^RERANK_STATE_URL: it has to be redis://HOST:PORT/0"):
+        from_command_line(["--state-url", address])
+
+
+def test_a_password_of_the_shared_state_is_never_shown() -> None:
+    with pytest.raises(SettingsError) as refused:
+        from_command_line(["--state-url", "redis://user:a-sec@ret@host:port"])
+    assert "a-sec" not in str(refused.value)
+    assert "a-secret" not in repr(from_command_line(["--state-url", "redis://:a-secret@host"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ([], "memory"),
+        (["--state-url", "redis://host"], "redis://host"),
+        (["--state-url", "redis://host", "--cache", "memory"], "memory"),
+        (["--state-url", "redis://host", "--cache", "off"], "off"),
+        (["--state-url", "redis://host", "--cache", "redis://other"], "redis://other"),
+    ],
+)
+def test_the_cache_is_kept_with_the_shared_state_unless_it_has_a_place_of_its_own(
+    options: list[str], place: str
+) -> None:
+    assert from_command_line(options).cache_place == place

@@ -16,6 +16,7 @@ from rerank.telemetry.events import (
     ModelChanged,
     RequestRecord,
     Shadowed,
+    StateFailed,
     UpstreamCalled,
 )
 from rerank.telemetry.metrics import Metrics
@@ -51,6 +52,7 @@ COUNTED: list[tuple[Event, list[str]]] = [
         ],
     ),
     (CacheFailed("redis", "read"), ['rerank_cache_errors_total{operation="read",store="redis"} 1.0']),
+    (StateFailed(), ["rerank_state_errors_total 1.0"]),
     (UpstreamCalled("m", "skipped"), ['rerank_upstream_calls_total{model="m",outcome="skipped"} 1.0']),
     (
         Shadowed("m", "other", "compared", {"kendall": 0.75}),

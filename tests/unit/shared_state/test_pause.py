@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rerank.gateway.cache.pause import Pause
+from rerank.shared_state.pause import Pause
 from tests.support.clock import Clock
 
 

@@ -21,6 +21,11 @@ class Pause:
         """True if no call should be made now."""
         return self._clock() < self._ends
 
+    @property
+    def follows_failure(self) -> bool:
+        """True from a failure until the next success."""
+        return self._seconds > 0
+
     def failed(self) -> bool:
         """Note a failure; True for the first one in a row. Calls that were under way in a pause do not prolong it."""
         first = not self._seconds

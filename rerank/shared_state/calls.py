@@ -1,0 +1,57 @@
+"""Calls of something that may be slow or gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from rerank.shared_state.pause import Pause
+from rerank.telemetry.events import Event, Observe
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class Calls:
+    """Calls of one kind: whether they work, which the log says once whenever it changes."""
+
+    def __init__(
+        self, trouble: str, failure: Event, observe: Observe, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """``trouble``: the state of failing, for the log. ``failure``: reported for each call that fails."""
+        self._trouble = trouble
+        self._failure = failure
+        self._observe = observe
+        self._pause = Pause(clock)
+
+    @property
+    def paused(self) -> bool:
+        """True if no call should be made now."""
+        return self._pause.lasts
+
+    @property
+    def failing(self) -> bool:
+        """True from a failure until the next success."""
+        return self._pause.follows_failure
+
+    async def within(self, seconds: float, call: Awaitable[T]) -> T | None:
+        """The call's result; None if it fails or takes longer."""
+        try:
+            async with asyncio.timeout(seconds):
+                result = await call
+        except Exception as error:
+            # whatever a library raises: a request does not fail with what it can do without
+            self.failed(str(error) or f"no answer within {1000 * seconds:g} ms")
+            return None
+        if self._pause.worked():
+            logger.info("no longer: %s", self._trouble)
+        return result
+
+    def failed(self, reason: str) -> None:
+        """Note a failure."""
+        self._observe(self._failure)
+        if self._pause.failed():
+            logger.warning("%s: %s", self._trouble, reason)
