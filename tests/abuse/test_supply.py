@@ -35,6 +35,14 @@ def test_every_package_of_the_image_but_torch_is_pinned_by_hash() -> None:
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry) for entry in entries)
 
 
+def test_files_of_requirements_do_not_undo_each_other() -> None:
+    versions: dict[str, set[str]] = {}
+    for file in ROOT.glob("requirements*.txt"):
+        for name, version in pins(file.name).items():
+            versions.setdefault(name, set()).add(version)
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
 def test_the_image_installs_by_hash_on_bases_that_can_be_named_by_digest() -> None:
     recipe = (ROOT / "Dockerfile").read_text()
     assert "--require-hashes --no-deps --only-binary :all: -r requirements.lock" in recipe

@@ -18,6 +18,7 @@ from tests.process.server import ROOT
 
 ELSEWHERE = {
     "rerank pull": "downloads weights",
+    "rerank cluster": "needs Ray; tests/cluster runs it",
     "rerank serve": "stays in the foreground; tests/process starts servers",
     "make": "make installs packages; tests/process runs what it starts",
     "docker": "needs Docker",

@@ -46,7 +46,11 @@ _linked: set[Path] = set()
 
 
 def on_config(config: Any) -> Any:
-    """Quiet the library that divides Chinese into words for the search."""
+    """Add pages that the navigation does not name to the section of their folder; quiet the Chinese dictionary."""
+    for section in config.nav:
+        for pages in section.values():
+            if isinstance(pages, list):
+                pages += sorted(_english_pages(Path(pages[0]).parent) - {*pages})
     logging.getLogger("jieba").setLevel(logging.WARNING)
     return config
 
@@ -85,6 +89,11 @@ def with_ids_of(english: str, translation: str) -> str:
 def english_of(translation: str) -> str:
     """The text of the English page."""
     return (DOCS / translation.replace(".zh-CN.md", ".md")).read_text(encoding="utf-8")
+
+
+def _english_pages(folder: Path) -> set[str]:
+    pages = (path.relative_to(DOCS).as_posix() for path in (DOCS / folder).glob("*.md"))
+    return {page for page in pages if not page.endswith(".zh-CN.md")}
 
 
 def _headings(markdown: str) -> list[tuple[str, str]]:
