@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         logs = Path(temporary) / "logs"
         cluster.deploy(replicas=2, server=_WORDS)
         compare("without a model", cluster, words_server(), MODEL.id, options.requests, options.load_seconds, logs)
-        cluster.deploy(replicas=2, server=_GATED)
+        cluster.deploy(replicas=2, ingresses=2, server=_GATED)
         killed(cluster, options.load_seconds)
         replaced(cluster)
         scaled(cluster)
@@ -91,10 +91,15 @@ def compare(
             done, cpu = throughput(url, model, seconds, pids[url])
             each = f"{done / seconds:.1f} requests/s, {cpu / done * 1000:.1f} ms of CPU each"
             print(f"{title}, {name}, {_CLIENTS} clients: {each}", flush=True)
-        before = _cpu_seconds(pids[cluster.url]())
-        time.sleep(seconds)
-        idle = (_cpu_seconds(pids[cluster.url]()) - before) / seconds
+        idle = idle_load(pids[cluster.url], seconds)
         print(f"{title}, cluster, idle: {idle * 1000:.0f} ms of CPU per second", flush=True)
+
+
+def idle_load(processes: Callable[[], Sequence[int]], seconds: float) -> float:
+    """CPU seconds per second without a request."""
+    before = _cpu_seconds(processes())
+    time.sleep(seconds)
+    return (_cpu_seconds(processes()) - before) / seconds
 
 
 def latencies(title: str, cluster: str, plain: str, model: str, number: int) -> None:
@@ -138,7 +143,7 @@ def replaced(cluster: RayCluster) -> None:
     before = set(loads(cluster))
     with Load(cluster.url, MODEL.id) as load:
         began = time.monotonic()
-        cluster.deploy(replicas=2, server=_GATED, settings={"RERANK_TIMEOUT": "299"})
+        cluster.deploy(replicas=2, ingresses=2, server=_GATED, settings={"RERANK_TIMEOUT": "299"})
         wait_until(lambda: len(loads(cluster)) == 2 and not before & set(loads(cluster)), _SECONDS)
         took = time.monotonic() - began
     print(f"two replicas replaced in {took:.1f} s: {load.outcome}", flush=True)

@@ -30,7 +30,10 @@ class ClusterOptions(BaseModel):
     num_gpus: int = Field(default=0, ge=0, le=64, description="GPUs of a replica, each with a copy of every model.")
     num_cpus: float = Field(default=1, ge=0, le=1024, description="CPU cores that Ray reserves for a replica.")
     ingresses: int = Field(
-        default=1, ge=1, le=100, description="Processes that read requests and choose a replica for each."
+        default=2,
+        ge=1,
+        le=100,
+        description="Processes that read requests and choose a replica for each; one serves while another is replaced.",
     )
     target_backlog: float = Field(
         default=5.0, gt=0, allow_inf_nan=False, description="Seconds of work per replica to scale for."
