@@ -61,7 +61,7 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BANDIT)
-	$(BIN)/hadolint Dockerfile
+	$(BIN)/hadolint Dockerfile deploy/ray/Dockerfile
 	$(BIN)/yamllint --strict compose.yaml deploy
 	$(BIN)/python tools/words.py
 
