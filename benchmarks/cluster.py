@@ -49,23 +49,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--load-seconds", type=float, default=20, help="duration of each load")
+    parser.add_argument("--only", choices=_PARTS, help="one part alone")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary, started(Path(temporary)) as cluster:
-        logs = Path(temporary) / "logs"
-        cluster.deploy(replicas=2, server=_WORDS)
-        compare("without a model", cluster, words_server(), MODEL.id, options.requests, options.load_seconds, logs)
-        cluster.deploy(replicas=2, ingresses=2, server=_GATED)
-        killed(cluster, options.load_seconds)
-        replaced(cluster)
-        scaled(cluster)
-        bundled = {
-            "RERANK_CACHE": "off",
-            "RERANK_DEFAULT_MODEL": EMBEDDED_MODEL_ID,
-            "RERANK_PRELOAD": EMBEDDED_MODEL_ID,
-        }
-        cluster.deploy(replicas=2, server=SERVER, settings=bundled)
-        alone = Contestant("bundled", (sys.executable, str(ROOT / "rerank_server.py"), "--port", "{port}"), bundled)
-        compare("bundled model", cluster, alone, EMBEDDED_MODEL_ID, options.requests, options.load_seconds, logs)
+        for part in (options.only,) if options.only else _PARTS:
+            _PARTS[part](cluster, options.requests, options.load_seconds)
+
+
+def words(cluster: RayCluster, number: int, seconds: float) -> None:
+    """Overhead and throughput without a model."""
+    cluster.deploy(replicas=2, server=_WORDS)
+    compare("without a model", cluster, words_server(), MODEL.id, number, seconds)
+
+
+def bundled(cluster: RayCluster, number: int, seconds: float) -> None:
+    """The same with the bundled model."""
+    settings = {
+        "RERANK_CACHE": "off",
+        "RERANK_DEFAULT_MODEL": EMBEDDED_MODEL_ID,
+        "RERANK_PRELOAD": EMBEDDED_MODEL_ID,
+    }
+    cluster.deploy(replicas=2, server=SERVER, settings=settings)
+    alone = Contestant("bundled", (sys.executable, str(ROOT / "rerank_server.py"), "--port", "{port}"), settings)
+    compare("bundled model", cluster, alone, EMBEDDED_MODEL_ID, number, seconds)
+
+
+def faults(cluster: RayCluster, number: int, seconds: float) -> None:
+    """Replicas that come and go under load."""
+    del number
+    cluster.deploy(replicas=2, ingresses=2, server=_GATED)
+    killed(cluster, seconds)
+    replaced(cluster)
+    scaled(cluster)
+
+
+_PARTS = {"words": words, "bundled": bundled, "faults": faults}
 
 
 @contextmanager
@@ -77,11 +95,9 @@ def started(folder: Path) -> Iterator[RayCluster]:
         yield cluster
 
 
-def compare(
-    title: str, cluster: RayCluster, plain: Contestant, model: str, number: int, seconds: float, logs: Path
-) -> None:
+def compare(title: str, cluster: RayCluster, plain: Contestant, model: str, number: int, seconds: float) -> None:
     """One client, then several, at both."""
-    with serving(plain, logs) as server:
+    with serving(plain, cluster.folder / "logs") as server:
         latencies(title, cluster.url, server.url, model, number)
         pids = {
             server.url: lambda: process_tree(server.pid),

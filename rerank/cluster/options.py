@@ -12,7 +12,7 @@ from rerank.errors import SettingsError
 from rerank.settings import Settings, read_settings
 
 SERVER = "rerank.server.build:app_from_settings"
-_FOLDERS = ("models_dir", "models_file", "keys_file")
+_FILES = ("models_file", "keys_file")
 
 
 class ClusterOptions(BaseModel):
@@ -90,6 +90,9 @@ def cluster_settings(options: ClusterOptions) -> Settings:
     Relative paths are made absolute: Ray starts the servers in folders of its own choice.
     """
     settings = read_settings({name.lower(): value for name, value in options.settings.items()})
-    paths: dict[str, Path] = {name: getattr(settings, name).absolute() for name in _FOLDERS}
+    files: dict[str, Path] = {name: getattr(settings, name) for name in _FILES}
+    # one that need not exist, and does not, keeps its name: by that the server knows that it is the default
+    paths = {name: file.absolute() for name, file in files.items() if file.exists()}
+    paths["models_dir"] = settings.models_dir.absolute()
     several = {"device": "cuda"} if options.num_gpus > 1 and settings.device == "auto" else {}
     return settings.model_copy(update={**paths, **several})

@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]
 
 from rerank.cluster.options import cluster_settings, read_options
 from rerank.errors import SettingsError
+from rerank.server import build
 
 ROOT = Path(__file__).parents[3]
 
@@ -52,6 +53,16 @@ def test_settings_are_those_given_with_absolute_paths(monkeypatch: pytest.Monkey
     assert (settings.port, settings.models_dir, settings.device) == (9000, tmp_path / "models", "cuda")
     with pytest.raises(SettingsError, match="PORT"):
         cluster_settings(read_options({"settings": {"RERANK_PORT": "none"}}))
+
+
+def test_a_server_starts_with_these_settings_where_there_are_no_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(build, "configure_logging", lambda *_: None)
+    build.app_from_settings(cluster_settings(read_options({"settings": {"RERANK_MODEL_DEVICE": "cpu"}})))
+    (tmp_path / "keys.toml").touch()
+    assert cluster_settings(read_options({})).keys_file == tmp_path / "keys.toml"
 
 
 def test_the_example_file_is_one_that_ray_takes(monkeypatch: pytest.MonkeyPatch) -> None:
