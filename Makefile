@@ -117,7 +117,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -W ignore::SyntaxWarning -m mkdocs build --quiet $(ARGS)
 	@echo "site/index.html opens in a browser; for the search: $(PYTHON) -m http.server --directory site"
 
 bench: $(VENV)/.runtime

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from rerank.catalog.catalog import Catalog
 from rerank.cli.main import app
-from tests.docs.blocks import Block, blocks
+from rerank.gateway.routing.plan import check_routes
+from tests.docs.blocks import Block, blocks, documents
 from tests.process.server import ROOT, ServerProcess, clean_environment
 from tests.support.kept import share_kept_networks
 
@@ -100,3 +102,18 @@ def test_options_of_rerank_in_documents_exist(page: str, words: tuple[str, ...])
     rest = words[: words.index("|")] if "|" in words else words
     done = CliRunner().invoke(app, [*rest, "--help"])
     assert done.exit_code == 0, done.output
+
+
+MODELS_FILES = [
+    (page, text)
+    for page in documents()
+    for text in re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    if "[[model]]" in text
+]
+
+
+@pytest.mark.parametrize(("page", "text"), MODELS_FILES, ids=[page for page, _ in MODELS_FILES])
+def test_models_files_in_documents_are_right(page: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text(text, encoding="utf-8")
+    catalog = Catalog.open(tmp_path / "models", tmp_path / "models.toml")
+    check_routes(catalog.cards(), catalog.resolve)
