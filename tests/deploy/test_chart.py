@@ -174,7 +174,7 @@ class TestTheApplication:
     def test_the_server_accepts_its_environment(
         self, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        given = environment(server(release)) | {"RERANK_CACHE": "redis://redis:6379/0"}
+        given = environment(server(release)) | {"RERANK_STATE_URL": "redis://redis:6379/0"}
         _set(given, tmp_path, monkeypatch)
         settings = read_settings()
         assert (settings.host, settings.port, settings.downloads) == ("0.0.0.0", 8000, given["RERANK_DOWNLOADS"])
@@ -187,7 +187,7 @@ class TestTheApplication:
     def test_settings_that_the_chart_makes_are_refused_under_all_their_names(self, everything: Release) -> None:
         schema = yaml.safe_load((CHART / "values.schema.json").read_text())
         refused = set(schema["properties"]["settings"]["propertyNames"]["not"]["enum"])
-        free = {"RERANK_CACHE_TTL", "RERANK_PAGES", "OTEL_SERVICE_NAME", "RERANK_CACHE"}
+        free = {"RERANK_CACHE_TTL", "RERANK_PAGES", "OTEL_SERVICE_NAME"}
         made = environment(server(everything)).keys() - free
         for names in (names for names in setting_names().values() if made & set(names)):
             assert set(names) <= refused

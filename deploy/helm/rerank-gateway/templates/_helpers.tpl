@@ -112,8 +112,8 @@ priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.redis }}
 {{- if .secret }}
-- name: RERANK_CACHE
-  valueFrom: {secretKeyRef: {name: {{ .secret | quote }}, key: {{ .cacheItem | quote }}}}
+- name: RERANK_STATE_URL
+  valueFrom: {secretKeyRef: {name: {{ .secret | quote }}, key: {{ .item | quote }}}}
 {{- end }}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
