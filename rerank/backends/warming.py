@@ -12,6 +12,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.errors import InvalidRequest
+from rerank.garbage import paused
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.libraries import import_transformers
 from rerank.scorers.load import family_module
@@ -38,9 +39,10 @@ def warm_up(scorer: Scorer) -> None:
 
 def import_libraries(checkpoint: Checkpoint, card: ModelCard, placements: Sequence[Placement]) -> None:
     """Import the libraries that a model needs on these devices, so that it is not measured with their size."""
-    family_module(checkpoint, card)
-    if any(needs_torch(checkpoint, placement) for placement in placements):
-        import_transformers()
+    with paused():
+        family_module(checkpoint, card)
+        if any(needs_torch(checkpoint, placement) for placement in placements):
+            import_transformers()
     _freeze_libraries()
 
 
