@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import stat
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.digests import sha256
 from rerank.catalog.evidence import Evidence, read_evidence
 from rerank.catalog.folder_files import broken, read_object, read_optional, shown
 from rerank.catalog.ports import Port, find_port
@@ -119,8 +119,7 @@ def check_sha256(file: Path, expected: str) -> None:
     """Raise WeightsBroken unless the file's sha256 is ``expected``."""
     if not file.is_file():
         raise broken(file, "is missing; a sha256 can only be checked for weights in one file")
-    with file.open("rb") as stream:
-        actual = hashlib.file_digest(stream, "sha256").hexdigest()
+    actual = sha256(file)
     if actual != expected:
         raise broken(file, f"has sha256 {actual}, expected {expected}")
 

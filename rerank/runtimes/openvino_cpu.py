@@ -8,10 +8,9 @@ import logging
 import shutil
 import time
 import warnings
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,10 @@ import psutil
 from filelock import FileLock
 
 from rerank import cgroups
+from rerank.catalog.digests import crc32, known_sha256
 from rerank.catalog.weight_files import parameters
 from rerank.devices import free_memory, has_native_bf16, import_openvino
+from rerank.garbage import paused
 from rerank.runtimes.base import Inputs, MakeNetwork
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,6 @@ _STRETCH = 64
 _MODEL = "model.xml"
 _SUMS = "sums.json"
 _UNFINISHED = ".unfinished"
-_CHUNK = 1 << 20
 # raised whenever what is converted changes, so that no stale copy is taken for it
 _LAYOUT = 5
 # of the largest number that a network puts out: how far a conversion may be off, in fp32
@@ -129,8 +129,10 @@ def _convert(
     with warnings.catch_warnings():
         # tracing warns of every shape it looks at; the shapes stay dynamic, as the tests show
         warnings.simplefilter("ignore")
-        network = make_network(torch.float32).eval()
-        converted = openvino.convert_model(network, example_input=_tensors(example))
+        with paused():
+            # a model's classes are imported here, which takes seconds
+            network = make_network(torch.float32).eval()
+        converted = _traced(network, _tensors(example))
         if trial:
             _try(converted, network, trial)
         if int8:
@@ -141,6 +143,14 @@ def _convert(
         psutil.Process().memory_info().rss / 1e9,
     )
     return converted
+
+
+def _traced(network: Any, example: Mapping[str, Any]) -> Any:
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    # torch would trace it a second time, and only warn where that computes something else
+    traced = TorchScriptPythonDecoder(network, example_input=example, trace_kwargs={"check_trace": False})
+    return openvino.convert_model(traced, example_input=example)
 
 
 def _tensors(inputs: Inputs) -> dict[str, Any]:
@@ -245,15 +255,7 @@ def _keep(network: Any, folder: Path) -> bool:
 
 def _sums(folder: Path) -> dict[str, int]:
     """A checksum of each file of a converted network: OpenVINO takes any bytes of the right number for weights."""
-    return {file.name: _crc32(file) for file in sorted(folder.glob("model.*"))}
-
-
-def _crc32(file: Path) -> int:
-    total = 0
-    with file.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            total = zlib.crc32(chunk, total)
-    return total
+    return {file.name: crc32(file) for file in sorted(folder.glob("model.*"))}
 
 
 def _name(weights: Sequence[Path], inputs: Sequence[str], *, int8: bool) -> str:
@@ -264,7 +266,7 @@ def _name(weights: Sequence[Path], inputs: Sequence[str], *, int8: bool) -> str:
 
 def _source(weights: Sequence[Path], *, int8: bool) -> str:
     files = [*weights, *_descriptions(weights[0].parent)]
-    return f"{_digest([_sha256(file, file.stat().st_mtime_ns) for file in files])}-{'int8' if int8 else 'fp32'}"
+    return f"{_digest([known_sha256(file) for file in files])}-{'int8' if int8 else 'fp32'}"
 
 
 def _descriptions(folder: Path) -> list[Path]:
@@ -275,9 +277,3 @@ def _descriptions(folder: Path) -> list[Path]:
 
 def _digest(facts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-
-@cache
-def _sha256(file: Path, _modified: int) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
