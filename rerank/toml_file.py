@@ -24,10 +24,12 @@ def read_toml(path: Path, schema: type[Content]) -> Content:
 
     Raises SettingsError naming the file and the entry, but not what stands there: it may be a secret.
     """
+    if not path.exists():
+        # nothing to check, and building a schema takes a start's time
+        return schema.model_construct()
     content: dict[str, Any] = {}
     try:
-        if path.exists():
-            content = tomllib.loads(read_text(path, _LIMIT))
+        content = tomllib.loads(read_text(path, _LIMIT))
         return schema.model_validate(content)
     except UnfitFile as error:
         raise SettingsError(f"{path}: it {error}") from error
