@@ -101,14 +101,16 @@ def _read_tokenizer(folder: Path, *, special_tokens: bool, inside: bool) -> Toke
     if config.get("tokenizer_class") == JAPANESE_TOKENIZER:
         return japanese_tokenizer(folder, config)
     file = folder / "tokenizer.json"
-    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    text = file.read_text(encoding="utf-8") if file.is_file() else None
+    content = json.loads(text) if text is not None else None
     if content is None or is_overridden(content, config):
-        content = _as_transformers_reads_it(folder)
+        content, text = _as_transformers_reads_it(folder), None
     if not special_tokens:
-        content["added_tokens"] = []
+        content, text = {**content, "added_tokens": []}, None
     if inside:
-        content = without_space_in_front(content)
-    tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(content))
+        content, text = without_space_in_front(content), None
+    # writing a large vocabulary takes as long as reading it
+    tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(content) if text is None else text)
     tokenizer.encode_special_tokens = bool(config.get("split_special_tokens"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
