@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from fastapi import FastAPI
 
 import rerank
 from rerank.access.keyring import Keyring, Keys, collect_keys
 from rerank.access.keys_file import read_keys_file
 from rerank.access.rate_limits import RateLimits
 from rerank.access.shared_limits import SharedLimits
-from rerank.api.app import build_app
-from rerank.api.dialects.main import MainDialect
-from rerank.api.services import Services
 from rerank.catalog.built_in import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, download_command
@@ -47,27 +44,56 @@ from rerank.telemetry.metrics import Metrics
 from rerank.telemetry.tracing import open_tracing
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from rerank.api.services import Services
     from rerank.telemetry.spans import Tracing
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What settings describe, checked; nothing is started yet."""
+
+    settings: Settings
+    catalog: Catalog
+    devices: Sequence[Device]
+    keyring: Keyring
+    metrics: Metrics
+    tracing: Tracing | None
+
+
 def app_from_settings(settings: Settings) -> FastAPI:
     """The application as the settings describe it. Raises SettingsError before anything is started."""
+    prepared = prepare(settings)
+    return app_around(partial(open_services, prepared), prepared)
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Check the settings, and log what they amount to. Raises SettingsError."""
     configure_logging(settings.log_level, settings.log_format)
     catalog = Catalog.open(settings.models_dir, settings.models_file)
     devices = choose_devices(settings.device, settings.precision, settings.runtime)
-    keyring = Keyring(_prepare(catalog, settings))
+    keyring = Keyring(_add_names(catalog, settings))
     check_place(settings.cache_place)
     _announce(catalog, devices, settings)
     _announce_keys(keyring)
-    metrics, tracing = Metrics(), open_tracing()
+    return Prepared(settings, catalog, devices, keyring, Metrics(), open_tracing())
+
+
+def app_around(open_: Callable[[], AbstractAsyncContextManager[Services]], prepared: Prepared) -> FastAPI:
+    """The application around the services that ``open_`` starts."""
+    from rerank.api.app import build_app
+    from rerank.api.dialects.main import MainDialect
+
+    settings = prepared.settings
     return build_app(
-        partial(_open_services, settings, catalog, devices, keyring, metrics, tracing),
-        keyring=keyring,
+        open_,
+        keyring=prepared.keyring,
         max_body_bytes=settings.max_body_bytes,
         max_inflight_bytes=settings.max_inflight_bytes,
-        metrics=metrics,
+        metrics=prepared.metrics,
         open_paths=("/metrics",) if settings.open_metrics else (),
         pages=settings.pages,
         tokenizer_info=settings.enable_tokenizer_info_endpoint,
@@ -75,43 +101,46 @@ def app_from_settings(settings: Settings) -> FastAPI:
         cors_origins=settings.allowed_origins,
         allowed_hosts=settings.host_names,
         main_dialect=MainDialect(settings.dialect),
-        tracing=tracing,
+        tracing=prepared.tracing,
     )
 
 
 @asynccontextmanager
-async def _open_services(
-    settings: Settings,
-    catalog: Catalog,
-    devices: Sequence[Device],
-    keyring: Keyring,
-    metrics: Metrics,
-    tracing: Tracing | None,
-) -> AsyncIterator[Services]:
-    with watched_loop(metrics.observe):
+async def open_services(prepared: Prepared) -> AsyncIterator[Services]:
+    """The running services; their first model loads while the HTTP half is imported, which takes as long."""
+    settings, observe = prepared.settings, prepared.metrics.observe
+    with watched_loop(observe):
         async with (
-            Engine.open(settings, catalog, observe=metrics.observe) as engine,
-            open_state(settings.state_url, metrics.observe) as state,
-            open_store(settings.cache_place, settings.cached_pairs, settings.cache_ttl, metrics.observe) as store,
+            Engine.open(settings, prepared.catalog, observe=observe) as engine,
+            open_state(settings.state_url, observe) as state,
+            open_store(settings.cache_place, settings.cached_pairs, settings.cache_ttl, observe) as store,
         ):
-            gateway = _gateway(settings, engine, PairCache(store, metrics.observe), state, metrics)
-            readiness = Readiness(gateway, _preloaded(catalog, settings))
-            metrics.add_gauges(*gauges(gateway, engine.scheduler, state))
-            with on_hangup(partial(_reload, gateway, readiness, keyring, settings)):
+            gateway = _gateway(settings, engine, PairCache(store, observe), state, prepared.metrics)
+            readiness = Readiness(gateway, _preloaded(prepared.catalog, settings))
+            prepared.metrics.add_gauges(*gauges(gateway, engine.scheduler, state))
+            with on_hangup(partial(_reload, gateway, readiness, prepared.keyring, settings)):
                 async with exchanging(state, gateway.admission), readiness.preloading(), gateway.shadows.open():
-                    yield Services(
-                        gateway,
-                        readiness,
-                        ", ".join(map(str, devices)),
-                        int(time.time()),
-                        trouble=lambda: engine.trouble,
-                        stop=engine.stop,
-                        downloads=engine.downloads,
-                        estimate=engine.loader.estimate,
-                        log_texts=settings.log_texts,
-                    )
-    if tracing:
-        await asyncio.to_thread(tracing.close)
+                    yield await asyncio.to_thread(_services, prepared, engine, gateway, readiness)
+    if prepared.tracing:
+        await asyncio.to_thread(prepared.tracing.close)
+
+
+def _services(prepared: Prepared, engine: Engine, gateway: Gateway, readiness: Readiness) -> Services:
+    # what `app_around` needs; here it blocks no event loop
+    importlib.import_module("rerank.api.app")
+    from rerank.api.services import Services
+
+    return Services(
+        gateway,
+        readiness,
+        ", ".join(map(str, prepared.devices)),
+        int(time.time()),
+        trouble=lambda: engine.trouble,
+        stop=engine.stop,
+        downloads=engine.downloads,
+        estimate=engine.loader.estimate,
+        log_texts=prepared.settings.log_texts,
+    )
 
 
 def _gateway(
@@ -134,7 +163,7 @@ def _gateway(
     )
 
 
-def _prepare(catalog: Catalog, settings: Settings) -> Keys:
+def _add_names(catalog: Catalog, settings: Settings) -> Keys:
     """Add the models that settings and keys name to the cards; the keys.
 
     Raises SettingsError unless the server can run with all of them.
@@ -186,7 +215,7 @@ def _reload(gateway: Gateway, readiness: Readiness, keyring: Keyring, settings: 
 
     def check(catalog: Catalog) -> None:
         nonlocal fresh
-        fresh = _prepare(catalog, settings)
+        fresh = _add_names(catalog, settings)
         if keyring.guarded and not fresh.guarded:
             raise SettingsError(
                 f"{settings.keys_file}: no key is left, which would open the server to all clients; "

@@ -28,6 +28,8 @@ asyncio.run(start())
 """
 OF_EXTRAS = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto", "pytest", "hypothesis")
 """Packages of extras and of tests: requirements.txt brings none of them."""
+OF_HTTP = ("fastapi", "starlette")
+"""Packages that are imported while the first model loads."""
 OF_MODELS = ("torch", "transformers", "sentence_transformers")
 """Packages that take seconds to import."""
 ON_DEMAND = (
@@ -43,7 +45,9 @@ ON_DEMAND = (
 
 
 @pytest.mark.parametrize(
-    "packages", [OF_EXTRAS, OF_MODELS, ON_DEMAND], ids=["extras", "those of models", "those on demand"]
+    "packages",
+    [OF_EXTRAS, OF_HTTP, OF_MODELS, ON_DEMAND],
+    ids=["extras", "those of the HTTP half", "those of models", "those on demand"],
 )
 def test_the_server_starts_without(packages: Sequence[str]) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM, *packages], capture_output=True, text=True, check=False)
