@@ -217,6 +217,13 @@ class TestTheApplication:
             context = pod["spec"]["securityContext"]
             assert {context["runAsUser"], context["runAsGroup"], context["fsGroup"]} == {user}
 
+    def test_the_cluster_may_choose_the_user(self) -> None:
+        release = rendered(*NEEDED, "user=null")
+        context = server_pod(release)["spec"]["securityContext"]
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(context)
+        assert context["runAsNonRoot"] is True
+        check(the(release, "Deployment"))
+
     def test_volumes_are_where_the_image_writes(self, release: Release) -> None:
         volume = re.search(r"^VOLUME (\S+)$", DOCKERFILE, re.MULTILINE)[1]  # type: ignore[index]
         for container in (c for m in release for pod in pod_templates(m) for c in pod["spec"]["containers"]):

@@ -29,9 +29,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- /* the image's user; fsGroup makes volumes its own */ -}}
 {{- define "rerank.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
+{{- with .Values.user }}
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
+{{- end }}
 # a large volume is not gone through at every start
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
