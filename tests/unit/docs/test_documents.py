@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[3]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`((?:rerank|tests|docs)/[\w./]+|\.env\.example)(?::(\w+))?`", CONTRIBUTING)))
 READMES = ["README.md", "README.zh-CN.md"]
+PERFORMANCE = (ROOT / "docs/benchmarks/performance.md").read_text(encoding="utf-8")
 DOCUMENTS = [
     *READMES,
     "CONTRIBUTING.md",
@@ -85,3 +86,18 @@ def test_the_architecture_lists_every_folder_and_module() -> None:
     )
     for module in (module for folder in told for module in (ROOT / "rerank" / folder).glob("*.py")):
         assert re.search(rf"\b{module.stem}\b", picture) or module.stem == "__init__", module
+
+
+@pytest.mark.parametrize("guide", ["choose-a-model.md", "choose-a-model.zh-CN.md"])
+def test_speeds_of_models_are_those_of_the_benchmark(guide: str) -> None:
+    measured = re.findall(r"^\| ([\w.-]+)'s(?: size)? \| [\d,]+ \([\d.]+\) \| ([\d,]+) \(", PERFORMANCE, re.MULTILINE)
+    table = (ROOT / "docs/guides" / guide).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [\w.-]+/([\w.-]+) .*\| ([\d,]+) \|$", table, re.MULTILINE)
+
+    assert {_short(name): speed for name, speed in rows} == dict(measured)
+
+
+def _short(model: str) -> str:
+    """The name of a model's size in the table of the benchmark."""
+    kept = re.sub(r"^ms-marco-|-v[12]$", "", model) if not model.startswith("bge") else model
+    return re.sub(r"(bge|ettin)-reranker-", r"\1-", kept)
