@@ -18,7 +18,7 @@ examples:
   rerank cluster --replicas 1 --max-replicas 4 --num-gpus 1
   rerank cluster --address auto --replicas 8 --num-gpus 1 --host 0.0.0.0
 
-Ray is started on this machine and listens on 127.0.0.1 alone; with --address an existing Ray cluster is joined.
+Ray is started on this machine; with --address an existing Ray cluster is joined.
 Every setting of `rerank serve` is an option here, too, and applies to each replica.
 
 exit status:

@@ -69,7 +69,7 @@ def _leave(ray: Any, *, joined: bool) -> None:
 
 
 def keep_local() -> None:
-    """Have Ray listen on 127.0.0.1 alone. To be called before Ray is imported.
+    """Have Ray listen on 127.0.0.1 alone, but for a port per process of Ray Serve. To be called before Ray is imported.
 
     Ray's ports run what they are sent; without this they listen on every interface, though a token guards them.
     """
