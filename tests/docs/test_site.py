@@ -93,7 +93,7 @@ def error_names() -> set[str]:
 
 WRITTEN: dict[str, set[str]] = {
     "reference/configuration": {names[0] for names in setting_names().values()},
-    "reference/metrics": metric_names() | {"rerank_device_up", "rerank_upstream_up"},
+    "reference/metrics": metric_names() | {"rerank_device_up", "rerank_upstream_up", "rerank_connections"},
     "reference/errors": error_names(),
     "reference/models": {card.id for card in BUILT_IN if card.about},
     "reference/api": {"POST /v1/rerank", "GET /ready", '"relevance_score": 0.928', "max_chunks_per_doc"},

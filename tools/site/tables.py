@@ -19,9 +19,10 @@ from rerank.api.errors import STATUSES
 from rerank.catalog.built_in import BUILT_IN
 from rerank.catalog.cards import ModelCard
 from rerank.cli.main import COMMANDS
+from rerank.server.connections import Connections
 from rerank.server.gauges import gauges
 from rerank.settings import GROUPS, setting_names
-from rerank.telemetry.metrics import Metrics
+from rerank.telemetry.metrics import Gauge, Metrics
 from rerank.units import human_size
 from tools.site.surroundings import environment
 
@@ -85,8 +86,10 @@ def _model_row(card: ModelCard) -> tuple[str, ...]:
 
 def _gauges() -> Iterator[tuple[str, ...]]:
     # nothing is read
-    unread: Any = SimpleNamespace(admission=None)
-    for gauge in gauges(unread, unread):
+    found: list[Gauge] = []
+    server: Any = SimpleNamespace(admission=None, observe=None, add_gauges=lambda *added: found.extend(added))
+    Connections(1, server)
+    for gauge in (*gauges(server, server), *found):
         yield f"`{gauge.name}`", "gauge", _listed(filter(None, [gauge.label])), _prose(gauge.help)
 
 
