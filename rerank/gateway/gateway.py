@@ -172,7 +172,8 @@ class Gateway:
         async def answer(place: Place) -> R:
             return await self._lease(place.begin, card, times, use)
 
-        return await self._work([card], work, request.caller, request.within, answer)
+        scored = isinstance(request, EmbeddingRequest)
+        return await self._work([card], work, request.caller, request.within, answer, scored=scored)
 
     async def _work(
         self,
@@ -181,15 +182,21 @@ class Gateway:
         caller: Caller,
         within: float | None,
         answer: Callable[[Place], Awaitable[R]],
+        *,
+        scored: bool = True,
     ) -> R:
-        """An answer, within what the caller's key and the server have room for. ``cards``: those it begins with."""
+        """An answer, within what the caller's key and the server have room for. ``cards``: those it begins with.
+
+        Unless ``scored``, it says nothing about the speed of the devices, nor about their backlog.
+        """
         fetching_for.set(caller.name)
         cards = list(cards)
-        cold, models = self._is_cold(cards), [card.id for card in cards]
+        cold, models = self._is_cold(cards), [card.id for card in cards if scored]
         async with self.rates.spend(caller, work.tokens) as spending:
             with self.admission.admit(work, caller=caller.name, waiting=cold, within=within, models=models) as place:
                 result = await answer(place)
-                place.done()
+                if scored:
+                    place.done()
             spending.tokens = result.tokens
             return result
 

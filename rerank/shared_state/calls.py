@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -14,9 +15,12 @@ from rerank.telemetry.events import Event, Observe
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
+_SILENCE = 60.0
+"""Seconds between two warnings: what fails and works in turns would fill the log."""
+
 
 class Calls:
-    """Calls of one kind: whether they work, which the log says once whenever it changes."""
+    """Calls of one kind: whether they work, which the log says when it changes, once per minute at most."""
 
     def __init__(
         self, trouble: str, failure: Event, observe: Observe, clock: Callable[[], float] = time.monotonic
@@ -26,6 +30,9 @@ class Calls:
         self._failure = failure
         self._observe = observe
         self._pause = Pause(clock)
+        self._clock = clock
+        self._warned = -math.inf
+        self._said = False
 
     @property
     def paused(self) -> bool:
@@ -46,12 +53,16 @@ class Calls:
             # whatever a library raises: a request does not fail with what it can do without
             self.failed(str(error) or f"no answer within {1000 * seconds:g} ms")
             return None
-        if self._pause.worked():
+        self._pause.worked()
+        if self._said:
             logger.info("no longer: %s", self._trouble)
+            self._said = False
         return result
 
     def failed(self, reason: str) -> None:
         """Note a failure."""
         self._observe(self._failure)
-        if self._pause.failed():
+        self._pause.failed()
+        if not self._said and self._clock() - self._warned >= _SILENCE:
             logger.warning("%s: %s", self._trouble, reason)
+            self._said, self._warned = True, self._clock()

@@ -26,16 +26,12 @@ class Pause:
         """True from a failure until the next success."""
         return self._seconds > 0
 
-    def failed(self) -> bool:
-        """Note a failure; True for the first one in a row. Calls that were under way in a pause do not prolong it."""
-        first = not self._seconds
+    def failed(self) -> None:
+        """Note a failure. Calls that were under way in a pause do not prolong it."""
         if not self.lasts:
             self._seconds = min(2 * self._seconds or _FIRST_SECONDS, _LONGEST_SECONDS)
             self._ends = self._clock() + self._seconds
-        return first
 
-    def worked(self) -> bool:
-        """Note a success; True for the first one after a failure."""
-        first = bool(self._seconds)
+    def worked(self) -> None:
+        """Note a success."""
         self._seconds, self._ends = 0.0, self._clock()
-        return first

@@ -15,7 +15,8 @@ from rerank.telemetry.events import Observe, StateFailed, ignore
 if TYPE_CHECKING:
     from redis.commands.core import AsyncScript
 
-_SECONDS = 0.05
+_SECONDS = 0.25
+"""Enough for an event loop that is busy; a call that takes longer is counted as failed."""
 _CLOSE_SECONDS = 2.0
 OWN_KEY = """
 local function own(key, kind)

@@ -99,3 +99,14 @@ def test_a_key_for_some_models_sees_only_those(open_app: OpenApp, key: str, seen
         body = {"query": "a", "documents": ["a"], "model": model}
         assert app.client.post("/v1/rerank", json=body, headers=bearer(KEY)).status_code == 200
     assert set(app.client.get("/load", headers=bearer(key)).json()["models"]) == seen
+
+
+def test_tokenizing_is_no_work_for_a_device(open_app: OpenApp) -> None:
+    app = open_app()
+    for _ in range(5):
+        assert app.client.post("/tokenize", json={"prompt": "a b c"}).status_code == 200
+    load = app.client.get("/load").json()
+    assert (load["tokens_per_second"], load["tokens"]) == (None, 0)
+    for _ in range(3):
+        assert app.rerank().status_code == 200
+    assert app.client.get("/load").json()["tokens_per_second"] > 0

@@ -20,21 +20,18 @@ def test_each_failure_in_a_row_makes_it_longer_up_to_half_a_minute() -> None:
 def test_a_success_ends_it() -> None:
     clock = Clock()
     pause = Pause(clock)
+
+    def state() -> tuple[bool, bool]:
+        return pause.lasts, pause.follows_failure
+
+    assert state() == (False, False)
     pause.failed()
-    assert pause.worked()
-    assert not pause.lasts
-    assert not pause.worked()
-
-
-def test_only_the_first_failure_in_a_row_is_news() -> None:
-    clock = Clock()
-    pause = Pause(clock)
-    assert pause.failed()
-    assert not pause.failed()
+    assert state() == (True, True)
     clock.now = 1
-    assert not pause.failed()
+    assert state() == (False, True)
+    pause.failed()
     pause.worked()
-    assert pause.failed()
+    assert state() == (False, False)
 
 
 def test_failures_of_calls_that_were_under_way_do_not_prolong_it() -> None:

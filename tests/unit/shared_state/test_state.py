@@ -66,6 +66,25 @@ async def test_after_a_failure_it_is_left_alone_for_a_while(watched: Watched, ca
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
+async def test_one_that_fails_and_works_in_turns_is_logged_once_a_minute(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for moment in range(0, 118, 2):
+        watched.clock.now = moment
+        assert await watched.state.run("no Lua", [], []) is None
+        watched.clock.now = moment + 1
+        assert await watched.works()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
+
+
+async def test_an_outage_soon_after_another_is_logged_later(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    for moment, script in ((0, "no Lua"), (10, SET), (20, "no Lua"), (40, "no Lua"), (70, "no Lua"), (200, "no Lua")):
+        watched.clock.now = moment
+        await watched.state.run(script, ["key"], ["value"])
+    assert len(caplog.records) == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
