@@ -94,7 +94,7 @@ def _full(services: Services, caller: Caller) -> FullLoad:
         server_load=load.requests,
         backlog_seconds=round(load.backlog_seconds, 3),
         tokens=load.tokens,
-        tokens_per_second=load.tokens_per_second,
+        tokens_per_second=_rounded(load.tokens_per_second),
         free_bytes=load.free_bytes,
         budget_bytes=load.budget_bytes,
         draining=load.draining,
@@ -108,8 +108,12 @@ def _of_model(model: ModelLoad) -> LoadOfModel:
         in_memory=model.in_memory,
         tokens=model.tokens,
         backlog_seconds=round(model.backlog_seconds, 3),
-        load_seconds=model.load_seconds,
+        load_seconds=_rounded(model.load_seconds),
         bytes=model.bytes,
-        idle_seconds=model.idle_seconds,
+        idle_seconds=_rounded(model.idle_seconds),
         pinned=model.pinned,
     )
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 3)

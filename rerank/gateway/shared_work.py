@@ -16,6 +16,8 @@ from rerank.shared_state.state import OWN_KEY, SharedState
 from rerank.tasks import running
 
 _INTERVAL_SECONDS = 1.0
+_SECONDS = 2.0
+"""Maximum seconds of an exchange: no request waits for it."""
 _LEASE_MILLISECONDS = 5000
 """After so long without a word a server counts as gone, and its work with it."""
 _CALLERS = 100
@@ -78,7 +80,8 @@ class SharedWork:
 
     async def _send(self, row: str) -> Iterable[bytes]:
         wanted = not self._admission.has_spare(Work())
-        found = await self._state.run(_EXCHANGE, [_KEY], [self._id, row, _LEASE_MILLISECONDS, int(wanted)])
+        arguments: list[str | int] = [self._id, row, _LEASE_MILLISECONDS, int(wanted)]
+        found = await self._state.run(_EXCHANGE, [_KEY], arguments, _SECONDS)
         return [row for row in found or [] if isinstance(row, bytes)]
 
 

@@ -53,14 +53,16 @@ class SharedState:
         """False from a failed call until one that works."""
         return not self._calls.failing
 
-    async def run(self, script: str, keys: Sequence[str], arguments: Sequence[str | int]) -> Sequence[Any] | None:
-        """The result of a Lua script; None if that fails or takes too long."""
+    async def run(
+        self, script: str, keys: Sequence[str], arguments: Sequence[str | int], patience: float | None = None
+    ) -> Sequence[Any] | None:
+        """The result of a Lua script; None if that fails or takes too long: ``patience`` where no request waits."""
         if self._calls.paused:
             return None
         registered = self._scripts.get(script)
         if registered is None:
             registered = self._scripts[script] = self._redis.register_script(script)
-        return await self._calls.within(self._patience, registered(keys=keys, args=arguments))
+        return await self._calls.within(patience or self._patience, registered(keys=keys, args=arguments))
 
     async def close(self) -> None:
         """Close the connections."""
