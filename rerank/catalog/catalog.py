@@ -179,7 +179,7 @@ class Catalog:
             return DefaultModel(large, f"RERANK_DEFAULT_MODEL is not set and the weights of {large.id} are on disk")
         return DefaultModel(
             self.resolve(EMBEDDED_MODEL_ID),
-            f"RERANK_DEFAULT_MODEL is not set and {LARGE_MODEL_ID} is not on disk: the embedded model, English only",
+            f"RERANK_DEFAULT_MODEL is not set and {LARGE_MODEL_ID} is not on disk: the bundled model, English only",
         )
 
     def operator_choice(self, name: str) -> ModelCard:

@@ -48,6 +48,8 @@ def main(settings: Settings) -> int:
     host = settings.listen_host(guarded=guarded)
     server = _Server(prepared, host)
     _say_where(host, settings.port, guarded=guarded)
+    if settings.pages:
+        _name_the_pages(host, settings.port)
     # uvicorn raises the signal that stopped it again; a requested stop is no failure
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, server.leave)
@@ -160,6 +162,12 @@ def _exit_at_once_if_busy() -> None:
     if any(thread.name.startswith(("load-", "device-")) for thread in threading.enumerate()):
         logging.shutdown()
         os._exit(0)
+
+
+def _name_the_pages(host: str, port: int) -> None:
+    # browsers do not open an address that stands for all
+    shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+    logger.info("pages for browsers: http://%s:%d/playground and /admin", shown, port)
 
 
 def _say_where(host: str, port: int, *, guarded: bool) -> None:

@@ -38,8 +38,8 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def server(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """Asks for keys. ``chromium`` first: without it nothing has to start."""
+def server(chromium: Browser, converted: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Asks for keys. ``chromium`` first: without it nothing has to start or be converted."""
     folder: Path = tmp_path_factory.mktemp("pages")
     (folder / "models.toml").write_text(CARDS)
     with ServerProcess(folder, {"RERANK_API_KEY": USER_KEY, "RERANK_ADMIN_KEY": ADMIN_KEY}) as running:

@@ -44,7 +44,7 @@ function useServer(key) {
   return [seen, look];
 }
 
-const bytes = (size) => (size >= 1e9 ? `${(size / 1e9).toFixed(1)} GB` : `${(size / 1e6).toFixed(0)} MB`);
+const bytes = (size) => (size >= 1e9 ? `${(size / 1e9).toFixed(1)}\u00a0GB` : `${(size / 1e6).toFixed(0)}\u00a0MB`);
 
 function ago(words, unix) {
   if (!unix) return "–";

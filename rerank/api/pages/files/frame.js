@@ -34,6 +34,7 @@ export function Header({ words, title, changeLanguage, wide = false }) {
   <header class=${`${wide ? "container-fluid" : "container"} head`}>
     <h1>${title}</h1>
     <nav>
+      <a href=${wide ? "playground" : "admin"}>${wide ? words.playground : words.admin}</a>
       <button type="button" class="secondary outline small" lang=${words.language === "中文" ? "zh-CN" : "en"}
         onClick=${changeLanguage}>${words.language}</button>
       <button type="button" class="secondary outline small" onClick=${changeTheme} aria-label=${words.theme}

@@ -52,11 +52,18 @@ function describe(words, model) {
   return model.state === "absent" && !model.local ? words.notHere : words.states[model.state];
 }
 
+// the last part of an id, unless another model has it too
+function shortName(id, models) {
+  const name = (each) => each.split("/").pop();
+  return models.filter((other) => name(other.id) === name(id)).length > 1 ? id : name(id);
+}
+
 const ModelChoice = ({ words, models, chosen, number, choose }) => html`
   <label>${words.model(number + 1)}
     <select value=${chosen} onChange=${(event) => choose(event.target.value)}>
       ${number > 0 && html`<option value="">${words.none}</option>`}
-      ${models.map((model) => html`<option value=${model.id} key=${model.id}>${model.id} (${describe(words, model)})</option>`)}
+      ${models.map((model) => html`<option value=${model.id} key=${model.id} title=${model.id}>
+        ${shortName(model.id, models)} (${describe(words, model)})</option>`)}
     </select>
   </label>`;
 

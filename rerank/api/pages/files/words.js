@@ -15,7 +15,7 @@ const ENGLISH = {
   options: "Options",
   top_n: "Best ones only (top_n)",
   instruction: "Instruction, for models that take one",
-  min_score: "Least relevance (min_score)",
+  min_score: "Minimum relevance (min_score)",
   max_chunks_per_doc: "Chunks per document (max_chunks_per_doc)",
   budget_ms: "Time budget, ms (budget_ms)",
   raw: "Show raw logits",
@@ -80,7 +80,7 @@ const ENGLISH = {
   allModels: "all",
   operator: "admin",
   charts: { queue: "Queue", documents: "Documents per second", tokens: "Tokens per second", latency: "Latency, ms", cache: "Cache" },
-  lines: { waiting: "waiting pairs", inFlight: "documents in flight", documents: "documents", tokens: "tokens", half: "half within", most: "95 % within", hits: "% of pairs found" },
+  lines: { waiting: "waiting pairs", inFlight: "documents in flight", documents: "documents", tokens: "tokens", half: "median", most: "95th percentile", hits: "% of pairs found" },
 };
 
 const CHINESE = {
@@ -163,7 +163,7 @@ const CHINESE = {
   allModels: "全部",
   operator: "管理员",
   charts: { queue: "队列", documents: "每秒文档数", tokens: "每秒 token 数", latency: "延迟，毫秒", cache: "缓存" },
-  lines: { waiting: "等待的文档对", inFlight: "处理中的文档", documents: "文档", tokens: "token", half: "半数在此之内", most: "95 % 在此之内", hits: "% 的文档对命中" },
+  lines: { waiting: "等待的文档对", inFlight: "处理中的文档", documents: "文档", tokens: "token", half: "中位数", most: "第 95 百分位", hits: "% 的文档对命中" },
 };
 
 const LANGUAGE = "rerank-language";
