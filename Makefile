@@ -12,7 +12,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --di
           --max-worker-restart=0
 BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
-.PHONY: help serve extras ray test quick coverage mutants check audit format docs clean bench bench-peers sdks browser helm vendor soak fuzz lock image
+.PHONY: help serve extras ray test quick coverage mutants check audit format docs clean bench bench-peers sdks browser helm screenshots vendor soak fuzz lock image
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
@@ -32,6 +32,7 @@ help:
 	@echo "make bench    measure the server and its peers side by side (an hour; 'make bench-peers' installs the peers)"
 	@echo "make soak     five minutes of every kind of request: is anything lost, does anything grow?"
 	@echo "make fuzz     a hundred thousand made-up requests, in twenty minutes at most: does it fail, hang or grow?"
+	@echo "make screenshots  take the pictures of the pages again"
 	@echo "make clean    remove the virtual environments and caches"
 
 serve: $(VENV)/.runtime
@@ -99,6 +100,10 @@ helm: $(VENV)/.helm
 
 $(VENV)/.helm: tools/helm.py tools/helm.txt | $(VENV)/.runtime
 	@$(BIN)/python tools/helm.py $(BIN) && touch $@ || echo "helm could not be fetched: the tests of the chart are skipped"
+
+# the pictures of the pages in docs/images
+screenshots: $(VENV)/.dev browser
+	$(BIN)/python -m tools.screenshots
 
 # what the pages use of other people's, from npm; the files are in the repository
 vendor:
