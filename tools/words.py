@@ -32,7 +32,7 @@ BETTER = {
     "whoever": "the client, the caller",
 }
 LOOKED_AT = ("*.py", "*.md", "*.toml", "*.yml", "*.yaml", "*.json", "Makefile", "Dockerfile", ".env.example")
-LEFT_OUT = (":!tests", ":!tools/words.py", ":!README.zh-CN.md")
+LEFT_OUT = (":!tests", ":!tools/words.py", ":!*.zh-CN.md")
 _WORDS = re.compile(rf"(?<![\w/-])(?:{'|'.join(BETTER)})(?![\w/-])", re.IGNORECASE)
 
 

@@ -1,4 +1,4 @@
-"""The models files of docs/guides/gateway.md and the READMEs, as they stand there."""
+"""The models files of the guides to the gateway and to models, as they stand there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def models_files(page: str) -> list[str]:
     return re.findall(r"```toml\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["docs/guides/gateway.md", "README.md", "README.zh-CN.md"])
+@pytest.mark.parametrize("page", ["docs/guides/gateway.md", "docs/guides/models.md", "docs/guides/models.zh-CN.md"])
 def test_the_models_files_of_a_page_are_right(page: str, tmp_path: Path) -> None:
     files = models_files(page)
     assert files

@@ -47,9 +47,9 @@ def test_links_to_files_lead_somewhere(document: str) -> None:
         assert (ROOT / document).parent.joinpath(target).exists(), target
 
 
-@pytest.mark.parametrize("readme", READMES)
-def test_readmes_list_every_command(readme: str) -> None:
-    text = (ROOT / readme).read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["commands.md", "commands.zh-CN.md"])
+def test_the_page_of_commands_lists_every_one(page: str) -> None:
+    text = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `rerank (\w+)", text, re.MULTILINE)) == set(COMMANDS)
 
 

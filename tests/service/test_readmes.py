@@ -1,0 +1,60 @@
+"""What the READMEs tell people to send, and the answers that they print."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+import rerank
+from tests.support.whole import whole_server
+
+ROOT = Path(rerank.__file__).parents[1]
+READMES = ["README.md", "README.zh-CN.md"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with whole_server(tmp_path_factory.mktemp("readme")) as url:
+        yield url
+
+
+def block(readme: str, holds: str) -> str:
+    """The only block of code that holds a text."""
+    found = re.findall(r"```\w*\n(.*?)```", (ROOT / readme).read_text("utf-8"), re.DOTALL)
+    (only,) = (each for each in found if holds in each)
+    return str(only)
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_the_quick_start_prints_the_answer_that_the_readme_shows(readme: str, server: str) -> None:
+    command, printed = block(readme, "curl"), block(readme, '"results"')
+    body = json.loads(re.findall(r"-d '(.*)'", command, re.DOTALL)[0])
+    answer = requests.post(f"{server}/v1/rerank", json=body, timeout=60).json()
+    shown = re.findall(r'"index": (\d), .*"text": "(.+?)".*"relevance_score": ([\d.]+), "tokens": (\d+)', printed)
+    assert [(int(index), text, float(score), int(tokens)) for index, text, score, tokens in shown] == [
+        (row["index"], row["document"]["text"], round(row["relevance_score"], 3), row["tokens"])
+        for row in answer["results"]
+    ]
+    assert f'"model": "{answer["model"]}", "usage": {json.dumps(answer["usage"])}' in printed
+    assert re.findall(r'^ ?{?"(\w+)"', printed, re.MULTILINE) == ["id", "results", "object"]
+    assert '"degraded": false, "partial": false' in printed
+
+
+@pytest.mark.parametrize("page", [*READMES, "docs/reference/python.md", "docs/reference/python.zh-CN.md"])
+def test_the_programs_that_use_the_client_rank(page: str, server: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    programs = [each for each in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "rerank_client" in each]
+    assert programs
+    for program in programs:
+        assert "http://localhost:8000" in program
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            exec(program.replace("http://localhost:8000", server), {})
+        assert "a bear of China" in output.getvalue()
