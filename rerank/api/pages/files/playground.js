@@ -53,17 +53,19 @@ function describe(words, model) {
 }
 
 // the last part of an id, unless another model has it too
-function shortName(id, models) {
-  const name = (each) => each.split("/").pop();
-  return models.filter((other) => name(other.id) === name(id)).length > 1 ? id : name(id);
+const lastPart = (id) => id.split("/").pop();
+function shortNames(models) {
+  const count = new Map();
+  for (const { id } of models) count.set(lastPart(id), (count.get(lastPart(id)) ?? 0) + 1);
+  return new Map(models.map(({ id }) => [id, count.get(lastPart(id)) > 1 ? id : lastPart(id)]));
 }
 
-const ModelChoice = ({ words, models, chosen, number, choose }) => html`
+const ModelChoice = ({ words, models, names, chosen, number, choose }) => html`
   <label>${words.model(number + 1)}
     <select value=${chosen} onChange=${(event) => choose(event.target.value)}>
       ${number > 0 && html`<option value="">${words.none}</option>`}
       ${models.map((model) => html`<option value=${model.id} key=${model.id} title=${model.id}>
-        ${shortName(model.id, models)} (${describe(words, model)})</option>`)}
+        ${names.get(model.id)} (${describe(words, model)})</option>`)}
     </select>
   </label>`;
 
@@ -197,6 +199,7 @@ export function Playground() {
   const [state, setState] = useState(EMPTY);
   const [key, setKey] = useState(keyOf());
   const [models, refused] = useModels(key);
+  const names = shortNames(models);
   const [answers, rank, cancel] = useRanking();
   const [wrong, setWrong] = useState("");
   const pending = answers.filter((each) => each.pending).map((each) => each.model);
@@ -238,7 +241,7 @@ export function Playground() {
         </label>
         <${Documents} words=${words} text=${state.text} change=${(text) => change({ text })} />
         <div class="grid">
-          ${[0, 1, 2].map((number) => html`<${ModelChoice} key=${number} words=${words} models=${models} number=${number}
+          ${[0, 1, 2].map((number) => html`<${ModelChoice} key=${number} words=${words} models=${models} names=${names} number=${number}
             chosen=${state.models[number]} choose=${(model) => choose(number, model)} />`)}
         </div>
         <${Options} words=${words} state=${state} change=${change} />
