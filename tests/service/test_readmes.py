@@ -18,7 +18,7 @@ READMES = ["README.md", "README.zh-CN.md"]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(converted: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with whole_server(tmp_path_factory.mktemp("readme")) as url:
         yield url
 
@@ -34,7 +34,7 @@ def block(readme: str, holds: str) -> str:
 def test_the_quick_start_prints_the_answer_that_the_readme_shows(readme: str, server: str) -> None:
     command, printed = block(readme, "curl"), block(readme, '"results"')
     body = json.loads(re.findall(r"-d '(.*)'", command, re.DOTALL)[0])
-    answer = requests.post(f"{server}/v1/rerank", json=body, timeout=60).json()
+    answer = requests.post(f"{server}/v1/rerank", json=body, timeout=300).json()
     shown = re.findall(r'"index": (\d), .*"text": "(.+?)".*"relevance_score": ([\d.]+), "tokens": (\d+)', printed)
     assert [(int(index), text, float(score), int(tokens)) for index, text, score, tokens in shown] == [
         (row["index"], row["document"]["text"], round(row["relevance_score"], 3), row["tokens"])
