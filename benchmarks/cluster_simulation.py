@@ -4,8 +4,8 @@
 
 Discrete events (SimPy), no clock and no network; the same seed gives the same figures. Each replica is one device with
 the server's own residency of models under a memory budget; a router sees reports that are up to a second old. The lower
-bound is one queue for all devices, all models in memory everywhere. Prints p50 and p99, the p99 to the bound's, loads
-per hour and replica, the share of requests whose model was in memory where they went, and utilisation.
+bound is one queue for all devices, all models in memory everywhere. Prints p50 and p99, loads per hour and replica, the
+share of requests whose model was in memory where they went, and utilisation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import simpy
 
 from benchmarks.cluster_policies import POLICIES, Policy
 from benchmarks.cluster_replica import Process, Queue, SimulatedReplica, Work
-from benchmarks.cluster_traffic import WARM_UP_SECONDS, Arrival, Traffic, arrivals
+from benchmarks.cluster_traffic import Arrival, Traffic, arrivals
 
 BOUND = "lower bound"
 REPORT_SECONDS = 1.0
@@ -50,8 +50,8 @@ SCENES = {
     "1 replica": Scene(Traffic(1, 5, 0.7), requests=10_000, policies=_FEW),
     "4 replicas": Scene(Traffic(4, 20, 0.7)),
     "16 replicas": Scene(Traffic(16, 50, 0.7)),
-    "64 replicas": Scene(Traffic(64, 100, 0.7, documents=200), requests=15_000, policies=_FEW),
-    "256 replicas": Scene(Traffic(256, 100, 0.7, documents=400), requests=15_000, policies=_FEW),
+    "64 replicas": Scene(Traffic(64, 100, 0.7, documents=200, warm_up=240, least=240), requests=0, policies=_FEW),
+    "256 replicas": Scene(Traffic(256, 100, 0.7, documents=400, warm_up=180, least=120), requests=0, policies=_FEW),
     "bursts": Scene(Traffic(16, 50, 0.7, bursts=2.0), policies=_FEW),
     "slow disk": Scene(Traffic(16, 50, 0.7, read_rate=0.33e9), policies=_FEW),
     "little memory": Scene(Traffic(16, 100, 0.7), memory=20e9, policies=_FEW),
@@ -65,7 +65,7 @@ class Outcome:
     """One run."""
 
     p50: float
-    """Seconds, as the next."""
+    """Seconds, as the next; not a number if no request was answered."""
     p99: float
     loads_per_hour: float
     """Of one replica."""
@@ -81,9 +81,10 @@ class Outcome:
 class Run:
     """One policy of ``POLICIES``, or the bound, under one list of requests."""
 
-    def __init__(self, requests: Sequence[Arrival], replicas: int, memory: int) -> None:
+    def __init__(self, requests: Sequence[Arrival], traffic: Traffic, memory: float) -> None:
         self._requests = requests
-        self._count = replicas
+        self._count = traffic.replicas
+        self._warm_up = traffic.warm_up
         self._memory = memory
         self._env = simpy.Environment()
         self._stopped = self._env.event()
@@ -100,11 +101,11 @@ class Run:
         self._env.process(self._arrive(self._central() if policy == BOUND else self._cluster(policy)))
         keeps_up = bool(self._env.run(self._stopped))
         # of a run that was broken off, what led there
-        begin, end = WARM_UP_SECONDS if keeps_up else 0.0, min(self._env.now, self._requests[-1].at)
+        begin, end = self._warm_up if keeps_up else 0.0, min(self._env.now, self._requests[-1].at)
         window = end - begin
         loads = [at for replica in self._replicas.values() for at in replica.loads if begin <= at <= end]
         busy = [min(began + took, end) - max(began, begin) for used in self._used for began, took in used]
-        latencies = [at - arrival.at for arrival, at in self.answers if arrival.at >= WARM_UP_SECONDS]
+        latencies = [at - arrival.at for arrival, at in self.answers if arrival.at >= self._warm_up]
         p50, p99 = numpy.percentile(latencies or [numpy.nan], (50, 99))
         return Outcome(
             float(p50),
@@ -130,7 +131,7 @@ class Run:
 
     def _cluster(self, name: str) -> Callable[[Arrival], bool]:
         names = [f"replica-{number}" for number in range(self._count)]
-        self._replicas = {each: SimulatedReplica(self._env, each, self._memory, self._answered) for each in names}
+        self._replicas = {each: SimulatedReplica(self._env, each, int(self._memory), self._answered) for each in names}
         self._used = [replica.used for replica in self._replicas.values()]
         policy = POLICIES[name](names)
         for place, replica in enumerate(self._replicas.values()):
@@ -158,8 +159,8 @@ class Run:
             yield self._env.timeout(arrival.at - self._env.now)
             warm = ask(arrival)
             self._in_flight += 1
-            self._asked += arrival.at >= WARM_UP_SECONDS
-            self._warm += warm and arrival.at >= WARM_UP_SECONDS
+            self._asked += arrival.at >= self._warm_up
+            self._warm += warm and arrival.at >= self._warm_up
             if self._in_flight > _GIVE_UP * self._count + _GIVE_UP_SLACK:
                 self._stopped.succeed(False)
                 return
@@ -174,7 +175,7 @@ class Run:
 def played(scene: Scene, policy: str, seed: int) -> Outcome:
     """One policy, or the bound, in one scene."""
     requests = arrivals(scene.traffic, scene.requests, seed)
-    return Run(requests, scene.traffic.replicas, int(scene.memory)).outcome(policy)
+    return Run(requests, scene.traffic, scene.memory).outcome(policy)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -208,6 +209,8 @@ def _keep(file: Path, figures: dict[str, Any]) -> None:
     run = ("scene", "policy", "seed")
     kept = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     kept = [each for each in kept if any(each[name] != figures[name] for name in run)]
+    # JSON has no NaN
+    figures = {name: None if value != value else value for name, value in figures.items()}
     rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in figures.items()}
     kept = sorted([*kept, rounded], key=lambda each: [each[name] for name in run])
     file.write_text("[\n" + ",\n".join(map(json.dumps, kept)) + "\n]\n", encoding="utf-8")

@@ -77,12 +77,13 @@ class Traffic:
     """Standard deviation of the logarithm of a router's estimate of a request's work."""
     read_rate: float = 1e9
     """Bytes of weights that are read per second."""
+    warm_up: float = 360.0
+    """Seconds that are not counted."""
+    least: float = 300.0
+    """Minimum seconds that are counted: loads are rare."""
 
 
 Floats = numpy.typing.NDArray[numpy.float64]
-WARM_UP_SECONDS = 360.0
-_LEAST_SECONDS = 300.0
-"""After the warm-up: loads are rare."""
 _SPREAD = 0.8
 """Standard deviation of the logarithm of the number of documents."""
 _MOST_DOCUMENTS = 1_000
@@ -108,7 +109,7 @@ def arrivals(traffic: Traffic, requests: int, seed: int) -> list[Arrival]:
     models = catalog(traffic, random)
     popularity = 1.0 / numpy.arange(1, len(models) + 1) ** traffic.zipf
     rates = popularity / popularity.sum() * _rate_of_all(traffic, models, popularity / popularity.sum())
-    seconds = WARM_UP_SECONDS + max(_LEAST_SECONDS, requests / float(rates.sum()))
+    seconds = traffic.warm_up + max(traffic.least, requests / float(rates.sum()))
     found = [
         arrival
         for rate, model in zip(rates, models, strict=True)

@@ -21,7 +21,7 @@ def requests() -> list[Arrival]:
 def runs(requests: list[Arrival]) -> dict[str, tuple[Run, Outcome]]:
     found = {}
     for policy in (BOUND, "ours", "round robin"):
-        run = Run(requests, TRAFFIC.replicas, MEMORY)
+        run = Run(requests, TRAFFIC, MEMORY)
         found[policy] = (run, run.outcome(policy))
     return found
 
@@ -57,7 +57,7 @@ def test_the_rule_is_near_the_bound_and_loads_a_tenth_of_what_round_robin_does(
 
 def test_a_cluster_that_gets_more_than_it_can_score_is_not_said_to_keep_up() -> None:
     traffic = Traffic(replicas=1, models=5, utilisation=4.0, documents=300)
-    run = Run(arrivals(traffic, requests=500, seed=1), traffic.replicas, MEMORY)
+    run = Run(arrivals(traffic, requests=500, seed=1), traffic, MEMORY)
     assert not run.outcome("ours").keeps_up
 
 
