@@ -8,11 +8,11 @@ PEERS  := sentence-transformers onnx infinity vllm
 SDKS   := cohere5 cohere7
 # the modules' compiled code is kept even where the environment says otherwise: tests start a hundred processes; three
 # workers, because many tests wait for those; a worker that dies ends the run, which would wait for it for ever otherwise
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
+PYTEST := env PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder \
           --max-worker-restart=0
 BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
-.PHONY: help serve extras ray test quick coverage mutants check audit format docs clean bench bench-peers sdks browser helm screenshots vendor soak fuzz lock image
+.PHONY: help serve extras ray test quick coverage mutants check lint types audit format docs clean bench bench-peers sdks browser helm screenshots vendor soak fuzz lock image
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
@@ -42,29 +42,36 @@ extras: $(VENV)/.extras
 
 ray: $(VENV)/.ray
 
-test: check sdks browser helm $(VENV)/.docs
-	$(PYTEST) $(ARGS)
+# what takes minutes or waits for the network runs alongside the tests; those that need it wait for it
+test: lint $(VENV)/.docs
+	$(BIN)/python -m tools.alongside types sdks browser helm -- $(PYTEST) $(ARGS)
 
 coverage: $(VENV)/.dev sdks browser helm $(VENV)/.docs
 	$(PYTEST) --cov --cov-report=term $(ARGS)
 
 quick: $(VENV)/.dev
-	$(PYTEST) --numprocesses=2 --quiet tests/unit tests/service $(ARGS)
+	$(PYTEST) -p no:schemathesis --numprocesses=2 --quiet tests/unit tests/service $(ARGS)
 
 mutants: $(VENV)/.mutants
 	$(BIN)/mutmut run
 	$(BIN)/mutmut export-cicd-stats
 	$(BIN)/python -m tools.mutants
 
-check: $(VENV)/.dev
+check: lint types
+
+# seconds
+lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BANDIT)
 	$(BIN)/hadolint Dockerfile deploy/ray/Dockerfile
 	$(BIN)/yamllint --strict compose.yaml deploy
 	$(BIN)/python tools/words.py
+
+# minutes, the first time
+types: $(VENV)/.dev
+	$(BIN)/mypy
+	$(BANDIT)
 
 # `--strict`: a package that could not be looked up is a failure. The files pin everything, so nothing is resolved;
 # all are named, because pip-audit follows no `-r` within a file.

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.process.server import ROOT, clean_environment
+from tests.process.server import clean_environment
 from tests.support.fake_hub import FakeHub
+from tests.support.installed import sdk_environment
 from tests.support.tiny_checkpoints import make_xlm_roberta
 from tests.support.whole import whole_server
 
@@ -37,11 +38,12 @@ BUSY = "org/reranker"
 PATIENCE = 1000
 """Seconds; longer than all calls take."""
 CALLS = Path(__file__).parent / "sdks" / "calls.py"
-HOMES = {name: ROOT / ".venv-sdks" / name for name in ("cohere5", "cohere7")}
 
-pytestmark = pytest.mark.skipif(
-    not all((home / ".installed").exists() for home in HOMES.values()), reason="`make sdks` has not installed the SDKs"
-)
+
+@pytest.fixture(scope="module")
+def homes() -> dict[str, Path]:
+    """The virtual environments of the SDKs, by name."""
+    return {name: sdk_environment(name) for name in OUTCOMES}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,9 @@ def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def outcomes(server: str, open_server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def outcomes(
+    homes: dict[str, Path], server: str, open_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     """What came of each call in each situation, by environment; one process makes all calls of an environment."""
     right = {"url": server, "key": KEY, "model": MODEL}
     situations = {
@@ -86,7 +90,7 @@ def outcomes(server: str, open_server: str, tmp_path_factory: pytest.TempPathFac
         asked = {name: list(expected) for name, expected in calls.items()}
         job = {"query": QUERY, "documents": DOCUMENTS, "situations": situations, "calls": asked}
         ended = subprocess.run(
-            [str(HOMES[home] / "bin" / "python"), str(CALLS)],
+            [str(homes[home] / "bin" / "python"), str(CALLS)],
             input=json.dumps(job),
             env=clean_environment(folder) | {"PYTHONPATH": "", "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
             cwd=folder,

@@ -16,6 +16,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from tests.support.installed import wait_for
+
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "rerank-gateway"
 EXAMPLES = ROOT / "deploy" / "helm" / "examples"
@@ -30,6 +32,7 @@ Manifest = dict[str, Any]
 
 def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run helm; skips where it is not installed."""
+    wait_for("helm")
     program = shutil.which("helm", path=str(Path(sys.executable).parent)) or shutil.which("helm")
     if program is None:
         pytest.skip("helm is not installed: make helm")

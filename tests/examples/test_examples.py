@@ -16,19 +16,24 @@ import pytest
 import requests
 
 from tests.process.server import ROOT, clean_environment
+from tests.support.installed import sdk_environment
 from tests.support.kept import share_kept_networks
 from tests.support.whole import whole_server
 
 EXAMPLES = ROOT / "examples"
 NAMES = sorted(file.name for file in EXAMPLES.glob("*.py") if file.name != "common.py")
-SDKS = ROOT / ".venv-sdks" / "cohere5"
 WITH_SDKS = ("two_stage.py", "langchain_rag.py", "llamaindex_rag.py")
 WITHOUT_SERVER = ("python_api.py",)
 NOWHERE = "http://127.0.0.1:9"
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 Run = Callable[..., str]
-with_sdks = pytest.mark.skipif(not (SDKS / ".installed").exists(), reason="`make sdks` has not installed the SDKs")
+
+
+@pytest.fixture(scope="module")
+def sdks() -> Path:
+    """A virtual environment with the frameworks of the examples."""
+    return sdk_environment("cohere5")
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +62,16 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture(scope="module")
-def outputs(server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def outputs(sdks: Path, server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What those examples printed that need other packages, all at the same time: their imports take seconds."""
+    python = str(sdks / "bin" / "python")
     folder = tmp_path_factory.mktemp("client")
     environment = clean_environment(folder) | {"PYTHONPATH": "", "RERANK_BASE_URL": server}
 
     def output_of(name: str) -> str:
-        command = [str(SDKS / "bin" / "python"), str(EXAMPLES / name)]
-        ended = subprocess.run(command, env=environment, cwd=folder, text=True, capture_output=True)
+        ended = subprocess.run(
+            [python, str(EXAMPLES / name)], env=environment, cwd=folder, text=True, capture_output=True
+        )
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
@@ -72,7 +79,6 @@ def outputs(server: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         return dict(zip(WITH_SDKS, processes.map(output_of, WITH_SDKS), strict=True))
 
 
-@with_sdks
 @pytest.mark.timeout(600)
 def test_two_stages_rank_better_than_the_vectors_of_the_first(outputs: dict[str, str]) -> None:
     output = outputs["two_stage.py"]
@@ -83,7 +89,6 @@ def test_two_stages_rank_better_than_the_vectors_of_the_first(outputs: dict[str,
     assert output.count("recalled:") == output.count("reranked:") == 12
 
 
-@with_sdks
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("name", "first", "text", "question"),

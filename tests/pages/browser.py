@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
+from tests.support.installed import wait_for
+
 SECONDS = 60
 """A busy machine takes its time."""
 
@@ -17,6 +19,7 @@ SECONDS = 60
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Chromium without a window; skips where it is not installed."""
+    wait_for("browser")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no Chromium is installed: apt-get install chromium")
