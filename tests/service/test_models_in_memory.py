@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
@@ -42,12 +41,11 @@ def states(app: AppUnderTest) -> dict[str, str]:
 def test_a_thousand_requests_for_a_cold_model_cause_one_load_and_all_are_answered(open_app: OpenApp) -> None:
     loads = SlowLoads()
     app = loads.app = open_app(load=loads)
-    with ThreadPoolExecutor(64) as callers:
-        answers = [callers.submit(app.rerank, documents=["a"]) for _ in range(1000)]
-        assert loads.begun.wait(PATIENCE)
-        assert states(app)[MODEL.id] == "loading"
-        loads.may_end.set()
-        assert {answer.result(PATIENCE).status_code for answer in answers} == {200}
+    answers = app.rerank_at_once(1000, documents=["a"])
+    wait_until(lambda: app.client.get("/load").json()["server_load"] == 1000)
+    assert states(app)[MODEL.id] == "loading"
+    loads.may_end.set()
+    assert answers.result(PATIENCE) == [200] * 1000
     assert loads.asked == [MODEL.id]
 
 
