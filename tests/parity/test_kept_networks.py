@@ -11,16 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy
 import pytest
-import torch
 from filelock import FileLock
-from safetensors.torch import save_file
-from torch import nn
 
 from rerank.core import EmbeddingOptions, Pair
 from rerank.runtimes import openvino_cpu
-from rerank.runtimes.openvino_cpu import OpenVinoRuntime
 from rerank.scorers.base import finish, score
 from tests.support.permissions import bound_by_permissions
 from tests.support.tiny_checkpoints import (
@@ -35,42 +30,11 @@ from tests.support.tiny_checkpoints import (
 from .japanese import make_japanese
 from .late import make_stanford
 from .layouts import chain, deberta, encoder
+from .network_cache import Cache
 from .own_layouts import make_flash, make_new
 from .test_scorers import load
 
 WAIT = 30.0
-EXAMPLE = {"input": numpy.ones((2, 8), numpy.float32)}
-
-
-class Cache:
-    """Starts on one cache, and the conversions that they made."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / ".openvino"
-        self.conversions = 0
-        folder.mkdir(exist_ok=True)
-        self._weights = folder / "model.safetensors"
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self._network = nn.Linear(8, 4)
-        save_file(self._network.state_dict(), self._weights)
-        (folder / "config.json").write_text("{}")
-
-    def start(self) -> list[float]:
-        """What the network gives at a start of the server."""
-        runtime = OpenVinoRuntime(self._make, EXAMPLE, [self._weights], "fp32", self.folder)
-        (output,) = runtime(EXAMPLE)
-        given: list[float] = output.flatten().tolist()
-        return given
-
-    @property
-    def kept(self) -> list[Path]:
-        """Folders of converted networks, finished or not."""
-        return list(self.folder.glob("*/"))
-
-    def _make(self, _: torch.dtype) -> nn.Module:
-        self.conversions += 1
-        return self._network
 
 
 @pytest.fixture
@@ -185,7 +149,7 @@ def test_a_network_that_cannot_be_kept_still_runs(cache: Cache, caplog: pytest.L
 STARTS = """
 import logging, sys
 from pathlib import Path
-from tests.parity.test_kept_networks import Cache
+from tests.parity.network_cache import Cache
 
 logging.basicConfig(level=logging.WARNING, format="%(message)s")
 for folder in sys.argv[1:]:
