@@ -50,7 +50,7 @@ def cards_in(plan: Plan) -> Iterator[ModelCard]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_configuration_starts(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_starts_with_each_configuration(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, "key-of-the-test")
     settings = settings_of(name, folder)
     build.app_from_settings(settings)

@@ -150,7 +150,7 @@ def test_the_fallback_explains_which_models_file_it_needs(
 
 
 @pytest.mark.timeout(600)
-def test_models_are_compared(run: Run, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_of_a_comparison_shows_each_model(run: Run, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
     some = importlib.import_module("common").questions()[:4]
     monkeypatch.setattr("common.questions", lambda: some)

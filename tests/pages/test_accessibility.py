@@ -17,7 +17,7 @@ expect.set_options(timeout=SECONDS * 1000)
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("path", ["/playground", "/admin"])
-def test_nothing_serious_is_found(
+def test_axe_finds_no_serious_violation_on_a_page(
     chromium: Browser, server: ServerProcess, path: str, theme: Literal["light", "dark"]
 ) -> None:
     # axe-core is put into the page, which the policy of the page forbids

@@ -32,7 +32,7 @@ class TestByHand:
     OURS, THEIRS = (0.9, 0.6, 0.3, 0.0), (0.8, 0.2, 0.4, 0.1)
     """Ranks 1 2 3 4 and 1 3 2 4."""
 
-    def test_one_query(self) -> None:
+    def test_measures_of_one_query(self) -> None:
         measures = of([*self.OURS], [*self.THEIRS]).queries[0].measures
         # deviations .45 .15 -.15 -.45 and .425 -.175 .025 -.275
         assert measures.pearson == pytest.approx(0.285 / math.sqrt(0.45 * 0.2875))
@@ -45,10 +45,10 @@ class TestByHand:
         assert measures.largest_difference == pytest.approx(0.4)
         assert measures.consistency == pytest.approx((0.285 / math.sqrt(0.45 * 0.2875) + 0.8) / 2)
 
-    def test_the_document_whose_scores_differ_most(self) -> None:
+    def test_farthest_is_the_document_whose_scores_differ_most(self) -> None:
         assert of([*self.OURS], [*self.THEIRS]).queries[0].farthest == 1
 
-    def test_several_queries(self) -> None:
+    def test_measures_of_several_queries(self) -> None:
         found = agreement_of({"a": [1, 2, 3], "b": [4, 5]}, {"a": [1, 3, 2], "b": [5, 4]})
         measures = found.measures
         assert found.pairs == 5
@@ -72,7 +72,7 @@ class TestByHand:
 
 
 class TestUndefined:
-    def test_one_document_per_query(self) -> None:
+    def test_queries_of_one_document_have_no_rank_measures(self) -> None:
         found = agreement_of({"a": [0.9], "b": [0.2], "c": [0.4]}, {"a": [0.8], "b": [0.2], "c": [0.4]})
         assert found.measures.pearson == pytest.approx(0.9987, abs=1e-4)
         assert found.measures.spearman is found.measures.kendall is found.measures.top_1 is None
@@ -99,12 +99,12 @@ class TestUndefined:
         assert (found.measures.spearman, found.measures.kendall, found.mean_pearson) == (1, 1, 1)
         assert found.queries[1].ordered == "neither"
 
-    def test_neither_side_orders_anything(self) -> None:
+    def test_measures_are_undefined_where_neither_side_orders_anything(self) -> None:
         found = of([0.5, 0.5], [0.5, 0.5])
         assert found.measures.pearson is found.measures.spearman is found.measures.consistency is None
         assert (found.measures.top_1, found.measures.largest_difference) == (1, 0)
 
-    def test_no_overlap_of_all_documents(self) -> None:
+    def test_overlap_of_all_documents_is_undefined(self) -> None:
         measures = of([0.1, 0.2, 0.3], [0.3, 0.2, 0.1]).measures
         assert (measures.top_1, measures.top_3, measures.top_10) == (0, None, None)
 
@@ -121,7 +121,7 @@ class TestRefused:
             ({"a": [0.1, 0.2]}, {"a": [-math.inf, 0.2]}, "query a: the reference's score of document 0 is -inf"),
         ],
     )
-    def test_what_cannot_be_compared(
+    def test_scores_that_cannot_be_compared_are_refused(
         self, model: dict[str, list[float]], reference: dict[str, list[float]], message: str
     ) -> None:
         with pytest.raises(ValueError, match=message):
@@ -129,16 +129,16 @@ class TestRefused:
 
 
 class TestWorst:
-    def test_least_consistency_first(self) -> None:
+    def test_the_worst_query_has_the_least_consistency(self) -> None:
         good, bad, worse = [0.1, 0.5, 0.9], [0.5, 0.1, 0.9], [0.9, 0.5, 0.1]
         found = agreement_of({"a": good, "b": good, "c": good}, {"a": good, "b": worse, "c": bad})
         assert [query.query for query in found.worst(2)] == ["b", "c"]
 
-    def test_of_equal_ones_the_largest_difference_first(self) -> None:
+    def test_of_queries_that_agree_alike_the_largest_difference_is_the_worst(self) -> None:
         found = agreement_of({"a": [0.1, 0.2], "b": [0.1, 0.2]}, {"a": [0.1, 0.2], "b": [0.3, 0.4]})
         assert [query.query for query in found.worst(2)] == ["b", "a"]
 
-    def test_what_only_one_side_orders_counts_as_zero(self) -> None:
+    def test_among_the_worst_a_query_that_only_one_side_orders_counts_as_zero(self) -> None:
         found = agreement_of(
             {"a": [0.1, 0.2], "b": [0.5, 0.5], "c": [0.5, 0.5]}, {"a": [0.2, 0.1], "b": [0.1, 0.2], "c": [0.5, 0.5]}
         )
@@ -148,7 +148,7 @@ class TestWorst:
 @pytest.mark.parametrize(
     ("noise", "level"), [(0.0, "very high"), (0.25, "high"), (0.45, "moderate"), (0.8, "low"), (5.0, "no")]
 )
-def test_levels_fall_with_noise(noise: float, level: str) -> None:
+def test_the_level_of_agreement_falls_with_noise(noise: float, level: str) -> None:
     chance = np.random.default_rng(7)
     model = {f"q{place}": chance.random(50).tolist() for place in range(20)}
     reference = {
@@ -172,7 +172,9 @@ def test_a_random_head_as_reference_is_no_agreement() -> None:
 
 @settings(max_examples=40)
 @given(two_sides())
-def test_spearman_equals_scipys(sides: tuple[dict[str, list[float]], dict[str, list[float]]]) -> None:
+def test_rank_similarity_equals_spearmans_in_scipy(
+    sides: tuple[dict[str, list[float]], dict[str, list[float]]],
+) -> None:
     for query in agreement_of(*sides).queries:
         if query.ordered == "both":
             expected = stats.spearmanr(sides[0][query.query], sides[1][query.query]).statistic
@@ -183,7 +185,7 @@ def test_spearman_equals_scipys(sides: tuple[dict[str, list[float]], dict[str, l
 
 @settings(max_examples=40)
 @given(two_sides())
-def test_is_symmetric(sides: tuple[dict[str, list[float]], dict[str, list[float]]]) -> None:
+def test_agreement_is_symmetric(sides: tuple[dict[str, list[float]], dict[str, list[float]]]) -> None:
     model, reference = sides
     one, other = agreement_of(model, reference), agreement_of(reference, model)
     assert one.measures.consistency == pytest.approx(other.measures.consistency)

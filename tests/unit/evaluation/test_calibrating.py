@@ -86,7 +86,7 @@ class TestFits:
         assert fit_beta(4 * SCORES, SCORES) is None
 
     @pytest.mark.parametrize("method", FITS)
-    def test_what_falls_has_no_curve(self, method: Method) -> None:
+    def test_targets_that_fall_have_no_curve(self, method: Method) -> None:
         assert FITS[method](SCORES, 1 - SCORES) is None
 
     @pytest.mark.parametrize("method", FITS)
@@ -131,19 +131,19 @@ class TestAgreement:
             calibrate(samples(compressed, queries=1))
 
     @pytest.mark.parametrize("method", FITS)
-    def test_a_method_may_be_demanded(self, method: Method) -> None:
+    def test_a_method_that_is_demanded_is_used(self, method: Method) -> None:
         fitted = calibrate(samples(lambda logits: 0.9 / (1 + numpy.exp(-logits)), 0.02), method)
         assert fitted.method == method
         assert list(fitted.tried) == [method]
 
-    def test_the_same_seed_gives_the_same(self) -> None:
+    def test_the_same_seed_gives_the_same_calibration(self) -> None:
         given = samples(compressed, 0.01)
         assert calibrate(given, seed=5) == calibrate(given, seed=5)
         assert calibrate(given, seed=5).tried != calibrate(given, seed=6).tried
 
 
 class TestErrors:
-    def test_of_equal_scores_there_are_none(self) -> None:
+    def test_equal_scores_have_no_error(self) -> None:
         errors = errors_of(SCORES, SCORES)
         assert errors.pearson == pytest.approx(1)
         assert errors.mean == errors.calibration == 0

@@ -38,14 +38,14 @@ GOOD, ALIKE, BAD, EXACT = scored("good", 0.05), scored("alike", 0.05), scored("b
 
 class TestCandidates:
     @pytest.mark.parametrize(("members", "ways"), [(2, 21), (3, 91), (4, 165), (5, 206)])
-    def test_they_begin_with_equal_weights_and_have_each_member_alone(self, members: int, ways: int) -> None:
+    def test_candidates_begin_with_equal_weights_and_have_each_member_alone(self, members: int, ways: int) -> None:
         tried = candidates(members)
         assert tried[0] == (1 / members,) * members
         assert {tuple(row) for row in numpy.eye(members).tolist()} <= set(tried)
         assert len(tried) == ways
         assert all(sum(weights) == pytest.approx(1) and min(weights) >= 0 for weights in tried)
 
-    def test_the_same_seed_draws_the_same(self) -> None:
+    def test_the_same_seed_draws_the_same_candidates(self) -> None:
         assert candidates(6, seed=1) == candidates(6, seed=1) != candidates(6, seed=2)
 
 
@@ -103,7 +103,7 @@ class TestTuning:
     def test_of_equally_good_weights_the_most_equal_are_taken(self) -> None:
         assert tune(lambda _: [1.0, 1.0, 1.0], 3).weights == (1 / 3,) * 3
 
-    def test_each_try_is_told_of(self) -> None:
+    def test_progress_is_reported_for_each_try(self) -> None:
         steps: list[int] = []
         tune(lambda _: [1.0, 0.5], 2, progress=steps.append)
         assert sum(steps) == len(candidates(2))

@@ -12,12 +12,12 @@ def vector(*numbers: float) -> Vector:
     return memoryview(array("f", numbers))
 
 
-def test_by_hand() -> None:
+def test_similarities_equal_those_worked_out_by_hand() -> None:
     found = cosines([vector(3, 4), vector(1, 0), vector(1, 1)], [vector(4, 3), vector(0, 2), vector(-2, -2)])
     assert found == pytest.approx([24 / 25, 0, -1])
 
 
-def test_length_does_not_count() -> None:
+def test_the_length_of_a_vector_does_not_count() -> None:
     assert cosines([vector(0.1, 0.2)], [vector(10, 20)]) == pytest.approx([1])
 
 
@@ -37,7 +37,7 @@ def test_vectors_without_a_direction_are_refused(numbers: tuple[float, float]) -
         cosines([vector(1, 2), vector(*numbers)], [vector(1, 2), vector(1, 2)])
 
 
-def test_mean_minimum_and_deviation() -> None:
+def test_similarities_have_a_mean_a_minimum_and_a_deviation() -> None:
     found = vector_agreement([1.0, 0.9, 0.8])
     assert (found.texts, found.minimum) == (3, 0.8)
     assert found.mean == pytest.approx(0.9)

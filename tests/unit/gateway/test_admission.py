@@ -148,7 +148,7 @@ def test_without_a_rate_every_deadline_is_let_in() -> None:
 
 
 class TestTokens:
-    def test_are_limited_too(self) -> None:
+    def test_tokens_are_limited(self) -> None:
         admission = Admission(Work(1000, 100))
         with (
             admission.admit(Work(1, 60)),
@@ -157,13 +157,13 @@ class TestTokens:
         ):
             pass
 
-    def test_of_a_request_alone_are_not(self) -> None:
+    def test_tokens_of_a_request_alone_are_not_limited(self) -> None:
         with Admission(Work(10, 100)).admit(Work(1, 10_000)):
             pass
 
 
 class TestBytes:
-    def test_are_limited_too(self) -> None:
+    def test_bytes_are_limited(self) -> None:
         admission = Admission(Work(1000, 1000, 100))
         with (
             admission.admit(Work(1, 1, 60)),
@@ -172,13 +172,13 @@ class TestBytes:
         ):
             pass
 
-    def test_of_one_caller_keep_no_other_out(self) -> None:
+    def test_bytes_of_one_caller_keep_no_other_out(self) -> None:
         admission = Admission(Work(1000, 1000, 100))
         with admission.admit(Work(1, 1, 100), caller="flood"), admission.admit(Work(1, 1, 50), caller="trickle"):
             assert admission.in_flight == Work(2, 2, 150)
         assert admission.in_flight == Work()
 
-    def test_beyond_the_limit_are_refused_where_none_are_in_flight(self) -> None:
+    def test_bytes_beyond_the_limit_are_refused_where_none_are_in_flight(self) -> None:
         admission = Admission(Work(1000, 1000, 100))
         with (
             admission.admit(Work(1, 1, 0)),
@@ -210,20 +210,20 @@ class TestCallers:
                 with pytest.raises(Overloaded), admission.admit(work(1), caller="trickle"):
                     pass
 
-    def test_waiting_for_a_model_neither(self, admission: Admission) -> None:
+    def test_a_caller_waiting_for_a_model_does_not_lock_another_out(self, admission: Admission) -> None:
         with (
             admission.admit(work(10), caller="flood", waiting=True),
             admission.admit(work(5), caller="trickle", waiting=True),
         ):
             assert admission.waiting.documents == 15
 
-    def test_one_that_has_left_takes_no_share_of_the_next(self, admission: Admission) -> None:
+    def test_a_caller_that_has_left_takes_no_share_of_the_next(self, admission: Admission) -> None:
         with admission.admit(work(1), caller="gone", waiting=True) as place:
             place.begin()
         with admission.admit(work(10), caller="flood"), admission.admit(work(5), caller="trickle"):
             assert admission.in_flight.documents == 15
 
-    def test_one_whose_model_is_loaded_takes_no_share_of_the_waiting(self, admission: Admission) -> None:
+    def test_a_caller_whose_model_is_loaded_takes_no_share_of_the_waiting(self, admission: Admission) -> None:
         with admission.admit(work(1), caller="loaded", waiting=True) as place:
             place.begin()
             assert (admission.waiting, admission.in_flight) == (Work(), work(1))
@@ -233,13 +233,13 @@ class TestCallers:
             ):
                 assert admission.waiting.documents == 15
 
-    def test_one_whose_work_begins_has_a_share_of_the_work(self, admission: Admission) -> None:
+    def test_a_caller_whose_work_begins_has_a_share_of_the_work(self, admission: Admission) -> None:
         with admission.admit(work(10), caller="flood", waiting=True) as place:
             place.begin()
             with pytest.raises(Overloaded), admission.admit(work(1), caller="flood"):
                 pass
 
-    def test_beyond_their_share_wait_for_no_model(self, admission: Admission) -> None:
+    def test_callers_beyond_their_share_wait_for_no_model(self, admission: Admission) -> None:
         with (
             admission.admit(work(4), waiting=True),
             pytest.raises(Overloaded) as refusal,
@@ -250,17 +250,17 @@ class TestCallers:
             "The server is busy: 4 documents wait for a model to load (maximum 10). Try again shortly."
         )
 
-    def test_beyond_their_share_are_let_in_up_to_the_limit(self, admission: Admission) -> None:
+    def test_callers_beyond_their_share_are_let_in_up_to_the_limit(self, admission: Admission) -> None:
         with admission.admit(work(3), caller="a"), admission.admit(work(7), caller="b"):
             assert admission.in_flight.documents == 10
 
-    def test_who_is_gone_takes_no_share(self, admission: Admission) -> None:
+    def test_a_caller_that_is_gone_takes_no_share(self, admission: Admission) -> None:
         with admission.admit(work(1), caller="gone"):
             pass
         with admission.admit(work(6), caller="a"), admission.admit(work(4), caller="a"):
             assert admission.in_flight.documents == 10
 
-    def test_together_they_have_at_most_twice_the_room(self) -> None:
+    def test_callers_together_have_at_most_twice_the_room(self) -> None:
         admission = Admission(Work(100, 100_000))
         with ExitStack() as app:
             app.enter_context(admission.admit(work(100), caller="first"))

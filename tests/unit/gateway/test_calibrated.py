@@ -13,7 +13,7 @@ from rerank.backends.base import LoadedModel
 from rerank.calibration import Calibration, Curve, Isotonic
 from rerank.catalog.cards import ModelCard
 from rerank.core import Pair, RawScore, ScoringRequest
-from rerank.errors import InvalidRequest, ModelUnavailable, NotOffered
+from rerank.errors import InvalidRequest, ModelUnavailable, NotOffered, RerankError
 from rerank.gateway.calibrated import calibrated, check_calibrated, check_weights, wanted_calibration
 from rerank.gateway.ranking import rank
 from rerank.results import DocumentScore
@@ -39,7 +39,9 @@ class TestOrder:
     ACTIVATIONS = st.sampled_from([SIGMOID, COSINE, IDENTITY])
 
     @given(curve=CURVES, raw=LOGITS, activation=ACTIVATIONS)
-    def test_a_calibration_never_changes_it(self, curve: Curve, raw: list[float], activation: ToRelevance) -> None:
+    def test_a_calibration_never_changes_the_order(
+        self, curve: Curve, raw: list[float], activation: ToRelevance
+    ) -> None:
         plain = ranked(raw, activation)
         mapped = ranked(raw, calibrated(activation, of(curve)))
         assert [index for index, _ in mapped] == [index for index, _ in plain]
@@ -76,16 +78,23 @@ class TestWhatIsWanted:
             (False, None, None),
         ],
     )
-    def test_the_request_decides_and_otherwise_the_card(
+    def test_the_request_decides_on_calibration_and_otherwise_the_card(
         self, asked: bool | None, says: Path | None, expected: Calibration | None
     ) -> None:
         request, card = replace(REQUEST, calibrated=asked), replace(CARD, calibration=says)
-        assert wanted_calibration(request, card, lambda _: of()) == expected
+        asked_for: list[ModelCard] = []
+
+        def calibration_of(card: ModelCard) -> Calibration:
+            asked_for.append(card)
+            return of()
+
+        assert wanted_calibration(request, card, calibration_of) == expected
+        assert asked_for == ([] if expected is None else [card])
 
     def test_a_card_may_say_auto_without_a_file(self) -> None:
         assert wanted_calibration(REQUEST, replace(CARD, calibration="auto"), lambda _: None) is None
 
-    def test_a_request_for_a_model_without_one_is_refused(self) -> None:
+    def test_a_calibrated_request_for_a_model_without_calibration_is_refused(self) -> None:
         with pytest.raises(NotOffered, match=r"acme/words has no calibration") as caught:
             wanted_calibration(replace(REQUEST, calibrated=True), CARD, lambda _: None)
         assert caught.value.param == "calibrated"
@@ -93,20 +102,26 @@ class TestWhatIsWanted:
     def test_raw_logits_cannot_be_calibrated(self) -> None:
         check_calibrated(replace(REQUEST, activated=False))
         check_calibrated(replace(REQUEST, calibrated=True))
-        with pytest.raises(InvalidRequest, match="Raw logits are not calibrated"):
+        with pytest.raises(InvalidRequest, match="Raw logits are not calibrated") as caught:
             check_calibrated(replace(REQUEST, calibrated=True, activated=False))
+        assert caught.value.param == "calibrated"
 
 
 class TestOtherWeights:
     MODEL = without_backend(CARD)
 
-    def test_the_same_ones_are_accepted(self) -> None:
+    def test_a_calibration_of_the_same_weights_is_accepted(self) -> None:
         check_weights(REQUEST, self.MODEL, of())
 
-    @pytest.mark.parametrize(("asked", "error"), [(True, NotOffered), (None, ModelUnavailable)])
-    def test_others_are_refused_with_both_fingerprints(self, asked: bool | None, error: type[Exception]) -> None:
-        with pytest.raises(error, match=r"fingerprint 111111111111, but the model has 000000000000\."):
+    @pytest.mark.parametrize(
+        ("asked", "error", "param"), [(True, NotOffered, "calibrated"), (None, ModelUnavailable, None)]
+    )
+    def test_a_calibration_of_other_weights_is_refused_with_both_fingerprints(
+        self, asked: bool | None, error: type[RerankError], param: str | None
+    ) -> None:
+        with pytest.raises(error, match=r"fingerprint 111111111111, but the model has 000000000000\.") as caught:
             check_weights(replace(REQUEST, calibrated=asked), self.MODEL, of(weights="1" * 32))
+        assert caught.value.param == param
 
     def test_weights_that_nothing_identifies_are_others(self) -> None:
         unknown = LoadedModel(CARD, self.MODEL.backend)

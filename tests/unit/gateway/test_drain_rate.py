@@ -14,7 +14,7 @@ def test_a_few_requests_say_nothing() -> None:
     assert rate.per_second(2.0) is None
 
 
-def test_requests_one_after_another() -> None:
+def test_requests_one_after_another_give_the_rate_of_each() -> None:
     rate = DrainRate()
     for moment in range(4):
         rate.note(moment, moment + 1.0, 10)

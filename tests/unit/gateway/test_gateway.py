@@ -129,17 +129,17 @@ class TestChoice:
 
 
 class TestScores:
-    async def test_come_in_request_order_with_tokens(self, parts: GatewayParts) -> None:
+    async def test_scores_come_in_request_order_with_tokens(self, parts: GatewayParts) -> None:
         result = await parts.gateway().score(ask("abc", "a", "ab"))
         assert result.scores == tuple(SIGMOID(logit) for logit in (3.0, 1.0, 2.0))
         assert result.tokens == 13 + 11 + 12
 
-    async def test_follow_the_activation_of_the_model(self, parts: GatewayParts) -> None:
+    async def test_scores_follow_the_activation_of_the_model(self, parts: GatewayParts) -> None:
         parts.backend.activation = COSINE
         result = await parts.gateway().score(ask("a", ""))
         assert result.scores == (1.0, 0.5)
 
-    async def test_are_raw_logits_for_a_caller_who_wants_them(self, parts: GatewayParts) -> None:
+    async def test_scores_are_raw_logits_for_a_caller_who_wants_them(self, parts: GatewayParts) -> None:
         result = await parts.gateway().score(ask("abc", "a", activated=False))
         assert result.scores == (3.0, 1.0)
 
@@ -166,7 +166,7 @@ class TestScores:
 
 class TestDeadlineOfCalls:
     @pytest.mark.parametrize(("within", "most"), [(None, WAIT), (3.0, 3.0), (2 * WAIT, WAIT)])
-    async def test_the_backend_knows_that_of_its_request(
+    async def test_the_backend_knows_the_deadline_of_its_request(
         self, parts: GatewayParts, within: float | None, most: float
     ) -> None:
         before = time.monotonic()
@@ -174,7 +174,7 @@ class TestDeadlineOfCalls:
         (deadline,) = parts.backend.deadlines
         assert before + most <= deadline <= time.monotonic() + most
 
-    async def test_a_member_of_a_fallback_knows_its_own(self, parts: GatewayParts) -> None:
+    async def test_a_member_of_a_fallback_knows_its_own_deadline(self, parts: GatewayParts) -> None:
         other = ModelCard("maker/other")
         both = ModelCard("both", route=Fallback((BASE.id, other.id), share=0.1))
         parts.catalog = Catalog(Path("none"), (BASE, other, both))
@@ -188,11 +188,11 @@ class TestDeadlineOfCalls:
 
 
 class TestRefusals:
-    async def test_no_pairs(self, parts: GatewayParts) -> None:
+    async def test_a_request_without_pairs_is_refused(self, parts: GatewayParts) -> None:
         with pytest.raises(InvalidRequest, match="At least one text_pair element"):
             await parts.gateway().score(ask())
 
-    async def test_more_documents_than_a_request_may_hold(self, parts: GatewayParts) -> None:
+    async def test_more_documents_than_a_request_may_hold_are_refused(self, parts: GatewayParts) -> None:
         gateway = parts.gateway(max_documents=2)
         await gateway.score(ask("x", "y"))
         with pytest.raises(InvalidRequest, match=r"3 documents.*at most 2") as refusal:
@@ -208,7 +208,7 @@ class TestRefusals:
 
 
 class TestRoom:
-    async def test_is_taken_while_a_request_is_in_flight_and_refused_beyond(self, parts: GatewayParts) -> None:
+    async def test_room_is_taken_while_a_request_is_in_flight_and_refused_beyond(self, parts: GatewayParts) -> None:
         parts.backend.hangs = True
         gateway = parts.gateway()
         running = asyncio.create_task(gateway.score(ask(*"abcdef")))
@@ -221,13 +221,13 @@ class TestRoom:
             await running
         assert (parts.admission.in_flight.documents, parts.admission.requests) == (0, 0)
 
-    async def test_is_given_back_when_scoring_fails(self, parts: GatewayParts) -> None:
+    async def test_room_is_given_back_when_scoring_fails(self, parts: GatewayParts) -> None:
         parts.backend.error = ScoringFailed("the model failed")
         with pytest.raises(ScoringFailed):
             await parts.gateway().score(ask("x"))
         assert parts.admission.in_flight.documents == 0
 
-    async def test_is_not_taken_for_an_unknown_model(self, parts: GatewayParts) -> None:
+    async def test_room_is_not_taken_for_an_unknown_model(self, parts: GatewayParts) -> None:
         parts.backend.hangs = True
         gateway = parts.gateway()
         running = asyncio.create_task(gateway.score(ask(*"abcdefgh")))
@@ -236,13 +236,13 @@ class TestRoom:
             await gateway.score(ask(*"abcdefgh", model="unknown"))
         running.cancel()
 
-    async def test_is_given_back_when_the_load_fails(self, parts: GatewayParts) -> None:
+    async def test_room_is_given_back_when_the_load_fails(self, parts: GatewayParts) -> None:
         parts.load_error = ModelUnavailable("no weights")
         with pytest.raises(ModelUnavailable, match="no weights"):
             await parts.gateway().score(ask("x"))
         assert (parts.admission.in_flight, parts.admission.waiting, parts.admission.requests) == (Work(), Work(), 0)
 
-    async def test_of_requests_for_a_loading_model_is_counted_apart(self, parts: GatewayParts) -> None:
+    async def test_room_of_requests_for_a_loading_model_is_counted_apart(self, parts: GatewayParts) -> None:
         gateway = parts.gateway()
         await gateway.score(ask("x"))
         parts.may_load.clear()
@@ -259,7 +259,7 @@ class TestRoom:
 
 
 class TestLease:
-    async def test_keeps_the_model_until_the_last_score(self, parts: GatewayParts) -> None:
+    async def test_a_lease_keeps_the_model_until_the_last_score(self, parts: GatewayParts) -> None:
         parts.backend.hangs = True
         running = asyncio.create_task(parts.gateway().score(ask("x", model="base")))
         await asyncio.wait_for(parts.backend.entered.wait(), WAIT)
@@ -269,7 +269,7 @@ class TestLease:
         await parts.registry.pin(BASE, pinned=False)
         assert parts.registry.status(BASE).leases == 0
 
-    async def test_ends_when_scoring_fails(self, parts: GatewayParts) -> None:
+    async def test_a_lease_ends_when_scoring_fails(self, parts: GatewayParts) -> None:
         parts.backend.error = ScoringFailed("the model failed")
         with pytest.raises(ScoringFailed):
             await parts.gateway().score(ask("x", model="base"))
@@ -310,7 +310,7 @@ class TestDeadline:
         assert (await parts.gateway().score(ask("x", model="base"))).model == "maker/base"
         assert parts.loads == ["maker/base"]
 
-    async def test_while_scoring_the_work_is_cancelled(self, parts: GatewayParts) -> None:
+    async def test_work_is_cancelled_at_a_deadline_while_scoring(self, parts: GatewayParts) -> None:
         async with parts.registry.lease(BASE):
             pass
         parts.backend.hangs = True

@@ -23,14 +23,14 @@ def indices(ranked: list[ScoredDocument]) -> list[int]:
 
 
 class TestRank:
-    def test_goes_from_the_highest_logit_to_the_lowest(self) -> None:
+    def test_documents_rank_from_the_highest_logit_to_the_lowest(self) -> None:
         found = scores(0.1, 2.0, -3.0)
         assert rank(found, None) == [ScoredDocument(place, found[place]) for place in (1, 0, 2)]
 
     def test_equal_documents_keep_request_order(self) -> None:
         assert indices(rank(scores(1.0, 2.0, 1.0, 2.0), None)) == [1, 3, 0, 2]
 
-    def test_goes_by_logit_where_scores_tie(self) -> None:
+    def test_documents_whose_scores_tie_rank_by_logit(self) -> None:
         found = scores(800.0, 900.0)
         assert [score.relevance for score in found] == [1.0, 1.0]
         assert indices(rank(found, None)) == [1, 0]
@@ -42,11 +42,11 @@ class TestRank:
     def test_top_n_cuts_the_ranking_and_0_means_all(self, top_n: int | None, expected: list[int]) -> None:
         assert indices(rank(scores(1.0, 2.0, 3.0), top_n)) == expected
 
-    def test_nothing_ranks_as_nothing(self) -> None:
+    def test_no_documents_have_an_empty_ranking(self) -> None:
         assert rank([], 3) == []
 
     @given(LOGITS)
-    def test_is_a_stable_permutation_by_falling_logit(self, logits: list[float]) -> None:
+    def test_a_ranking_is_a_stable_permutation_by_falling_logit(self, logits: list[float]) -> None:
         order = indices(rank(scores(*logits), None))
         assert sorted(order) == list(range(len(logits)))
         for earlier, later in pairwise(order):

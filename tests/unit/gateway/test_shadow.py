@@ -35,7 +35,7 @@ RESULT = result(0.9, 0.5, 0.1)
 
 class TestTakes:
     @given(draw=st.floats(0, 1, exclude_max=True), share=st.floats(0, 1, exclude_min=True))
-    def test_goes_by_the_draw(self, draw: float, share: float) -> None:
+    def test_a_request_is_shadowed_if_the_draw_is_below_the_share(self, draw: float, share: float) -> None:
         assert takes(Shadow("far", share), REQUEST, RESULT, draw) == (draw < share)
 
     def test_a_share_of_1_is_every_request(self) -> None:
@@ -50,11 +50,11 @@ class TestTakes:
         ],
         ids=["one document", "two queries", "raw logits"],
     )
-    def test_leaves_out_what_is_no_ranking_by_relevance(self, request_: ScoringRequest) -> None:
+    def test_requests_without_a_ranking_by_relevance_are_not_shadowed(self, request_: ScoringRequest) -> None:
         assert not takes(SHADOW, request_, RESULT, 0)
 
     @pytest.mark.parametrize("fault", ["degraded", "partial"])
-    def test_leaves_out_what_the_cards_model_did_not_rank(self, fault: str) -> None:
+    def test_requests_that_the_cards_model_did_not_rank_are_not_shadowed(self, fault: str) -> None:
         assert not takes(SHADOW, REQUEST, replace(RESULT, **{fault: True}), 0)  # type: ignore[arg-type]
 
 
@@ -256,7 +256,7 @@ class TestChecks:
         with pytest.raises(SettingsError, match=r"near: shadow.model leads back to near: near -> near"):
             check_shadows([card], resolve(card))
 
-    def test_a_circle_is_refused_with_its_path(self) -> None:
+    def test_shadows_in_a_circle_are_refused_with_their_path(self) -> None:
         cards = [ModelCard(one, shadow=Shadow(other, 0.5)) for one, other in ("ab", "bc", "ca")]
         with pytest.raises(SettingsError, match=r"a: shadow.model leads back to a: a -> b -> c -> a"):
             check_shadows(cards, resolve(*cards))

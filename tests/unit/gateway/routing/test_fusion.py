@@ -38,7 +38,7 @@ def test_the_mean_is_of_relevance() -> None:
     assert [score.relevance for score in fuse([scores(0.9, 0.2), scores(0.1, 0.6)], "mean")] == [0.5, 0.4]
 
 
-def test_weights_count() -> None:
+def test_a_member_counts_by_its_weight() -> None:
     fused = fuse([scores(1.0, 0.0), scores(0.0, 1.0)], "weighted", [3.0, 1.0])
     assert [score.relevance for score in fused] == [0.75, 0.25]
 

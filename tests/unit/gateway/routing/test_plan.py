@@ -49,7 +49,7 @@ def test_a_model_of_its_own_is_its_plan() -> None:
     assert plan_of(BIG, resolve) == Single(BIG)
 
 
-def test_names_nest() -> None:
+def test_a_member_of_a_plan_may_be_a_plan() -> None:
     plan = plan_of(BY_NAME["nested"], resolve)
     assert isinstance(plan, Chain)
     blend, small = plan.members
