@@ -72,7 +72,7 @@ def error_classes() -> str:
 
 def commands() -> str:
     """The help of every command, as a terminal shows it."""
-    return "\n\n".join(f"## rerank {name}\n\n```text\n{_help_of(name)}\n```" for name in COMMANDS)
+    return "\n\n".join(f"### rerank {name}\n\n```text\n{_help_of(name)}\n```" for name in COMMANDS)
 
 
 def _model_row(card: ModelCard) -> tuple[str, ...]:
