@@ -1,4 +1,4 @@
-"""Targets of make that run alongside a command. Their output is printed when the command has ended.
+"""Targets of make that run alongside a command. Their output is printed when the command has ended, then its last line.
 
     python -m tools.alongside types sdks -- pytest tests
 
@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
+_LINE = 4096
 LOCKS = Path(__file__).resolve().parents[1] / ".venv"
 
 
@@ -59,8 +60,22 @@ def main(arguments: Sequence[str], make: str = os.environ.get("MAKE", "make"), l
             _Side(target, outputs.enter_context(tempfile.TemporaryFile("w+", errors="replace")), make, locks)
             for target in arguments[:split]
         ]
-        statuses = [subprocess.Popen(arguments[split + 1 :]).wait(), *(side.end() for side in sides)]
+        status, last = _run(arguments[split + 1 :])
+        statuses = [status, *(side.end() for side in sides)]
+    print(f"\n{last}", flush=True)
     return next((status for status in statuses if status), 0)
+
+
+def _run(command: Sequence[str]) -> tuple[int, str]:
+    """The exit status of the command, and the last line that it printed."""
+    end = b""
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while piece := os.read(process.stdout.fileno(), 65536):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+            end = (end + piece)[-_LINE:]
+    return process.returncode, end.decode(errors="replace").rstrip().rpartition("\n")[2]
 
 
 def lock_file(target: str, locks: Path = LOCKS) -> Path:

@@ -166,7 +166,7 @@ def _exit_at_once_if_busy() -> None:
 
 def _name_the_pages(host: str, port: int) -> None:
     # browsers do not open an address that stands for all
-    shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+    shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104  # nosec B104
     logger.info("pages for browsers: http://%s:%d/playground and /admin", shown, port)
 
 

@@ -39,18 +39,20 @@ def _own_interrupts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_output_of_targets_follows_that_of_the_command(
+def test_output_of_targets_follows_that_of_the_command_and_then_its_last_line(
     make: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    status = main(["whole", "other", "--", sys.executable, "-c", "print('tests')"], make, tmp_path)
+    status = main(["whole", "other", "--", sys.executable, "-c", "print('tests\\n2 passed')"], make, tmp_path)
 
     assert status == 0
     assert [line for line in capfd.readouterr().out.splitlines() if line] == [
         "tests",
+        "2 passed",
         "make whole succeeded alongside:",
         "output of whole",
         "make other succeeded alongside:",
         "output of other",
+        "2 passed",
     ]
 
 
