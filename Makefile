@@ -12,13 +12,14 @@ PYTEST := env PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 
           --max-worker-restart=0
 BASES  := $(shell sed -En 's/^ARG ((RUNTIME|BUILD)=.*)/\1/p' Dockerfile)
 
-.PHONY: help serve extras ray test quick coverage mutants check lint types audit format docs clean bench bench-peers sdks browser helm screenshots vendor soak fuzz lock image
+.PHONY: help serve extras ray test test-ray quick coverage mutants check lint types audit format docs clean bench bench-peers sdks browser helm screenshots vendor soak fuzz lock image
 
 help:
 	@echo "make serve    start the server on port 8000 (PORT=... to change it; ARGS='--help' for its settings)"
 	@echo "make extras   what \`rerank evaluate\` and its like need, and the pictures of the benchmarks"
 	@echo "make ray      what \`rerank cluster\` needs"
 	@echo "make test     every check and every test"
+	@echo "make test-ray several servers under Ray: routing, a kill, an update, scaling (minutes)"
 	@echo "make quick    unit and service tests, without those of processes, models and clients"
 	@echo "make coverage which lines and branches do the tests reach? (it makes them take half as long again)"
 	@echo "make mutants  change the pure modules in over two thousand places: do their tests notice 95 in 100?"
@@ -45,6 +46,10 @@ ray: $(VENV)/.ray
 # what takes minutes or waits for the network runs alongside the tests; those that need it wait for it
 test: lint $(VENV)/.docs
 	$(BIN)/python -m tools.alongside types sdks browser helm -- $(PYTEST) $(ARGS)
+
+# a dozen processes of Ray, for minutes
+test-ray: $(VENV)/.dev
+	TEST_RAY=1 $(PYTEST) --numprocesses=0 tests/cluster $(ARGS)
 
 coverage: $(VENV)/.dev sdks browser helm $(VENV)/.docs
 	$(PYTEST) --cov --cov-report=term $(ARGS)

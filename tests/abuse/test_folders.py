@@ -162,7 +162,7 @@ class TestBroken:
             (index("/etc/model.safetensors"), f"mine/{INDEX} names '/etc/model.safetensors'"),
             (index("..\\model.safetensors"), f"mine/{INDEX} names"),
             (index("nul\0.safetensors"), f"mine/{INDEX} names"),
-            (index("pytorch_model.bin"), f"mine/{INDEX} names 'pytorch_model.bin', which is no safetensors"),
+            (index("pytorch_model.bin"), f"mine/{INDEX} names 'pytorch_model.bin', which is not a safetensors"),
             (replaced(INDEX, b"{" * 10), None),
             (pipe("config.json"), "mine/config.json is neither a file nor a folder"),
             (pipe("tokenizer_config.json"), "mine/tokenizer_config.json is neither a file nor a folder"),

@@ -108,9 +108,11 @@ def test_a_killed_replica_loses_no_request_and_answers_none_wrong(cluster: RayCl
 
 
 def test_an_update_under_load_fails_no_request(cluster: RayCluster) -> None:
+    # an ingress is replaced, too: the other one answers meanwhile
+    cluster.deploy(replicas=2, ingresses=2, server=GATED)
     before = set(loads(cluster))
     with _Load(cluster) as load:
-        cluster.deploy(replicas=2, server=GATED, settings={"RERANK_TIMEOUT": "299"})
+        cluster.deploy(replicas=2, ingresses=2, server=GATED, settings={"RERANK_TIMEOUT": "299"})
         wait_until(lambda: len(loads(cluster)) == 2 and not before & set(loads(cluster)), SECONDS)
     assert load.answers
     assert [answer.status_code for answer in load.answers if not is_right(answer)] == []

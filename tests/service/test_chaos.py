@@ -155,4 +155,7 @@ def test_nothing_is_left_behind(peer: Peer, record_property: RecordProperty) -> 
         connection.sendall(b"GET /load HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         connection.settimeout(PATIENCE)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert answer.endswith(b'{"server_load":0}')
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    load = json.loads(body)
+    assert (load["server_load"], load["tokens"], load["backlog_seconds"]) == (0, 0, 0)

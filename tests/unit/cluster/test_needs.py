@@ -13,6 +13,8 @@ from rerank.errors import SettingsError
 
 def test_a_missing_package_is_named_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
+    # which a test before may have imported
+    monkeypatch.delitem(sys.modules, "ray.serve", raising=False)
     with pytest.raises(SettingsError, match=r"package ray is not installed.*rerank-gateway\[ray\].*make ray"):
         needed("ray.serve")
 
