@@ -117,8 +117,10 @@ class _Server(uvicorn.Server):
         """Serve while the services run. They are opened first, so that a model loads while the rest is imported."""
         from rerank.server.build import open_services
 
-        async with open_services(self._prepared) as self._services:
-            await super().serve(sockets)
+        # closing them is part of what a second signal ends
+        with self.capture_signals():
+            async with open_services(self._prepared) as self._services:
+                await self._serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen."""

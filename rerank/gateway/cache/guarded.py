@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import Context
 
 from rerank.gateway.cache.store import Store
@@ -75,5 +76,6 @@ class GuardedStore:
         if self._writer:
             await asyncio.wait({self._writer}, timeout=_CLOSE_SECONDS)
             self._writer.cancel()
-        async with asyncio.timeout(_CLOSE_SECONDS):
-            await self._store.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._store.close()

@@ -36,6 +36,8 @@ class Store:
 
     async def close(self) -> None:
         self.closed = True
+        if self.hangs:
+            await asyncio.Event().wait()
 
     async def _act(self) -> None:
         self.calls += 1
