@@ -16,7 +16,7 @@ from limits.aio.strategies import MovingWindowRateLimiter, SlidingWindowCounterR
 from rerank.access.allowance import Allowance, requests_used_up, tokens_used_up
 from rerank.access.shared_limits import SharedLimits, Taken
 from rerank.core import Caller
-from rerank.errors import InvalidRequest, RateLimited
+from rerank.errors import DeadlineExceeded, InvalidRequest, RateLimited
 
 
 @dataclass(slots=True)
@@ -58,8 +58,8 @@ class RateLimits:
             taken = await self._take(caller, tokens)
             await self._count_request(caller, binding=taken is None)
             yield spending
-        except asyncio.CancelledError:
-            # who leaves before the answer may have been worked for
+        except (asyncio.CancelledError, DeadlineExceeded):
+            # devices worked until then
             spending.tokens = tokens
             raise
         finally:

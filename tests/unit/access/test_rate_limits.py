@@ -7,7 +7,7 @@ import pytest
 
 from rerank.access.rate_limits import RateLimits
 from rerank.core import Caller
-from rerank.errors import InvalidRequest, RateLimited
+from rerank.errors import DeadlineExceeded, InvalidRequest, RateLimited
 from tests.support.clock import Clock
 
 MINUTE = 60.0
@@ -100,6 +100,15 @@ async def test_who_leaves_pays(clock: Clock) -> None:
     await asyncio.sleep(0)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
+    with pytest.raises(RateLimited):
+        await spend(limits, caller, 1)
+
+
+async def test_a_request_that_devices_worked_for_until_its_deadline_pays(clock: Clock) -> None:
+    limits, caller = RateLimits(), Caller("chat", tokens_per_minute=100)
+    with pytest.raises(DeadlineExceeded):
+        async with limits.spend(caller, 100):
+            raise DeadlineExceeded("too late")
     with pytest.raises(RateLimited):
         await spend(limits, caller, 1)
 
