@@ -63,7 +63,11 @@ class Everywhere:
     async def _health(self, call: Call) -> Answer:
         if not self._cluster.names():
             raise OutOfOrder("there is no replica")
-        return await ask(self._cluster, Wish(), call)
+        wish = Wish()
+        answer = await ask(self._cluster, wish, call)
+        while answer.status != 200 and set(self._cluster.names()) - set(wish.tried):
+            answer = await ask(self._cluster, wish, call)
+        return answer
 
     async def _ready(self, call: Call) -> Answer:
         answers = await self._answers(call)
@@ -106,7 +110,7 @@ def _replicas(given: str | None, default: int | None) -> int | None:
         return default
     if given == _ALL:
         return None
-    if given.isdecimal() and 1 <= int(given[:5]) <= _MAX_REPLICAS:
+    if given.isdecimal() and len(given) <= len(str(_MAX_REPLICAS)) and 1 <= int(given) <= _MAX_REPLICAS:
         return int(given)
     raise InvalidRequest(f"replicas: a number from 1 to {_MAX_REPLICAS}, or {_ALL}", param="replicas")
 

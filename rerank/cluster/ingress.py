@@ -53,7 +53,9 @@ class RayCluster:
             serve.ReplicaUnavailableError,
             serve.DeploymentUnavailableError,
         )
-        self._broadcasts = asyncio.Semaphore(_MAX_BROADCASTS)
+        self._reads = asyncio.Semaphore(_MAX_BROADCASTS)
+        # a load may take minutes, which no probe should wait for
+        self._changes = asyncio.Semaphore(_MAX_BROADCASTS)
         self._loads: set[asyncio.Task[None]] = set()
         loop = asyncio.get_running_loop()
         DESK.load = lambda replica, model: (loop.call_soon_threadsafe(self._load, replica, model), None)[1]
@@ -81,7 +83,7 @@ class RayCluster:
     async def ask_all(self, call: Call) -> Sequence[Answer]:
         """See ``Cluster``."""
         try:
-            async with self._broadcasts:
+            async with asyncio.timeout(self._seconds), self._reads if call.scope["method"] == "GET" else self._changes:
                 everyone = self._handle.broadcast("answer", Wish(), call)
                 results = await everyone.results_async(timeout_s=self._seconds, return_exceptions=True)
         except self._lost:

@@ -7,6 +7,7 @@ import asyncio
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.core import Caller
+from rerank.errors import Forbidden
 from rerank.gateway.routing.plan import first_choice, plan_of
 from rerank.settings import Settings
 
@@ -34,6 +35,8 @@ class Models:
         Of a model that is made of others it is the last that has weights: the stage that takes the longest.
         """
         card = self._default_for(caller) if name is None else self._catalog.resolve(name)
+        if not caller.may_use(card.id):
+            raise Forbidden(f"The key {caller.name} may not use this model.", param="model")
         members = list(first_choice(plan_of(card, self._catalog.resolve)))
         needed = next((member for member in reversed(members) if member.has_weights), members[0])
         return needed.id, self._bytes_of(needed)

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from rerank.access.keyring import collect_keys
@@ -35,25 +36,43 @@ def run_cluster(options: ClusterOptions, address: str | None) -> None:
     configure_logging(settings.log_level, settings.log_format)
     _check_port(settings)
     if address is None:
+        # in a cluster that is joined the proxy of an earlier command may have it
+        _check_free(settings)
         keep_local()
     ray = needed("ray")
     start_ray(ray, address)
     stopped = threading.Event()
-    for asked in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(asked, lambda *_: stopped.set())
     try:
+        # until it serves Ray waits for replicas, for ever if there is no room for them
+        _on_stop(_interrupt)
         deploy(options, settings)
+        _on_stop(lambda *_: stopped.set())
         stopped.wait()
+    except KeyboardInterrupt:
+        logger.warning("stopped before the cluster served")
     finally:
         _leave(ray, joined=address is not None)
 
 
+def _on_stop(handler: Callable[..., object]) -> None:
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked, handler)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def _check_port(settings: Settings) -> None:
-    """Raise SettingsError if the port is taken: Ray's proxy would try again for ever."""
     if not settings.port:
         raise SettingsError("RERANK_PORT / PORT: 0 is no port that Ray can serve on; name one")
+
+
+def _check_free(settings: Settings) -> None:
+    """Raise SettingsError if the port is taken: Ray's proxy would try again for ever."""
+    family = socket.AF_INET6 if ":" in settings.local_host else socket.AF_INET
     try:
-        socket.create_server((settings.local_host, settings.port)).close()
+        socket.create_server((settings.local_host, settings.port), family=family).close()
     except OSError as error:
         raise SettingsError(f"RERANK_PORT / PORT: {settings.port} cannot be listened on: {error.strerror}") from error
 
@@ -81,7 +100,8 @@ def start_ray(ray: Any, address: str | None, **more: Any) -> None:
     if address is not None:
         try:
             ray.init(address=address, logging_level="warning", **more)
-        except (ConnectionError, ValueError) as error:
+        except Exception as error:
+            # of many kinds: unreachable, another version, a token that is missing
             raise SettingsError(f"--address: no Ray cluster can be joined at {address}: {error}") from error
         return
     local = {"include_dashboard": False, "object_store_memory": _BODIES_IN_MEMORY, "logging_level": "warning", **more}
@@ -102,16 +122,16 @@ def deploy(options: ClusterOptions, settings: Settings) -> None:
     """Deploy, or update what is deployed, and return once it serves. Raises SettingsError if it cannot."""
     serve = needed("ray.serve")
     guarded = bool(collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file)).callers)
-    serve.start(
-        http_options={
-            "host": settings.listen_host(guarded=guarded),
-            "port": settings.port,
-            "keep_alive_timeout_s": settings.http_keep_alive,
-        },
-        logging_config=_QUIET,
-    )
     try:
+        serve.start(
+            http_options={
+                "host": settings.listen_host(guarded=guarded),
+                "port": settings.port,
+                "keep_alive_timeout_s": settings.http_keep_alive,
+            },
+            logging_config=_QUIET,
+        )
         serve.run(bound(options, settings), name=NAME, logging_config=_QUIET)
-    except RuntimeError as error:
+    except (RuntimeError, TimeoutError, needed("ray.exceptions").RayError) as error:
         raise SettingsError(f"the cluster could not be deployed: {error}") from error
     logger.info("%d replicas serve on port %d", options.replicas, settings.port)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from httpx2 import AsyncClient
 
+from rerank.access.keys_file import read_keys_file
 from rerank.cluster.calls import call_of
 from rerank.cluster.ingress import front_app
 from rerank.settings import Settings
@@ -63,6 +66,48 @@ async def test_says_what_a_replica_says_of_a_wrong_request(served: Served, path:
     answer = await client.post(path, content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == status
     assert len(cluster.wishes) == 1
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/health"), ("OPTIONS", "/v1/rerank")])
+async def test_what_needs_no_key_has_no_say_in_where_models_are(served: Served, method: str, path: str) -> None:
+    client, cluster = served
+    await client.request(method, path, json=BODY)
+    assert [(wish.model, wish.tokens) for wish in cluster.wishes] == [(None, 0)]
+
+
+async def test_a_model_that_the_key_does_not_allow_is_for_any_replica(tmp_path: Path) -> None:
+    hashed = hashlib.sha256(b"limited-key").hexdigest()
+    keys = tmp_path / "keys.toml"
+    keys.write_text(f'[[key]]\nname = "limited"\nsha256 = "{hashed}"\nmodels = ["{OTHER_MODEL.id}"]\n')
+    apps = {"a": AppUnderTest(tmp_path, named_keys=read_keys_file(keys))}
+    async with serving(apps, rerank_models_dir=tmp_path, rerank_keys_file=keys) as (client, cluster):
+        given = {"Authorization": "Bearer limited-key"}
+        assert (await client.post("/v1/rerank", json=BODY, headers=given)).status_code == 403
+        await client.post("/v1/rerank", json=BODY | {"model": OTHER_MODEL.id}, headers=given)
+    assert [wish.model for wish in cluster.wishes] == [None, OTHER_MODEL.id]
+
+
+async def test_is_healthy_while_one_replica_is(tmp_path: Path) -> None:
+    apps = {"a": AppUnderTest(tmp_path), "b": AppUnderTest(tmp_path)}
+    async with serving(apps, rerank_models_dir=tmp_path) as (client, cluster):
+        services = apps["a"].asgi.state.services
+        apps["a"].asgi.state.services = replace(services, trouble=lambda: "the device is lost")
+        assert (await client.get("/health")).status_code == 200
+        assert cluster.wishes[-1].tried == ["a", "b"]
+        apps["b"].asgi.state.services = apps["a"].asgi.state.services
+        assert (await client.get("/health")).status_code == 503
+
+
+async def test_an_address_with_thousands_of_fields_is_answered(served: Served) -> None:
+    client, _ = served
+    assert (await client.get("/version?" + "&" * 5000)).status_code == 200
+
+
+@pytest.mark.parametrize("number", ["0", "1001", "00001", "1" * 5000, "-1", "many"])
+async def test_a_number_of_replicas_has_bounds(served: Served, number: str) -> None:
+    client, _ = served
+    answer = await client.post(f"/v1/models/{MODEL.id}/load", params={"replicas": number})
+    assert (answer.status_code, "from 1 to 1000" in answer.text) == (400, True)
 
 
 async def test_refuses_a_body_that_is_too_large_before_a_replica_sees_it(tmp_path: Path) -> None:
