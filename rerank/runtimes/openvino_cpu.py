@@ -150,7 +150,20 @@ def _traced(network: Any, example: Mapping[str, Any]) -> Any:
 
     # torch would trace it a second time, and only warn where that computes something else
     traced = TorchScriptPythonDecoder(network, example_input=example, trace_kwargs={"check_trace": False})
-    return openvino.convert_model(traced, example_input=example)
+    with _unchanged_log():
+        return openvino.convert_model(traced, example_input=example)
+
+
+@contextmanager
+def _unchanged_log() -> Iterator[None]:
+    """OpenVINO sets the root logger to ERROR, and back only if it does not fail: warnings would never show again."""
+    root = logging.getLogger()
+    level, filters = root.level, list(root.filters)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters[:] = filters
 
 
 def _tensors(inputs: Inputs) -> dict[str, Any]:

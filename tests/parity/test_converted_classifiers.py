@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,15 +84,18 @@ def test_a_conversion_that_computes_something_else_is_not_taken(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = logits(load(tiny, "torch"), PAIRS)
-    trace = ts_decoder.TorchScriptPythonDecoder
 
-    def another(network: torch.nn.Module, **options: Any) -> object:
-        changed = copy.deepcopy(network)
-        for weight in changed.parameters():
-            weight.data *= 1.01
-        return trace(changed, **options)
+    class Another(ts_decoder.TorchScriptPythonDecoder):
+        """Of a network with other weights; of parts of a graph as they are."""
 
-    monkeypatch.setattr(ts_decoder, "TorchScriptPythonDecoder", another)
+        def __init__(self, network: torch.nn.Module, *parts: Any, **options: Any) -> None:
+            if options.get("example_input"):
+                network = copy.deepcopy(network)
+                for weight in network.parameters():
+                    weight.data *= 1.01
+            super().__init__(network, *parts, **options)
+
+    monkeypatch.setattr(ts_decoder, "TorchScriptPythonDecoder", Another)
 
     # nor is it kept for the next start
     for _ in range(2):
@@ -99,6 +103,18 @@ def test_a_conversion_that_computes_something_else_is_not_taken(
         assert scorer.runtime.startswith("torch fp32, padded, sdpa attention")
         assert logits(scorer, PAIRS) == pytest.approx(expected, abs=1e-5)
     assert caplog.text.count("the conversion computes something else") == 2
+
+
+def test_a_conversion_that_fails_leaves_the_log_as_it_was(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*_: object, **_options: object) -> None:
+        logging.getLogger().setLevel(logging.ERROR)
+        raise RuntimeError("of a test")
+
+    monkeypatch.setattr(openvino_cpu.openvino, "convert_model", failing)
+    load(tiny)
+    assert "OpenVINO cannot convert it (of a test)" in caplog.text
 
 
 @pytest.mark.parametrize(
