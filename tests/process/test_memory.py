@@ -32,7 +32,7 @@ def test_ten_loads_and_unloads_leave_memory_as_it_was(tmp_path: Path) -> None:
         requests.post(f"{server.url}/v1/rerank", json=ASKED, timeout=60).raise_for_status()
         loaded = psutil.Process(server.pid).memory_info().rss
 
-    # medians, because what is left over sways by some megabytes from one time to the next
-    assert median(rests[-3:]) <= 1.05 * median(rests[:3])
+    # medians, because what is left over sways by ten megabytes; a model that stays has ninety
+    assert median(rests[-3:]) <= median(rests[:3]) + 20e6
     # and there was something to come back
     assert loaded - held > 50e6
