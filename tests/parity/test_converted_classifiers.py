@@ -85,7 +85,7 @@ def test_a_conversion_that_computes_something_else_is_not_taken(
 ) -> None:
     expected = logits(load(tiny, "torch"), PAIRS)
 
-    class Another(ts_decoder.TorchScriptPythonDecoder):
+    class Another(ts_decoder.TorchScriptPythonDecoder):  # type: ignore[misc]
         """Of a network with other weights; of parts of a graph as they are."""
 
         def __init__(self, network: torch.nn.Module, *parts: Any, **options: Any) -> None:
