@@ -11,10 +11,11 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from rerank.access.keyring import key_hash
+from rerank.access.keyring import Keys, collect_keys, key_hash
 from rerank.core import Caller
 from rerank.errors import SettingsError
 from rerank.schemas import Schema
+from rerank.settings import Settings
 from rerank.toml_file import read_toml
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
@@ -70,6 +71,11 @@ def read_keys_file(path: Path) -> dict[str, Caller]:
     if path.exists() and not callers:
         raise SettingsError(f"{path}: it holds no key; delete it to let all clients in, or add one: {_NEW_KEY}")
     return callers
+
+
+def keys_of(settings: Settings) -> Keys:
+    """All keys that the settings name, in the keys file or themselves. Raises SettingsError."""
+    return collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file))
 
 
 def add_key(path: Path, caller: Caller) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rerank.access.keyring import Keyring, collect_keys
-from rerank.access.keys_file import read_keys_file
+from rerank.access.keyring import Keyring
+from rerank.access.keys_file import keys_of
 from rerank.api.bodies import BodyBounds
 from rerank.api.dialects.main import MainDialect, dialects, error_renderers
 from rerank.api.guard import guard
@@ -139,7 +139,7 @@ def front_app(cluster: Cluster, settings: Settings) -> Starlette:
     """The application before the replicas. Raises SettingsError."""
     metrics = Metrics()
     catalog = Catalog.open(settings.models_dir, settings.models_file)
-    keys = collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file))
+    keys = keys_of(settings)
     reader = Reader(Models(catalog, settings).find, BodyBounds(settings.max_documents, settings.max_body_bytes))
     app = Starlette()
     app.router.default = Front(cluster, reader, Everywhere(cluster, reader, metrics.exposition).answer)

@@ -10,8 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from rerank.access.keyring import collect_keys
-from rerank.access.keys_file import read_keys_file
+from rerank.access.keys_file import keys_of
 from rerank.cluster.application import NAME, bound
 from rerank.cluster.needs import needed
 from rerank.cluster.options import ClusterOptions, cluster_settings
@@ -121,11 +120,10 @@ def start_ray(ray: Any, address: str | None, **more: Any) -> None:
 def deploy(options: ClusterOptions, settings: Settings) -> None:
     """Deploy, or update what is deployed, and return once it serves. Raises SettingsError if it cannot."""
     serve = needed("ray.serve")
-    guarded = bool(collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file)).callers)
     try:
         serve.start(
             http_options={
-                "host": settings.listen_host(guarded=guarded),
+                "host": settings.listen_host(guarded=keys_of(settings).guarded),
                 "port": settings.port,
                 "keep_alive_timeout_s": settings.http_keep_alive,
             },

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rerank
-from rerank.access.keyring import Keyring, Keys, collect_keys
-from rerank.access.keys_file import read_keys_file
+from rerank.access.keyring import Keyring, Keys
+from rerank.access.keys_file import keys_of
 from rerank.access.rate_limits import RateLimits
 from rerank.access.shared_limits import SharedLimits
 from rerank.catalog.built_in import EMBEDDED_MODEL_ID, MULTILINGUAL_MODEL_ID
@@ -184,8 +184,7 @@ def _add_names(catalog: Catalog, settings: Settings) -> Keys:
         except SettingsError as error:
             raise SettingsError(f"{settings.models_file}: {card.id}: precision {card.precision}: {error}") from error
     check_upstreams(catalog.cards(), settings)
-    keys = collect_keys(settings.api_keys, settings.admin_keys, read_keys_file(settings.keys_file))
-    return keys.allowing(lambda name: catalog.operator_choice(name).id)
+    return keys_of(settings).allowing(lambda name: catalog.operator_choice(name).id)
 
 
 def _check_routes(catalog: Catalog, settings: Settings) -> None:

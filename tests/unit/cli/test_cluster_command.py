@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rerank.cli.main import main
 from rerank.cluster import running
-from rerank.cluster.options import ClusterOptions, read_options
+from rerank.cluster.options import ClusterOptions, cluster_settings, read_options
 from rerank.errors import SettingsError
 
 
@@ -58,3 +59,21 @@ def test_a_port_that_cannot_be_had_is_said_before_ray_is_started(monkeypatch: py
         number = port if port == "0" else str(listening.getsockname()[1])
         with pytest.raises(SettingsError, match="RERANK_PORT"):
             running.run_cluster(read_options({"settings": {"RERANK_PORT": number, "RERANK_HOST": "127.0.0.1"}}), None)
+
+
+@pytest.mark.parametrize(
+    ("keys", "host"),
+    [({}, "127.0.0.1"), ({"RERANK_ADMIN_KEY": "only-admins"}, "127.0.0.1"), ({"RERANK_API_KEY": "one-for-everybody"}, "0.0.0.0")],
+    ids=["no key", "a key for admins alone", "a key for all"],
+)
+def test_other_machines_are_served_only_if_scoring_needs_a_key(
+    monkeypatch: pytest.MonkeyPatch, keys: dict[str, str], host: str
+) -> None:
+    asked: list[dict[str, Any]] = []
+    serve = SimpleNamespace(start=lambda **given: asked.append(given["http_options"]), run=lambda *_, **__: None)
+    ray = {"ray.serve": serve, "ray.exceptions": SimpleNamespace(RayError=KeyError)}
+    monkeypatch.setattr(running, "needed", ray.__getitem__)
+    monkeypatch.setattr(running, "bound", lambda *_: None)
+    options = read_options({"settings": keys})
+    running.deploy(options, cluster_settings(options))
+    assert [options["host"] for options in asked] == [host]
