@@ -10,13 +10,10 @@ one becomes two and one again. Prints milliseconds, CPU milliseconds and counts.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,21 +24,19 @@ import requests
 
 from benchmarks.contestants import ROOT
 from benchmarks.overhead import words_server
-from benchmarks.processes import Contestant, free_port, process_tree, serving
+from benchmarks.processes import Contestant, process_tree, serving
 from rerank.catalog.built_in import EMBEDDED_MODEL_ID
 from rerank.cluster.options import SERVER
-from tests.support.app import DOCUMENTS, MODEL, QUERY
+from tests.support.app import MODEL
 from tests.support.cluster_server import GATE
 from tests.support.local_cluster import cards_file
 from tests.support.ray_cluster import RayCluster
+from tests.support.steady_load import PATIENCE, Ask, SteadyLoad, asking
 from tests.support.waiting import wait_until
 
 _WARM_UP = 20
 _CLIENTS = 8
-_SECONDS = 300
 _WORDS, _GATED = "tests.support.cluster_server:words", "tests.support.cluster_server:gated"
-
-Ask = Callable[[], requests.Response]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,7 +86,7 @@ def started(folder: Path) -> Iterator[RayCluster]:
     """Ray, with nothing deployed."""
     (folder / "models").mkdir()
     cards_file(folder)
-    with RayCluster(folder, free_port()) as cluster:
+    with RayCluster(folder) as cluster:
         yield cluster
 
 
@@ -135,7 +130,7 @@ def latencies(title: str, cluster: str, plain: str, model: str, number: int) -> 
 def throughput(url: str, model: str, seconds: float, processes: Callable[[], Sequence[int]]) -> tuple[int, float]:
     """Requests answered, and CPU seconds of the servers."""
     before = _cpu_seconds(processes())
-    with Load(url, model) as load:
+    with SteadyLoad(url, model, _CLIENTS) as load:
         time.sleep(seconds)
     assert not load.wrong, load.wrong[0].text
     return load.right, _cpu_seconds(processes()) - before
@@ -143,24 +138,24 @@ def throughput(url: str, model: str, seconds: float, processes: Callable[[], Seq
 
 def killed(cluster: RayCluster, seconds: float) -> None:
     """A replica killed under load, twice."""
-    with Load(cluster.url, MODEL.id) as load:
+    with SteadyLoad(cluster.url, MODEL.id, _CLIENTS) as load:
         for _ in range(2):
             time.sleep(seconds / 2)
-            busiest = max(loads(cluster).items(), key=lambda each: len(each[1]["models"]))[0]
+            busiest = max(cluster.loads().items(), key=lambda each: len(each[1]["models"]))[0]
             cluster.kill(busiest)
             began = time.monotonic()
-            wait_until(lambda lost=busiest: lost not in loads(cluster) and len(loads(cluster)) == 2, _SECONDS)  # type: ignore[misc]
+            wait_until(lambda lost=busiest: lost not in cluster.loads() and len(cluster.loads()) == 2, PATIENCE)  # type: ignore[misc]
             print(f"killed: another replica after {time.monotonic() - began:.1f} s", flush=True)
     print(f"killed twice under load: {load.outcome}", flush=True)
 
 
 def replaced(cluster: RayCluster) -> None:
     """A rolling update under load."""
-    before = set(loads(cluster))
-    with Load(cluster.url, MODEL.id) as load:
+    before = set(cluster.loads())
+    with SteadyLoad(cluster.url, MODEL.id, _CLIENTS) as load:
         began = time.monotonic()
         cluster.deploy(replicas=2, ingresses=2, server=_GATED, settings={"RERANK_TIMEOUT": "299"})
-        wait_until(lambda: len(loads(cluster)) == 2 and not before & set(loads(cluster)), _SECONDS)
+        wait_until(lambda: len(cluster.loads()) == 2 and not before & set(cluster.loads()), PATIENCE)
         took = time.monotonic() - began
     print(f"two replicas replaced in {took:.1f} s: {load.outcome}", flush=True)
 
@@ -169,71 +164,18 @@ def scaled(cluster: RayCluster) -> None:
     """From one replica to two by backlog, and back."""
     scaling: dict[str, Any] = {"max_replicas": 2, "target_backlog": 0.5, "upscale_delay": 0, "downscale_delay": 5}
     cluster.deploy(replicas=1, server=_GATED, **scaling)
-    wait_until(lambda: len(loads(cluster)) == 1, _SECONDS)
+    wait_until(lambda: len(cluster.loads()) == 1, PATIENCE)
     gate = cluster.folder / "models" / GATE
     gate.touch()
-    with Load(cluster.url, MODEL.id) as load:
+    with SteadyLoad(cluster.url, MODEL.id, _CLIENTS) as load:
         began = time.monotonic()
-        wait_until(lambda: len(loads(cluster)) == 2, _SECONDS)
+        wait_until(lambda: len(cluster.loads()) == 2, PATIENCE)
         up = time.monotonic() - began
         gate.unlink()
     began = time.monotonic()
-    wait_until(lambda: len(loads(cluster)) == 1, _SECONDS)
+    wait_until(lambda: len(cluster.loads()) == 1, PATIENCE)
     down = time.monotonic() - began
     print(f"one to two after {up:.1f} s of backlog, back after {down:.1f} s: {load.outcome}", flush=True)
-
-
-class Load:
-    """Several clients that ask all the time."""
-
-    def __init__(self, url: str, model: str) -> None:
-        self.right = 0
-        self.wrong: list[requests.Response] = []
-        self.slowest = 0.0
-        self._url, self._model = url, model
-        self._lock, self._ended = threading.Lock(), threading.Event()
-        self._callers = ThreadPoolExecutor(_CLIENTS)
-
-    @property
-    def outcome(self) -> str:
-        """What came of it."""
-        return f"{self.right} right, {len(self.wrong)} lost or wrong, slowest {self.slowest:.1f} s"
-
-    def __enter__(self) -> Load:
-        self._running = [self._callers.submit(self._ask) for _ in range(_CLIENTS)]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._callers.shutdown()
-        for each in self._running:
-            each.result()
-
-    def _ask(self) -> None:
-        with requests.Session() as session:
-            ask = asking(session, self._url, self._model)
-            while not self._ended.is_set():
-                began = time.monotonic()
-                answer = ask()
-                right = answer.status_code == 200 and answer.json()["results"][0]["index"] == 1
-                with self._lock:
-                    self.slowest = max(self.slowest, time.monotonic() - began)
-                    self.right += right
-                    if not right:
-                        self.wrong.append(answer)
-
-
-def asking(session: requests.Session, url: str, model: str, path: str = "/v1/rerank") -> Ask:
-    """One request over a kept connection."""
-    body = json.dumps({"model": model, "query": QUERY, "documents": DOCUMENTS, "cache": False}).encode()
-    headers = {"Content-Type": "application/json"}
-    return lambda: session.post(f"{url}{path}", data=body, headers=headers, timeout=_SECONDS)
-
-
-def loads(cluster: RayCluster) -> dict[str, Any]:
-    """The load of each replica."""
-    replicas: dict[str, Any] = requests.get(f"{cluster.url}/load", timeout=_SECONDS).json()["replicas"]
-    return replicas
 
 
 def _timed(ask: Ask) -> float:

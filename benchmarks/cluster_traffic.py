@@ -94,7 +94,7 @@ _RAMP_SECONDS = 60.0
 
 
 def catalog(traffic: Traffic, random: numpy.random.Generator) -> list[SimulatedModel]:
-    """So many models, the most popular first: built-in ones in random order, then fine-tuned ones of their sizes."""
+    """The traffic's models, the most popular first: built-in ones in random order, then others of their sizes."""
     known = [card for card in BUILT_IN if card.about]
     order = [known[place] for place in random.permutation(len(known))]
     return [
@@ -104,7 +104,7 @@ def catalog(traffic: Traffic, random: numpy.random.Generator) -> list[SimulatedM
 
 
 def arrivals(traffic: Traffic, requests: int, seed: int) -> list[Arrival]:
-    """The warm-up's requests and about so many after it, in order. The same for the same seed."""
+    """The warm-up's requests and about ``requests`` after it, in order. The same for the same seed."""
     random = numpy.random.default_rng(seed)
     models = catalog(traffic, random)
     popularity = 1.0 / numpy.arange(1, len(models) + 1) ** traffic.zipf

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.contestants import ROOT
-from benchmarks.processes import NotAvailableError, free_port
+from benchmarks.processes import NotAvailableError
 from benchmarks.soak_upstream import MANNERS
+from tests.support.ports import free_port
 
 _PATIENCE = 60.0
 _REDIS = shutil.which("redis-server")

@@ -8,23 +8,22 @@ Starts a server with a folder of models of its own, and drives Chromium through 
 from __future__ import annotations
 
 import io
-import os
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import requests
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from rerank.catalog.catalog import embedded_folder
+from tests.pages.browser import chromium, launched
+from tests.process.server import ServerProcess
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "images"
@@ -60,49 +59,17 @@ _REQUESTS = """async ([model, number]) => {
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """A server on a free port with the bundled model and routes; its address."""
-    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-        free.close()
-        (Path(folder) / "models.toml").write_text(CARDS, encoding="utf-8")
+def serving() -> Iterator[str]:
+    """A server with the bundled model and routes; its address."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "models.toml").write_text(CARDS, encoding="utf-8")
         bundled = embedded_folder()
-        if bundled is None:
-            raise RuntimeError("the bundled model is missing")
-        shutil.copytree(bundled, Path(folder) / "models" / "our-search")
-        environment = {**os.environ, "PORT": str(port), "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, str(ROOT / "rerank_server.py")]
-        quiet = subprocess.DEVNULL
-        with subprocess.Popen(command, cwd=folder, env=environment, stdout=quiet, stderr=quiet) as running:
-            try:
-                url = f"http://127.0.0.1:{port}"
-                _wait_for(f"{url}/ready", running)
-                yield url
-            finally:
-                running.terminate()
-
-
-def _wait_for(url: str, running: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + _SECONDS
-    while running.poll() is None and time.monotonic() < end:
-        try:
-            urllib.request.urlopen(url, timeout=_SECONDS).close()
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return
-    raise RuntimeError(f"no answer from {url}")
-
-
-@contextmanager
-def chromium() -> Iterator[Browser]:
-    """The distribution's Chromium without a window."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    flags = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=[*flags, "--disable-dev-shm-usage"])
-        yield running
-        running.close()
+        assert bundled, "the bundled model is missing"
+        shutil.copytree(bundled, folder / "models" / "our-search")
+        with ServerProcess(folder, {"RERANK_PRELOAD": MINILM}) as server:
+            wait_until(lambda: requests.get(f"{server.url}/ready", timeout=_SECONDS).ok, _SECONDS)
+            yield server.url
 
 
 def keep(page: Page, name: str, **options: Any) -> None:
@@ -148,7 +115,7 @@ def steps(browser: Browser, url: str, locale: str) -> None:
 def administration(browser: Browser, url: str, locale: str) -> None:
     """Models in several states, and the load of a few requests."""
     page = opened(browser, locale, viewport={"width": 1280, "height": 700})
-    urllib.request.urlopen(urllib.request.Request(f"{url}/v1/models/{MINILM}/pin", method="POST")).close()
+    requests.post(f"{url}/v1/models/{MINILM}/pin", timeout=_SECONDS).raise_for_status()
     page.goto(f"{url}/admin")
     for number in range(4):
         page.evaluate(_REQUESTS, ["always" if number % 2 else MINILM, number])
@@ -158,8 +125,12 @@ def administration(browser: Browser, url: str, locale: str) -> None:
 
 def main() -> int:
     """Take all of them; the exit status."""
+    program = chromium()
+    if program is None:
+        print("no Chromium is installed: apt-get install chromium", file=sys.stderr)
+        return 1
     FOLDER.mkdir(exist_ok=True)
-    with server() as url, chromium() as browser:
+    with serving() as url, launched(program) as browser:
         for locale in LANGUAGES:
             steps(browser, url, locale)
             administration(browser, url, locale)

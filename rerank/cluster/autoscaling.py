@@ -10,7 +10,7 @@ METRIC = "backlog_seconds"
 
 
 class BacklogPolicy:
-    """Ray's policy: so many replicas that each has ``target`` seconds of work."""
+    """Ray's policy: the number of replicas with which each has ``target`` seconds of work."""
 
     def __init__(self, target: float) -> None:
         self._target = target

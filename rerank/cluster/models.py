@@ -7,7 +7,7 @@ import asyncio
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.core import Caller
-from rerank.errors import Forbidden
+from rerank.gateway.choosing import default_model, find_model
 from rerank.gateway.routing.plan import first_choice, plan_of
 from rerank.settings import Settings
 
@@ -20,7 +20,7 @@ class Models:
 
     def __init__(self, catalog: Catalog, settings: Settings) -> None:
         self._catalog = catalog
-        self._default = catalog.choose_default(settings.default_model).card
+        self._default = catalog.choose_default(settings.default_model)
         self._bytes: dict[str, int] = {}
 
     async def find(self, name: str | None, caller: Caller) -> tuple[str, int]:
@@ -34,17 +34,11 @@ class Models:
 
         Of a model that is made of others it is the last that has weights: the stage that takes the longest.
         """
-        card = self._default_for(caller) if name is None else self._catalog.resolve(name)
-        if not caller.may_use(card.id):
-            raise Forbidden(f"The key {caller.name} may not use this model.", param="model")
-        members = list(first_choice(plan_of(card, self._catalog.resolve)))
+        catalog = self._catalog
+        card = find_model(catalog, name, caller) if name else default_model(catalog, self._default, caller).card
+        members = list(first_choice(plan_of(card, catalog.resolve)))
         needed = next((member for member in reversed(members) if member.has_weights), members[0])
         return needed.id, self._bytes_of(needed)
-
-    def _default_for(self, caller: Caller) -> ModelCard:
-        if caller.models is None or caller.may_use(self._default.id):
-            return self._default
-        return self._catalog.resolve(caller.models[0])
 
     def _bytes_of(self, card: ModelCard) -> int:
         if card.id not in self._bytes:

@@ -46,7 +46,7 @@ class Outlook:
         self._sent.pop(name, None)
 
     def sent(self, name: str, wanted: Wanted, seconds: float, now: float) -> None:
-        """Note a request of so many seconds of work; 0 for one that only loads. Unknown replicas are ignored."""
+        """Note a request. ``seconds``: its work; 0 for one that only loads. Unknown replicas are ignored."""
         if name in self._expected:
             sent = _Sent(now, wanted, seconds)
             self._sent[name].append(sent)
@@ -77,7 +77,7 @@ def _after(replica: Replica, sent: _Sent) -> Replica:
 
 
 def _loaded_on(models: Mapping[str, Held], seconds: float) -> dict[str, Held]:
-    """The models after so many seconds of loading, one after another."""
+    """The models after ``seconds`` of loading, one after another."""
     left = max(0.0, seconds)
     found = {}
     for name, held in models.items():

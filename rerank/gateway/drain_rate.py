@@ -10,7 +10,7 @@ _ENOUGH = 3
 """Minimum requests that ended within the window, for a meaningful rate."""
 _SLOTS_PER_SECOND = 2
 _MAXIMUM = 4096
-"""Maximum stretches in the window: so many requests one after another say enough."""
+"""Maximum stretches in the window; more would say no more about the rate."""
 
 
 class _Stretch(NamedTuple):

@@ -15,7 +15,6 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.catalog.downloads import fetching_for
 from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, FAMILIES
-from rerank.catalog.names import shown
 from rerank.catalog.upstreams import deadline_var
 from rerank.core import (
     Caller,
@@ -28,9 +27,7 @@ from rerank.core import (
 )
 from rerank.errors import (
     DeadlineExceeded,
-    Forbidden,
     InvalidRequest,
-    ModelNotFound,
     NothingToScore,
     StillLoading,
     TooManyDocuments,
@@ -39,6 +36,7 @@ from rerank.errors import (
 from rerank.gateway.admission import Admission, Place, Work
 from rerank.gateway.cache.pair_cache import PairCache
 from rerank.gateway.calibrated import check_calibrated
+from rerank.gateway.choosing import default_model, find_model
 from rerank.gateway.chunks import ChunkRules
 from rerank.gateway.estimate import estimated_tokens, held_bytes
 from rerank.gateway.load import ServerLoad, server_load
@@ -205,31 +203,16 @@ class Gateway:
         return server_load(self.admission, self.registry)
 
     def find(self, name: str, caller: Caller) -> ModelCard:
-        """The model of this name, if the caller's key allows it.
-
-        Raises ModelNotFound or Forbidden. The errors name no model that the key does not allow.
-        """
-        try:
-            card = self.catalog.resolve(name)
-        except ModelNotFound:
-            if caller.models is None:
-                raise
-            raise ModelNotFound(f"The model `{shown(name)}` does not exist. {_usable(caller)}") from None
-        if not caller.may_use(card.id):
-            raise Forbidden(
-                f"The key {caller.name} may not use the model `{shown(name)}`. {_usable(caller)}", param="model"
-            )
-        return card
+        """See ``find_model``."""
+        return find_model(self.catalog, name, caller)
 
     def first_choice(self, card: ModelCard) -> list[ModelCard]:
         """The models that answer for a card if none fails: the card itself unless it is made of others."""
         return [*first_choice(plan_of(card, self.catalog.resolve))]
 
     def default_for(self, caller: Caller) -> DefaultModel:
-        """The model for requests that name none: the key's first one if it does not allow the default."""
-        if caller.models is None or caller.may_use(self.default.card.id):
-            return self.default
-        return DefaultModel(self.find(caller.models[0], caller), f"the first model of the key {caller.name}")
+        """See ``default_model``."""
+        return default_model(self.catalog, self.default, caller)
 
     async def _lease(self, begin: Callable[[], None], card: ModelCard, times: Times, use: Use[L]) -> L:
         """The result of work on a model, which is loaded first if it is not in memory."""
@@ -310,7 +293,3 @@ async def _embed(model: LoadedModel, request: EmbeddingRequest) -> EmbeddingResu
 async def _use_tokenizer(model: LoadedModel, request: TokenizerRequest[T]) -> TokenizerResult[T]:
     value = await model.backend.use_tokenizer(request.use, caller=request.caller.name)
     return TokenizerResult(value, request.tokens, model.card.id, model.backend.max_length)
-
-
-def _usable(caller: Caller) -> str:
-    return f"The key {caller.name} may use: {', '.join(caller.models or ())}."

@@ -32,7 +32,7 @@ openvino = import_openvino()
 
 # int8 products take fp32 in and out
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-# inputs of int8 products are rounded on the way, each stretch of so many values by a scale of its own
+# inputs of int8 products are rounded on the way, each stretch of this length by a scale of its own
 _STRETCH = 64
 _MODEL = "model.xml"
 _SUMS = "sums.json"

@@ -106,7 +106,7 @@ def token_rows(segments: Sequence[Segment]) -> dict[str, numpy.ndarray]:
 def _spans(
     segments: Sequence[Segment], starts: Sequence[int], places: Sequence[int], queries: Sequence[int], device: str
 ) -> Spans:
-    """The segments at ``places`` as key spans, each with so many queries."""
+    """The segments at ``places`` as key spans, each with its number of queries."""
     keys = [_key_rows(segments, starts, place) for place in places]
     key_lengths = [sum(end - start for start, end in rows) for rows in keys]
     whole = all(segment.seen is None for segment in segments)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from tests.support.app import DOCUMENTS, MODEL, QUERY
 from tests.support.cluster_server import GATE
 from tests.support.local_cluster import cards_file
 from tests.support.ray_cluster import RayCluster
+from tests.support.steady_load import SteadyLoad, is_right
 from tests.support.waiting import wait_until
 
 GATED = "tests.support.cluster_server:gated"
@@ -31,15 +31,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     folder = tmp_path_factory.mktemp("cluster")
     (folder / "models").mkdir()
     cards_file(folder)
-    with RayCluster(folder, _free_port()) as running:
+    with RayCluster(folder) as running:
         running.deploy(replicas=2, server=GATED)
         yield running
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @pytest.fixture
@@ -55,18 +49,8 @@ def rerank(cluster: RayCluster, **more: Any) -> requests.Response:
     return requests.post(f"{cluster.url}/v1/rerank", json=BODY | more, timeout=SECONDS)
 
 
-def loads(cluster: RayCluster) -> dict[str, Any]:
-    """The load of each replica."""
-    replicas: dict[str, Any] = requests.get(f"{cluster.url}/load", timeout=SECONDS).json()["replicas"]
-    return replicas
-
-
 def in_flight(cluster: RayCluster) -> int:
-    return sum(load["server_load"] for load in loads(cluster).values())
-
-
-def is_right(answer: requests.Response) -> bool:
-    return answer.status_code == 200 and [each["index"] for each in answer.json()["results"]] == [1, 0, 2]
+    return sum(load["server_load"] for load in cluster.loads().values())
 
 
 def test_answers_through_the_proxy(cluster: RayCluster) -> None:
@@ -77,7 +61,7 @@ def test_answers_through_the_proxy(cluster: RayCluster) -> None:
 
 def test_sends_requests_to_the_replica_that_has_the_model(cluster: RayCluster) -> None:
     rerank(cluster)
-    wait_until(lambda: any(MODEL.id in load["models"] for load in loads(cluster).values()))
+    wait_until(lambda: any(MODEL.id in load["models"] for load in cluster.loads().values()))
     assert all(is_right(rerank(cluster, query=f"{QUERY} {number}")) for number in range(10))
     info = requests.get(f"{cluster.url}/v1/models/{MODEL.id}", timeout=SECONDS).json()
     assert len(info["replicas"]) == 1
@@ -100,9 +84,9 @@ def test_a_killed_replica_loses_no_request_and_answers_none_wrong(cluster: RayCl
     with ThreadPoolExecutor(8) as callers:
         asked = [callers.submit(rerank, cluster, query=f"{QUERY} {number}") for number in range(8)]
         wait_until(lambda: in_flight(cluster) == len(asked), SECONDS)
-        busiest = max(loads(cluster).items(), key=lambda each: each[1]["server_load"])[0]
+        busiest = max(cluster.loads().items(), key=lambda each: each[1]["server_load"])[0]
         cluster.kill(busiest)
-        wait_until(lambda: busiest not in loads(cluster) and in_flight(cluster) == len(asked), SECONDS)
+        wait_until(lambda: busiest not in cluster.loads() and in_flight(cluster) == len(asked), SECONDS)
         gate.unlink()
         assert all(is_right(each.result(SECONDS)) for each in asked)
 
@@ -110,47 +94,22 @@ def test_a_killed_replica_loses_no_request_and_answers_none_wrong(cluster: RayCl
 def test_an_update_under_load_fails_no_request(cluster: RayCluster) -> None:
     # an ingress is replaced, too: the other one answers meanwhile
     cluster.deploy(replicas=2, ingresses=2, server=GATED)
-    before = set(loads(cluster))
-    with _Load(cluster) as load:
+    before = set(cluster.loads())
+    with SteadyLoad(cluster.url, MODEL.id, 2) as load:
         cluster.deploy(replicas=2, ingresses=2, server=GATED, settings={"RERANK_TIMEOUT": "299"})
-        wait_until(lambda: len(loads(cluster)) == 2 and not before & set(loads(cluster)), SECONDS)
-    assert load.answers
-    assert [answer.status_code for answer in load.answers if not is_right(answer)] == []
-
-
-class _Load:
-    """Two clients that ask all the time."""
-
-    def __init__(self, cluster: RayCluster) -> None:
-        self.answers: list[requests.Response] = []
-        self._cluster = cluster
-        self._ended = threading.Event()
-        self._callers = ThreadPoolExecutor(2)
-        self._running: list[Future[None]] = []
-
-    def __enter__(self) -> _Load:
-        self._running = [self._callers.submit(self._ask) for _ in range(2)]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._callers.shutdown()
-        for each in self._running:
-            each.result()
-
-    def _ask(self) -> None:
-        while not self._ended.is_set():
-            self.answers.append(rerank(self._cluster))
+        wait_until(lambda: len(cluster.loads()) == 2 and not before & set(cluster.loads()), SECONDS)
+    assert load.right
+    assert [answer.status_code for answer in load.wrong] == []
 
 
 def test_the_number_of_replicas_follows_the_backlog(cluster: RayCluster, gate: Path) -> None:
     scaling: dict[str, Any] = {"max_replicas": 2, "target_backlog": 0.5, "upscale_delay": 0, "downscale_delay": 1}
     cluster.deploy(replicas=1, server=GATED, **scaling)
-    wait_until(lambda: len(loads(cluster)) == 1, SECONDS)
+    wait_until(lambda: len(cluster.loads()) == 1, SECONDS)
     with ThreadPoolExecutor(4) as callers:
         asked = [callers.submit(rerank, cluster) for _ in range(4)]
-        wait_until(lambda: len(loads(cluster)) == 2, SECONDS)
+        wait_until(lambda: len(cluster.loads()) == 2, SECONDS)
         gate.unlink()
         assert all(is_right(each.result(SECONDS)) for each in asked)
-    wait_until(lambda: len(loads(cluster)) == 1, SECONDS)
+    wait_until(lambda: len(cluster.loads()) == 1, SECONDS)
     assert is_right(rerank(cluster))

@@ -20,9 +20,20 @@ SECONDS = 60
 def browser() -> Iterator[Browser]:
     """Chromium without a window; skips where it is not installed."""
     wait_for("browser")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
+    if (program := chromium()) is None:
         pytest.skip("no Chromium is installed: apt-get install chromium")
+    with launched(program) as running:
+        yield running
+
+
+def chromium() -> str | None:
+    """The distribution's Chromium; None where it is not installed."""
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@contextmanager
+def launched(program: str) -> Iterator[Browser]:
+    """The browser without a window."""
     # its sandbox does not work for root, as whom containers run
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:

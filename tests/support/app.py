@@ -308,7 +308,7 @@ class AppUnderTest:
         self.gateway.limits = replace(self.gateway.limits, timeout=seconds)
 
     def rerank_at_once(self, count: int, **fields: Any) -> Future[list[int]]:
-        """Send equal requests on the app's own loop, a quarter of what so many threads take; the statuses."""
+        """Send equal requests on the app's own loop, a quarter of what a thread for each takes; the statuses."""
         body = {"query": QUERY, "documents": DOCUMENTS} | fields
 
         async def statuses() -> list[int]:

@@ -19,10 +19,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import psutil
+import requests
 
 from rerank.cluster.needs import needed
 from rerank.cluster.options import cluster_settings, read_options
 from rerank.cluster.running import deploy, keep_local, start_ray
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -42,11 +44,11 @@ _ENVIRONMENT = {
 class RayCluster:
     """The process, from outside. Works inside ``with``."""
 
-    def __init__(self, folder: Path, port: int, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         """``folder``: where it runs, and models lie in ``models``."""
         self.folder = folder
-        self.url = f"http://127.0.0.1:{port}"
-        self._port = port
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
         self._said: queue.Queue[str] = queue.Queue()
         with (folder / "cluster.log").open("wb") as log:
             self._process = subprocess.Popen(
@@ -86,6 +88,11 @@ class RayCluster:
     def processes(self) -> Sequence[psutil.Process]:
         """Every process of the cluster but the first."""
         return psutil.Process(self._process.pid).children(recursive=True)
+
+    def loads(self) -> dict[str, Any]:
+        """The load of each replica."""
+        replicas: dict[str, Any] = requests.get(f"{self.url}/load", timeout=_PATIENCE).json()["replicas"]
+        return replicas
 
     def kill(self, replica: str) -> None:
         """End a replica as the kernel would: without a word."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 _STOP_SECONDS = 30
@@ -20,7 +21,7 @@ class RedisServer:
     """A server without a file, on a free port that stays its own when it is started again."""
 
     def __init__(self, password: str = "") -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._password = password
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -81,9 +82,3 @@ def _program() -> str:
     found = shutil.which("redis-server") or shutil.which("redis-server", path=str(Path(sys.executable).parent))
     assert found, "redis-server is missing: apt-get install redis-server"
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -21,23 +21,17 @@ REQUESTS = f"rerank:limits:{{{hashed('chat')}}}:requests"
 TOKENS = f"rerank:limits:{{{hashed('chat')}}}:tokens"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis(port=server.port, decode_responses=True) as redis:
+async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    async with Redis(port=redis_server.port, decode_responses=True) as redis:
         await redis.flushall()
         yield redis
 
 
 @pytest.fixture
-async def servers(server: RedisServer, redis: Redis) -> AsyncIterator[tuple[RateLimits, RateLimits]]:
+async def servers(redis_server: RedisServer, redis: Redis) -> AsyncIterator[tuple[RateLimits, RateLimits]]:
     """Two servers' limits."""
-    states = [SharedState(server.url, PATIENCE), SharedState(server.url, PATIENCE)]
+    states = [SharedState(redis_server.url, PATIENCE), SharedState(redis_server.url, PATIENCE)]
     yield RateLimits(SharedLimits(states[0])), RateLimits(SharedLimits(states[1]))
     for state in states:
         await state.close()
@@ -111,9 +105,9 @@ async def test_more_tokens_than_estimated_take_what_is_left_and_no_more(
 
 @pytest.mark.parametrize(("minutes", "left"), [(0, 100), (1, 100), (2, 100), (-1, 10)])
 async def test_tokens_are_returned_to_the_minute_of_which_they_were_taken(
-    server: RedisServer, redis: Redis, minutes: int, left: int
+    redis_server: RedisServer, redis: Redis, minutes: int, left: int
 ) -> None:
-    caller, state = Caller("chat", tokens_per_minute=100), SharedState(server.url, PATIENCE)
+    caller, state = Caller("chat", tokens_per_minute=100), SharedState(redis_server.url, PATIENCE)
     limits = SharedLimits(state)
     taken = await limits.take(caller, 90)
     assert taken

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
 import pytest
@@ -19,22 +19,16 @@ PATIENCE = 60.0
 KEY = "rerank:work"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
-async def redis(server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis(port=server.port) as redis:
+async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    async with Redis(port=redis_server.port) as redis:
         await redis.flushall()
         yield redis
 
 
 @pytest.fixture
-async def state(server: RedisServer) -> AsyncIterator[SharedState]:
-    state = SharedState(server.url, PATIENCE)
+async def state(redis_server: RedisServer) -> AsyncIterator[SharedState]:
+    state = SharedState(redis_server.url, PATIENCE)
     yield state
     await state.close()
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -17,12 +17,6 @@ PATIENCE = 60.0
 SET = "redis.call('SET', KEYS[1], ARGV[1]) return {1}"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 class Watched:
     """A state with a clock, and what it reported."""
 
@@ -36,8 +30,8 @@ class Watched:
 
 
 @pytest.fixture
-async def watched(server: RedisServer) -> AsyncIterator[Watched]:
-    watched = Watched(server.url)
+async def watched(redis_server: RedisServer) -> AsyncIterator[Watched]:
+    watched = Watched(redis_server.url)
     yield watched
     await watched.state.close()
 
@@ -47,9 +41,9 @@ async def test_a_script_runs_and_its_result_is_given(watched: Watched) -> None:
     assert (watched.state.up, watched.events) == (True, [])
 
 
-async def test_a_script_that_redis_forgot_is_sent_again(watched: Watched, server: RedisServer) -> None:
+async def test_a_script_that_redis_forgot_is_sent_again(watched: Watched, redis_server: RedisServer) -> None:
     assert await watched.works()
-    async with Redis(port=server.port) as redis:
+    async with Redis(port=redis_server.port) as redis:
         await redis.script_flush()
     assert await watched.works()
     assert watched.events == []
@@ -122,9 +116,9 @@ async def test_a_wrong_password_is_not_logged(caplog: pytest.LogCaptureFixture) 
     assert "secret" not in caplog.text
 
 
-def test_one_that_never_answers_delays_a_call_by_its_patience_at_most(server: RedisServer) -> None:
+def test_one_that_never_answers_delays_a_call_by_its_patience_at_most(redis_server: RedisServer) -> None:
     async def two_calls() -> list[object]:
-        state = SharedState(server.url, 0.05)
+        state = SharedState(redis_server.url, 0.05)
         waiting = asyncio.get_running_loop().create_future()
 
         async def never(*, keys: object, args: object) -> object:

@@ -17,12 +17,6 @@ PATIENCE = 60.0
 """Seconds; a loaded machine may need many times the 50 ms that a request waits."""
 
 
-@pytest.fixture(scope="module")
-def shared_server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
 def own_server() -> Iterator[RedisServer]:
     with RedisServer() as server:
@@ -30,22 +24,22 @@ def own_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-async def store(shared_server: RedisServer) -> AsyncIterator[RedisStore]:
-    store = RedisStore(shared_server.url, ttl=60)
+async def store(redis_server: RedisServer) -> AsyncIterator[RedisStore]:
+    store = RedisStore(redis_server.url, ttl=60)
     yield store
     await store.close()
 
 
-async def test_scores_are_kept_with_their_time_under_a_prefix(store: RedisStore, shared_server: RedisServer) -> None:
+async def test_scores_are_kept_with_their_time_under_a_prefix(store: RedisStore, redis_server: RedisServer) -> None:
     await store.put({b"\x01\xff": b"1"})
-    async with Redis(port=shared_server.port) as redis:
+    async with Redis(port=redis_server.port) as redis:
         assert await redis.get("rerank:01ff") == b"1"
         assert 0 < await redis.pttl("rerank:01ff") <= 60_000
 
 
-async def test_several_servers_share_scores(store: RedisStore, shared_server: RedisServer) -> None:
+async def test_several_servers_share_scores(store: RedisStore, redis_server: RedisServer) -> None:
     await store.put({b"a": b"1", b"b": b"2"})
-    other = RedisStore(shared_server.url, ttl=60)
+    other = RedisStore(redis_server.url, ttl=60)
     assert await other.get([b"b", b"missing", b"a"]) == [b"2", None, b"1"]
     await other.close()
 
@@ -56,8 +50,8 @@ async def test_thousands_are_kept_and_found_in_order(store: RedisStore) -> None:
     assert await store.get(list(scores)) == list(scores.values())
 
 
-async def test_what_another_program_put_there_is_no_score(store: RedisStore, shared_server: RedisServer) -> None:
-    async with Redis(port=shared_server.port) as redis:
+async def test_what_another_program_put_there_is_no_score(store: RedisStore, redis_server: RedisServer) -> None:
+    async with Redis(port=redis_server.port) as redis:
         await redis.lpush("rerank:6c", "a list")
     assert await store.get([b"l"]) == [None]
 
