@@ -205,7 +205,8 @@ export function Playground() {
   const pending = answers.filter((each) => each.pending).map((each) => each.model);
   const progress = useProgress(words, pending);
   const change = (part) => setState((old) => ({ ...old, ...part }));
-  const choose = (number, model) => change({ models: state.models.map((old, at) => (at === number ? model : old)) });
+  const choose = (number, model) =>
+    setState((old) => ({ ...old, models: old.models.map((chosen, at) => (at === number ? model(chosen) : chosen)) }));
 
   useEffect(() => {
     if (location.hash.length > 1)
@@ -215,7 +216,8 @@ export function Playground() {
       );
   }, []);
   useEffect(() => {
-    if (models.length && !state.models[0]) choose(0, models[0].id);
+    // not what was chosen since this was drawn
+    if (models.length && !state.models[0]) choose(0, (chosen) => chosen || models[0].id);
   }, [models, state.models]);
 
   const submit = (event) => {
@@ -242,7 +244,7 @@ export function Playground() {
         <${Documents} words=${words} text=${state.text} change=${(text) => change({ text })} />
         <div class="grid">
           ${[0, 1, 2].map((number) => html`<${ModelChoice} key=${number} words=${words} models=${models} names=${names} number=${number}
-            chosen=${state.models[number]} choose=${(model) => choose(number, model)} />`)}
+            chosen=${state.models[number]} choose=${(model) => choose(number, () => model)} />`)}
         </div>
         <${Options} words=${words} state=${state} change=${change} />
         <div class="row">
