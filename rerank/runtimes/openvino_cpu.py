@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import shutil
 import time
 import warnings
@@ -30,10 +31,8 @@ logger = logging.getLogger(__name__)
 
 openvino = import_openvino()
 
-# int8 products take fp32 in and out
-_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-# inputs of int8 products are rounded on the way, each stretch of this length by a scale of its own
-_STRETCH = 64
+# inputs of int8 products are rounded on the way, by a scale for each stretch: of this length at least
+_SHORTEST_STRETCH = 64
 _MODEL = "model.xml"
 _SUMS = "sums.json"
 _UNFINISHED = ".unfinished"
@@ -72,13 +71,14 @@ class OpenVinoRuntime:
         folder = cache / _name(weights, [*example, *(["trial"] if trial else [])], int8=int8)
         core = openvino.Core()
         convert = partial(_convert, make_network, example, weights, trial, int8=int8)
+        network = _kept(core, folder) or _converted(core, folder, convert)
         compiled = core.compile_model(
-            _kept(core, folder) or _converted(core, folder, convert),
+            network,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": _HINTS[precision],
+                "INFERENCE_PRECISION_HINT": _beside_products(precision),
                 "PERFORMANCE_HINT": "LATENCY",
-                "DYNAMIC_QUANTIZATION_GROUP_SIZE": _STRETCH if int8 else 0,
+                "DYNAMIC_QUANTIZATION_GROUP_SIZE": _stretch(network) if int8 else 0,
                 **_threads(),
             },
         )
@@ -97,6 +97,28 @@ class OpenVinoRuntime:
 def is_kept(weights: Sequence[Path], precision: str, cache: Path) -> bool:
     """True if an earlier start converted this network, in this version or another."""
     return any(cache.glob(f"{_source(weights, int8=precision == 'int8')}-*/{_SUMS}"))
+
+
+def _beside_products(precision: str) -> str:
+    """Format of all that is not an int8 product."""
+    if precision == "int8":
+        return "bf16" if has_native_bf16() else "f32"
+    return {"fp32": "f32", "bf16": "bf16"}[precision]
+
+
+def _stretch(network: Any) -> int:
+    """Numbers of an int8 product's input that share a scale: the most that divide each such input.
+
+    The fewer scales, the faster; one that is longer than an input would turn the rounding off.
+    """
+    products = [op for op in network.get_ops() if op.get_type_name() == "MatMul"]
+    weights = [(op, op.input(1).get_partial_shape()) for op in products]
+    inputs = [
+        shape.to_shape()[1 if op.get_attributes()["transpose_b"] else 0]
+        for op, shape in weights
+        if shape.is_static and len(shape) == 2
+    ]
+    return max(math.gcd(*inputs), _SHORTEST_STRETCH)
 
 
 def _threads() -> dict[str, int]:

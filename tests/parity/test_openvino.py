@@ -49,6 +49,20 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return made
 
 
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What each network was compiled with, the last one being what computes scores."""
+    noted: list[dict[str, Any]] = []
+    compile_model = openvino_cpu.openvino.Core.compile_model
+
+    def compile_noted(core: object, network: object, device: str, chosen: dict[str, Any]) -> object:
+        noted.append(dict(chosen))
+        return compile_model(core, network, device, chosen)
+
+    monkeypatch.setattr(openvino_cpu.openvino.Core, "compile_model", compile_noted)
+    return noted
+
+
 def test_the_cpu_runs_openvino_and_says_so(folder: Path) -> None:
     assert load(folder).runtime.startswith("openvino ")
     assert load(folder).runtime.endswith(" fp32, sdpa attention")
@@ -103,6 +117,25 @@ def test_int8_stays_close_and_is_kept_apart(tmp_path: Path, conversions: list[ob
     assert again == exact
     assert len(conversions) == 2
     assert load(folder, precision="int8").precision == "int8"
+
+
+@pytest.mark.parametrize(("hidden", "together"), [(192, 192), (32, 64)], ids=["whole rows", "short rows"])
+def test_int8_products_have_one_scale_per_row_of_their_inputs(
+    tmp_path: Path, settings: list[dict[str, Any]], hidden: int, together: int
+) -> None:
+    load(make_xlm_roberta(tmp_path / "reranker", hidden=hidden), precision="int8")
+
+    assert settings[-1]["DYNAMIC_QUANTIZATION_GROUP_SIZE"] == together
+
+
+@pytest.mark.parametrize(("native", "hint"), [(True, "bf16"), (False, "f32")])
+def test_what_is_no_product_is_bf16_within_int8_where_the_cpu_has_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, settings: list[dict[str, Any]], native: bool, hint: str
+) -> None:
+    monkeypatch.setattr(openvino_cpu, "has_native_bf16", lambda: native)
+    load(folder, precision="int8")
+
+    assert settings[-1]["INFERENCE_PRECISION_HINT"] == hint
 
 
 def test_converting_without_the_memory_for_it_is_not_tried(
