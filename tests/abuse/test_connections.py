@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import uvicorn
 
-from rerank.server.chunked import MAX_TRAILER_BYTES, Dechunker, MalformedChunks
 from rerank.server.connections import Connections, HttpLimits, default_maximum
 from rerank.server.heads import MAX_HEADERS
 from rerank.server.protocol import guarded
@@ -272,42 +271,6 @@ class TestNumber:
             connections._look(loop)
         loop.close()
         assert caplog.text.count("out of file descriptors") == 1
-
-
-class TestDechunker:
-    @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
-    def test_pieces_may_be_cut_anywhere(self, size: int) -> None:
-        message = b"5;name=value\r\nhello\r\nA\r\n, world...\r\n0\r\nX: y\r\n\r\n"
-        decoder, body, behind = Dechunker(), b"", b""
-        data = message + b"GET"
-        for place in range(0, len(data), size):
-            part, rest = decoder.feed(data[place : place + size]) if not decoder.done else (b"", data[place:])
-            body += part
-            behind = behind or rest
-            if decoder.done:
-                break
-        assert (body, decoder.done) == (b"hello, world...", True)
-
-    @pytest.mark.parametrize(
-        "sent",
-        [
-            b"\r\n",
-            b"x\r\n",
-            b"-1\r\n",
-            b"0x5\r\n",
-            b"5\n",
-            b"5\r\nhellox",
-            b"5\r\nhello\n",
-            b"5\r\nhello\rx",
-            b"+5\r\n",
-            b" 5\r\n",
-            b"1" * 16 + b"\r\n",
-            b"0\r\n" + b"x" * (MAX_TRAILER_BYTES + 1),
-        ],
-    )
-    def test_what_is_not_chunked_is_refused(self, sent: bytes) -> None:
-        with pytest.raises(MalformedChunks):
-            Dechunker().feed(sent)
 
 
 def test_trailers_take_no_memory(start_server: StartServer) -> None:
