@@ -63,7 +63,11 @@ def test_a_port_that_cannot_be_had_is_said_before_ray_is_started(monkeypatch: py
 
 @pytest.mark.parametrize(
     ("keys", "host"),
-    [({}, "127.0.0.1"), ({"RERANK_ADMIN_KEY": "only-admins"}, "127.0.0.1"), ({"RERANK_API_KEY": "one-for-everybody"}, "0.0.0.0")],
+    [
+        ({}, "127.0.0.1"),
+        ({"RERANK_ADMIN_KEY": "only-admins"}, "127.0.0.1"),
+        ({"RERANK_API_KEY": "one-for-everybody"}, "0.0.0.0"),
+    ],
     ids=["no key", "a key for admins alone", "a key for all"],
 )
 def test_other_machines_are_served_only_if_scoring_needs_a_key(

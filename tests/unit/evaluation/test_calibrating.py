@@ -76,6 +76,28 @@ class TestFits:
         assert found is not None
         assert (found.a, found.b, found.c) == pytest.approx((0.5, 2.0, -1.0), rel=1e-2)
 
+    def test_a_cubic_may_leave_0_and_1(self) -> None:
+        found = fit_cubic(SCORES, 2 * SCORES - 0.5)
+        assert found is not None
+        assert (found.start, found.end) == (0.01, 0.99)
+        assert found.heights == pytest.approx((-0.48, 0.52 / 3, 2.48 / 3, 1.48), abs=1e-6)
+
+    def test_the_other_slope_of_beta_that_would_be_negative_is_0(self) -> None:
+        odds = numpy.exp(-numpy.log(SCORES) - 2 * numpy.log1p(-SCORES) - 3)
+        found = fit_beta(SCORES, odds / (1 + odds))
+        assert found is not None
+        assert (found.a, found.b > 0) == (0, True)
+
+    def test_beta_is_fitted_to_scores_of_exactly_0_and_1(self) -> None:
+        found = fit_beta(numpy.array([0.0, 0.2, 0.8, 1.0]), numpy.array([0.1, 0.2, 0.8, 0.9]))
+        assert found is not None
+        assert found(0.0) < found(0.5) < found(1.0)
+
+    def test_classes_are_told_apart_by_a_steep_curve(self) -> None:
+        found = fit_platt(SCORES, (SCORES > 0.5).astype(float))
+        assert found is not None
+        assert [found(0.4), found(0.6)] == pytest.approx([0, 1], abs=1e-3)
+
     def test_a_slope_of_beta_that_would_be_negative_is_0(self) -> None:
         odds = numpy.exp(2 * numpy.log(SCORES) + numpy.log1p(-SCORES))
         found = fit_beta(SCORES, odds / (1 + odds))
@@ -130,6 +152,30 @@ class TestAgreement:
         with pytest.raises(NoAgreement, match="at least two queries"):
             calibrate(samples(compressed, queries=1))
 
+    def test_too_few_queries_to_rule_out_chance_are_not_fitted(self) -> None:
+        # with three queries chance alone does as well one time in four
+        with pytest.raises(NoAgreement, match=r"^on queries left out, no curve is better than the mean of the targets"):
+            calibrate(samples(compressed, queries=3))
+
+    def test_errors_are_the_roots_of_mean_squares(self) -> None:
+        queries = list(map(str, range(10)))
+        given = Samples(dict.fromkeys(queries, (0.1, 0.9, 0.5)), dict.fromkeys(queries, (0.0, 1.0, 0.5)))
+        fitted = calibrate(given, "isotonic")
+        assert fitted.tried == pytest.approx({"isotonic": 0.0})
+        # of the mean, 0.5
+        assert fitted.constant == pytest.approx((0.5 / 3) ** 0.5)
+        assert fitted.before.mean == pytest.approx(0.2 / 3)
+        assert fitted.after.mean == pytest.approx(0)
+        assert [fitted.curve(score) for score in (0.1, 0.5, 0.9)] == pytest.approx([0, 0.5, 1])
+
+    def test_queries_may_have_different_numbers_of_documents(self) -> None:
+        queries = list(map(str, range(10)))
+        scores = {query: tuple(numpy.linspace(0.1, 0.9, 2 + int(query))) for query in queries}
+        targets = {query: tuple(score**2 for score in values) for query, values in scores.items()}
+        fitted = calibrate(Samples(scores, targets))
+        assert fitted.method in FITS
+        assert fitted.tried[fitted.method] < fitted.constant / 20
+
     @pytest.mark.parametrize("method", FITS)
     def test_a_method_that_is_demanded_is_used(self, method: Method) -> None:
         fitted = calibrate(samples(lambda logits: 0.9 / (1 + numpy.exp(-logits)), 0.02), method)
@@ -180,6 +226,17 @@ class TestSamples:
         assert [values.tolist() for values in given.flat] == [[0.1, 0.2, 0.3, 0.4, 0.5], [0.5, 0.6, 0.7, 0.8, 1.0]]
         assert given.pairs == 5
 
+    def test_scores_of_exactly_0_and_1_are_relevance(self) -> None:
+        given = to_reference(scored("ours", a=(0.1, 0.2)), scored("theirs", a=(0.0, 1.0)))
+        assert given.targets == {"a": (0.0, 1.0)}
+
+    def test_a_score_that_is_no_relevance_is_named(self) -> None:
+        with pytest.raises(SettingsError) as caught:
+            to_reference(self.OURS, scored("theirs", a=(0.5, 0.6), b=(0.7, -7.25), c=(9.0,)))
+        assert str(caught.value) == (
+            "theirs gives -7.25: only scores from 0 to 1 are relevance that others can be mapped to"
+        )
+
     @pytest.mark.parametrize("beyond", [1.5, -0.1, math.nan])
     def test_a_reference_whose_scores_are_no_relevance_is_refused(self, beyond: float) -> None:
         with pytest.raises(SettingsError, match="theirs gives"):
@@ -195,6 +252,14 @@ class TestSamples:
         assert given.digest(COLLECTION) == to_labels(scored("o", a=(0, 0), b=(0, 0)), COLLECTION).digest(COLLECTION)
         others = Samples(given.scores, {**given.targets, "b": [1.0, 1.0]})
         assert others.digest(COLLECTION) != given.digest(COLLECTION)
+
+    def test_the_hash_is_the_same_in_every_release(self) -> None:
+        assert to_labels(self.OURS, COLLECTION).digest(COLLECTION) == "b1b75290b85612be7469584379992719"
+
+    def test_the_seed_decides_the_folds_and_few_queries_have_one_each(self) -> None:
+        given = samples(compressed, queries=12)
+        assert given.folds(1) == given.folds(1) != given.folds(2)
+        assert sorted(samples(compressed, queries=3).folds(0)) == [["0"], ["1"], ["2"]]
 
     def test_folds_divide_the_queries(self) -> None:
         folds = samples(compressed, queries=12).folds(seed=1)

@@ -42,3 +42,17 @@ def test_a_digest_changes_with_whatever_scores_and_measures_depend_on() -> None:
 
     assert len({each.digest() for each in (COLLECTION, *changed)}) == 6
     assert replace(COLLECTION, name="another").digest() == COLLECTION.digest()
+
+
+def test_queries_are_drawn_by_the_seed_0_unless_another_is_given() -> None:
+    assert COLLECTION.narrowed(sample=5).candidates == COLLECTION.narrowed(sample=5, seed=0).candidates
+    assert COLLECTION.narrowed(sample=5).candidates.keys() != COLLECTION.narrowed(sample=5, seed=1).candidates.keys()
+
+
+def test_a_digest_is_the_same_in_every_release_so_that_kept_answers_are_found_again() -> None:
+    assert COLLECTION.digest() == "ec5d624b02f110ecae1d0645710907cb"
+
+
+def test_a_digest_does_not_depend_on_the_order_of_judging() -> None:
+    one, other = (replace(COLLECTION, grades={"q0": grades}) for grades in ({"a": 0, "b": 1}, {"b": 1, "a": 0}))
+    assert one.digest() == other.digest()

@@ -95,6 +95,34 @@ def test_significance_is_the_share_of_exchanges_with_a_difference_as_large() -> 
     assert significance([0.5, 1], [0.5, 1]) == 1
 
 
+def test_an_interval_of_many_values_is_that_of_the_normal_distribution() -> None:
+    values = numpy.random.default_rng(3).normal(0.5, 0.1, 400)
+    found = interval_of(values.tolist())
+    assert found is not None
+    half = 1.96 * values.std() / 20
+    assert found == pytest.approx((values.mean() - half, values.mean() + half), abs=half / 5)
+
+
+def test_two_values_have_an_interval() -> None:
+    assert interval_of([0.2, 0.4]) == pytest.approx((0.2, 0.4), abs=0.1)
+
+
+def test_without_a_seed_intervals_and_significance_are_those_of_the_seed_0() -> None:
+    values, others = [0.1, 0.5, 0.7, 1.0, 0.3], [0.2, 0.1, 0.5, 0.9, 0.4]
+    assert interval_of(values) == interval_of(values, 0)
+    assert significance(values, others) == significance(values, others, 0) != significance(values, others, 1)
+
+
+def test_an_effect_of_either_sign_is_as_significant() -> None:
+    better, worse = [0.5, 0.6, 0.9, 0.8, 0.7, 0.9], [0.4, 0.4, 0.2, 0.7, 0.6, 0.1]
+    assert significance(better, worse) == significance(worse, better) < 0.05
+
+
+@pytest.mark.parametrize("name", ["P@1", "P@1000000", "AP(rel=1000000)"])
+def test_cutoffs_and_grades_go_up_to_a_million(name: str) -> None:
+    assert Measures([name], GRADES).names == (name,)
+
+
 def test_significance_finds_a_difference_among_5_in_100_where_there_is_none() -> None:
     chance = numpy.random.default_rng(7)
     found = [significance(chance.random(20).tolist(), chance.random(20).tolist(), seed) for seed in range(60)]

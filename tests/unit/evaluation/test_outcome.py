@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from rerank.evaluation.collection import Collection
+from rerank.evaluation.intervals import significance
 from rerank.evaluation.measures import Measures
 from rerank.evaluation.outcome import FIRST_STAGE, Effect, Outcome, reranked
 from rerank.evaluation.rankers import Ranked
@@ -110,6 +111,82 @@ def test_the_effect_of_normalised_texts_is_that_of_the_queries_that_they_change(
     assert row.effects is not None
     assert row.effects["RR"] == Effect(-0.25, 1.0)
     assert _outcome().models[0].effects is None
+
+
+MANY = Collection(
+    name="many",
+    queries={f"q{number}": f"question {number}" for number in range(12)},
+    documents={"a": "x" * 240, "b": "y" * 241, "c": "z"},
+    candidates={f"q{number}": ("a", "b", "c") for number in range(12)},
+    grades={f"q{number}": {"c": 1} for number in range(12)},
+)
+SHIFTED = {f"q{number}": ((2, 0, 1), (0, 2, 1), (1, 2, 0))[number % 3] for number in range(12)}
+"""The relevant document comes first, second, second."""
+
+
+def many(seed: int) -> Outcome:
+    other = {query: order[::-1] for query, order in list(SHIFTED.items())[::2]}
+    scored = [_scored("one", SHIFTED, 1), _scored("two", SHIFTED | other, 1)]
+    unified = [_scored("one", other, 1), _scored("two", {}, 1)]
+    return Outcome.of(MANY, scored, Measures(["RR"], MANY.grades), seed, unified)
+
+
+def test_the_seed_decides_intervals_and_significance() -> None:
+    def by_chance(seed: int) -> list[object]:
+        rows = many(seed).rows
+        return [[row.figures["RR"], row.effects and row.effects["RR"]] for row in rows]
+
+    assert by_chance(3) == by_chance(3)
+    for one, other in zip(by_chance(3), by_chance(4), strict=True):
+        assert one != other
+
+
+def test_differences_are_tested_query_by_query() -> None:
+    outcome = many(seed=3)
+    first, one, two = (row.values["RR"] for row in outcome.rows)
+    assert outcome.first_stage.figures["RR"].p == significance(first, one, 3)
+    assert outcome.models[1].figures["RR"].p == significance(two, one, 3)
+    effect, none = (row.effects["RR"] for row in outcome.models if row.effects)
+    # what normalising makes of the first model is what the second one is
+    assert effect.difference == pytest.approx(sum(two) / 12 - sum(one) / 12)
+    assert effect.p == significance(two, one, 3)
+    assert none == Effect(0, 1)
+
+
+def test_each_model_has_to_be_scored_with_normalised_texts() -> None:
+    scored = [_scored("one", SHIFTED, 1), _scored("two", SHIFTED, 1)]
+    with pytest.raises(ValueError, match="shorter"):
+        Outcome.of(MANY, scored, Measures(["RR"], MANY.grades), 0, scored[:1])
+
+
+def test_ten_queries_are_shown_and_of_equal_losses_first_those_with_the_lowest_values() -> None:
+    grades = {**MANY.grades, "q5": {"b": 1}, "q7": {"a": 1}}
+    scored = [_scored("same", dict.fromkeys(MANY.candidates, (0, 1, 2)), 1)]
+    outcome = Outcome.of(
+        Collection(MANY.name, MANY.queries, MANY.documents, MANY.candidates, grades),
+        scored,
+        Measures(["RR"], grades),
+        seed=0,
+    )
+    assert [query.id for query in worst_queries(outcome, outcome.models[0], "RR")] == [
+        f"q{number}" for number in (0, 1, 2, 3, 4, 6, 8, 9, 10, 11)
+    ]
+
+
+def test_a_text_of_240_characters_is_shown_whole() -> None:
+    outcome = many(seed=0)
+    worst, *_ = worst_queries(outcome, outcome.models[0], "RR")
+    assert {shown.id: shown.excerpt for shown in worst.before} == {"a": "x" * 240, "b": "y" * 240 + "...", "c": "z"}
+
+
+def test_of_the_documents_further_down_only_a_relevant_one_is_shown() -> None:
+    documents = tuple(f"d{place}" for place in range(1, 10))
+    for grades, places in (({"d1": 1, "d7": 0}, [1, 2, 3, 4, 5]), ({"d6": 1}, [1, 2, 3, 4, 5, 6])):
+        collection = Collection("data", {"q": "?"}, dict.fromkeys(documents, "x"), {"q": documents}, {"q": grades})
+        scored = [_scored("same", {"q": tuple(range(9))}, 1)]
+        outcome = Outcome.of(collection, scored, Measures(["AP"], collection.grades), seed=0)
+        (worst,) = worst_queries(outcome, outcome.models[0], "AP")
+        assert [shown.place for shown in worst.before] == places
 
 
 def test_the_page_is_one_file_without_scripts_or_addresses() -> None:

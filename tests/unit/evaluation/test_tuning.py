@@ -12,7 +12,7 @@ from rerank.evaluation.collection import Collection
 from rerank.evaluation.measures import UnknownMeasure
 from rerank.evaluation.rankers import Ranked
 from rerank.evaluation.scoring import Scored
-from rerank.evaluation.tuning import Weights, by_agreement, by_measure, candidates, tune
+from rerank.evaluation.tuning import Tuned, Weights, by_agreement, by_measure, candidates, tune
 
 QUERIES = [f"q{number}" for number in range(30)]
 DOCUMENTS = [f"d{number}" for number in range(6)]
@@ -48,6 +48,15 @@ class TestCandidates:
     def test_the_same_seed_draws_the_same_candidates(self) -> None:
         assert candidates(6, seed=1) == candidates(6, seed=1) != candidates(6, seed=2)
 
+    def test_the_most_equal_come_first_and_of_equally_equal_ones_the_smaller(self) -> None:
+        assert candidates(2)[:5] == [(0.5, 0.5), (0.45, 0.55), (0.55, 0.45), (0.4, 0.6), (0.6, 0.4)]
+        twelfths = [tuple(round(12 * weight) for weight in weights) for weights in candidates(3)]
+        assert twelfths[:4] == [(4, 4, 4), (3, 4, 5), (3, 5, 4), (4, 3, 5)]
+        assert twelfths[-3:] == [(0, 0, 12), (0, 12, 0), (12, 0, 0)]
+
+    def test_without_a_seed_candidates_are_those_of_the_seed_0(self) -> None:
+        assert candidates(6) == candidates(6, seed=0)
+
 
 class TestMeasures:
     def test_a_good_member_weighs_more_than_a_bad_one(self) -> None:
@@ -66,6 +75,16 @@ class TestMeasures:
         grades = dict(list(COLLECTION.grades.items())[:4])
         few = Collection("few", COLLECTION.queries, COLLECTION.documents, COLLECTION.candidates, grades)
         assert len(by_measure([GOOD, BAD], few, "AP")((0.5, 0.5))) == 4
+
+    def test_queries_without_a_judged_document_do_not_count(self) -> None:
+        few = Collection(
+            "few", COLLECTION.queries, COLLECTION.documents, COLLECTION.candidates, {**COLLECTION.grades, "q3": {}}
+        )
+        assert len(by_measure([GOOD], few, "AP")((1.0,))) == 29
+
+    def test_the_best_fused_score_ranks_first(self) -> None:
+        values = by_measure([EXACT, BAD], COLLECTION, "RR")((1.0, 0.0))
+        assert list(values) == [1.0] * 30
 
     def test_an_unknown_measure_is_named(self) -> None:
         with pytest.raises(UnknownMeasure, match="'nDGC' is not a measure"):
@@ -88,8 +107,40 @@ class TestAgreement:
         flat = {**EXACT.ranked, "q0": Ranked((0.5,) * 6, (), 0, 0.0)}
         assert len(by_agreement([GOOD], Scored("reference", flat))((1.0,))) == 29
 
+    def test_members_that_tell_no_documents_apart_agree_with_nothing(self) -> None:
+        flat = Scored("flat", {query: Ranked((0.5,) * 6, (), 0, 0.0) for query in QUERIES})
+        assert list(by_agreement([flat], EXACT)((1.0,))) == [0.0] * 30
+
+    def test_weights_are_of_the_members_scores(self) -> None:
+        values = by_agreement([EXACT, BAD], EXACT)
+        assert list(values((1.0, 0.0))) == pytest.approx([1.0] * 30)
+        assert max(values((0.0, 1.0))) <= 1 > min(values((0.0, 1.0)))
+
 
 class TestTuning:
+    def test_values_are_the_means_over_the_queries(self) -> None:
+        # the second member is good for the first query, and none for the others
+        tuned = tune(lambda weights: [weights[1], 0.25, 0.25, 0.25, 0.0, weights[0]], 2)
+        assert tuned.queries == 6
+        assert tuned.equal == pytest.approx((0.5 + 0.75 + 0.5) / 6)
+        assert tuned.alone == pytest.approx(((0.75 + 1) / 6, (1 + 0.75) / 6))
+
+    def test_the_seed_decides_the_folds_and_the_weights_that_are_drawn(self) -> None:
+        def noise(weights: Weights) -> Sequence[float]:
+            return numpy.random.default_rng(int(weights[0] * 1e9)).random(12).tolist()  # type: ignore[no-any-return]
+
+        assert tune(noise, 2, seed=3) == tune(noise, 2, seed=3) != tune(noise, 2, seed=4)
+        assert tune(noise, 2) == tune(noise, 2, seed=0)
+        assert tune(noise, 5, seed=3).weights in candidates(5, seed=3)
+
+    @pytest.mark.parametrize(
+        ("value", "p", "worth_it"), [(0.6, 0.049, True), (0.6, 0.05, False), (0.5, 0.01, False), (0.4, 0.01, False)]
+    )
+    def test_weights_are_worth_it_if_they_beat_equal_ones_beyond_chance(
+        self, value: float, p: float, worth_it: bool
+    ) -> None:
+        assert Tuned((0.3, 0.7), value, 0.5, (0.1, 0.2), p, 9).worth_it is worth_it
+
     def test_values_are_of_queries_that_the_weights_were_not_chosen_by(self) -> None:
         # each query likes weights of its own, which no other query does
         def lonely(weights: Weights) -> Sequence[float]:

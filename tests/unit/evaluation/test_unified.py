@@ -28,3 +28,9 @@ def test_a_text_that_cannot_be_normalised_is_named() -> None:
     wrong = replace(COLLECTION, documents={**COLLECTION.documents, "d": "e" + "\u0301" * 100})
     with pytest.raises(DataError, match="document 'd' cannot be normalised: it has more than 64 combining marks"):
         unified(wrong)
+
+
+def test_a_query_that_cannot_be_normalised_is_named() -> None:
+    wrong = replace(COLLECTION, queries={**COLLECTION.queries, "q3": "e" + "\u0301" * 100})
+    with pytest.raises(DataError, match=r"^query 'q3' cannot be normalised: it has more than 64 combining marks"):
+        unified(wrong)

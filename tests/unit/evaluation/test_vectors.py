@@ -42,3 +42,8 @@ def test_similarities_have_a_mean_a_minimum_and_a_deviation() -> None:
     assert (found.texts, found.minimum) == (3, 0.8)
     assert found.mean == pytest.approx(0.9)
     assert found.deviation == pytest.approx((0.02 / 3) ** 0.5)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_numbers_whose_squares_single_precision_cannot_hold_have_a_direction(size: float) -> None:
+    assert cosines([vector(3 * size, 4 * size)], [vector(4 * size, 3 * size)]) == pytest.approx([24 / 25])

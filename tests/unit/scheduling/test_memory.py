@@ -51,3 +51,30 @@ def test_the_tokens_of_a_time_follow_from_batches_that_ran() -> None:
     assert limits.tokens_in(scorer, 0.02) == pytest.approx(2000, abs=1)
     assert limits.tokens_in(scorer, -1.0) == 0
     assert limits.tokens_in(scorer, 1e308) == sys.maxsize
+
+
+def test_a_batch_that_was_too_large_halves_the_limit_of_its_model() -> None:
+    limits, scorer, other = LearntLimits(), Echo(), Echo()
+    assert limits.of(scorer) is None
+
+    assert limits.learn(scorer, tokens=1001) == 500
+    assert (limits.of(scorer), limits.of(other)) == (500, None)
+
+
+def test_a_limit_never_rises_and_is_at_least_one_token() -> None:
+    limits, scorer = LearntLimits(), Echo()
+    assert [limits.learn(scorer, tokens) for tokens in (100, 300, 20, 1, 0)] == [50, 50, 10, 1, 1]
+
+
+def test_the_latest_batches_count_most() -> None:
+    limits, scorer = LearntLimits(quick_seconds=1.0), Echo()
+    limits.note(scorer, tokens=100, seconds=1.0)
+    limits.note(scorer, tokens=100, seconds=2.0)
+    # 10 ms and a fifth of the way to 20 ms
+    assert limits.tokens_in(scorer, 1.2) == pytest.approx(100, abs=1)
+
+
+def test_a_batch_without_tokens_is_noted_as_of_one() -> None:
+    limits, scorer = LearntLimits(), Echo()
+    limits.note(scorer, tokens=0, seconds=0.5)
+    assert limits.tokens_in(scorer, 1.0) == 2
