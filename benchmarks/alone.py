@@ -15,7 +15,7 @@ from benchmarks.processes import NotAvailableError
 from benchmarks.workload import Score
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
-from rerank.core import DEFAULT_OPTIONS, Pair
+from rerank.core import Pair, ScoringOptions
 from rerank.engine import Engine
 from rerank.errors import RerankError, SettingsError
 from rerank.scheduling.batching import CPU_BATCH, BatchBudget
@@ -62,6 +62,6 @@ def running(engine: Engine, card: ModelCard) -> Iterator[Score]:
     ):
 
         def score(pairs: Sequence[Pair]) -> list[float]:
-            return [raw.logit for raw in portal.call(model.backend.score, pairs, DEFAULT_OPTIONS)]
+            return [raw.logit for raw in portal.call(model.backend.score, pairs, ScoringOptions(cached=False))]
 
         yield score

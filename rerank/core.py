@@ -107,11 +107,16 @@ class Truncation:
 
 @dataclass(frozen=True, slots=True)
 class ScoringOptions:
-    """Everything but the texts and the model that a pair's raw score depends on: the cache hashes every field."""
+    """Everything but the texts and the model that a pair's raw score depends on, and ``cached``.
+
+    The cache hashes every other field.
+    """
 
     truncation: Truncation = Truncation()
     instruction: str | None = None
     """Task of the model; None leaves the model's own instruction."""
+    cached: bool = True
+    """False computes everything again."""
 
 
 DEFAULT_OPTIONS = ScoringOptions()
@@ -188,8 +193,6 @@ class ScoringRequest:
     """Results with less relevance are left out."""
     budget: float | None = None
     """Seconds until the best answer that can be had by then; None waits for every score."""
-    cached: bool = True
-    """False computes every score again."""
     within: float | None = None
     """Maximum seconds until the answer; None leaves the server's limit."""
     caller: Caller = Caller()

@@ -224,7 +224,8 @@ class Engine:
 def _placements(settings: Settings, precision: str | None = None) -> list[Placement]:
     """The devices in a precision, by default the settings'. Raises SettingsError."""
     devices = choose_devices(settings.device, precision or settings.precision, settings.runtime)
-    return [Placement(device, settings.models_dir / ".openvino", settings.max_seq_length) for device in devices]
+    converted, vectors = settings.models_dir / ".openvino", settings.vector_cache_bytes
+    return [Placement(device, converted, settings.max_seq_length, vectors) for device in devices]
 
 
 def download_rules(settings: Settings) -> DownloadRules:

@@ -15,7 +15,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.weight_files import shapes
-from rerank.core import DEFAULT_OPTIONS
+from rerank.core import ScoringOptions
 from rerank.devices import peak_memory, torch_dtype
 from rerank.engine import Engine
 from rerank.evaluation.floor import largest, layer_matrices, operations
@@ -132,7 +132,7 @@ def _local(model: LoadedModel) -> Local:
 
 async def _score(model: LoadedModel, request: Request) -> int:
     """Tokens read."""
-    return sum(score.tokens for score in await model.backend.score(request, DEFAULT_OPTIONS))
+    return sum(score.tokens for score in await model.backend.score(request, ScoringOptions(cached=False)))
 
 
 async def _latencies(model: LoadedModel, run: Run) -> list[float]:

@@ -52,10 +52,9 @@ def shadow_request(shadow: Shadow, request: ScoringRequest) -> ScoringRequest:
     return ScoringRequest(
         request.pairs,
         shadow.model,
-        ScoringOptions(instruction=request.options.instruction),
+        ScoringOptions(instruction=request.options.instruction, cached=request.options.cached),
         top_n=request.top_n,
         chunking=request.chunking,
-        cached=request.cached,
         caller=_CALLER,
     )
 

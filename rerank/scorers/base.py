@@ -23,6 +23,7 @@ from rerank.core import (
 )
 from rerank.devices import Device
 from rerank.errors import InvalidRequest, PairTooLong
+from rerank.scorers.vector_cache import VectorCache
 
 T = TypeVar("T")
 Reading = Generator[int, None, T]
@@ -40,6 +41,12 @@ class Placement:
     """Folder for networks converted to OpenVINO."""
     max_length: int | None = None
     """Maximum tokens per pair; replaces the card's."""
+    vector_cache_bytes: int = 0
+    """Memory for vectors of documents, on a CPU."""
+
+    def vector_cache(self) -> VectorCache | None:
+        """An empty one for a model that is loaded now; None on a GPU, whose vectors would have to be fetched."""
+        return VectorCache(self.vector_cache_bytes) if self.device.name == "cpu" and self.vector_cache_bytes else None
 
 
 class ReadsInParts:

@@ -10,14 +10,13 @@ from pydantic import AliasChoices
 from rerank.settings.groups import (
     AccessSettings,
     ApiSettings,
-    CacheSettings,
     DeviceSettings,
     LimitSettings,
     LogSettings,
     ModelSettings,
     NetworkSettings,
-    StateSettings,
 )
+from rerank.settings.kept import CacheSettings, StateSettings
 from rerank.settings.values import bytes_of, split
 
 GROUPS = (
@@ -69,6 +68,11 @@ class Settings(
     def cache_place(self) -> str:
         """Where scores are kept: with the state that servers share, unless something else is set."""
         return self.cache or self.state_url or "memory"
+
+    @property
+    def vector_cache_bytes(self) -> int:
+        """Memory for vectors of documents, of each model; none where no cache is wanted."""
+        return 0 if self.cache_place == "off" else bytes_of(self.vector_cache)
 
     @property
     def min_free_bytes(self) -> int:

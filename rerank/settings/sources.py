@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from rerank.settings.service_links import without_service_links
@@ -38,3 +41,9 @@ class SourcedSettings(BaseSettings):
         return super().settings_customise_sources(
             settings_cls, init_settings, env_settings, dotenv_settings, file_secret_settings
         )
+
+
+def setting(names: str, default: Any, description: str, **constraints: Any) -> Any:
+    """A field with its names in the environment, the clearest first."""
+    alias = AliasChoices(*names.lower().split())
+    return Field(default=default, validation_alias=alias, description=description, **constraints)

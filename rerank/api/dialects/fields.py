@@ -149,6 +149,7 @@ class ScoringBody(ModelBody):
                     self.truncate_prompt_tokens, self.max_tokens_per_doc or None, self.truncate, self.truncation_side
                 ),
                 self.instruction or None,
+                self.cache,
             ),
             top_n=top_n,
             activated=self.use_activation and not self.raw_scores,
@@ -157,7 +158,6 @@ class ScoringBody(ModelBody):
             calibrated=self.calibrated,
             min_score=self.min_score,
             budget=self.budget_ms and self.budget_ms / 1000,
-            cached=self.cache,
         )
 
     @property

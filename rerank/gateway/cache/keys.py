@@ -7,6 +7,7 @@ import math
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from rerank.core import Pair, RawScore, ScoringOptions
 
@@ -19,7 +20,7 @@ _SCORE = struct.Struct("<dI?")
 def keys_of(fingerprint: str, pairs: Sequence[Pair], options: ScoringOptions) -> Iterator[bytes]:
     """The key of each pair: a digest of everything that its score depends on."""
     hashed = hashlib.blake2b(_LAYOUT, digest_size=_DIGEST_BYTES)
-    hashed.update(_digest(fingerprint) + _digest(repr(asdict(options))))
+    hashed.update(_digest(fingerprint) + _digest(repr(_facts(options))))
     queries = {query: _digest(query) for query in {pair.query for pair in pairs}}
     for pair in pairs:
         key = hashed.copy()
@@ -38,6 +39,13 @@ def unpack(kept: bytes | None) -> RawScore | None:
         return None
     score = RawScore(*_SCORE.unpack(kept))
     return score if math.isfinite(score.logit) else None
+
+
+def _facts(options: ScoringOptions) -> dict[str, Any]:
+    """Every field that a score depends on: all but whether it may be one that is kept."""
+    facts = asdict(options)
+    del facts["cached"]
+    return facts
 
 
 def _digest(text: str) -> bytes:

@@ -40,14 +40,13 @@ class PairCache:
         *,
         caller: str = "",
         until: float | None = None,
-        use: bool = True,
     ) -> Scores:
-        """A raw score for each pair, in order; the backend computes those that are not cached, or all unless ``use``.
+        """A raw score for each pair, in order; the backend computes those that are not cached.
 
         ``until``: see ``Backend.score``.
         """
         compute = partial(_compute, model.backend, pairs, options, caller, until)
-        if not (use and self._store and _is_cacheable(model, options)):
+        if not (self._store and _is_cacheable(model, options)):
             return Scores(await compute(range(len(pairs))))
         # on a thread, because up to 32 MB are hashed
         keys = await asyncio.to_thread(list, keys_of(model.fingerprint, pairs, options))
@@ -77,7 +76,7 @@ class PairCache:
 
 def _is_cacheable(model: LoadedModel, options: ScoringOptions) -> bool:
     # if truncation is not allowed, the backend checks every text to name the one that is too long
-    return bool(model.fingerprint) and model.backend.cacheable and options.truncation.allowed
+    return options.cached and bool(model.fingerprint) and model.backend.cacheable and options.truncation.allowed
 
 
 async def _compute(

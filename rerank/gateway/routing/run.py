@@ -209,9 +209,7 @@ class Run:
 
     async def _raw(self, model: LoadedModel, pairs: Sequence[Pair], times: Times) -> Sequence[RawScore]:
         request = self._request
-        found = await self._cache.score(
-            model, pairs, request.options, caller=request.caller.name, until=times.until, use=request.cached
-        )
+        found = await self._cache.score(model, pairs, request.options, caller=request.caller.name, until=times.until)
         self.cached += found.cached
         return found.raw
 

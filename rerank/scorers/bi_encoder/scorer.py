@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from rerank.runtimes.base import TokenIds, Values, pending, placed, read_later
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
 from rerank.scorers.heads import of_length_one
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
+from rerank.scorers.vector_cache import VectorCache, known_vectors
 
 
 class SentenceVectors(Protocol):
@@ -108,6 +109,8 @@ class EncodedApart:
 
     query: TokenIds
     document: TokenIds
+    known: numpy.ndarray | None = field(default=None, compare=False)
+    """The document's vector, where an earlier request had it computed."""
 
     @property
     def tokens(self) -> int:
@@ -116,8 +119,8 @@ class EncodedApart:
 
     @property
     def computed(self) -> int:
-        """The same: it shares nothing."""
-        return self.tokens
+        """The same, without a document whose vector is known."""
+        return self.tokens if self.known is None else self.query.tokens
 
     @property
     def cut(self) -> Span | None:
@@ -205,6 +208,8 @@ class BiEncoderScorer(ReadsInParts):
         max_length: int,
         bytes_per_token: int,
         activation: Activation | None = None,
+        *,
+        cache: VectorCache | None = None,
     ) -> None:
         self.embedder = TextEmbedder(reading, vectors, size, max_length, bytes_per_token)
         self.max_length = max_length
@@ -215,6 +220,7 @@ class BiEncoderScorer(ReadsInParts):
         self.bytes_per_token = bytes_per_token
         self._vectors = vectors
         self._reading = reading
+        self._cache = cache
         self.takes_instruction = reading.around_task is not None
         self.tokenizer = Vocabulary(lambda: reading.tokenizer.tokenizer)
 
@@ -228,15 +234,26 @@ class BiEncoderScorer(ReadsInParts):
         queries = dict(zip(asked, read, strict=True))
         (prompt,) = put("document", [""])
         documents = yield from tokenizer.documents(prompt, [pair.document for pair in pairs], truncation, limit)
-        return [EncodedApart(queries[pair.query], document) for pair, document in zip(pairs, documents, strict=True)]
+        known = known_vectors(self._cache, documents, options)
+        return [
+            EncodedApart(queries[pair.query], document, vector)
+            for pair, document, vector in zip(pairs, documents, known, strict=True)
+        ]
 
     def start(self, batch: Sequence[EncodedApart]) -> PendingLogits:
         """See ``Scorer.start``. A text that stands in several pairs is embedded once."""
-        texts = list(dict.fromkeys([*(pair.query for pair in batch), *(pair.document for pair in batch)]))
+        unknown = [pair.document for pair in batch if pair.known is None]
+        texts = list(dict.fromkeys([*(pair.query for pair in batch), *unknown]))
         embeddings = of_length_one(self._vectors(texts))
         row = {text: place for place, text in enumerate(texts)}
         queries = embeddings[self._places([row[pair.query] for pair in batch])]
-        documents = embeddings[self._places([row[pair.document] for pair in batch])]
+        if len(unknown) == len(batch):
+            documents = embeddings[self._places([row[document] for document in unknown])]
+        else:
+            documents = numpy.stack([embeddings[row[p.document]] if p.known is None else p.known for p in batch])
+        if self._cache:
+            for document in unknown:
+                self._cache.put(document, embeddings[row[document]])
         return pending((queries * documents).sum(-1))
 
     def _places(self, rows: list[int]) -> Values:

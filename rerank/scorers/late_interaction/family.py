@@ -33,7 +33,8 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> LateI
     texts = TextReader(checkpoint, procedure, length, normalises=card.normalises)
     layers = [read_projection(checkpoint, projection) for projection in procedure.projections]
     runtime = open_body(network, texts.segment.example(), checkpoint, placement)
-    return LateInteractionScorer(texts, runtime, TokenProjection(layers, runtime.device), length, card)
+    projection = TokenProjection(layers, runtime.device)
+    return LateInteractionScorer(texts, runtime, projection, length, card, cache=placement.vector_cache())
 
 
 def _body(checkpoint: Checkpoint, card: ModelCard, procedure: Procedure) -> Body:

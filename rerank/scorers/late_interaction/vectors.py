@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy
@@ -68,6 +69,17 @@ class Stretch(NamedTuple):
     def rows(self) -> numpy.ndarray:
         """Each row."""
         return numpy.arange(self.start, self.end)
+
+
+def stretches_of(lengths: Sequence[int], start: int = 0) -> list[Stretch]:
+    """Where texts of so many vectors lie, end to end."""
+    ends = list(accumulate(lengths, initial=start))
+    return [Stretch(*both) for both in pairwise(ends)]
+
+
+def joined(vectors: numpy.ndarray, known: Sequence[numpy.ndarray]) -> tuple[numpy.ndarray, list[Stretch]]:
+    """The vectors with those of known documents behind them, and where each known document's lie."""
+    return numpy.concatenate([vectors, *known]), stretches_of([len(each) for each in known], len(vectors))
 
 
 def best_cosines(vectors: Values, query: Stretch, documents: Sequence[Stretch], device: str) -> Values:

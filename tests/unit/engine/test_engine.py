@@ -14,8 +14,9 @@ import rerank
 from rerank import Engine
 from rerank.errors import ModelNotFound, ServerStopping
 from rerank.settings import Settings
+from rerank.telemetry.events import BatchStarted, Event, Observe, ignore
 from tests.support.kept import share_kept_networks
-from tests.support.tiny_checkpoints import make_xlm_roberta
+from tests.support.tiny_checkpoints import make_embedding_model, make_xlm_roberta
 
 QUERY = "what is machine learning?"
 DOCUMENTS = ["Machine learning is a branch of AI", "the giant panda", "learning", "machine learning " * 200]
@@ -28,15 +29,16 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def open_engine(models: Path) -> Engine:
+def open_engine(models: Path, observe: Observe = ignore, **others: Any) -> Engine:
     choices: dict[str, Any] = {
         "rerank_models_dir": models,
         "rerank_models_file": models / "none.toml",
         "rerank_model_device": "cpu",
         "rerank_model_precision": "fp32",
         "rerank_model_runtime": "torch",
+        **others,
     }
-    return Engine.open(Settings(_env_file=None, **choices))
+    return Engine.open(Settings(_env_file=None, **choices), observe=observe)
 
 
 async def test_ranks_as_sentence_transformers_does(models: Path) -> None:
@@ -50,6 +52,29 @@ async def test_ranks_as_sentence_transformers_does(models: Path) -> None:
     assert [document.index for document in ranked] == sorted(range(4), key=lambda index: -reference[index])
     assert [document.relevance_score for document in ranked] == pytest.approx(sorted(reference, reverse=True), abs=1e-5)
     assert best == ranked[:1]
+
+
+@pytest.mark.parametrize(
+    ("others", "computed_again"),
+    [({}, False), ({"rerank_vector_cache": "0"}, True), ({"rerank_cache": "off"}, True)],
+    ids=["default", "no vectors", "no cache"],
+)
+async def test_documents_of_another_query_are_embedded_once(
+    models: Path, others: dict[str, str], computed_again: bool
+) -> None:
+    make_embedding_model(models / "embedding")
+    started: list[int] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, BatchStarted):
+            started.append(event.tokens)
+
+    async with open_engine(models, observe, **others) as engine:
+        await engine.rank("pandas", DOCUMENTS, model="embedding")
+        first = sum(started)
+        await engine.rank(QUERY, DOCUMENTS, model="embedding")
+
+    assert (sum(started) - first > first / 2) is computed_again
 
 
 async def test_an_unknown_model_is_named_with_what_is_near(models: Path) -> None:

@@ -62,23 +62,21 @@ def test_a_shadow_is_asked_without_limits_that_are_meant_for_another_model() -> 
     asked = ScoringRequest(
         REQUEST.pairs,
         "near",
-        ScoringOptions(Truncation(max_tokens=40), "find it"),
+        ScoringOptions(Truncation(max_tokens=40), "find it", cached=False),
         top_n=2,
         fallbacks=("gone",),
         chunking=Chunking(4),
         min_score=0.5,
         budget=0.1,
-        cached=False,
         within=1,
         caller=Caller("anna", models=("near",), requests_per_minute=1),
     )
     assert shadow_request(SHADOW, asked) == ScoringRequest(
         REQUEST.pairs,
         "far",
-        ScoringOptions(instruction="find it"),
+        ScoringOptions(instruction="find it", cached=False),
         top_n=2,
         chunking=Chunking(4),
-        cached=False,
         caller=Caller("shadow"),
     )
 

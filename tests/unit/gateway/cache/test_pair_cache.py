@@ -130,7 +130,7 @@ async def test_a_model_whose_scores_depend_on_the_other_pairs_is_not_cached() ->
 async def test_a_request_may_bypass_the_cache() -> None:
     cache, backend, request = cache_of(10), Backend(), ask("a")
     for _ in range(2):
-        assert (await cache.score(model_of(backend), request.pairs, request.options, use=False)).cached == 0
+        assert (await cache.score(model_of(backend), request.pairs, ScoringOptions(cached=False))).cached == 0
     assert len(backend.asked) == 2
 
 
