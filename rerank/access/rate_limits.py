@@ -30,7 +30,7 @@ class Spending:
 class RateLimits:
     """Requests and tokens of each key over the last minute. Belongs to the event loop's thread.
 
-    A request counts when it comes in, its tokens when it has been answered; until then an estimate of them is held
+    A request counts when it is let in, its tokens when it has been answered; until then an estimate of them is held
     back, so that requests at the same time cannot use one allowance twice.
 
     With ``shared``, what all servers have counted together is the limit as well; while that is away, this server's own.
@@ -44,6 +44,11 @@ class RateLimits:
         self._tokens = SlidingWindowCounterRateLimiter(counts)
         self._held: Counter[str] = Counter()
 
+    async def check(self, caller: Caller, tokens: int) -> None:
+        """Raise what ``spend`` would raise by this server's own count. Nothing is counted."""
+        await self._check_tokens(caller, tokens, self._held[caller.name] + tokens)
+        await self._check_requests(caller)
+
     @asynccontextmanager
     async def spend(self, caller: Caller, tokens: int) -> AsyncIterator[Spending]:
         """Let a request of an estimated number of tokens through; afterwards its actual tokens count.
@@ -54,7 +59,7 @@ class RateLimits:
         spending = Spending()
         taken: Taken | None = None
         try:
-            await self._check_tokens(caller, tokens)
+            await self._check_tokens(caller, tokens, self._held[caller.name])
             taken = await self._take(caller, tokens)
             await self._count_request(caller, binding=taken is None)
             yield spending
@@ -91,7 +96,8 @@ class RateLimits:
             tokens = max(0, left - self._held[caller.name])
         return Allowance(requests, tokens)
 
-    async def _check_tokens(self, caller: Caller, tokens: int) -> None:
+    async def _check_tokens(self, caller: Caller, tokens: int, held: int) -> None:
+        """``held``: of all the caller's requests, this one included."""
         most = caller.tokens_per_minute
         if most is None:
             return
@@ -101,7 +107,7 @@ class RateLimits:
                 "Send the documents in parts.",
                 param="documents",
             )
-        missing = self._held[caller.name] - await self._tokens_left(RateLimitItemPerMinute(most), caller)
+        missing = held - await self._tokens_left(RateLimitItemPerMinute(most), caller)
         if missing > 0:
             raise tokens_used_up(caller, missing)
 

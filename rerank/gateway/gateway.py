@@ -190,12 +190,14 @@ class Gateway:
         fetching_for.set(caller.name)
         cards = list(cards)
         cold, models = self._is_cold(cards), [card.id for card in cards if scored]
-        async with self.rates.spend(caller, work.tokens) as spending:
-            with self.admission.admit(work, caller=caller.name, waiting=cold, within=within, models=models) as place:
+        await self.rates.check(caller, work.tokens)
+        # what is refused for want of room does not count: it is sent again, here or to another server
+        with self.admission.admit(work, caller=caller.name, waiting=cold, within=within, models=models) as place:
+            async with self.rates.spend(caller, work.tokens) as spending:
                 result = await answer(place)
                 if scored:
                     place.done()
-            spending.tokens = result.tokens
+                spending.tokens = result.tokens
             return result
 
     def load(self) -> ServerLoad:

@@ -86,6 +86,30 @@ def test_a_key_over_its_limit_gets_429_with_retry_after(open_app: OpenApp, path:
     assert ask(app, "ALL")[0] == 200
 
 
+def test_what_a_full_server_refuses_does_not_count(open_app: OpenApp) -> None:
+    scorer = GatedScorer()
+    app = open_app(scorer, named_keys=named(chat=Caller("chat", requests_per_minute=2)), max_inflight_documents=1)
+    first = app.meanwhile(ask, app, "CHAT")
+    app.scheduler.wait_for_jobs(1)
+    for _ in range(3):
+        refused = app.client.post("/v1/rerank", json=BODY, headers=authorised("CHAT"))
+        assert "The server is busy" in error_message(refused, 429, "RateLimitError")
+    scorer.gate.set()
+    assert first.result()[0] == 200
+    assert [ask(app, "CHAT")[0] for _ in range(2)] == [200, 429]
+
+
+def test_a_key_that_is_used_up_is_told_so_by_a_full_server(open_app: OpenApp) -> None:
+    scorer = GatedScorer()
+    app = open_app(scorer, named_keys=named(chat=Caller("chat", requests_per_minute=1)), max_inflight_documents=1)
+    first = app.meanwhile(ask, app, "CHAT")
+    app.scheduler.wait_for_jobs(1)
+    refused = app.client.post("/v1/rerank", json=BODY, headers=authorised("CHAT"))
+    assert "has used up its 1 requests a minute" in error_message(refused, 429, "RateLimitError")
+    scorer.gate.set()
+    assert first.result()[0] == 200
+
+
 def test_tokens_of_a_minute_are_counted_as_answers_state_them(open_app: OpenApp) -> None:
     app = open_app(named_keys=named(chat=Caller("chat", tokens_per_minute=60)))
     _, answer = ask(app, "CHAT")

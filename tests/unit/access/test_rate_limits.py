@@ -89,6 +89,23 @@ async def test_what_was_not_answered_costs_no_tokens(clock: Clock) -> None:
     await spend(limits, caller, 100)
 
 
+async def test_what_would_be_refused_is_told_without_being_counted(clock: Clock) -> None:
+    limits, caller = RateLimits(), Caller("chat", requests_per_minute=2, tokens_per_minute=100)
+    for _ in range(5):
+        await limits.check(caller, 100)
+    with pytest.raises(InvalidRequest, match="holds about 101 tokens"):
+        await limits.check(caller, 101)
+    async with limits.spend(caller, 60):
+        await limits.check(caller, 40)
+        with pytest.raises(RateLimited, match="100 tokens") as refusal:
+            await limits.check(caller, 41)
+        assert refusal.value.retry_after == 1.0
+    await limits.check(caller, 100)
+    await spend(limits, caller, 1)
+    with pytest.raises(RateLimited, match="2 requests"):
+        await limits.check(caller, 1)
+
+
 async def test_who_leaves_pays(clock: Clock) -> None:
     limits, caller = RateLimits(), Caller("chat", tokens_per_minute=100)
 
