@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from rerank.catalog.built_in import EMBEDDED_MODEL_ID
 from tests.support.fake_hub import FakeHub
 from tests.support.kept import convert, keep_networks_in
+from tests.support.redis_server import RedisServer
 
 # two workers and their servers share the cores; threads that spin for a tiny network slow all of them down
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -58,6 +59,13 @@ def converted(tiny: Path, _kept_networks: None, tmp_path_factory: pytest.TempPat
     models = tmp_path_factory.mktemp("converted") / "models"
     shutil.copytree(tiny, models / tiny.name)
     convert(models, tiny.name, EMBEDDED_MODEL_ID)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One for all tests that leave it running."""
+    with RedisServer() as server:
+        yield server
 
 
 @pytest.fixture
