@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rerank.core import Caller
 from rerank.errors import SettingsError
@@ -50,6 +51,13 @@ class Keyring:
     def guarded(self) -> bool:
         """False if scoring needs no key."""
         return self.keys.guarded
+
+    def check(self, fresh: Keys, file: Path) -> None:
+        """Raise SettingsError if the fresh keys, of a file, would open a server that is guarded."""
+        if self.guarded and not fresh.guarded:
+            raise SettingsError(
+                f"{file}: no key is left, which would open the server to all clients; restart it if that is meant"
+            )
 
     def caller_of(self, key: str) -> Caller | None:
         """The caller of a key; None for a wrong one. Every hash is compared, so the time taken reveals nothing."""

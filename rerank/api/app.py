@@ -63,7 +63,7 @@ def build_app(
         version=rerank.__version__,
         lifespan=_lifespan(open_services),
         redirect_slashes=False,
-        telemetry=_telemetry(tracing),
+        telemetry=request_telemetry(tracing),
     )
     metrics = metrics or Metrics()
     app.state.metrics = metrics
@@ -111,7 +111,7 @@ def _include(app: FastAPI, spoken: Sequence[Dialect], *varying: APIRouter) -> No
         app.router.routes.extend(router.routes)
 
 
-def _telemetry(tracing: Tracing | None) -> TelemetryConfig:
+def request_telemetry(tracing: Tracing | None) -> TelemetryConfig:
     """FastAPI's own telemetry: spans of requests if tracing is on, and nothing else, whatever is configured.
 
     By default it exports whole query strings, with keys in them, as ``FASTAPI_OTEL_AUTO_CONFIGURE`` says.

@@ -50,6 +50,8 @@ class Services:
     """Why scoring is no longer possible; None while it is."""
     stop: Callable[[], None] = lambda: None
     """Fails all waiting pairs at once with ServerStopping."""
+    reload: Callable[[], bool] = lambda: True
+    """Reads models file and keys file again; False if one of them is wrong, and nothing changed."""
     downloads: Downloads = field(default_factory=Downloads)
     """Progress of downloads."""
 

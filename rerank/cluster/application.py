@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rerank.cluster.ingress import Ingress
+from rerank.cluster.merged_metrics import INGRESS, REPLICAS
 from rerank.cluster.needs import needed
 from rerank.cluster.options import ClusterOptions, cluster_settings, read_options
 from rerank.cluster.replica import Replica
@@ -33,7 +34,7 @@ def bound(options: ClusterOptions, settings: Settings) -> Any:
     ending = settings.drain_timeout + _ENDING_SECONDS
     replicas = serve.deployment(
         Replica,
-        name="replicas",
+        name=REPLICAS,
         max_ongoing_requests=MAX_REQUESTS,
         graceful_shutdown_timeout_s=ending,
         graceful_shutdown_wait_loop_s=0.5,
@@ -48,7 +49,7 @@ def bound(options: ClusterOptions, settings: Settings) -> Any:
     )
     ingress = serve.deployment(
         serve.ingress()(Ingress),
-        name="ingress",
+        name=INGRESS,
         num_replicas=options.ingresses,
         max_ongoing_requests=MAX_REQUESTS,
         graceful_shutdown_timeout_s=ending,

@@ -15,6 +15,7 @@ from rerank.cluster.wishes import Reader, Wish
 from rerank.core import Caller
 from rerank.errors import InvalidRequest, RerankError
 from rerank.telemetry import request_id_var
+from rerank.telemetry.tracing import trace_headers
 
 Everywhere = Callable[[Call, Caller], Awaitable[Answer] | None]
 """The answer to a request that all replicas have a part in; None for others."""
@@ -36,7 +37,7 @@ class Front:
         record = record_of(scope)
         try:
             call = call_of(scope, await _body(receive))
-            answer = await self._answer(call.with_header("X-Request-Id", request_id_var.get()), _caller(scope))
+            answer = await self._answer(_continued(call), _caller(scope))
         except RerankError as error:
             record.error = type(error).__name__
             await error_response(error, error_renderer(scope))(scope, receive, send)
@@ -51,6 +52,13 @@ class Front:
         # who needs no key has no say in where models are loaded
         public = call.path in PUBLIC_PATHS or call.scope["method"] == "OPTIONS"
         return await ask(self._cluster, Wish() if public else await self._reader.wish(call, caller), call)
+
+
+def _continued(call: Call) -> Call:
+    """The call under the same id and in the same trace, for the logs and spans of replicas."""
+    for name, value in ({"X-Request-Id": request_id_var.get()} | trace_headers()).items():
+        call = call.with_header(name, value)
+    return call
 
 
 def _caller(scope: Scope) -> Caller:

@@ -5,29 +5,31 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rerank.access.keyring import Keyring
-from rerank.access.keys_file import keys_of
+from rerank.api.app import request_telemetry
 from rerank.api.bodies import BodyBounds
 from rerank.api.dialects.main import MainDialect, dialects, error_renderers
 from rerank.api.guard import guard
-from rerank.catalog.catalog import Catalog
 from rerank.cluster.asking import Cluster, ReplicaLost
 from rerank.cluster.calls import Answer, Call
 from rerank.cluster.desk import DESK
 from rerank.cluster.everywhere import Everywhere
 from rerank.cluster.front import Front
-from rerank.cluster.models import Models
+from rerank.cluster.known import Known
 from rerank.cluster.needs import needed
 from rerank.cluster.wishes import Reader, Wish
 from rerank.errors import OutOfOrder
 from rerank.settings import Settings, prepare_libraries
 from rerank.telemetry import configure_logging
 from rerank.telemetry.metrics import Metrics
+from rerank.telemetry.tracing import open_tracing
+
+if TYPE_CHECKING:
+    from rerank.telemetry.spans import Tracing
 
 logger = logging.getLogger(__name__)
 
@@ -111,13 +113,24 @@ class Ingress:
         """``handle``: of the replicas. Raises SettingsError."""
         prepare_libraries()
         configure_logging(settings.log_level, settings.log_format)
-        self._app = without_id(front_app(RayCluster(handle, settings.timeout + _GRACE_SECONDS), settings))
+        self._known, self._tracing = Known(settings), open_tracing()
+        cluster = RayCluster(handle, settings.timeout + _GRACE_SECONDS)
+        self._app = without_id(front_app(cluster, settings, self._known, self._tracing))
         # a handle learns of the replicas when it is first used
         await handle.find.remote(Wish())
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """See ``ray.serve.ingress``."""
         return self._app
+
+    async def reload(self) -> bool:
+        """Read models file and keys file again; see `Known.reload`."""
+        return self._known.reload()
+
+    async def __del__(self) -> None:
+        """Send the last spans."""
+        if tracing := getattr(self, "_tracing", None):
+            await asyncio.to_thread(tracing.close)
 
 
 def without_id(app: ASGIApp) -> ASGIApp:
@@ -135,18 +148,16 @@ def without_id(app: ASGIApp) -> ASGIApp:
     return asgi
 
 
-def front_app(cluster: Cluster, settings: Settings) -> Starlette:
-    """The application before the replicas. Raises SettingsError."""
+def front_app(cluster: Cluster, settings: Settings, known: Known, tracing: Tracing | None = None) -> FastAPI:
+    """The application before the replicas."""
     metrics = Metrics()
-    catalog = Catalog.open(settings.models_dir, settings.models_file)
-    keys = keys_of(settings)
-    reader = Reader(Models(catalog, settings).find, BodyBounds(settings.max_documents, settings.max_body_bytes))
-    app = Starlette()
+    reader = Reader(known.models.find, BodyBounds(settings.max_documents, settings.max_body_bytes))
+    app = FastAPI(openapi_url=None, telemetry=request_telemetry(tracing))
     app.router.default = Front(cluster, reader, Everywhere(cluster, reader, metrics.exposition).answer)
     spoken = dialects(MainDialect(settings.dialect), tokenizer_info=settings.enable_tokenizer_info_endpoint)
     guard(
         app,
-        keyring=Keyring(keys.allowing(lambda name: catalog.operator_choice(name).id)),
+        keyring=known.keyring,
         max_body_bytes=settings.max_body_bytes,
         max_inflight_bytes=settings.max_inflight_bytes,
         receive_timeout=settings.receive_timeout,
@@ -155,5 +166,6 @@ def front_app(cluster: Cluster, settings: Settings) -> Starlette:
         open_paths=("/metrics",) if settings.open_metrics else (),
         renderer_at=error_renderers(spoken),
         metrics=metrics,
+        tracing=tracing,
     )
     return app

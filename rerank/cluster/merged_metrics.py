@@ -13,7 +13,7 @@ from rerank.cluster.calls import Answer
 
 REPLICAS = "replicas"
 INGRESS = "ingress"
-"""Values of the label ``deployment``."""
+"""Names of the deployments, and values of the label ``deployment``."""
 
 
 def merged_metrics(answers: Sequence[Answer], own: bytes) -> bytes:

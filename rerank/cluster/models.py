@@ -20,8 +20,14 @@ class Models:
 
     def __init__(self, catalog: Catalog, settings: Settings) -> None:
         self._catalog = catalog
-        self._default = catalog.choose_default(settings.default_model)
+        self._name_of_default = settings.default_model
         self._bytes: dict[str, int] = {}
+        self.reload()
+
+    def reload(self) -> None:
+        """Take the catalog as it is now. Raises SettingsError."""
+        self._default = self._catalog.choose_default(self._name_of_default)
+        self._bytes.clear()
 
     async def find(self, name: str | None, caller: Caller) -> tuple[str, int]:
         """See ``wanted``."""

@@ -12,7 +12,8 @@ from rerank.errors import SettingsError
 from rerank.settings import Settings, read_settings
 
 SERVER = "rerank.server.build:app_from_settings"
-_FILES = ("models_file", "keys_file")
+FILES = ("models_file", "keys_file")
+"""Settings that name a file which can be read again."""
 
 
 class ClusterOptions(BaseModel):
@@ -90,7 +91,7 @@ def cluster_settings(options: ClusterOptions) -> Settings:
     Relative paths are made absolute: Ray starts the servers in folders of its own choice.
     """
     settings = read_settings({name.lower(): value for name, value in options.settings.items()})
-    files: dict[str, Path] = {name: getattr(settings, name) for name in _FILES}
+    files: dict[str, Path] = {name: getattr(settings, name) for name in FILES}
     # one that need not exist, and does not, keeps its name: by that the server knows that it is the default
     paths = {name: file.absolute() for name, file in files.items() if file.exists()}
     paths["models_dir"] = settings.models_dir.absolute()

@@ -59,6 +59,10 @@ class Replica:
         except RerankError:
             return
 
+    async def reload(self) -> bool:
+        """Read models file and keys file again; False if one of them is wrong, and then nothing changes."""
+        return self._services.reload()
+
     async def record_routing_stats(self) -> dict[str, Any]:
         """What the routers learn, once per second."""
         return report_of(self._services.gateway.load(), time.time())

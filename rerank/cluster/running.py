@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import signal
 import socket
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +14,10 @@ from rerank.access.keys_file import keys_of
 from rerank.cluster.application import NAME, bound
 from rerank.cluster.needs import needed
 from rerank.cluster.options import ClusterOptions, cluster_settings
+from rerank.cluster.proxy import PLACE, VARIABLE
+from rerank.cluster.reloading import reload
 from rerank.errors import SettingsError
+from rerank.server.reload import closed_terminal
 from rerank.settings import Settings
 from rerank.telemetry import configure_logging
 
@@ -37,16 +40,18 @@ def run_cluster(options: ClusterOptions, address: str | None) -> None:
     if address is None:
         # in a cluster that is joined the proxy of an earlier command may have it
         _check_free(settings)
-        keep_local()
+        prepare_ray()
     ray = needed("ray")
     start_ray(ray, address)
-    stopped = threading.Event()
+    hangups: queue.SimpleQueue[bool] = queue.SimpleQueue()
     try:
         # until it serves Ray waits for replicas, for ever if there is no room for them
         _on_stop(_interrupt)
+        _on_hangup(lambda: hangups.put(True))
         deploy(options, settings)
-        _on_stop(lambda *_: stopped.set())
-        stopped.wait()
+        _on_stop(lambda *_: hangups.put(False))
+        while hangups.get():
+            reload(options, settings)
     except KeyboardInterrupt:
         logger.warning("stopped before the cluster served")
     finally:
@@ -56,6 +61,13 @@ def run_cluster(options: ClusterOptions, address: str | None) -> None:
 def _on_stop(handler: Callable[..., object]) -> None:
     for asked in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked, handler)
+
+
+def _on_hangup(call: Callable[[], object]) -> None:
+    """Have SIGHUP call it; of a terminal that was closed it stops the cluster."""
+    if hasattr(signal, "SIGHUP"):
+        ends = closed_terminal()
+        signal.signal(signal.SIGHUP, lambda *_: os.kill(os.getpid(), signal.SIGTERM) if ends() else call())
 
 
 def _interrupt(*_: object) -> None:
@@ -86,12 +98,14 @@ def _leave(ray: Any, *, joined: bool) -> None:
     ray.shutdown()
 
 
-def keep_local() -> None:
-    """Have Ray listen on 127.0.0.1 alone, but for a port per process of Ray Serve. To be called before Ray is imported.
+def prepare_ray() -> None:
+    """What a Ray of our own is started with. To be called before Ray is imported.
 
-    Ray's ports run what they are sent; without this they listen on every interface, though a token guards them.
+    It listens on 127.0.0.1 alone, but for a port per process of Ray Serve: its ports run what they are sent, though a
+    token guards them. And its proxy sends a request again whose ingress ended.
     """
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    os.environ.setdefault(VARIABLE, PLACE)
 
 
 def start_ray(ray: Any, address: str | None, **more: Any) -> None:

@@ -118,14 +118,17 @@ async def open_services(prepared: Prepared) -> AsyncIterator[Services]:
             gateway = _gateway(settings, engine, PairCache(store, observe), state, prepared.metrics)
             readiness = Readiness(gateway, _preloaded(prepared.catalog, settings))
             prepared.metrics.add_gauges(*gauges(gateway, engine.scheduler, state))
-            with on_hangup(partial(_reload, gateway, readiness, prepared.keyring, settings)):
+            reload = partial(_reload, gateway, readiness, prepared.keyring, settings)
+            with on_hangup(reload):
                 async with exchanging(state, gateway.admission), readiness.preloading(), gateway.shadows.open():
-                    yield await asyncio.to_thread(_services, prepared, engine, gateway, readiness)
+                    yield await asyncio.to_thread(_services, prepared, engine, gateway, readiness, reload)
     if prepared.tracing:
         await asyncio.to_thread(prepared.tracing.close)
 
 
-def _services(prepared: Prepared, engine: Engine, gateway: Gateway, readiness: Readiness) -> Services:
+def _services(
+    prepared: Prepared, engine: Engine, gateway: Gateway, readiness: Readiness, reload: Callable[[], bool]
+) -> Services:
     # what `app_around` needs; here it blocks no event loop
     importlib.import_module("rerank.api.app")
     from rerank.api.services import Services
@@ -137,6 +140,7 @@ def _services(prepared: Prepared, engine: Engine, gateway: Gateway, readiness: R
         int(time.time()),
         trouble=lambda: engine.trouble,
         stop=engine.stop,
+        reload=reload,
         downloads=engine.downloads,
         estimate=engine.loader.estimate,
         log_texts=prepared.settings.log_texts,
@@ -208,23 +212,21 @@ def _preloaded(catalog: Catalog, settings: Settings) -> list[ModelCard]:
     return [catalog.operator_choice(name) for name in names]
 
 
-def _reload(gateway: Gateway, readiness: Readiness, keyring: Keyring, settings: Settings) -> None:
-    """Reload models file and keys file; if one of them is wrong, both stay unchanged."""
+def _reload(gateway: Gateway, readiness: Readiness, keyring: Keyring, settings: Settings) -> bool:
+    """Reload models file and keys file; if one of them is wrong, both stay unchanged, and the result is False."""
     fresh = keyring.keys
 
     def check(catalog: Catalog) -> None:
         nonlocal fresh
         fresh = _add_names(catalog, settings)
-        if keyring.guarded and not fresh.guarded:
-            raise SettingsError(
-                f"{settings.keys_file}: no key is left, which would open the server to all clients; "
-                "restart it if that is meant"
-            )
+        keyring.check(fresh, settings.keys_file)
 
-    if reload_cards(gateway, check, settings.default_model):
+    reloaded = reload_cards(gateway, check, settings.default_model)
+    if reloaded:
         keyring.keys = fresh
         _announce_keys(keyring)
     readiness.preload()
+    return reloaded
 
 
 def _announce_keys(keyring: Keyring) -> None:

@@ -36,21 +36,28 @@ def reload_cards(gateway: Gateway, check: Callable[[Catalog], None], default_mod
     return True
 
 
+def closed_terminal() -> Callable[[], bool]:
+    """What tells whether the terminal has been closed since this call, which comes before SIGHUP gets a handler.
+
+    Never where the signal was ignored before, as nohup has it.
+    """
+    ends_with_terminal = os.isatty(0) and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return lambda: ends_with_terminal and not os.isatty(0)
+
+
 @contextmanager
-def on_hangup(call: Callable[[], None]) -> Iterator[None]:
+def on_hangup(call: Callable[[], object]) -> Iterator[None]:
     """While the context is open SIGHUP calls ``call`` on the event loop, where there is such a signal.
 
-    A terminal that was closed sends it too, and ends the server, unless the signal was ignored before, as nohup has it.
-    Afterwards the signal does again what it did.
+    A terminal that was closed sends it too, and ends the server. Afterwards the signal does again what it did.
     """
     if not hasattr(signal, "SIGHUP") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = signal.getsignal(signal.SIGHUP)
-    ends_with_terminal = os.isatty(0) and former is not signal.SIG_IGN
+    former, ends = signal.getsignal(signal.SIGHUP), closed_terminal()
 
     def hangup() -> None:
-        if ends_with_terminal and not os.isatty(0):
+        if ends():
             os.kill(os.getpid(), signal.SIGTERM)
         else:
             call()

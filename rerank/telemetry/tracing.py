@@ -7,6 +7,8 @@ import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from opentelemetry import propagate
+
 from rerank.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -41,6 +43,13 @@ def open_tracing() -> Tracing | None:
         raise SettingsError(f"OTEL_ variables: {error}") from error
     logger.info("traces of requests go to %s", ", ".join(exporters))
     return tracing
+
+
+def trace_headers() -> dict[str, str]:
+    """Headers with which another process continues the current request's trace; empty without a span."""
+    headers: dict[str, str] = {}
+    propagate.inject(headers)
+    return headers
 
 
 def _wanted_exporters() -> list[str]:

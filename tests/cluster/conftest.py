@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import os
 
-collect_ignore = [] if os.environ.get("TEST_RAY") else ["test_ray.py"]
+collect_ignore_glob = [] if os.environ.get("TEST_RAY") else ["test_ray*.py"]

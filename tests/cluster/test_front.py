@@ -17,6 +17,7 @@ from httpx2 import AsyncClient
 from rerank.access.keys_file import read_keys_file
 from rerank.cluster.calls import call_of
 from rerank.cluster.ingress import front_app
+from rerank.cluster.known import Known
 from rerank.settings import Settings
 from tests.support.app import DOCUMENTS, MODEL, OTHER_MODEL, QUERY, AppUnderTest, GatedScorer
 from tests.support.local_cluster import LocalCluster, cards_file, serving
@@ -270,6 +271,7 @@ async def test_closes_a_websocket(tmp_path: Path) -> None:
         sent.append(message)
 
     cluster = LocalCluster({})
-    app = front_app(cluster, Settings(rerank_models_file=cards_file(tmp_path), rerank_models_dir=tmp_path))
+    settings = Settings(rerank_models_file=cards_file(tmp_path), rerank_models_dir=tmp_path)
+    app = front_app(cluster, settings, Known(settings))
     await app({"type": "websocket", "path": "/v1/rerank", "headers": [], "query_string": b""}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]

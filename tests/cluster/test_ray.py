@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 import requests
 
+from rerank.access.keyring import key_hash
 from tests.support.app import DOCUMENTS, MODEL, QUERY
 from tests.support.cluster_server import GATE
 from tests.support.local_cluster import cards_file
 from tests.support.ray_cluster import RayCluster
+from tests.support.redis_server import RedisServer
 from tests.support.steady_load import SteadyLoad, is_right
 from tests.support.waiting import wait_until
 
@@ -45,8 +48,8 @@ def gate(cluster: RayCluster) -> Iterator[Path]:
     file.unlink(missing_ok=True)
 
 
-def rerank(cluster: RayCluster, **more: Any) -> requests.Response:
-    return requests.post(f"{cluster.url}/v1/rerank", json=BODY | more, timeout=SECONDS)
+def rerank(cluster: RayCluster, headers: Mapping[str, str] | None = None, **more: Any) -> requests.Response:
+    return requests.post(f"{cluster.url}/v1/rerank", json=BODY | more, headers=headers, timeout=SECONDS)
 
 
 def in_flight(cluster: RayCluster) -> int:
@@ -91,6 +94,20 @@ def test_a_killed_replica_loses_no_request_and_answers_none_wrong(cluster: RayCl
         assert all(is_right(each.result(SECONDS)) for each in asked)
 
 
+@pytest.mark.parametrize("ingresses", [2, 1])
+def test_a_killed_ingress_loses_no_request_and_answers_none_wrong(
+    cluster: RayCluster, gate: Path, ingresses: int
+) -> None:
+    cluster.deploy(replicas=2, ingresses=ingresses, server=GATED)
+    with ThreadPoolExecutor(8) as callers:
+        asked = [callers.submit(rerank, cluster, query=f"{QUERY} {number}") for number in range(8)]
+        wait_until(lambda: in_flight(cluster) == len(asked), SECONDS)
+        cluster.kill_ingress()
+        gate.unlink()
+        answers = [each.result(SECONDS) for each in asked]
+    assert [answer.status_code for answer in answers if not is_right(answer)] == []
+
+
 def test_an_update_under_load_fails_no_request(cluster: RayCluster) -> None:
     # an ingress is replaced, too: the other one answers meanwhile
     cluster.deploy(replicas=2, ingresses=2, server=GATED)
@@ -100,6 +117,19 @@ def test_an_update_under_load_fails_no_request(cluster: RayCluster) -> None:
         wait_until(lambda: len(cluster.loads()) == 2 and not before & set(cluster.loads()), SECONDS)
     assert load.right
     assert [answer.status_code for answer in load.wrong] == []
+
+
+def test_limits_of_a_key_count_on_all_replicas_together(cluster: RayCluster, redis_server: RedisServer) -> None:
+    keys = cluster.folder / "keys.toml"
+    keys.write_text(f'[[key]]\nname = "limited"\nsha256 = "{key_hash("limited")}"\nrequests_per_minute = 6\n')
+    cluster.deploy(
+        replicas=2, server=GATED, settings={"RERANK_KEYS_FILE": str(keys), "RERANK_STATE_URL": redis_server.url}
+    )
+    given = {"Authorization": "Bearer limited"}
+    with ThreadPoolExecutor(8) as callers:
+        asked = [callers.submit(rerank, cluster, given, query=f"{QUERY} {number}") for number in range(16)]
+        answers = [each.result(SECONDS) for each in asked]
+    assert Counter(answer.status_code for answer in answers) == {200: 6, 429: 10}
 
 
 def test_the_number_of_replicas_follows_the_backlog(cluster: RayCluster, gate: Path) -> None:

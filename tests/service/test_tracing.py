@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from rerank.telemetry.spans import Tracing
 from rerank.telemetry.tracing import open_tracing
 from tests.support.app import DOCUMENTS, MODEL, PATIENCE, QUERY, AppUnderTest, BrokenScorer, GatedScorer, request_bytes
+from tests.support.traces import PARENT_ID, TRACE_ID, Traces
 from tests.support.waiting import wait_until
 
 from .conftest import OpenApp, Serve
 
-TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
-PARENT_ID = "b7ad6b7169203331"
 STAGES = ["model", "tokenise", "queue", "device"]
-
-
-class Traces:
-    """Spans that were sent."""
-
-    def __init__(self) -> None:
-        self._sent = InMemorySpanExporter()
-        self.tracing = Tracing([self._sent])
-
-    def spans(self) -> Sequence[ReadableSpan]:
-        self.tracing.provider.force_flush()
-        return self._sent.get_finished_spans()
-
-    def request(self) -> ReadableSpan:
-        """The only request's span."""
-        (span,) = (span for span in self.spans() if span.kind is SpanKind.SERVER)
-        return span
 
 
 @pytest.fixture

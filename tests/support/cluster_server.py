@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from rerank.access.keys_file import read_keys_file
 from rerank.core import PendingLogits
 from rerank.scheduling.batching import CPU_BATCH
 from rerank.scorers.base import Scorer
@@ -44,6 +45,12 @@ def gated(settings: Settings) -> FastAPI:
 
 def _app(settings: Settings, scorer: Scorer) -> FastAPI:
     app = AppUnderTest(
-        settings.models_dir, scorer, keys=settings.api_keys, admin_keys=settings.admin_keys, batch=CPU_BATCH
+        settings.models_dir,
+        scorer,
+        keys=settings.api_keys,
+        admin_keys=settings.admin_keys,
+        named_keys=read_keys_file(settings.keys_file),
+        batch=CPU_BATCH,
+        state_url=settings.state_url,
     )
     return app.asgi

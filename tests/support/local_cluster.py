@@ -12,9 +12,11 @@ from httpx2 import ASGITransport, AsyncClient
 from rerank.cluster.asking import ReplicaLost
 from rerank.cluster.calls import Answer, Call, answered
 from rerank.cluster.ingress import front_app
+from rerank.cluster.known import Known
 from rerank.cluster.lifespan import Lifespan
 from rerank.cluster.wishes import Wish
 from rerank.settings import Settings
+from rerank.telemetry.spans import Tracing
 from tests.support.app import MODEL, OTHER_MODEL, AppUnderTest
 
 
@@ -26,6 +28,8 @@ class LocalCluster:
         self.lost: set[str] = set()
         """Replicas that end before they answer."""
         self.wishes: list[Wish] = []
+        self.known: Known
+        """Models and keys of the application before them."""
 
     def names(self) -> Sequence[str]:
         return sorted(self.replicas)
@@ -55,7 +59,7 @@ def cards_file(folder: Path) -> Path:
 
 @asynccontextmanager
 async def serving(
-    replicas: Mapping[str, AppUnderTest], **settings: Any
+    replicas: Mapping[str, AppUnderTest], tracing: Tracing | None = None, **settings: Any
 ) -> AsyncIterator[tuple[AsyncClient, LocalCluster]]:
     """A client of the application before these replicas."""
     cluster = LocalCluster(replicas)
@@ -65,6 +69,8 @@ async def serving(
             await lifespan.started()
             running.push_async_callback(lifespan.stop)
             running.callback(app.release)
-        front = front_app(cluster, Settings(rerank_models_file=cards_file(settings["rerank_models_dir"]), **settings))
+        read = Settings(rerank_models_file=cards_file(settings["rerank_models_dir"]), **settings)
+        cluster.known = Known(read)
+        front = front_app(cluster, read, cluster.known, tracing)
         transport = ASGITransport(front, client=("127.0.0.1", 50000))
         yield await running.enter_async_context(AsyncClient(transport=transport, base_url="http://127.0.0.1")), cluster

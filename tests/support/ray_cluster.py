@@ -1,4 +1,4 @@
-"""A cluster under Ray in a process of its own: `python -m tests.support.ray_cluster`.
+"""A cluster under Ray in a process of its own: `python -m tests.support.ray_cluster [ADDRESS]`.
 
 Each line of its input is a JSON object of options to deploy. It stops when the input ends, and so does not outlive the
 process that started it, however that one ends.
@@ -23,7 +23,7 @@ import requests
 
 from rerank.cluster.needs import needed
 from rerank.cluster.options import cluster_settings, read_options
-from rerank.cluster.running import deploy, keep_local, start_ray
+from rerank.cluster.running import deploy, prepare_ray, start_ray
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -44,15 +44,15 @@ _ENVIRONMENT = {
 class RayCluster:
     """The process, from outside. Works inside ``with``."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
-        """``folder``: where it runs, and models lie in ``models``."""
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None, address: str | None = None) -> None:
+        """``folder``: where it runs, and models lie in ``models``. ``address``: of a Ray that runs already."""
         self.folder = folder
         self._port = free_port()
         self.url = f"http://127.0.0.1:{self._port}"
         self._said: queue.Queue[str] = queue.Queue()
         with (folder / "cluster.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.support.ray_cluster"],
+                [sys.executable, "-m", "tests.support.ray_cluster", *([address] if address else [])],
                 cwd=folder,
                 env=os.environ | _ENVIRONMENT | dict(environment or {}),
                 stdin=subprocess.PIPE,
@@ -96,12 +96,19 @@ class RayCluster:
 
     def kill(self, replica: str) -> None:
         """End a replica as the kernel would: without a word."""
-        log = f"_{replica}.log"
+        self._kill(f"_{replica}.log")
+
+    def kill_ingress(self) -> None:
+        """The same of an ingress."""
+        self._kill("_rerank_ingress_")
+
+    def _kill(self, log: str) -> None:
+        """End a process by a part of the name of its log."""
         for process in self.processes():
-            if any(file.path.endswith(log) for file in process.open_files()):
+            if any(log in file.path for file in process.open_files()):
                 process.send_signal(signal.SIGKILL)
                 return
-        raise AssertionError(f"there is no process of {replica}")
+        raise AssertionError(f"there is no process that writes {log}")
 
     def _listen(self) -> None:
         assert self._process.stdout
@@ -116,11 +123,11 @@ class RayCluster:
             assert said != "ended", log[-5000:]
 
 
-def main() -> None:
-    """Start Ray, deploy what the input says, and stop at its end."""
-    keep_local()
+def main(address: str | None = None) -> None:
+    """Start or join Ray, deploy what the input says, and stop at its end."""
+    prepare_ray()
     ray = needed("ray")
-    start_ray(ray, None, num_cpus=2, object_store_memory=_OBJECT_STORE)
+    start_ray(ray, address, **({} if address else {"num_cpus": 2, "object_store_memory": _OBJECT_STORE}))
     print("started", flush=True)  # noqa: T201
     try:
         for line in sys.stdin:
@@ -133,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

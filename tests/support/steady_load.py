@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import count, repeat
 
 import requests
 
@@ -46,7 +47,8 @@ class SteadyLoad:
 
     def _ask(self) -> None:
         with requests.Session() as session:
-            ask = asking(session, self._url, self._model)
+            # queries that differ are for different replicas
+            ask = asking(session, self._url, self._model, queries=(f"{QUERY} {number}" for number in count()))
             while not self._ended.is_set():
                 began = time.monotonic()
                 answer = ask()
@@ -58,11 +60,16 @@ class SteadyLoad:
                         self.wrong.append(answer)
 
 
-def asking(session: requests.Session, url: str, model: str, path: str = "/v1/rerank") -> Ask:
+def asking(
+    session: requests.Session, url: str, model: str, path: str = "/v1/rerank", queries: Iterable[str] = repeat(QUERY)
+) -> Ask:
     """One request over a kept connection; nothing is taken from the cache."""
-    body = json.dumps({"model": model, "query": QUERY, "documents": DOCUMENTS, "cache": False}).encode()
     headers = {"Content-Type": "application/json"}
-    return lambda: session.post(f"{url}{path}", data=body, headers=headers, timeout=PATIENCE)
+    bodies = (
+        json.dumps({"model": model, "query": query, "documents": DOCUMENTS, "cache": False}).encode()
+        for query in queries
+    )
+    return lambda: session.post(f"{url}{path}", data=next(bodies), headers=headers, timeout=PATIENCE)
 
 
 def is_right(answer: requests.Response) -> bool:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
+
 import pytest
 
 from rerank.access.keyring import Keyring, collect_keys, key_hash
@@ -44,6 +47,20 @@ def test_admin_keys_alone_leave_scoring_open(
 ) -> None:
     keys = collect_keys(api_keys, admin_keys, named)
     assert (keys.guarded, keys.has_admins) == (guarded, has_admins)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "opens"),
+    [(True, True, False), (True, False, True), (False, False, False), (False, True, False)],
+)
+def test_fresh_keys_must_not_open_a_guarded_server(before: bool, after: bool, opens: bool) -> None:
+    keys = {True: collect_keys(("one",)), False: collect_keys((), ("root",))}
+    with pytest.raises(SettingsError) if opens else nullcontext() as refused:
+        Keyring(keys[before]).check(keys[after], Path("my-keys.toml"))
+    if refused:
+        assert str(refused.value) == (
+            "my-keys.toml: no key is left, which would open the server to all clients; restart it if that is meant"
+        )
 
 
 def test_no_key_stands_in_what_is_kept() -> None:
