@@ -21,7 +21,7 @@ from rerank.cluster.known import Known
 from rerank.settings import Settings
 from tests.support.app import DOCUMENTS, MODEL, OTHER_MODEL, QUERY, AppUnderTest, GatedScorer
 from tests.support.local_cluster import LocalCluster, cards_file, serving
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE, eventually
 
 BODY = {"model": MODEL.id, "query": QUERY, "documents": DOCUMENTS}
 
@@ -163,10 +163,13 @@ async def test_sends_what_a_stopping_replica_refuses_to_another(served: Served) 
 
 
 async def test_sends_what_a_full_replica_refuses_to_another(tmp_path: Path) -> None:
-    apps = {name: AppUnderTest(tmp_path, GatedScorer(), max_inflight_documents=1) for name in "ab"}
+    scorers = {name: GatedScorer() for name in "ab"}
+    apps = {name: AppUnderTest(tmp_path, scorer, max_inflight_documents=1) for name, scorer in scorers.items()}
     async with serving(apps, rerank_models_dir=tmp_path) as (client, cluster):
         first, second = (asyncio.ensure_future(client.post("/v1/rerank", json=BODY)) for _ in range(2))
-        await eventually(lambda: all(app.gateway.admission.requests for app in apps.values()))
+        # while a model loads it is another room that is full
+        for scorer in scorers.values():
+            await asyncio.to_thread(scorer.reached.wait, PATIENCE)
         third = await client.post("/v1/rerank", json=BODY)
         assert (third.status_code, third.headers["Retry-After"]) == (429, "1")
         assert cluster.wishes[-1].tried == ["a", "b"]

@@ -13,7 +13,7 @@ from rerank.scorers.fake import WordOverlapScorer
 from tests.support.app import DOCUMENTS, MODEL, QUERY, AppUnderTest, GatedScorer
 from tests.support.local_cluster import serving
 from tests.support.redis_server import RedisServer
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE
 
 BODY = {"model": MODEL.id, "query": QUERY, "documents": DOCUMENTS}
 
@@ -69,14 +69,16 @@ async def test_a_wrong_file_changes_neither_keys_nor_models(
 async def test_a_request_that_a_full_replica_refuses_counts_once(tmp_path: Path, redis_server: RedisServer) -> None:
     keys = keys_file(tmp_path, "limited", "filling")
     named = read_keys_file(keys)
-    scorers = {"a": GatedScorer(), "b": WordOverlapScorer()}
+    gated = GatedScorer()
+    scorers = {"a": gated, "b": WordOverlapScorer()}
     apps = {
         name: AppUnderTest(tmp_path, scorer, named_keys=named, max_inflight_documents=1, state_url=redis_server.url)
         for name, scorer in scorers.items()
     }
     async with serving(apps, rerank_models_dir=tmp_path, rerank_keys_file=keys) as (client, cluster):
         filling = asyncio.ensure_future(client.post("/v1/rerank", json=BODY, headers=bearer("filling")))
-        await eventually(lambda: bool(apps["a"].gateway.admission.requests))
+        # while a model loads it is another room that is full
+        await asyncio.to_thread(gated.reached.wait, PATIENCE)
         answers = [await client.post("/v1/rerank", json=BODY, headers=bearer("limited")) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert "The key limited has used up its 2 requests a minute" in answers[-1].text
