@@ -93,7 +93,8 @@ def _leave(ray: Any, *, joined: bool) -> None:
     serve = needed("ray.serve")
     if joined:
         serve.delete(NAME)
-    else:
+    # while it runs it keeps its address, whatever the next command asks for
+    if not joined or not serve.status().applications:
         serve.shutdown()
     ray.shutdown()
 
@@ -133,17 +134,22 @@ def start_ray(ray: Any, address: str | None, **more: Any) -> None:
 
 def deploy(options: ClusterOptions, settings: Settings) -> None:
     """Deploy, or update what is deployed, and return once it serves. Raises SettingsError if it cannot."""
-    serve = needed("ray.serve")
+    serve, host = needed("ray.serve"), settings.listen_host(guarded=keys_of(settings).guarded)
+    listening = {"host": host, "port": settings.port, "keep_alive_timeout_s": settings.http_keep_alive}
     try:
-        serve.start(
-            http_options={
-                "host": settings.listen_host(guarded=keys_of(settings).guarded),
-                "port": settings.port,
-                "keep_alive_timeout_s": settings.http_keep_alive,
-            },
-            logging_config=_QUIET,
-        )
+        serve.start(http_options=listening, logging_config=_QUIET)
+        _check_address(host, settings.port)
         serve.run(bound(options, settings), name=NAME, logging_config=_QUIET)
     except (RuntimeError, TimeoutError, needed("ray.exceptions").RayError) as error:
         raise SettingsError(f"the cluster could not be deployed: {error}") from error
     logger.info("%d replicas serve on port %d", options.replicas, settings.port)
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raise SettingsError if Ray Serve ran before and listens elsewhere: it only logs that it will not change that."""
+    listens = needed("ray.serve.context")._get_global_client().http_config
+    if (listens.host, listens.port) != (host, port):
+        raise SettingsError(
+            f"RERANK_HOST, RERANK_PORT: {host}:{port} cannot be had, for Ray Serve runs in this cluster already, on "
+            f"{listens.host}:{listens.port}. Take that, or stop it (serve shutdown)."
+        )

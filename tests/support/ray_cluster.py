@@ -79,7 +79,11 @@ class RayCluster:
 
     def deploy(self, *, settings: Mapping[str, str] | None = None, **options: Any) -> None:
         """Deploy with these options, or update to them, and return once it serves."""
-        of_servers = {"RERANK_PORT": str(self._port), "RERANK_MODELS_DIR": str(self.folder / "models")}
+        of_servers = {
+            "RERANK_HOST": "127.0.0.1",
+            "RERANK_PORT": str(self._port),
+            "RERANK_MODELS_DIR": str(self.folder / "models"),
+        }
         given = {"num_cpus": 0, "ingresses": 1, "settings": of_servers | dict(settings or {}), **options}
         assert self._process.stdin
         print(json.dumps(given), file=self._process.stdin, flush=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,9 +77,28 @@ def test_other_machines_are_served_only_if_scoring_needs_a_key(
 ) -> None:
     asked: list[dict[str, Any]] = []
     serve = SimpleNamespace(start=lambda **given: asked.append(given["http_options"]), run=lambda *_, **__: None)
-    ray = {"ray.serve": serve, "ray.exceptions": SimpleNamespace(RayError=KeyError)}
-    monkeypatch.setattr(running, "needed", ray.__getitem__)
+    monkeypatch.setattr(running, "needed", fake_ray(serve, lambda: asked[-1]).__getitem__)
     monkeypatch.setattr(running, "bound", lambda *_: None)
     options = read_options({"settings": keys})
     running.deploy(options, cluster_settings(options))
     assert [options["host"] for options in asked] == [host]
+
+
+def test_an_address_that_ray_serve_will_not_take_any_more_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    serve = SimpleNamespace(start=lambda **_: None)
+    before = {"host": "127.0.0.1", "port": 8000}
+    monkeypatch.setattr(running, "needed", fake_ray(serve, lambda: before).__getitem__)
+    options = read_options({"settings": {"RERANK_PORT": "9000"}})
+    with pytest.raises(SettingsError, match=re.escape("127.0.0.1:9000 cannot be had")) as refused:
+        running.deploy(options, cluster_settings(options))
+    assert "on 127.0.0.1:8000" in str(refused.value)
+
+
+def fake_ray(serve: SimpleNamespace, listens: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Modules of Ray by name. ``listens``: host and port of Ray Serve."""
+    client = SimpleNamespace(_get_global_client=lambda: SimpleNamespace(http_config=SimpleNamespace(**listens())))
+    return {
+        "ray.serve": serve,
+        "ray.serve.context": client,
+        "ray.exceptions": SimpleNamespace(RayError=KeyError),
+    }

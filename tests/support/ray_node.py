@@ -1,0 +1,115 @@
+"""What Ray runs on one machine: `ray start`, in the foreground. Several on one machine are several machines to Ray."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from rerank.cluster.proxy import PLACE, VARIABLE
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+ROOT = Path(__file__).parents[2]
+_PATIENCE = 120
+_OBJECT_STORE = 100 * 1024 * 1024
+
+
+class RayNode:
+    """The first machine of a Ray cluster, or a further one. Works inside ``with``."""
+
+    def __init__(
+        self, folder: Path, *, cpus: int, head: RayNode | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """``head``: the first one, whose cluster it joins."""
+        self._log = folder / f"ray-{secrets.token_hex(4)}.log"
+        self._port, self._dashboard_port = free_port(), free_port()
+        self.environment: Mapping[str, str] = head.environment if head else _environment(folder, environment or {})
+        """Of everything that is to reach the cluster."""
+        self.address: str = head.address if head else f"127.0.0.1:{self._port}"
+        self.dashboard: str = head.dashboard if head else f"http://127.0.0.1:{self._dashboard_port}"
+        place = ["--address", self.address] if head else self._as_head(folder)
+        with self._log.open("wb") as log:
+            self._process = psutil.Popen(
+                [*_COMMAND, *place, "--num-cpus", str(cpus)],
+                cwd=folder,
+                env=os.environ | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _as_head(self, folder: Path) -> list[str]:
+        ports = ["--port", str(self._port), "--dashboard-port", str(self._dashboard_port)]
+        return ["--head", *ports, "--ray-client-server-port", str(free_port())]
+
+    def __enter__(self) -> Self:
+        wait_until(self._has_started, _PATIENCE)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.lose()
+
+    def lose(self) -> None:
+        """End every process at once, as a machine that loses its power does."""
+        if self._process.is_running():
+            processes = self._processes()
+            for process in processes:
+                _kill(process)
+            psutil.wait_procs(processes, _PATIENCE)
+
+    def freeze(self) -> None:
+        """Halt every process: connections stay open, and nothing answers, as behind a broken network."""
+        for process in self._processes():
+            process.suspend()
+
+    def _processes(self) -> list[psutil.Process]:
+        return [self._process, *self._process.children(recursive=True)]
+
+    def kill(self, name: str) -> None:
+        """End the process of this name."""
+        for process in self._processes():
+            if process.name() == name:
+                _kill(process)
+                return
+        raise AssertionError(f"there is no process {name}")
+
+    @property
+    def runs(self) -> bool:
+        """False once it has ended."""
+        return bool(self._process.poll() is None)
+
+    def _has_started(self) -> bool:
+        log = self._log.read_text(encoding="utf-8", errors="replace")
+        assert self.runs, log[-5000:]
+        return "Ray runtime started" in log
+
+
+_COMMAND = [
+    *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", "127.0.0.1"),
+    *("--object-store-memory", str(_OBJECT_STORE), "--min-worker-port", "0", "--max-worker-port", "0"),
+    *("--dashboard-agent-listen-port", "0", "--disable-usage-stats"),
+]
+
+
+def _environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
+    # a token of its own: that of this machine's user is left alone
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    return {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "", VARIABLE: PLACE, **token, **more}
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        # it ended with another
+        return
