@@ -113,8 +113,9 @@ helm: $(VENV)/.helm
 $(VENV)/.helm: tools/helm.py tools/helm.txt | $(VENV)/.runtime
 	@$(BIN)/python tools/helm.py $(BIN) && touch $@ || echo "helm could not be fetched: the tests of the chart are skipped"
 
-# the pictures of the pages in docs/images
+# the pictures of the pages in docs/images; without a font for Chinese half of them would show boxes
 screenshots: $(VENV)/.dev browser
+	@fc-list :lang=zh | grep -q . || DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet fonts-wqy-microhei > /dev/null
 	$(BIN)/python -m tools.screenshots
 
 # what the pages use of other people's, from npm; the files are in the repository
