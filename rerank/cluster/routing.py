@@ -1,7 +1,8 @@
 """Routing: the replica that a request goes to. Pure: no clock, no network, no Ray.
 
 A request goes to the replica that has its model in memory and the least to do. If all that have it are further behind
-than the model takes to load, one more loads it: the one with the most room, and never two at the same time.
+than the model takes to load, one more loads it: the one with the most room. So many load at the same time as have it in
+memory: a burst asks for one copy, and a large cluster has its tenth within a few load times.
 """
 
 from __future__ import annotations
@@ -107,9 +108,9 @@ def _first(staying: Sequence[_Near], wanted: Wanted) -> tuple[str, str | None]:
         name = _roomiest(lacking, wanted)[1].name
         return name, name
     least, nearest = _nearest(having, wanted)
-    # a burst asks for one copy, not for one per request
-    loads = any(replica.models[wanted.model].loading for _, replica in having)
-    if not lacking or loads or least <= wanted.load_seconds * AHEAD:
+    loading = sum(replica.models[wanted.model].loading for _, replica in having)
+    enough = loading >= max(1, len(having) - loading)
+    if not lacking or enough or least <= wanted.load_seconds * AHEAD:
         return nearest.name, None
     wait, roomiest = _roomiest(lacking, wanted)
     late = least > wanted.load_seconds
