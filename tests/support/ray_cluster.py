@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -70,7 +71,7 @@ class RayCluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        children = self.processes()
+        children = self.processes() if self._process.poll() is None else []
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait(_PATIENCE)
@@ -105,6 +106,19 @@ class RayCluster:
     def kill_ingress(self) -> None:
         """The same of an ingress."""
         self._kill("_rerank_ingress_")
+
+    def kill_head(self) -> None:
+        """The same of what knows where everything is."""
+        next(process for process in self.processes() if process.name() == "gcs_server").kill()
+
+    def wait_for_end(self) -> int:
+        """Return the status of the process that started Ray, once it has ended without being asked; Ray leaves some."""
+        children = self.processes()
+        status = self._process.wait(_PATIENCE)
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        return status
 
     def _kill(self, log: str) -> None:
         """End a process by a part of the name of its log."""

@@ -6,6 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -26,16 +27,22 @@ class RayNode:
     """The first machine of a Ray cluster, or a further one. Works inside ``with``."""
 
     def __init__(
-        self, folder: Path, *, cpus: int, head: RayNode | None = None, environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        cpus: int,
+        head: RayNode | None = None,
+        lost: RayNode | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """``head``: the first one, whose cluster it joins."""
+        """``head``: the first one, whose cluster it joins. ``lost``: an earlier first one, whose place it takes."""
         self._log = folder / f"ray-{secrets.token_hex(4)}.log"
-        self._port, self._dashboard_port = free_port(), free_port()
-        self.environment: Mapping[str, str] = head.environment if head else _environment(folder, environment or {})
+        known = head or lost
+        self.environment: Mapping[str, str] = known.environment if known else _environment(environment or {})
         """Of everything that is to reach the cluster."""
-        self.address: str = head.address if head else f"127.0.0.1:{self._port}"
-        self.dashboard: str = head.dashboard if head else f"http://127.0.0.1:{self._dashboard_port}"
-        place = ["--address", self.address] if head else self._as_head(folder)
+        self.address: str = known.address if known else f"127.0.0.1:{free_port()}"
+        self.dashboard: str = known.dashboard if known else f"http://127.0.0.1:{free_port()}"
+        place = ["--address", self.address] if head else self._as_head()
         with self._log.open("wb") as log:
             self._process = psutil.Popen(
                 [*_COMMAND, *place, "--num-cpus", str(cpus)],
@@ -46,9 +53,11 @@ class RayNode:
                 stderr=log,
             )
 
-    def _as_head(self, folder: Path) -> list[str]:
-        ports = ["--port", str(self._port), "--dashboard-port", str(self._dashboard_port)]
-        return ["--head", *ports, "--ray-client-server-port", str(free_port())]
+    def _as_head(self) -> list[str]:
+        ports = {"port": self.address, "dashboard-port": self.dashboard, "ray-client-server-port": f":{free_port()}"}
+        given = [f"--{name}={address.rpartition(':')[2]}" for name, address in ports.items()]
+        # where it finds another one's files it takes that for itself; sockets have short paths
+        return ["--head", *given, "--temp-dir", tempfile.mkdtemp(prefix="ray-")]
 
     def __enter__(self) -> Self:
         wait_until(self._has_started, _PATIENCE)
@@ -76,9 +85,9 @@ class RayNode:
         return [self._process, *self._process.children(recursive=True)]
 
     def kill(self, name: str) -> None:
-        """End the process of this name."""
+        """End the first process whose name begins so; Ray adds what one does."""
         for process in self._processes():
-            if process.name() == name:
+            if process.name().startswith(name):
                 _kill(process)
                 return
         raise AssertionError(f"there is no process {name}")
@@ -101,7 +110,7 @@ _COMMAND = [
 ]
 
 
-def _environment(folder: Path, more: Mapping[str, str]) -> dict[str, str]:
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
     # a token of its own: that of this machine's user is left alone
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     return {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "", VARIABLE: PLACE, **token, **more}

@@ -24,6 +24,8 @@ class SteadyLoad:
     def __init__(self, url: str, model: str, clients: int) -> None:
         self.right = 0
         self.wrong: list[requests.Response] = []
+        self.broken = 0
+        """Connections that ended before an answer; the client goes on with a new one."""
         self.slowest = 0.0
         self._url, self._model, self._clients = url, model, clients
         self._lock, self._ended = threading.Lock(), threading.Event()
@@ -33,7 +35,7 @@ class SteadyLoad:
     @property
     def outcome(self) -> str:
         """What came of it."""
-        return f"{self.right} right, {len(self.wrong)} lost or wrong, slowest {self.slowest:.1f} s"
+        return f"{self.right} right, {len(self.wrong) + self.broken} lost or wrong, slowest {self.slowest:.1f} s"
 
     def __enter__(self) -> SteadyLoad:
         self._running = [self._callers.submit(self._ask) for _ in range(self._clients)]
@@ -51,13 +53,21 @@ class SteadyLoad:
             ask = asking(session, self._url, self._model, queries=(f"{QUERY} {number}" for number in count()))
             while not self._ended.is_set():
                 began = time.monotonic()
-                answer = ask()
-                with self._lock:
-                    self.slowest = max(self.slowest, time.monotonic() - began)
-                    if is_right(answer):
-                        self.right += 1
-                    else:
-                        self.wrong.append(answer)
+                try:
+                    answer = ask()
+                except requests.ConnectionError:
+                    with self._lock:
+                        self.broken += 1
+                else:
+                    self._note(answer, time.monotonic() - began)
+
+    def _note(self, answer: requests.Response, seconds: float) -> None:
+        with self._lock:
+            self.slowest = max(self.slowest, seconds)
+            if is_right(answer):
+                self.right += 1
+            else:
+                self.wrong.append(answer)
 
 
 def asking(
