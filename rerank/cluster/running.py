@@ -116,7 +116,10 @@ def start_ray(ray: Any, address: str | None, **more: Any) -> None:
             ray.init(address=address, logging_level="warning", **more)
         except Exception as error:
             # of many kinds: unreachable, another version, a token that is missing
-            raise SettingsError(f"--address: no Ray cluster can be joined at {address}: {error}") from error
+            raise SettingsError(
+                f"--address: no Ray cluster can be joined at {address}: {error}. One that asks for a token is joined "
+                "with RAY_AUTH_MODE=token and its ~/.ray/auth_token."
+            ) from error
         return
     local = {"include_dashboard": False, "object_store_memory": _BODIES_IN_MEMORY, "logging_level": "warning", **more}
     for last in (False, False, True):

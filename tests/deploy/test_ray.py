@@ -10,6 +10,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from rerank.cluster.options import cluster_settings, read_options
+from rerank.cluster.proxy import PLACE, VARIABLE
 from rerank.settings import setting_names
 from tests.deploy.manifests import ROOT, Manifest, check, environment, of_kind, pod_templates, the
 
@@ -121,7 +122,10 @@ def test_head_and_workers_have_the_same_environment_and_volumes() -> None:
     head, worker = (pod["spec"]["containers"][0] for pod in (HEAD["template"], WORKERS["template"]))
     assert head["env"] == worker["env"]
     assert head["volumeMounts"] == worker["volumeMounts"]
-    assert environment(head).keys() <= {name for names in setting_names().values() for name in names}
+    known = environment(head)
+    # a middleware under any other name would keep the proxy from starting
+    assert known.pop(VARIABLE) == PLACE
+    assert known.keys() <= {name for names in setting_names().values() for name in names}
 
 
 def test_versions_are_the_projects() -> None:
