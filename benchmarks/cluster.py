@@ -132,7 +132,8 @@ def throughput(url: str, model: str, seconds: float, processes: Callable[[], Seq
     before = _cpu_seconds(processes())
     with SteadyLoad(url, model, _CLIENTS) as load:
         time.sleep(seconds)
-    assert not load.wrong and not load.broken, load.outcome
+    assert not load.wrong, load.outcome
+    assert not load.broken, load.outcome
     return load.right, _cpu_seconds(processes()) - before
 
 
