@@ -22,7 +22,7 @@ from tests.support.kept import share_kept_networks
 
 ALL = list(blocks())
 ENGINE = "from rerank import Engine"
-"""Programs with it load models of their own: tests/unit/engine/test_engine.py runs them."""
+"""Programs with it load models of their own: tests/tensors/test_engine.py runs them."""
 RUN = list({block.text: block for block in reversed(ALL) if not block.reason and ENGINE not in block.text}.values())
 ADDRESS = re.compile(r"(?:http://)?(?:localhost|127\.0\.0\.1):8000")
 FAILING_CURL = 'curl() { command curl --fail-with-body "$@"; }\n'

@@ -1,9 +1,8 @@
-"""`rerank`: its commands, their help, and what they import."""
+"""`rerank`: its commands and their help."""
 
 from __future__ import annotations
 
 import importlib
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -133,53 +132,3 @@ def test_models_lists_those_for_every_wish(
 def test_an_unknown_wish_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--for", "cpu,chinese"]) == 2
     assert "'chinese' is none of cpu, commercial and the two letters of a language" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("arguments", "heavy"),
-    [
-        ([], ["pydantic", "pydantic_settings", "rich", "fastapi", "torch"]),
-        (["serve", "--help"], ["uvicorn", "rich", "fastapi", "torch"]),
-        (["models"], ["uvicorn", "fastapi", "torch", "transformers"]),
-        (["health"], ["rich", "requests", "huggingface_hub", "fastapi", "torch"]),
-    ],
-    ids=lambda value: " ".join(value) or "help",
-)
-def test_light_commands_import_nothing_heavy(arguments: list[str], heavy: list[str], tmp_path: Path) -> None:
-    program = (
-        "import sys\nfrom rerank.cli.main import main\n"
-        f"main({arguments or ['--help']})\nprint(sorted(set({heavy}) & set(sys.modules)))"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "PORT": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert run.stdout.splitlines()[-1:] == ["[]"], run.stderr
-
-
-@pytest.mark.parametrize(
-    ("typed", "offered"),
-    [("rerank p", {"pull", "ps"}), ("rerank key n", {"new"}), ("rerank serve --max-inf", 3), ("rerank pull --f", 1)],
-    ids=["command", "subcommand", "setting", "option"],
-)
-def test_the_shell_completes_commands_and_options(typed: str, offered: set[str] | int, tmp_path: Path) -> None:
-    environment = {
-        "PYTHONPATH": str(ROOT),
-        "PATH": "",
-        "_RERANK_COMPLETE": "complete_bash",
-        "COMP_WORDS": typed,
-        "COMP_CWORD": str(len(typed.split()) - 1),
-    }
-    run = subprocess.run(
-        [sys.executable, "-c", "from rerank.cli.main import main; main()"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    words = set(run.stdout.split())
-    assert words == offered if isinstance(offered, set) else len(words) == offered, run
-    assert all(word.startswith(typed.split()[-1]) for word in words)

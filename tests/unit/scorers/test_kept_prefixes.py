@@ -9,7 +9,7 @@ from rerank.scorers.causal.prompt import Prompt
 from rerank.scorers.causal.vectors import RectanglePrompts
 from rerank.scorers.pretrained import Config
 
-CONFIG = Config({"model_type": "qwen3", "num_hidden_layers": 1, "num_key_value_heads": 1, "head_dim": 4})
+CONFIG = {"model_type": "qwen3", "num_hidden_layers": 1, "num_key_value_heads": 1, "head_dim": 4}
 TOKEN_BYTES = 2 * 4 * 4
 
 
@@ -31,7 +31,7 @@ class Noting:
 def computed(kept_bytes: int, *prefixes: tuple[int, ...]) -> list[int]:
     """Lengths of the prefixes that were computed, for batches with one prefix each."""
     runtime = Noting()
-    vectors = RectanglePrompts(runtime, (), CONFIG, kept_bytes)
+    vectors = RectanglePrompts(runtime, (), Config(CONFIG), kept_bytes)
     for prefix in prefixes:
         vectors([Prompt(prefix, (document,), sharers=2) for document in (7, 8)])
     return runtime.kept

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from importlib.metadata import version
 
@@ -13,16 +12,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from rerank.errors import SettingsError
 from rerank.telemetry import spans
 from rerank.telemetry.tracing import open_tracing
-from tests.process.server import ROOT
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-IMPORTED = """
-import sys
-import rerank.api.app
-from rerank.telemetry.tracing import open_tracing
-optional = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto")
-print(open_tracing(), [name for name in sys.modules if name.startswith(optional)])
-"""
 
 
 @pytest.fixture
@@ -82,14 +73,6 @@ def test_the_service_has_a_name_that_can_be_changed(
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     assert spans.Tracing([]).provider.resource.attributes["service.name"] == name
-
-
-def test_without_variables_the_sdk_is_not_imported() -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    run = subprocess.run(
-        [sys.executable, "-c", IMPORTED], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
-    assert run.stdout == "None []\n"
 
 
 def test_without_the_packages_the_start_says_what_to_install(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,8 @@ def test_a_run_gives_every_figure(model: str) -> None:
     assert speed.memory_bytes > 1e7
     assert speed.matrix_share is not None
     assert speed.matrix_share > 0
+
+
+def test_the_figures_of_a_run_can_be_sent_from_another_process(model: str) -> None:
+    speed = measure(Run(model, "cpu", "fp32", mixed_requests(1, 2), seconds=0))
+    assert pickle.loads(pickle.dumps(speed)) == speed

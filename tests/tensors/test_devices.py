@@ -1,12 +1,8 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
 import weakref
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -234,42 +230,3 @@ class TestLoss:
 
     def test_never_happens_to_a_cpu(self) -> None:
         assert not is_lost("cpu")
-
-
-ROOT = Path(__file__).parents[3]
-SPY = """
-import os, sys
-
-class Spy:
-    def find_spec(self, name, *_):
-        if name == "torch":
-            print({key: os.environ[key] for key in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if key in os.environ})
-            sys.exit()
-
-sys.meta_path.insert(0, Spy())
-import rerank_server
-rerank_server.app
-import torch
-"""
-
-
-@pytest.mark.parametrize(
-    ("given", "seen"),
-    [
-        ({}, {"GOMP_SPINCOUNT": "10000"}),
-        ({"OMP_WAIT_POLICY": "active"}, {"OMP_WAIT_POLICY": "active"}),
-        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
-    ],
-)
-def test_how_long_threads_of_openmp_spin_is_said_before_torch_is_imported(
-    given: dict[str, str], seen: dict[str, str], tmp_path: Path
-) -> None:
-    environment = {
-        name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
-    }
-    # next to the project's files, but without its .env
-    environment |= given | {"PYTHONPATH": str(ROOT), "RERANK_MODEL_DEVICE": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", SPY], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[0] == str(seen)
