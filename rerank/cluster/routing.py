@@ -1,8 +1,8 @@
 """Routing: the replica that a request goes to. Pure: no clock, no network, no Ray.
 
 A request goes to the replica that has its model in memory and the least to do. If all that have it are further behind
-than the model takes to load, one more loads it: the one with the most room. So many load at the same time as have it in
-memory: a burst asks for one copy, and a large cluster has its tenth within a few load times.
+than the model takes to load, one more loads it: the one with the most room. Where that evicts nothing, so many may load
+at the same time as have it in memory: a burst asks for one copy, and a large cluster soon has its tenth.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ def _first(staying: Sequence[_Near], wanted: Wanted) -> tuple[str, str | None]:
         return nearest.name, None
     wait, roomiest = _roomiest(lacking, wanted)
     late = least > wanted.load_seconds
-    if not _fits(roomiest, wanted) or not (late or wanted.bytes <= roomiest.free_bytes):
+    cost = _eviction_cost(roomiest, wanted)
+    if cost == math.inf or (cost and (loading or not late)):
         return nearest.name, None
     spills = late and wait < least
     return (roomiest if spills else nearest).name, roomiest.name
@@ -146,7 +147,12 @@ def _fits(replica: Replica, wanted: Wanted) -> bool:
 
 
 def _eviction_cost(replica: Replica, wanted: Wanted) -> float:
-    """Bytes per second that will be loaded again if the replica evicts for the model: idle ones first."""
+    """Bytes per second that will be loaded again if the replica evicts for the model: idle ones first.
+
+    Infinite where it cannot make room; 0 where memory has no limit.
+    """
+    if replica.budget_bytes is None:
+        return 0.0
     missing = wanted.bytes - replica.free_bytes
     cost = 0.0
     going = sorted(

@@ -16,7 +16,7 @@ def test_the_pages_table_is_that_of_the_committed_figures() -> None:
 
 def test_the_rule_keeps_to_what_the_page_claims() -> None:
     found = {(row.scene, row.policy): row for row in rows(COMMITTED)}
-    for scene in ("4 replicas", "16 replicas", "64 replicas"):
+    for scene in ("4 replicas", "16 replicas", "64 replicas", "256 replicas", "slow disk", "bursts"):
         ours, turns = found[scene, "ours"], found[scene, "round robin"]
         assert max(ours.ratios) <= 1.15
         assert ours.loads < turns.loads / 10

@@ -63,6 +63,15 @@ class TestSpill:
         busy = [warm("a", 30), warm("b", 30), loading("c", 40), loading("d", 40), cold("e")]
         assert choose(busy, WANTED).load is None
 
+    def test_one_copy_is_loaded_at_a_time_where_another_model_goes_for_it(self) -> None:
+        busy, full = [warm("a", 30), warm("b", 30)], warm("d", model="n")
+        assert choose([*busy, full], WANTED).load == "d"
+        assert choose([*busy, loading("c", 40), full], WANTED).load is None
+
+    def test_no_copy_is_loaded_where_pinned_models_leave_no_room(self) -> None:
+        pinned = Replica("b", {"n": Held(bytes=10 * GB, pinned=True)}, 0, 0, 10 * GB)
+        assert choose([warm("a", 30), pinned], WANTED).load is None
+
     def test_a_load_that_is_almost_done_is_waited_for(self) -> None:
         assert choose([warm("a", 6), loading("b", 1)], WANTED).order[0] == "b"
 
