@@ -40,6 +40,10 @@ class TestOtherActivations:
     def test_a_cosine_that_rounding_pushed_out_stays_in_range(self, cosine: float, expected: float) -> None:
         assert COSINE(cosine) == expected
 
+    @pytest.mark.parametrize("activation", [SIGMOID, IDENTITY])
+    def test_a_scale_divides_the_logit_first(self, activation: Activation) -> None:
+        assert Activation("scaled", activation.function, 4.0)(6.0) == activation(1.5)
+
     @given(FINITE)
     def test_identity_gives_the_logit(self, logit: float) -> None:
         assert IDENTITY(logit) == logit

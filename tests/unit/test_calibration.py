@@ -66,11 +66,11 @@ class TestIsotonic:
         [
             ((), (), "`scores` are 1 to 4096 numbers"),
             ((0.0,) * (MAX_POINTS + 1), (0.0,) * (MAX_POINTS + 1), "`scores` are 1 to 4096 numbers"),
-            ((0.0, 1.0), (0.5,), "`scores` and `relevances` are equally many"),
-            ((1.0, 1.0), (0.1, 0.2), "`scores` have to rise"),
-            ((0.0, 1.0), (0.2, 0.1), "`relevances` must not fall"),
-            ((0.0, 1.0), (-0.1, 0.2), "`relevances` lie between 0 and 1"),
-            ((0.0, 1.0), (0.1, 1.2), "`relevances` lie between 0 and 1"),
+            ((0.0, 1.0), (0.5,), "`scores` and `relevances` are equally many$"),
+            ((1.0, 1.0), (0.1, 0.2), "`scores` have to rise$"),
+            ((0.0, 1.0), (0.2, 0.1), "`relevances` must not fall$"),
+            ((0.0, 1.0), (-0.1, 0.2), "`relevances` lie between 0 and 1$"),
+            ((0.0, 1.0), (0.1, 1.2), "`relevances` lie between 0 and 1$"),
             ((0.0, math.nan), (0.1, 0.2), "`scores` has to be between"),
             ((0.0, 1e10), (0.1, 0.2), "`scores` has to be between"),
             ((0.0, 1.0), (0.1, math.nan), "`relevances` has to be between"),
@@ -79,8 +79,12 @@ class TestIsotonic:
     def test_other_points_are_refused(
         self, scores: tuple[float, ...], relevances: tuple[float, ...], message: str
     ) -> None:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=f"^{message}"):
             Isotonic(scores, relevances)
+
+    def test_has_4096_points_at_most(self) -> None:
+        points = tuple(float(place) for place in range(4096))
+        assert Isotonic(points, (0.5,) * 4096)(2.5) == 0.5
 
 
 class TestCubic:
@@ -97,16 +101,17 @@ class TestCubic:
     @pytest.mark.parametrize(
         ("start", "end", "heights", "message"),
         [
-            (1.0, 1.0, (0.0, 0.1, 0.2, 0.3), "`end` has to be greater than `start`"),
-            (0.0, 1.0, (0.0, 0.3, 0.2, 0.4), "`heights` must not fall"),
+            (1.0, 1.0, (0.0, 0.1, 0.2, 0.3), "`end` has to be greater than `start`$"),
+            (0.0, 1.0, (0.0, 0.3, 0.2, 0.4), "`heights` must not fall$"),
             (math.nan, 1.0, (0.0, 0.1, 0.2, 0.3), "`start` has to be between"),
+            (0.0, math.inf, (0.0, 0.1, 0.2, 0.3), "`end` has to be between"),
             (0.0, 1.0, (0.0, 0.1, 0.2, math.inf), "`heights` has to be between"),
         ],
     )
     def test_one_that_falls_or_has_no_ends_is_refused(
         self, start: float, end: float, heights: Any, message: str
     ) -> None:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=f"^{message}"):
             Cubic(start, end, heights)
 
 
@@ -126,15 +131,17 @@ class TestLogisticCurves:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: Platt(0.0, 1.0), "`slope` has to be above 0"),
-            (lambda: Platt(-1.0, 1.0), "`slope` has to be above 0"),
+            (lambda: Platt(0.0, 1.0), "`slope` has to be above 0$"),
+            (lambda: Platt(-1.0, 1.0), "`slope` has to be above 0$"),
             (lambda: Platt(math.nan, 1.0), "`slope` has to be between"),
             (lambda: Platt(1.0, math.inf), "`offset` has to be between"),
-            (lambda: Beta(-1.0, 2.0, 0.0), "`a` and `b` are at least 0"),
-            (lambda: Beta(0.0, 0.0, 0.0), "`a` and `b` are at least 0"),
+            (lambda: Beta(-1.0, 2.0, 0.0), "`a` and `b` are at least 0, and one of them is above it$"),
+            (lambda: Beta(0.0, 0.0, 0.0), "`a` and `b` are at least 0, and one of them is above it$"),
+            (lambda: Beta(math.nan, 1.0, 0.0), "`a` has to be between"),
+            (lambda: Beta(1.0, 2e9, 0.0), "`b` has to be between"),
             (lambda: Beta(1.0, 1.0, math.nan), "`c` has to be between"),
         ],
     )
     def test_one_that_does_not_rise_is_refused(self, make: Callable[[], Curve], message: str) -> None:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=f"^{message}"):
             make()

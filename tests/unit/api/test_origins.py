@@ -142,6 +142,11 @@ def test_other_names_are_refused(hosts: tuple[str, ...], host: str, server: str 
     )
 
 
+def test_a_request_without_a_name_is_answered() -> None:
+    scope = {"headers": [(b"accept", b"x")], "server": ("127.0.0.1", 8000)}
+    assert OpenServer(Origins([])).refusal(scope) is None
+
+
 def test_a_long_name_is_cut_in_the_refusal() -> None:
     assert refusal("é" * 500, None, "127.0.0.1").startswith("This server is not called '" + "\\xc3\\xa9" * 50 + "'.")
     assert refusal("a", "https://" + "x" * 500).startswith("Pages of 'https://" + "x" * 92 + "' may")

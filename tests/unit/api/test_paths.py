@@ -38,5 +38,7 @@ def test_a_path_has_one_spelling(root: str, path: str, found: str) -> None:
 def test_a_request_is_routed_by_its_normalised_path_behind_the_prefix(
     given: dict[str, Any], settled: tuple[str, str]
 ) -> None:
-    settle_path(given)
-    assert (given["root_path"], given["path"]) == settled
+    scope = {**given}
+    settle_path(scope)
+    assert (scope["root_path"], scope["path"]) == settled
+    assert path_of(scope) == path_of(given)

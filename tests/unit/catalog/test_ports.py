@@ -47,6 +47,26 @@ def test_without_scaling_the_base_stays() -> None:
     assert known["rope_parameters"] == {"rope_type": "linear", "rope_theta": 20000.0, "factor": 1.0}
 
 
+def test_a_base_that_is_not_said_is_ten_thousand() -> None:
+    known = NEW.translate({name: value for name, value in GTE.items() if name != "rope_theta"})
+
+    assert known["rope_parameters"]["rope_theta"] == 80000.0
+
+
+def test_a_head_is_as_large_as_the_whole_number_of_its_share() -> None:
+    # 770 // 12 is 64, too
+    assert NEW.translate(GTE | {"hidden_size": 770})["rope_parameters"] == NEW.translate(GTE)["rope_parameters"]
+
+
+def test_packed_products_are_those_of_xlm_roberta() -> None:
+    assert FLASH.translate(JINA | {"auto_map": {}, "vocab_size": 9}) == {
+        "architectures": ["XLMRobertaForSequenceClassification"],
+        "position_embedding_type": "absolute",
+        "vocab_size": 9,
+        "model_type": "xlm-roberta",
+    }
+
+
 def test_names_of_weights_begin_as_in_the_files() -> None:
     assert NEW.stored("gte.pooler.dense.weight") == "new.pooler.dense.weight"
     assert NEW.stored("classifier.weight") == "classifier.weight"
@@ -58,7 +78,10 @@ def test_names_of_weights_begin_as_in_the_files() -> None:
     [
         (GTE, NEW),
         (GTE | {"model_type": "gte", "auto_map": {"AutoConfig": "configuration_hf_alibaba_nlp_gte.GteConfig"}}, NEW),
+        (GTE | {"rope_scaling": {"factor": 1, "type": "ntk"}, "num_attention_heads": 1}, NEW),
+        (GTE | {"auto_map": {"AutoConfig": "folder.configuration.NewConfig"}}, NEW),
         (JINA, FLASH),
+        ({name: value for name, value in JINA.items() if name != "position_embedding_type"}, FLASH),
     ],
 )
 def test_a_published_layout_is_known_and_runs_no_code(tmp_path: Path, config: dict[str, Any], port: object) -> None:

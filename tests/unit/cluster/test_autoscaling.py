@@ -26,6 +26,8 @@ TARGETS = st.floats(0.01, 1e4)
         ([2.0, 2.0, 2.0], 3, 3),
         ([1.0, 1.0, 1.0], 3, 2),
         ([0.0, 0.0, 0.0], 3, 1),
+        ([0.0], 0, 1),
+        ([0.9] * 5, 5, 2),
     ],
 )
 def test_replicas_follow_the_backlog(backlogs: list[float], running: int, wanted: int) -> None:

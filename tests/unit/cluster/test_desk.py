@@ -63,6 +63,48 @@ def test_a_second_copy_is_loaded_once_the_first_is_far_behind(desk: Desk, clock:
     assert loads == [("b", MODEL)]
 
 
+def test_a_copy_that_nobody_can_load_ahead_changes_nothing(desk: Desk, clock: Clock) -> None:
+    desk.report({"a": report(clock, MODEL, backlog=1.5), "b": report(clock)})
+    wish = Wish(MODEL, 100, tokens=100)
+    desk.sent(wish, "a")
+    assert wish.tried == ["a"]
+
+
+def test_what_was_sent_to_a_replica_keeps_it_busy_for_its_tokens(desk: Desk, clock: Clock) -> None:
+    desk.report({"a": report(clock, MODEL), "b": report(clock, MODEL)})
+    first, second = desk.order(Wish(MODEL, 100), desk.names)
+    # a second of work at 1,000 tokens per second
+    desk.sent(Wish(MODEL, 100, tokens=1000), first)
+    assert desk.order(Wish(MODEL, 100), desk.names) == [second, first]
+    desk.sent(Wish(MODEL, 100, tokens=3000), second)
+    assert desk.order(Wish(MODEL, 100), desk.names) == [first, second]
+
+
+def test_what_is_sent_to_a_replica_of_unknown_speed_takes_no_time(desk: Desk, clock: Clock) -> None:
+    slow = report(clock, MODEL) | {"tokens_per_second": None}
+    desk.report({"a": slow, "b": slow})
+    first, second = desk.order(Wish(MODEL, 100), desk.names)
+    desk.sent(Wish(MODEL, 100, tokens=1000), first)
+    assert desk.order(Wish(MODEL, 100), desk.names) == [first, second]
+
+
+def test_a_request_for_one_replica_is_no_reason_to_load_elsewhere(desk: Desk, clock: Clock) -> None:
+    loads: list[tuple[str, str]] = []
+    desk.load = lambda replica, model: loads.append((replica, model))
+    desk.report({"a": report(clock, MODEL, backlog=1.5), "b": report(clock)})
+    desk.sent(Wish(MODEL, 100, tokens=100, only="a"), "a")
+    desk.sent(Wish(None), "a")
+    assert loads == []
+
+
+def test_a_replica_that_comes_back_is_unknown_until_it_reports(desk: Desk, clock: Clock) -> None:
+    desk.report({"a": report(clock, MODEL), "b": report(clock)})
+    assert desk.order(Wish(MODEL, 100), desk.names) == ["a", "b"]
+    desk.report({"b": report(clock)})
+    desk.report({"a": {}, "b": report(clock)})
+    assert desk.order(Wish(MODEL, 100), desk.names) == ["b", "a"]
+
+
 def test_a_replica_that_was_tried_comes_last(desk: Desk, clock: Clock) -> None:
     desk.report({"a": report(clock, MODEL), "b": report(clock), "c": report(clock)})
     wish = Wish(MODEL, 100)

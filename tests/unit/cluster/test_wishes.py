@@ -71,3 +71,37 @@ async def test_equal_queries_of_all_dialects_have_equal_affinity() -> None:
     assert found[0]
     assert (await wish_of({"query": "\ud800"})).affinity not in ("", found[0])
     assert (await wish_of({"query": ["a"], "input": ["b"]})).affinity == ""
+
+
+async def test_a_body_has_a_token_per_four_bytes() -> None:
+    wish = await wish_of(b'{"query": "' + b"a" * 90 + b'"}')
+    assert (wish.tokens, type(wish.tokens)) == (25, int)
+
+
+async def test_a_model_that_is_not_known_here_is_for_any_replica_with_the_affinity_of_its_query() -> None:
+    wish, known = await wish_of({"model": "unknown", "query": "a"}), await wish_of({"query": "a"})
+    assert (wish.model, wish.bytes) == (None, 0)
+    assert wish.affinity == known.affinity
+
+
+@pytest.mark.parametrize(
+    ("path", "query"), [("/v1/models/acme/words/load", ""), ("/tokenizer_info", "model=acme/words")]
+)
+async def test_an_address_has_no_affinity(path: str, query: str) -> None:
+    assert (await wish_of(path=path, query=query)).affinity == ""
+
+
+async def test_an_affinity_is_the_same_on_every_ingress() -> None:
+    assert (await wish_of({"query": "a"})).affinity == "40f89e395b66422f"
+
+
+async def test_a_model_is_looked_up_for_the_caller() -> None:
+    callers: list[Caller] = []
+
+    async def find(name: str | None, caller: Caller) -> tuple[str, int]:
+        callers.append(caller)
+        return "acme/words", 1
+
+    scope = {"type": "http", "path": "/v1/rerank", "query_string": b"", "headers": []}
+    await Reader(find, BodyBounds(100, 10**7)).wish(call_of(scope, b"{}"), Caller("chat"))
+    assert callers == [Caller("chat")]

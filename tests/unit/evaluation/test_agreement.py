@@ -62,6 +62,19 @@ class TestByHand:
         assert measures.mean_difference == pytest.approx(4 / 5)
         assert measures.largest_difference == 1
 
+    def test_overlaps_of_several_queries_are_means_of_those_with_enough_documents(self) -> None:
+        rising = [float(place) for place in range(12)]
+        swapped = [rising[place] for place in (2, 1, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11)]
+        found = agreement_of(
+            {"a": rising, "b": [1, 2, 3, 4], "c": [1, 2]}, {"a": swapped, "b": [4, 3, 2, 1], "c": [1, 2]}
+        )
+        assert [query.documents for query in found.queries] == [12, 4, 2]
+        # of a the first ten are documents 2 to 11 on one side, and 0, 1 and 3 to 11 less one on the other
+        assert [query.measures.top_10 for query in found.queries] == [pytest.approx(0.9), None, None]
+        assert found.measures.top_10 == pytest.approx(0.9)
+        assert found.measures.top_3 == pytest.approx((1 + 2 / 3) / 2)
+        assert found.measures.top_1 == pytest.approx(2 / 3)
+
     def test_rank_similarity_of_six_documents(self) -> None:
         # ranks 1 2 3 4 5 6 and 1 2 5 6 3 4: 1 - 6 * 16 / 210
         assert of([6, 5, 4, 3, 2, 1], [6, 5, 2, 1, 4, 3]).measures.spearman == pytest.approx(0.5429, abs=1e-4)
@@ -113,7 +126,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("model", "reference", "message"),
         [
-            ({}, {}, "the same queries"),
+            ({}, {}, "^both sides have to score the same queries, at least one$"),
             ({"a": [0.1]}, {"b": [0.1]}, "the same queries"),
             ({"a": [0.1, 0.2]}, {"a": [0.1]}, "query a: 2 scores on one side, 1 on the other"),
             ({"a": []}, {"a": []}, "query a: 0 scores"),

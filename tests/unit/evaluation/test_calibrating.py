@@ -70,6 +70,17 @@ class TestFits:
         assert found is not None
         assert (found.slope, found.offset) == pytest.approx((6.0, -2.0), rel=1e-3)
 
+    def test_a_logistic_curve_may_rise_slowly(self) -> None:
+        truth = Platt(0.5, -0.25)
+        found = fit_platt(SCORES, numpy.array([truth(score) for score in SCORES]))
+        assert found is not None
+        assert (found.slope, found.offset) == pytest.approx((0.5, -0.25), rel=1e-2)
+
+    def test_a_cubic_may_rise_at_its_beginning_only(self) -> None:
+        found = fit_cubic(SCORES, numpy.array([Cubic(0.01, 0.99, (0.1, 0.5, 0.5, 0.5))(score) for score in SCORES]))
+        assert found is not None
+        assert found.heights == pytest.approx((0.1, 0.5, 0.5, 0.5), abs=1e-4)
+
     def test_a_beta_curve_is_found_again(self) -> None:
         truth = Beta(0.5, 2.0, -1.0)
         found = fit_beta(SCORES, numpy.array([truth(score) for score in SCORES]))
@@ -106,6 +117,8 @@ class TestFits:
 
     def test_beta_is_for_scores_between_0_and_1(self) -> None:
         assert fit_beta(4 * SCORES, SCORES) is None
+        assert fit_beta(1.5 * SCORES, SCORES) is None
+        assert fit_beta(SCORES - 0.1, SCORES) is None
 
     @pytest.mark.parametrize("method", FITS)
     def test_targets_that_fall_have_no_curve(self, method: Method) -> None:
@@ -141,7 +154,9 @@ class TestAgreement:
             calibrate(samples(lambda logits: chance.random(len(logits)), queries=50))
 
     def test_a_reference_that_orders_the_other_way_round_is_not_fitted(self) -> None:
-        with pytest.raises(NoAgreement, match="higher scores go with equal or lower targets"):
+        with pytest.raises(
+            NoAgreement, match=r"^no curve that rises fits: higher scores go with equal or lower targets$"
+        ):
             calibrate(samples(lambda logits: 1 / (1 + numpy.exp(logits))))
 
     def test_a_constant_reference_is_not_fitted(self) -> None:
@@ -149,8 +164,24 @@ class TestAgreement:
             calibrate(samples(lambda logits: 0 * logits + 0.5))
 
     def test_too_few_queries_to_tell_are_not_fitted(self) -> None:
-        with pytest.raises(NoAgreement, match="at least two queries"):
+        with pytest.raises(
+            NoAgreement, match=r"^at least two queries are needed: one is left out of the fit to test it$"
+        ):
             calibrate(samples(compressed, queries=1))
+        with pytest.raises(NoAgreement, match=r"^on queries left out, no curve is better than the mean"):
+            calibrate(samples(compressed, queries=2))
+
+    def test_what_is_learnt_of_a_query_does_not_count_for_it(self) -> None:
+        # with targets by chance, a curve through all points would seem to agree
+        chance = numpy.random.default_rng(5)
+        with pytest.raises(NoAgreement, match=r"correlate by -?0\.\d+ only: there is no common ground to fit$"):
+            calibrate(samples(lambda logits: chance.random(len(logits)), queries=12, documents=2), "isotonic")
+
+    def test_the_method_with_the_least_error_is_chosen(self) -> None:
+        fitted = calibrate(samples(lambda logits: 0.2 + 0.3 * (logits > -2) + 0.4 * (logits > 1), 0.01))
+        assert fitted.method == "isotonic"
+        assert len(fitted.tried) == 4
+        assert all(error > 2 * fitted.tried["isotonic"] for name, error in fitted.tried.items() if name != "isotonic")
 
     def test_too_few_queries_to_rule_out_chance_are_not_fitted(self) -> None:
         # with three queries chance alone does as well one time in four
@@ -199,6 +230,21 @@ class TestErrors:
         errors = errors_of(numpy.array([0.1, 0.1, 0.9, 0.9]), numpy.array([0.0, 1.0, 1.0, 1.0]))
         assert errors.mean == pytest.approx(0.3)
         assert errors.calibration == pytest.approx((0.4 * 2 + 0.1 * 2) / 4)
+
+    @pytest.mark.parametrize(
+        ("scores", "targets", "calibration"),
+        [
+            # the first two bins, the last two bins, and 1 in the last one
+            ((0.01, 0.1), (0.06, 0.05), 0.05),
+            ((0.9, 0.95), (0.85, 1.0), 0.05),
+            ((0.95, 1.0), (1.0, 0.95), 0.0),
+            ((-0.05, 0.01), (0.0, -0.04), 0.0),
+        ],
+    )
+    def test_there_are_fifteen_bins_from_0_to_1(
+        self, scores: tuple[float, ...], targets: tuple[float, ...], calibration: float
+    ) -> None:
+        assert errors_of(numpy.array(scores), numpy.array(targets)).calibration == pytest.approx(calibration)
 
     def test_scores_beyond_0_and_1_belong_to_the_outer_bins(self) -> None:
         assert errors_of(numpy.array([-3.0, 4.0]), numpy.array([0.0, 1.0])).calibration == pytest.approx(3)

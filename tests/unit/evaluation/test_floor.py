@@ -25,4 +25,4 @@ def test_operations_are_two_for_each_number_and_token() -> None:
 
 
 def test_the_largest_matrix_is_the_one_with_the_most_numbers() -> None:
-    assert largest([(8, 8), (32, 8), (8, 16)]) == (32, 8)
+    assert largest([(8, 8), (32, 8), (8, 64), (99, 2)]) == (8, 64)

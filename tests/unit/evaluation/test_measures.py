@@ -95,6 +95,19 @@ def test_significance_is_the_share_of_exchanges_with_a_difference_as_large() -> 
     assert significance([0.5, 1], [0.5, 1]) == 1
 
 
+def test_a_wrong_name_is_explained_and_every_measure_is_named_in_order() -> None:
+    with pytest.raises(UnknownMeasure) as raised:
+        Measures(["nDGC@10"], GRADES)
+    said, _, names = str(raised.value).partition(", and others of ir-measures: ")
+    assert said == (
+        "'nDGC@10' is not a measure (measure not found: nDGC). "
+        "Measures are nDCG@10, RR@10, AP, R@100, P@5, Success@1, AP(rel=2)"
+    )
+    known = names.split(", ")
+    assert {"AP", "ERR", "nDCG", "infAP"} <= set(known)
+    assert known == sorted(known, key=str.lower) != sorted(known)
+
+
 def test_an_interval_of_many_values_is_that_of_the_normal_distribution() -> None:
     values = numpy.random.default_rng(3).normal(0.5, 0.1, 400)
     found = interval_of(values.tolist())

@@ -66,7 +66,7 @@ def test_significance_is_against_the_first_model() -> None:
 
 def test_gains_grow_with_the_depth() -> None:
     gains = _outcome().gains("RR@10")
-    assert gains.depths == (1, 2, 3)
+    assert (gains.measure, gains.depths) == ("RR@10", (1, 2, 3))
     assert gains.rows[0] == pytest.approx((0, 0.25, 0.25))
     assert gains.rows[1] == pytest.approx((0, -0.25, -0.25))
 
@@ -151,6 +151,12 @@ def test_differences_are_tested_query_by_query() -> None:
     assert effect.difference == pytest.approx(sum(two) / 12 - sum(one) / 12)
     assert effect.p == significance(two, one, 3)
     assert none == Effect(0, 1)
+
+
+def test_the_last_depth_is_that_of_all_candidates() -> None:
+    pairs = Collection("pairs", {"q": "?"}, {"a": "", "b": ""}, {"q": ("a", "b")}, {"q": {"b": 1}})
+    outcome = Outcome.of(pairs, [_scored("m", {"q": (1, 0)}, 1)], Measures(["RR"], pairs.grades), seed=0)
+    assert (outcome.gains("RR").depths, outcome.gains("RR").rows) == ((1, 2), ((0.0, 0.5),))
 
 
 def test_each_model_has_to_be_scored_with_normalised_texts() -> None:

@@ -107,6 +107,10 @@ class TestAgreement:
         flat = {**EXACT.ranked, "q0": Ranked((0.5,) * 6, (), 0, 0.0)}
         assert len(by_agreement([GOOD], Scored("reference", flat))((1.0,))) == 29
 
+    def test_a_query_with_two_scores_counts(self) -> None:
+        two = {**EXACT.ranked, "q0": Ranked((0.5,) * 5 + (0.6,), (), 0, 0.0)}
+        assert len(by_agreement([GOOD], Scored("reference", two))((1.0,))) == 30
+
     def test_members_that_tell_no_documents_apart_agree_with_nothing(self) -> None:
         flat = Scored("flat", {query: Ranked((0.5,) * 6, (), 0, 0.0) for query in QUERIES})
         assert list(by_agreement([flat], EXACT)((1.0,))) == [0.0] * 30
@@ -120,14 +124,14 @@ class TestAgreement:
 class TestTuning:
     def test_values_are_the_means_over_the_queries(self) -> None:
         # the second member is good for the first query, and none for the others
-        tuned = tune(lambda weights: [weights[1], 0.25, 0.25, 0.25, 0.0, weights[0]], 2)
+        tuned = tune(lambda weights: [weights[1], 0.25, 0.25, 0.25, 0.0, weights[0] / 2], 2)
         assert tuned.queries == 6
-        assert tuned.equal == pytest.approx((0.5 + 0.75 + 0.5) / 6)
-        assert tuned.alone == pytest.approx(((0.75 + 1) / 6, (1 + 0.75) / 6))
+        assert tuned.equal == pytest.approx((0.5 + 0.75 + 0.25) / 6)
+        assert tuned.alone == pytest.approx(((0.75 + 0.5) / 6, (1 + 0.75) / 6))
 
     def test_the_seed_decides_the_folds_and_the_weights_that_are_drawn(self) -> None:
         def noise(weights: Weights) -> Sequence[float]:
-            return numpy.random.default_rng(int(weights[0] * 1e9)).random(12).tolist()  # type: ignore[no-any-return]
+            return numpy.random.default_rng(int(weights[0] * 1e9)).random(60).tolist()  # type: ignore[no-any-return]
 
         assert tune(noise, 2, seed=3) == tune(noise, 2, seed=3) != tune(noise, 2, seed=4)
         assert tune(noise, 2) == tune(noise, 2, seed=0)

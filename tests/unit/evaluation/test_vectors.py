@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from array import array
+from random import Random
 
 import pytest
 
@@ -33,7 +34,9 @@ def test_vectors_of_other_dimensions_are_refused() -> None:
 
 @pytest.mark.parametrize("numbers", [(0.0, 0.0), (float("nan"), 1.0), (float("inf"), 1.0)])
 def test_vectors_without_a_direction_are_refused(numbers: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="without a direction"):
+    with pytest.raises(
+        ValueError, match=r"^a vector without a direction: all of its numbers are 0, or one is not finite$"
+    ):
         cosines([vector(1, 2), vector(*numbers)], [vector(1, 2), vector(1, 2)])
 
 
@@ -47,3 +50,14 @@ def test_similarities_have_a_mean_a_minimum_and_a_deviation() -> None:
 @pytest.mark.parametrize("size", [1e-30, 1e30])
 def test_numbers_whose_squares_single_precision_cannot_hold_have_a_direction(size: float) -> None:
     assert cosines([vector(3 * size, 4 * size)], [vector(4 * size, 3 * size)]) == pytest.approx([24 / 25])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_no_rounding_leads_beyond_the_ends(sign: int) -> None:
+    chance = Random(3)
+    vectors = [[chance.gauss(0, 1) for _ in range(50)] for _ in range(300)]
+    found = cosines(
+        [vector(*each) for each in vectors], [vector(*(sign * number for number in each)) for each in vectors]
+    )
+    assert found == pytest.approx([sign] * 300)
+    assert max(map(abs, found)) <= 1

@@ -59,3 +59,16 @@ def test_a_failed_load_begins_from_nothing() -> None:
     times.failed("a")
     times.failed("never begun")
     assert times.remaining("a", GIGABYTE, asked=150.0, now=203.0) == 4.0
+
+
+def test_a_load_that_began_unseen_took_no_time() -> None:
+    times = LoadTimes()
+    times.loaded("a", GIGABYTE, 100.0)
+    assert times.measured == {"a": 0.0}
+
+
+def test_what_is_left_of_a_first_load_follows_from_its_bytes() -> None:
+    times = loaded(("a", 4.0, GIGABYTE))
+    times.begin("b", 200.0)
+    assert times.remaining("b", 2 * GIGABYTE, asked=150.0, now=203.0) == 5.0
+    assert times.remaining("a", 0, asked=150.0, now=203.0) == 4.0

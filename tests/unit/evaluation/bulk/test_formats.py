@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.evaluation.bulk.csv_pairs import CsvPairs
-from rerank.evaluation.bulk.items import Choices, Format, Item, left
+from rerank.evaluation.bulk.items import Choices, Done, Format, Item, left
 from rerank.evaluation.bulk.jsonl import Jsonl
 from rerank.evaluation.bulk.trec import TrecRun
 from rerank.evaluation.rankers import Asked, Ranked
@@ -70,6 +70,32 @@ class TestJsonl:
         form = Jsonl(Choices("model", top_n=1, documents_too=True))
         (line,) = parsed(form, '{"query": "q", "documents": ["a", {"text": "bb", "url": "u"}]}')
         assert line["results"] == [{"index": 1, "relevance_score": 0.02, "document": {"text": "bb", "url": "u"}}]
+
+    def test_as_many_documents_as_allowed_and_a_single_result_may_be_asked_for(self) -> None:
+        (item,) = items(Jsonl(CHOICES), b'{"query": "q", "documents": ["1", "2", "3", "4"], "top_n": 1}  \r\n')
+        assert (item.key, item.query, item.documents, item.top_n) == ("q", "q", ("1", "2", "3", "4"), 1)
+        assert item.error == ""
+
+    @pytest.mark.parametrize("number", ["true", "1.0", '"1"', "-1"])
+    def test_a_number_of_results_is_a_whole_one(self, number: str) -> None:
+        (item,) = items(Jsonl(CHOICES), f'{{"query": "q", "documents": ["a"], "top_n": {number}}}'.encode())
+        assert item.error == "in:1: top_n must be a whole number from 1"
+
+    def test_a_line_that_is_no_text_has_no_query(self) -> None:
+        (item,) = items(Jsonl(CHOICES), b"\xff\n")
+        assert (item.key, item.source, item.documents) == ("", {}, ())
+        assert "not UTF-8" in item.error
+
+    def test_texts_are_written_readably(self) -> None:
+        assert "保留".encode() in output(Jsonl(CHOICES), '{"query": "保留", "documents": ["a"]}'.encode())
+
+    def test_an_output_that_is_no_jsonl_is_refused_with_what_to_do(self) -> None:
+        with pytest.raises(DataError, match=r"^the interrupted output is not JSON.*; remove it, or add --force$"):
+            Jsonl(CHOICES).done(io.BytesIO(b"query,document\n"))
+
+    def test_an_output_without_a_whole_line_holds_nothing(self) -> None:
+        assert Jsonl(CHOICES).done(io.BytesIO(b'{"query": "q"')) == Done(0, 0, "")
+        assert Jsonl(CHOICES).done(io.BytesIO(b"[1]\n")) == Done(4, 1, "")
 
     def test_a_line_may_say_what_it_asks_for(self) -> None:
         form = Jsonl(Choices("model", top_n=1, asked=Asked("all", 3)))
@@ -185,6 +211,25 @@ class TestCsv:
         assert output(CsvPairs(CHOICES), b"") == b""
         assert output(CsvPairs(CHOICES), b"query,document\n") == b"query,document,relevance_score,rank,error\n"
 
+    def test_both_columns_that_are_missing_are_named(self) -> None:
+        with pytest.raises(DataError, match=r"^in:1: no column query and no column document; there is a, b$"):
+            list(items(CsvPairs(CHOICES), b"a,b\n"))
+
+    def test_as_many_documents_as_allowed_are_one_item_and_asked_for_as_chosen(self) -> None:
+        form = CsvPairs(Choices("model", top_n=2, asked=Asked("all", 3), most_documents=4))
+        (item,) = items(form, b"query,document\n" + b"q,a\n" * 4)
+        assert (item.key, item.query, item.documents) == ("q", "q", ("a",) * 4)
+        assert (item.top_n, item.asked) == (2, Asked("all", 3))
+
+    def test_queries_with_different_ids_are_different_items(self) -> None:
+        content = b"query_id,query,document\n1,q,a\n1,q,b\n2,q,c\n"
+        assert [item.key for item in items(CsvPairs(CHOICES), content)] == ["1\0q", "2\0q"]
+
+    def test_an_output_holds_the_queries_before_its_last(self) -> None:
+        rows = "query,document,relevance_score,rank,error\nq,a,0.5,1,\nr,b,0.5,1,\nr,c,0.4,2,\ns,d,0.5,1,\n"
+        last = rows.index("s,d")
+        assert CsvPairs(CHOICES).done(io.BytesIO(rows.encode())) == Done(last, 2, "r")
+
 
 class TestTrec:
     RUN = b"1 Q0 d2 1 9 bm25\n1 Q0 d3 2 8 bm25\n2 Q0 d1 1 9 bm25\n"
@@ -194,6 +239,20 @@ class TestTrec:
             b"1 Q0 d3 1 0.05 my-model\n1 Q0 d2 2 0.03 my-model\n2 Q0 d1 1 0.03 my-model\n"
         )
         assert [item.query for item in items(trec(), self.RUN)] == ["first", "second"]
+
+    def test_as_many_documents_as_allowed_are_one_item_and_asked_for_as_chosen(self) -> None:
+        form = trec(Choices("model", top_n=2, asked=Asked("all", 3), most_documents=3))
+        (item,) = items(form, b"".join(b"1 Q0 d%d 1 9 x\n" % place for place in (1, 2, 3)))
+        assert (item.key, item.source, item.documents) == ("1", ("d1", "d2", "d3"), ("one", "two", "three"))
+        assert (item.top_n, item.asked) == (2, Asked("all", 3))
+
+    def test_what_has_no_text_keeps_the_id_of_its_query(self) -> None:
+        content = b"9 Q0 d2 1 9 x\n1 Q0 d9 1 9 x\n"
+        assert [(item.key, item.source) for item in items(trec(), content)] == [("9", ()), ("1", ())]
+
+    def test_an_output_holds_the_queries_before_its_last(self) -> None:
+        assert trec().done(io.BytesIO(self.RUN)) == Done(self.RUN.index(b"2 Q0"), None, "1")
+        assert trec().done(io.BytesIO(b"1 Q0 d2 1 9 bm25\n")) == Done(0, None, "")
 
     def test_a_query_without_a_text_has_an_error_and_no_lines(self) -> None:
         content = b"9 Q0 d2 1 9 x\n1 Q0 d9 1 9 x\n2 Q0 d1 1 9 x\n"
