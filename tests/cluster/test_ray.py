@@ -119,19 +119,6 @@ def test_an_update_under_load_fails_no_request(cluster: RayCluster) -> None:
     assert ([answer.status_code for answer in load.wrong], load.broken) == ([], 0)
 
 
-def test_limits_of_a_key_count_on_all_replicas_together(cluster: RayCluster, redis_server: RedisServer) -> None:
-    keys = cluster.folder / "keys.toml"
-    keys.write_text(f'[[key]]\nname = "limited"\nsha256 = "{key_hash("limited")}"\nrequests_per_minute = 6\n')
-    cluster.deploy(
-        replicas=2, server=GATED, settings={"RERANK_KEYS_FILE": str(keys), "RERANK_STATE_URL": redis_server.url}
-    )
-    given = {"Authorization": "Bearer limited"}
-    with ThreadPoolExecutor(8) as callers:
-        asked = [callers.submit(rerank, cluster, given, query=f"{QUERY} {number}") for number in range(16)]
-        answers = [each.result(SECONDS) for each in asked]
-    assert Counter(answer.status_code for answer in answers) == {200: 6, 429: 10}
-
-
 def test_the_number_of_replicas_follows_the_backlog(cluster: RayCluster, gate: Path) -> None:
     scaling: dict[str, Any] = {"max_replicas": 2, "target_backlog": 0.5, "upscale_delay": 0, "downscale_delay": 1}
     cluster.deploy(replicas=1, server=GATED, **scaling)
@@ -143,3 +130,22 @@ def test_the_number_of_replicas_follows_the_backlog(cluster: RayCluster, gate: P
         assert all(is_right(each.result(SECONDS)) for each in asked)
     wait_until(lambda: len(cluster.loads()) == 1, SECONDS)
     assert is_right(rerank(cluster))
+
+
+def test_limits_of_a_key_count_on_all_replicas_together(cluster: RayCluster, redis_server: RedisServer) -> None:
+    keys = cluster.folder / "keys-of-this-test.toml"
+    keys.write_text(f'[[key]]\nname = "under-ray"\nsha256 = "{key_hash("under-ray")}"\nrequests_per_minute = 6\n')
+    shared = {
+        "RERANK_KEYS_FILE": str(keys),
+        "RERANK_ADMIN_KEY": "operator",
+        "RERANK_STATE_URL": redis_server.url,
+    }
+    cluster.deploy(replicas=2, server=GATED, settings=shared)
+    # so that queries that differ meet both
+    load, operator = f"{cluster.url}/v1/models/{MODEL.id}/load?replicas=all", {"Authorization": "Bearer operator"}
+    assert len(requests.post(load, headers=operator, timeout=SECONDS).json()["replicas"]) == 2
+    given = {"Authorization": "Bearer under-ray"}
+    with ThreadPoolExecutor(8) as callers:
+        asked = [callers.submit(rerank, cluster, given, query=f"{QUERY} {number}") for number in range(16)]
+        answers = [each.result(SECONDS) for each in asked]
+    assert Counter(answer.status_code for answer in answers) == {200: 6, 429: 10}
