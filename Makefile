@@ -19,7 +19,7 @@ help:
 	@echo "make extras   what \`rerank evaluate\` and its like need, and the pictures of the benchmarks"
 	@echo "make ray      what \`rerank cluster\` needs"
 	@echo "make test     every check and every test"
-	@echo "make test-ray several servers under Ray: routing, a kill, an update, scaling (minutes)"
+	@echo "make test-ray several servers under Ray: routing, updates, scaling, lost processes and machines (seven minutes)"
 	@echo "make quick    unit and service tests, without those of processes, tensors, models and clients"
 	@echo "make coverage which lines and branches do the tests reach? (it makes them take half as long again)"
 	@echo "make mutants  change the pure modules in over two thousand places: do their tests notice 95 in 100?"
