@@ -75,20 +75,21 @@ def test_a_body_of_nothing_is_whole() -> None:
     assert decoded("gzip", []) == decoded("deflate", [b""]) == b""
 
 
-@pytest.mark.parametrize(
-    ("coding", "packed"),
-    [
-        ("gzip", gzip.compress(b"a")[:-1]),
-        ("gzip", b"plain text"),
-        ("gzip", zlib.compress(b"a")),
-        ("gzip", gzip.compress(b"a") + b"x"),
-        ("gzip", gzip.compress(b"a") * 2),
-        ("deflate", zlib.compress(b"a")[:-1]),
-        ("deflate", b"\x88" + zlib.compress(b"a")[1:]),
-        ("deflate", gzip.compress(b"a")),
-    ],
-)
+BROKEN = {
+    "gzip that ends early": ("gzip", gzip.compress(b"a")[:-1]),
+    "plain text as gzip": ("gzip", b"plain text"),
+    "deflate as gzip": ("gzip", zlib.compress(b"a")),
+    "a byte behind the end": ("gzip", gzip.compress(b"a") + b"x"),
+    "a second body": ("gzip", gzip.compress(b"a") * 2),
+    "deflate that ends early": ("deflate", zlib.compress(b"a")[:-1]),
+    "a window too large": ("deflate", b"\x88" + zlib.compress(b"a")[1:]),
+    "gzip as deflate": ("deflate", gzip.compress(b"a")),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
 @pytest.mark.parametrize("size", [1, 1000])
-def test_a_body_that_is_not_what_its_encoding_says_is_400(coding: str, packed: bytes, size: int) -> None:
+def test_a_body_that_is_not_what_its_encoding_says_is_400(case: str, size: int) -> None:
+    coding, packed = BROKEN[case]
     with pytest.raises(InvalidRequest, match=f"^The body is not what its Content-Encoding says: {coding}.$"):
         decoded(coding, [packed[place : place + size] for place in range(0, len(packed), size)])
