@@ -37,6 +37,8 @@ class RayNode:
     ) -> None:
         """``head``: the first one, whose cluster it joins. ``lost``: an earlier first one, whose place it takes."""
         self._log = folder / f"ray-{secrets.token_hex(4)}.log"
+        # sockets have short paths
+        self._files = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
         known = head or lost
         self.environment: Mapping[str, str] = known.environment if known else _environment(environment or {})
         """Of everything that is to reach the cluster."""
@@ -56,8 +58,8 @@ class RayNode:
     def _as_head(self) -> list[str]:
         ports = {"port": self.address, "dashboard-port": self.dashboard, "ray-client-server-port": f":{free_port()}"}
         given = [f"--{name}={address.rpartition(':')[2]}" for name, address in ports.items()]
-        # where it finds another one's files it takes that for itself; sockets have short paths
-        return ["--head", *given, "--temp-dir", tempfile.mkdtemp(prefix="ray-")]
+        # where it finds another one's files it takes that for itself
+        return ["--head", *given, "--temp-dir", self._files.name]
 
     def __enter__(self) -> Self:
         wait_until(self._has_started, _PATIENCE)
@@ -67,6 +69,7 @@ class RayNode:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.lose()
+        self._files.cleanup()
 
     def lose(self) -> None:
         """End every process at once, as a machine that loses its power does."""
