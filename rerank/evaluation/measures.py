@@ -13,6 +13,8 @@ DEFAULT = ("nDCG@10", "RR@10", "AP", "R@10")
 _EXAMPLES = "nDCG@10, RR@10, AP, R@100, P@5, Success@1, AP(rel=2)"
 _BOUND = 1_000_000
 """Of cutoffs and grades. trec_eval ends the process at some numbers outside of it."""
+_TRIED_GRADES, _TRIED_RUN = {"1": {"a": 1, "b": 0}}, {"1": {"a": 2.0, "b": 1.0}}
+"""What a measure is tried with."""
 
 Values = Mapping[str, tuple[float, ...]]
 """By measure: a value per query, in the order of the queries."""
@@ -28,7 +30,7 @@ class Measures:
     def __init__(self, names: Sequence[str], grades: Mapping[str, Mapping[str, int]]) -> None:
         """Raises UnknownMeasure."""
         # gdeval takes only numbers for queries
-        self._numbers = {query: str(number) for number, query in enumerate(grades, start=1)}
+        self._numbers = {query: str(number) for number, query in enumerate(grades)}
         self._measures = {str(measure): measure for measure in map(_parsed, names)}
         self._evaluator = _evaluator(
             self._measures.values(), {self._numbers[query]: dict(judged) for query, judged in grades.items()}
@@ -59,7 +61,7 @@ def _parsed(name: str) -> Any:
         measure = library.parse_measure(name)
         _check_bounds(measure)
         # only in use some turn out to be without a package or a parameter
-        list(_evaluator([measure], {"1": {"a": 1, "b": 0}}).iter_calc({"1": {"a": 2.0, "b": 1.0}}))
+        list(_evaluator([measure], _TRIED_GRADES).iter_calc(_TRIED_RUN))
     # each of its providers has errors of its own
     except Exception as error:
         known = ", ".join(sorted(library.measures.registry, key=str.lower))

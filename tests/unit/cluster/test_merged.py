@@ -125,7 +125,7 @@ class TestModels:
 
     def test_a_list_has_each_model_once(self) -> None:
         other = {"id": "größer", "state": "absent"}
-        lists = [{"object": "list", "data": [info("absent"), other]}, {"object": "list", "data": [READY]}]
+        lists = [{"object": "list", "data": [info("absent"), other]}, {"object": "list", "data": [READY], "later": 1}]
         merged = merged_list([answer("a", lists[0]), answer("b", lists[1])])
         assert json.loads(merged) == {
             "object": "list",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from rerank.evaluation.collection import Collection
-from rerank.evaluation.intervals import significance
+from rerank.evaluation.intervals import interval_of, significance
 from rerank.evaluation.measures import Measures
 from rerank.evaluation.outcome import FIRST_STAGE, Effect, Outcome, reranked
 from rerank.evaluation.rankers import Ranked
@@ -146,6 +146,7 @@ def test_differences_are_tested_query_by_query() -> None:
     first, one, two = (row.values["RR"] for row in outcome.rows)
     assert outcome.first_stage.figures["RR"].p == significance(first, one, 3)
     assert outcome.models[1].figures["RR"].p == significance(two, one, 3)
+    assert outcome.models[1].figures["RR"].interval == interval_of(two, 3)
     effect, none = (row.effects["RR"] for row in outcome.models if row.effects)
     # what normalising makes of the first model is what the second one is
     assert effect.difference == pytest.approx(sum(two) / 12 - sum(one) / 12)

@@ -307,5 +307,5 @@ def test_an_output_of_another_input_is_not_continued(name: str) -> None:
     make, content = INPUTS[name]
     whole = output(make(), content)
     other = {"jsonl": b'{"query": "x"}\n' * 9, "csv": b"query,document,note\n" + b"x,a,\ny,b,\n" * 9, "trec": b""}[name]
-    with pytest.raises(DataError, match="the interrupted output is of another input"):
+    with pytest.raises(DataError, match=r"^the interrupted output is of another input; remove it, or add --force$"):
         output(make(), other, skip=whole)
