@@ -145,7 +145,7 @@ def deploy(options: ClusterOptions, settings: Settings) -> None:
         serve.run(bound(options, settings), name=NAME, logging_config=_QUIET)
     except (RuntimeError, TimeoutError, needed("ray.exceptions").RayError) as error:
         raise SettingsError(f"the cluster could not be deployed: {error}") from error
-    logger.info("%d replicas serve on port %d", options.replicas, settings.port)
+    logger.info("the cluster serves on port %d, replicas: %d", settings.port, options.replicas)
 
 
 def _check_address(host: str, port: int) -> None:
