@@ -28,20 +28,20 @@ pytestmark = pytest.mark.timeout(600)
 
 @contextmanager
 def rerank_cluster(
-    folder: Path, *options: str, environment: Mapping[str, str] | None = None
+    folder: Path, *options: str, environment: Mapping[str, str] | None = None, port: int = 0, status: int = 0
 ) -> Iterator[ServerProcess]:
-    """The command, once it serves; its process is stopped at the end as an operator does it."""
-    port = free_port()
+    """The command, once it serves; its process is stopped at the end as an operator does it, and has this status."""
+    port = port or free_port()
     command = (str(ROOT / "rerank_server.py"), "cluster", "--port", str(port), "--num-cpus", "0", *options)
     process = ServerProcess(folder, {"PYTHONPATH": str(ROOT), **(environment or {})}, command)
     process.url = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: logged(process, f"serve on port {port}"), SECONDS)
+        wait_until(lambda: logged(process, f"serves on port {port}"), SECONDS)
         yield process
     finally:
         process.signal(signal.SIGTERM)
-        status = process.wait()
-    assert status == 0, process.log[-20:]
+        ended = process.wait()
+    assert ended == status, process.log[-20:]
 
 
 def logged(process: ServerProcess, text: str, times: int = 1) -> bool:
@@ -89,6 +89,16 @@ def test_a_cluster_joins_a_ray_that_runs_and_leaves_it(tmp_path: Path) -> None:
         assert node.runs
 
 
+def test_a_killed_command_takes_its_cluster_along_and_can_be_started_again(tmp_path: Path) -> None:
+    cards_file(tmp_path)
+    port, options = free_port(), ("--replicas", "1", "--downloads", "off")
+    with rerank_cluster(tmp_path, *options, port=port, status=-signal.SIGKILL) as cluster:
+        cluster.stop(signal.SIGKILL)
+        wait_until(lambda: status_of(cluster.url) is None, SECONDS)
+    with rerank_cluster(tmp_path, *options, port=port) as again:
+        assert requests.get(f"{again.url}/health", timeout=SECONDS).status_code == 200
+
+
 def test_serve_deploys_the_example(tmp_path: Path) -> None:
     port, example = free_port(), yaml.safe_load((ROOT / "examples" / "serve.yaml").read_text(encoding="utf-8"))
     example["http_options"]["port"] = port
@@ -106,7 +116,12 @@ def test_serve_deploys_the_example(tmp_path: Path) -> None:
 
 
 def serves(url: str) -> bool:
+    return status_of(url) == 200
+
+
+def status_of(url: str) -> int | None:
+    """Of `/ready`; None if nobody listens."""
     try:
-        return requests.get(f"{url}/ready", timeout=SECONDS).status_code == 200
+        return requests.get(f"{url}/ready", timeout=SECONDS).status_code
     except requests.ConnectionError:
-        return False
+        return None

@@ -268,3 +268,26 @@ class TestCallers:
                 with suppress(Overloaded):
                     app.enter_context(admission.admit(work(1), caller=f"caller-{number % 20}"))
             assert 100 < admission.in_flight.documents < 200
+
+
+@pytest.mark.parametrize(
+    ("taken", "asked", "spare"),
+    [
+        (Work(), Work(5, 500), True),
+        (Work(), Work(6, 10), False),
+        (Work(), Work(1, 501), False),
+        (Work(3, 300), Work(2, 200), True),
+        (Work(3, 300), Work(3, 200), False),
+        (Work(), Work(1, 10, bytes=10**9), True),
+    ],
+    ids=["half", "many documents", "many tokens", "half with others", "more with others", "bytes have no limit"],
+)
+def test_what_is_spare_is_half_of_each_capacity(admission: Admission, taken: Work, asked: Work, spare: bool) -> None:
+    with admission.admit(taken):
+        assert admission.has_spare(asked) is spare
+
+
+def test_nothing_is_spare_once_closed(admission: Admission) -> None:
+    assert admission.has_spare(work(1))
+    admission.close()
+    assert not admission.has_spare(work(1))

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.activations import IDENTITY, SIGMOID
+from rerank.catalog.cards import ModelCard
 from rerank.core import UNSCORED, Chunking, Pair, RawScore, Span
-from rerank.gateway.chunks import chunk_pairs, chunked_scores, documents_of
+from rerank.gateway.chunks import ChunkRules, chunk_pairs, chunked_scores, documents_of
 from rerank.results import NOT_SCORED, Chunk, DocumentScore
 
 Aggregate = Literal["max", "mean", "first"]
@@ -27,6 +28,32 @@ def score(*raw: RawScore, aggregate: Aggregate = "max", listed: bool = False, sp
 
 def side_by_side(count: int) -> list[Span]:
     return [Span(10 * place, 10 * place + 12) for place in range(count)]
+
+
+CUT, READ, PLAIN = (ModelCard(id="m", long_documents=how) for how in ("cut", "chunk", None))
+
+
+class TestWhoReadsInChunks:
+    @pytest.mark.parametrize(
+        ("card", "always", "in_chunks"),
+        [(PLAIN, False, False), (PLAIN, True, True), (CUT, True, False), (READ, False, True)],
+        ids=["nobody says so", "the server", "the card does not", "the card"],
+    )
+    def test_where_the_request_does_not_say_the_card_decides_and_then_the_server(
+        self, card: ModelCard, always: bool, in_chunks: bool
+    ) -> None:
+        assert ChunkRules(always).chunking(card, None, documents=3) == (Chunking(32) if in_chunks else None)
+
+    @pytest.mark.parametrize(("most", "in_chunks"), [(2, True), (1, False)])
+    def test_the_request_comes_before_both(self, most: int, in_chunks: bool) -> None:
+        asked = Chunking(most, overlap=7, aggregate="mean")
+        for card in (CUT, READ):
+            assert ChunkRules(True).chunking(card, asked, documents=3) == (asked if in_chunks else None)
+
+    def test_the_chunks_of_all_documents_have_a_limit(self) -> None:
+        rules = ChunkRules(True, most=10)
+        chunks = [rules.chunking(PLAIN, None, documents=documents) for documents in (0, 1, 3, 5, 6)]
+        assert chunks == [Chunking(10), Chunking(10), Chunking(3), Chunking(2), None]
 
 
 class TestChunkPairs:

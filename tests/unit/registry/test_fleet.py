@@ -392,3 +392,34 @@ def test_what_takes_no_memory_stays() -> None:
     desk.load(far, 0)
     assert desk.fleet.next_tick() is None
     assert not desk.fleet.may_go(far)
+
+
+class TestWhatIsShown:
+    def test_free_is_what_those_in_memory_leave_of_each_budget(self, desk: Desk) -> None:
+        assert desk.fleet.free_bytes() == {"gpu": 100}
+        desk.load(A, 30)
+        desk.load(B, 50)
+        assert desk.fleet.free_bytes() == {"gpu": 20}
+
+    def test_nothing_is_free_while_a_model_takes_more_than_the_budget(self, desk: Desk) -> None:
+        desk.tell(Want(1, A), found(A, 90), loaded(A, 130))
+        assert desk.fleet.free_bytes() == {"gpu": 0}
+
+    def test_without_a_budget_nothing_is_said_of_what_is_free(self) -> None:
+        assert Desk(budget=None).fleet.free_bytes() == {}
+
+    def test_those_that_arrive_are_in_the_order_in_which_they_will_be_loaded(self, desk: Desk) -> None:
+        desk.tell(Want(1, C))
+        desk.tell(Want(2, A), found(A, 10), Want(3, B), found(B, 10))
+        assert [model.card for model in desk.fleet.arriving()] == [A, B, C]
+        desk.tell(loaded(A, 10))
+        assert [model.card for model in desk.fleet.arriving()] == [B, C]
+
+    def test_rows_are_those_in_memory_and_those_that_were_with_what_they_took(self, desk: Desk) -> None:
+        assert desk.fleet.rows() == {}
+        desk.load(A, 80)
+        desk.tell(Want(1, B), found(B, 60), Unloaded(A.id), loaded(B, 60))
+        rows = desk.fleet.rows()
+        assert {name: row.state for name, row in rows.items()} == {"a": State.ABSENT, "b": State.READY}
+        assert rows["a"].size == {"gpu": 80}
+        assert (rows["a"].measured, rows["a"].loaded_once) == (True, True)
