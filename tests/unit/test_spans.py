@@ -106,6 +106,10 @@ class TestChunksOfCharacters:
     def test_a_text_that_fits_is_one(self) -> None:
         assert chunks_of_characters("word " * 10, 50, 8, 4) == [Span(0, 50)]
 
+    def test_one_that_would_end_with_the_last_one_shares_nothing_with_it(self) -> None:
+        # from the word that begins at 2 no more than to the space at 8, where the first one ended
+        assert chunks_of_characters("a bbbbbb cccccccc", 8, 4, 10) == [Span(0, 8), Span(8, 16), Span(12, 17)]
+
     def test_a_single_one_is_all_of_the_text(self) -> None:
         assert chunks_of_characters("word " * 10, 20, 8, 1) == [Span(0, 50)]
 

@@ -54,6 +54,20 @@ async def test_documents_with_rarer_words_of_the_query_are_first(lexical: Lexica
     assert scores[2] == 0
 
 
+async def test_scores_are_those_of_bm25_by_hand(lexical: LexicalBackend) -> None:
+    # rarity: red ln(1 + 2.5 / 1.5), fox ln(1 + 1.5 / 2.5), asked for twice; the mean length is 8 / 3
+    documents = ["red red fox", "fox", "blue sky and sea"]
+    found = await scored(lexical, "red fox fox", documents)
+    assert [score.logit for score in found] == pytest.approx([0.519923, 0.298854, 0], abs=1e-6)
+    assert [score.tokens for score in found] == [3, 1, 4]
+
+
+@pytest.mark.parametrize("query", ["", "?"])
+async def test_without_words_nothing_is_relevant(lexical: LexicalBackend, query: str) -> None:
+    for documents in (["red", "fox"], ["", "!"]):
+        assert [score.logit for score in await scored(lexical, query, documents)] == [0, 0]
+
+
 async def test_one_ideograph_is_found_within_others(lexical: LexicalBackend) -> None:
     documents = ["\u6709\u4e00\u53ea\u732b\u5728\u5bb6", "\u6709\u4e00\u53ea\u72d7\u5728\u5bb6"]
     with_it, without = await scored(lexical, "\u732b", documents)

@@ -45,6 +45,13 @@ class TestWarmReplicas:
 
 
 class TestSpill:
+    def test_what_loads_has_gone_on_since_the_report(self) -> None:
+        waits = [replace(warm("b", 5.5), at=10), replace(loading("a", 5), at=10)]
+        assert choose(waits, WANTED, now=12).order[0] == "a"
+        # 18 seconds from now: two of the other load's twelve are over
+        other = Replica("b", {"n": Held(12, loading=True)}, 12, 4 * GB, 10 * GB, at=10)
+        assert choose([replace(warm("a", 22), at=10), other], WANTED, now=12).order[0] == "b"
+
     def test_a_backlog_longer_than_the_load_goes_to_a_second_replica_which_loads_the_model(self) -> None:
         assert choose([warm("a", 9), cold("b")], WANTED) == Choice(("b", "a"), "b")
 
@@ -97,6 +104,22 @@ class TestColdModels:
         idle = Replica("b", {"n": Held(bytes=9 * GB, idle_seconds=900)}, 0, GB, 10 * GB)
         assert choose([hot, idle], WANTED).load == "b"
 
+    def test_what_goes_for_a_model_is_counted_in_the_order_in_which_a_server_evicts(self) -> None:
+        def full(name: str, **models: Held) -> Replica:
+            return Replica(name, models, sum(held.backlog_seconds for held in models.values()), 0, 10 * GB)
+
+        def idle(seconds: float, size: int = 2, backlog: float = 0.0) -> Held:
+            return Held(backlog, bytes=size * GB, idle_seconds=seconds)
+
+        # the one that is idle for longest, and busy ones last
+        fresh = full("b", n=idle(50), o=idle(50))
+        assert choose([full("a", n=idle(1), o=idle(100)), fresh], WANTED).load == "a"
+        assert choose([full("a", n=idle(100, backlog=0.5), o=idle(10)), fresh], WANTED).load == "b"
+        # all that go together: 5 / 2 against 2 / 2 + 2 / 1, and 4 / 1 against them
+        two, large = full("b", n=idle(1), o=idle(0)), replace(WANTED, bytes=4 * GB)
+        assert choose([full("a", n=idle(1, size=5)), two], large).load == "a"
+        assert choose([full("a", n=idle(0, size=4)), two], large).load == "b"
+
     def test_pinned_and_loading_models_make_no_room(self) -> None:
         pinned = Replica("a", {"n": Held(bytes=9 * GB, idle_seconds=9_000, pinned=True)}, 0, GB, 10 * GB)
         loads = Replica("b", {"n": Held(3, loading=True, bytes=9 * GB)}, 3, GB, 10 * GB)
@@ -128,6 +151,9 @@ class TestOrder:
         for text, first in firsts.items():
             again = choose(fewer, replace(WANTED, affinity=text)).order[0]
             assert again == first or first == "4"
+
+    def test_half_a_surrogate_pair_is_a_query(self) -> None:
+        assert choose([warm("a"), warm("b")], replace(WANTED, affinity="\ud83d")).load is None
 
     def test_equal_requests_part_where_one_replica_is_clearly_behind(self) -> None:
         texts = [str(number) for number in range(50)]

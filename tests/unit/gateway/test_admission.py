@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.errors import Overloaded, ServerStopping
-from rerank.gateway.admission import Admission, Work
+from rerank.gateway.admission import Admission, Elsewhere, Work
+from rerank.shared_state.names import hashed
 from tests.support.clock import Clock
 
 
@@ -291,3 +292,45 @@ def test_nothing_is_spare_once_closed(admission: Admission) -> None:
     assert admission.has_spare(work(1))
     admission.close()
     assert not admission.has_spare(work(1))
+
+
+class TestOtherServers:
+    """Ten documents fit; another caller has eight in flight here, so that three more are over the limit."""
+
+    @pytest.mark.parametrize(
+        ("elsewhere", "documents", "admitted"),
+        [
+            ({}, 3, True),
+            ({"asks": 10}, 3, False),
+            ({"greedy": 10}, 4, True),
+            ({"greedy": 10, "asks": 4}, 4, False),
+        ],
+        ids=["nothing there", "its whole share there", "another's there", "too much together"],
+    )
+    def test_a_callers_share_is_that_of_all_servers(
+        self, admission: Admission, elsewhere: dict[str, int], documents: int, admitted: bool
+    ) -> None:
+        admission.elsewhere = Elsewhere(1, {hashed(name): Work(count) for name, count in elsewhere.items()})
+        with admission.admit(Work(8), caller="here"), ExitStack() as stack:
+            asked = admission.admit(Work(documents), caller="asks")
+            if admitted:
+                stack.enter_context(asked)
+            else:
+                with pytest.raises(Overloaded):
+                    stack.enter_context(asked)
+
+    def test_those_that_wait_for_a_load_have_shares_of_this_server_alone(self, admission: Admission) -> None:
+        admission.elsewhere = Elsewhere(1, {hashed("asks"): Work(10)})
+        with (
+            admission.admit(Work(8), caller="here", waiting=True),
+            admission.admit(Work(3), caller="asks", waiting=True),
+        ):
+            assert admission.waiting == Work(11)
+
+
+def test_tokens_are_those_of_the_models_that_requests_begin_with(admission: Admission) -> None:
+    with admission.admit(Work(1, 11), models=["a", "b", "c"]):
+        assert admission.tokens_of_models == {"a": 4, "b": 4, "c": 3}
+        with admission.admit(Work(1, 5), models=["a", "a"]):
+            assert admission.tokens_of_models == {"a": 9, "b": 4, "c": 3}
+    assert admission.tokens_of_models == {}
