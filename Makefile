@@ -22,7 +22,7 @@ help:
 	@echo "make test-ray several servers under Ray: routing, updates, scaling, lost processes and machines (seven minutes)"
 	@echo "make quick    unit and service tests, without those of processes, tensors, models and clients"
 	@echo "make coverage which lines and branches do the tests reach? (it makes them take half as long again)"
-	@echo "make mutants  change the pure modules in over six thousand places: do their tests notice 95 in 100?"
+	@echo "make mutants  change the pure modules in over seven thousand places: do their tests notice 95 in 100?"
 	@echo "make check    linters, types, import contracts"
 	@echo "make audit    look up known vulnerabilities of every pinned package (needs pypi.org), and bandit"
 	@echo "make format   format the code"

@@ -96,8 +96,9 @@ def main() -> None:
     parser.add_argument("--place", nargs="+", default=["memory"], help="as in RERANK_CACHE")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "rerank-benchmarks")
     arguments = parser.parse_args()
-    bundled = embedded_folder() if arguments.model == _EMBEDDED else None
-    folder = bundled or checkpoint(arguments.model, arguments.folder)
+    embedded = arguments.model == _EMBEDDED
+    folder = embedded_folder() if embedded else checkpoint(arguments.model, arguments.folder)
+    assert folder, "the bundled model is missing"
     for place in arguments.place:
         with _cached(place, folder, arguments.folder) as cached:
             none, some, everything, other = measure(cached, arguments.documents, arguments.seen, arguments.repeat)

@@ -16,10 +16,10 @@ from rerank.api.dialects.main import MainDialect, dialects, error_renderers
 from rerank.api.guard import guard
 from rerank.cluster.asking import Cluster, ReplicaLost
 from rerank.cluster.calls import Answer, Call
+from rerank.cluster.configured import Configured
 from rerank.cluster.desk import DESK
 from rerank.cluster.everywhere import Everywhere
 from rerank.cluster.front import Front
-from rerank.cluster.known import Known
 from rerank.cluster.needs import needed
 from rerank.cluster.wishes import Reader, Wish
 from rerank.errors import OutOfOrder
@@ -113,9 +113,9 @@ class Ingress:
         """``handle``: of the replicas. Raises SettingsError."""
         prepare_libraries()
         configure_logging(settings.log_level, settings.log_format)
-        self._known, self._tracing = Known(settings), open_tracing()
+        self._configured, self._tracing = Configured(settings), open_tracing()
         cluster = RayCluster(handle, settings.timeout + _GRACE_SECONDS)
-        self._app = without_id(front_app(cluster, settings, self._known, self._tracing))
+        self._app = without_id(front_app(cluster, settings, self._configured, self._tracing))
         # a handle learns of the replicas when it is first used
         await handle.find.remote(Wish())
 
@@ -124,8 +124,8 @@ class Ingress:
         return self._app
 
     async def reload(self) -> bool:
-        """Read models file and keys file again; see `Known.reload`."""
-        return self._known.reload()
+        """Read models file and keys file again; see `Configured.reload`."""
+        return self._configured.reload()
 
     async def __del__(self) -> None:
         """Send the last spans."""
@@ -148,16 +148,16 @@ def without_id(app: ASGIApp) -> ASGIApp:
     return asgi
 
 
-def front_app(cluster: Cluster, settings: Settings, known: Known, tracing: Tracing | None = None) -> FastAPI:
+def front_app(cluster: Cluster, settings: Settings, configured: Configured, tracing: Tracing | None = None) -> FastAPI:
     """The application before the replicas."""
     metrics = Metrics()
-    reader = Reader(known.models.find, BodyBounds(settings.max_documents, settings.max_body_bytes))
+    reader = Reader(configured.models.find, BodyBounds(settings.max_documents, settings.max_body_bytes))
     app = FastAPI(openapi_url=None, telemetry=request_telemetry(tracing))
     app.router.default = Front(cluster, reader, Everywhere(cluster, reader, metrics.exposition).answer)
     spoken = dialects(MainDialect(settings.dialect), tokenizer_info=settings.enable_tokenizer_info_endpoint)
     guard(
         app,
-        keyring=known.keyring,
+        keyring=configured.keyring,
         max_body_bytes=settings.max_body_bytes,
         max_inflight_bytes=settings.max_inflight_bytes,
         receive_timeout=settings.receive_timeout,

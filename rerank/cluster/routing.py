@@ -1,8 +1,8 @@
 """Routing: the replica that a request goes to. Pure: no clock, no network, no Ray.
 
 A request goes to the replica that has its model in memory and the least to do. If all that have it are further behind
-than the model takes to load, one more loads it: the one with the most room. Where that evicts nothing, so many may load
-at the same time as have it in memory: a burst asks for one copy, and a large cluster soon has its tenth.
+than the model takes to load, one more loads it: the one with the most room. Where that evicts nothing, as many may
+load at the same time as have it in memory: a burst asks for one copy, and a large cluster soon has its tenth.
 """
 
 from __future__ import annotations

@@ -43,14 +43,15 @@ def run_cluster(options: ClusterOptions, address: str | None) -> None:
         prepare_ray()
     ray = needed("ray")
     start_ray(ray, address)
-    hangups: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    # True to read the files again, False to stop
+    signals: queue.SimpleQueue[bool] = queue.SimpleQueue()
     try:
         # until it serves Ray waits for replicas, for ever if there is no room for them
         _on_stop(_interrupt)
-        _on_hangup(lambda: hangups.put(True))
+        _on_hangup(lambda: signals.put(True))
         deploy(options, settings)
-        _on_stop(lambda *_: hangups.put(False))
-        while hangups.get():
+        _on_stop(lambda *_: signals.put(False))
+        while signals.get():
             reload(options, settings)
     except KeyboardInterrupt:
         logger.warning("stopped before the cluster served")

@@ -76,7 +76,7 @@ class OpenVinoRuntime:
             network,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": _beside_products(precision),
+                "INFERENCE_PRECISION_HINT": _precision_hint(precision),
                 "PERFORMANCE_HINT": "LATENCY",
                 "DYNAMIC_QUANTIZATION_GROUP_SIZE": _stretch(network) if int8 else 0,
                 **_threads(),
@@ -99,8 +99,8 @@ def is_kept(weights: Sequence[Path], precision: str, cache: Path) -> bool:
     return any(cache.glob(f"{_source(weights, int8=precision == 'int8')}-*/{_SUMS}"))
 
 
-def _beside_products(precision: str) -> str:
-    """Format of all that is not an int8 product."""
+def _precision_hint(precision: str) -> str:
+    """Format of the network's numbers, but for those of int8 products."""
     if precision == "int8":
         return "bf16" if has_native_bf16() else "f32"
     return {"fp32": "f32", "bf16": "bf16"}[precision]

@@ -44,7 +44,7 @@ class Placement:
     vector_cache_bytes: int = 0
     """Memory for vectors of documents, on a CPU."""
 
-    def vector_cache(self) -> VectorCache | None:
+    def new_vector_cache(self) -> VectorCache | None:
         """An empty one for a model that is loaded now; None on a GPU, whose vectors would have to be fetched."""
         return VectorCache(self.vector_cache_bytes) if self.device.name == "cpu" and self.vector_cache_bytes else None
 

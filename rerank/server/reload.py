@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rerank.catalog.catalog import Catalog
+from rerank.catalog.catalog import Catalog, ReloadReport
 from rerank.errors import SettingsError
 from rerank.gateway.gateway import Gateway
 
@@ -22,10 +22,8 @@ def reload_cards(gateway: Gateway, check: Callable[[Catalog], None], default_mod
 
     A loaded model whose card changed drains: requests that use it end with it, the next one loads it again.
     """
-    try:
-        report = gateway.catalog.reload(check)
-    except SettingsError as error:
-        logger.error("reload failed, models and keys unchanged: %s", error)
+    report = reload_catalog(gateway.catalog, check)
+    if report is None:
         return False
     gateway.default = gateway.catalog.choose_default(default_model)
     gateway.registry.reload(gateway.catalog.cards())
@@ -34,6 +32,15 @@ def reload_cards(gateway: Gateway, check: Callable[[Catalog], None], default_mod
     logger.info("reloaded the models file: %s", changes or "nothing changed")
     logger.info("default model: %s (%s)", gateway.default.card.id, gateway.default.reason)
     return True
+
+
+def reload_catalog(catalog: Catalog, check: Callable[[Catalog], None]) -> ReloadReport | None:
+    """What changed in the models file's cards; None if they are wrong or ``check`` refuses them: then nothing does."""
+    try:
+        return catalog.reload(check)
+    except SettingsError as error:
+        logger.error("reload failed, models and keys unchanged: %s", error)
+        return None
 
 
 def closed_terminal() -> Callable[[], bool]:

@@ -16,8 +16,8 @@ from httpx2 import AsyncClient
 
 from rerank.access.keys_file import read_keys_file
 from rerank.cluster.calls import call_of
+from rerank.cluster.configured import Configured
 from rerank.cluster.ingress import front_app
-from rerank.cluster.known import Known
 from rerank.settings import Settings
 from tests.support.app import DOCUMENTS, MODEL, OTHER_MODEL, QUERY, AppUnderTest, GatedScorer
 from tests.support.local_cluster import LocalCluster, cards_file, serving
@@ -275,6 +275,6 @@ async def test_closes_a_websocket(tmp_path: Path) -> None:
 
     cluster = LocalCluster({})
     settings = Settings(rerank_models_file=cards_file(tmp_path), rerank_models_dir=tmp_path)
-    app = front_app(cluster, settings, Known(settings))
+    app = front_app(cluster, settings, Configured(settings))
     await app({"type": "websocket", "path": "/v1/rerank", "headers": [], "query_string": b""}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]

@@ -37,7 +37,7 @@ async def test_a_new_key_and_a_new_model_are_known_once_it_has_read_its_files_ag
         keys_file(tmp_path, "new")
         with (tmp_path / "models.toml").open("a") as cards:
             cards.write('[[model]]\nid = "maker/other"\naliases = ["nick"]\n')
-        assert cluster.known.reload()
+        assert cluster.configured.reload()
         assert (await client.post("/v1/rerank", json=BODY, headers=bearer("old"))).status_code == 401
         assert (await client.post("/v1/rerank", json=BODY, headers=bearer("new"))).status_code == 200
         await client.post("/v1/rerank", json=BODY | {"model": "nick"}, headers=bearer("new"))
@@ -60,7 +60,7 @@ async def test_a_wrong_file_changes_neither_keys_nor_models(
             file.unlink()
         if cards is not None:
             (tmp_path / "models.toml").write_text(cards)
-        assert not cluster.known.reload()
+        assert not cluster.configured.reload()
         assert "models and keys unchanged" in caplog.text
         assert (await client.post("/v1/rerank", json=BODY, headers=bearer("old"))).status_code == 200
         assert (await client.post("/v1/rerank", json=BODY, headers=bearer("new"))).status_code == 401

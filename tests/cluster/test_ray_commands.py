@@ -120,7 +120,7 @@ def serves(url: str) -> bool:
 
 
 def status_of(url: str) -> int | None:
-    """Of `/ready`; None if nobody listens."""
+    """Of `/ready`; None without a listener."""
     try:
         return requests.get(f"{url}/ready", timeout=SECONDS).status_code
     except requests.ConnectionError:

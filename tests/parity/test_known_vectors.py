@@ -71,4 +71,4 @@ def test_a_document_is_known_by_the_tokens_that_are_read_of_it(folder: Path) -> 
 
 def test_a_gpu_keeps_none(tmp_path: Path) -> None:
     gpu = Device("cuda:0", "bf16", "of a test")
-    assert Placement(gpu, tmp_path, vector_cache_bytes=ROOM).vector_cache() is None
+    assert Placement(gpu, tmp_path, vector_cache_bytes=ROOM).new_vector_cache() is None

@@ -11,8 +11,8 @@ from httpx2 import ASGITransport, AsyncClient
 
 from rerank.cluster.asking import ReplicaLost
 from rerank.cluster.calls import Answer, Call, answered
+from rerank.cluster.configured import Configured
 from rerank.cluster.ingress import front_app
-from rerank.cluster.known import Known
 from rerank.cluster.lifespan import Lifespan
 from rerank.cluster.wishes import Wish
 from rerank.settings import Settings
@@ -28,7 +28,7 @@ class LocalCluster:
         self.lost: set[str] = set()
         """Replicas that end before they answer."""
         self.wishes: list[Wish] = []
-        self.known: Known
+        self.configured: Configured
         """Models and keys of the application before them."""
 
     def names(self) -> Sequence[str]:
@@ -70,7 +70,7 @@ async def serving(
             running.push_async_callback(lifespan.stop)
             running.callback(app.release)
         read = Settings(rerank_models_file=cards_file(settings["rerank_models_dir"]), **settings)
-        cluster.known = Known(read)
-        front = front_app(cluster, read, cluster.known, tracing)
+        cluster.configured = Configured(read)
+        front = front_app(cluster, read, cluster.configured, tracing)
         transport = ASGITransport(front, client=("127.0.0.1", 50000))
         yield await running.enter_async_context(AsyncClient(transport=transport, base_url="http://127.0.0.1")), cluster

@@ -43,7 +43,7 @@ def _load_plain(model: BertEmbedding | CausalEmbedding, card: ModelCard, placeme
     length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
     reading, size = plain_reading(checkpoint, card).instructed(card.instruction), model.vector_size(card)
     vectors, per_token = model.sentences(placement), model.bytes_per_token(length)
-    cache = placement.vector_cache()
+    cache = placement.new_vector_cache()
     return BiEncoderScorer(reading, vectors, size, length, per_token, card.activation, cache=cache)
 
 
@@ -67,7 +67,7 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     vectors = PaddedSentences(model, runtime)
     bytes_per_token = activation_bytes(model.transformers_model.config)
     size = saved_vector_size(model, card, checkpoint.config)
-    cache = placement.vector_cache()
+    cache = placement.new_vector_cache()
     return BiEncoderScorer(reading, vectors, size, length, bytes_per_token, card.activation, cache=cache)
 
 

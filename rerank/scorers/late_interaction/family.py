@@ -34,7 +34,7 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> LateI
     layers = [read_projection(checkpoint, projection) for projection in procedure.projections]
     runtime = open_body(network, texts.segment.example(), checkpoint, placement)
     projection = TokenProjection(layers, runtime.device)
-    return LateInteractionScorer(texts, runtime, projection, length, card, cache=placement.vector_cache())
+    return LateInteractionScorer(texts, runtime, projection, length, card, cache=placement.new_vector_cache())
 
 
 def _body(checkpoint: Checkpoint, card: ModelCard, procedure: Procedure) -> Body:

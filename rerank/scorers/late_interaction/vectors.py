@@ -72,7 +72,7 @@ class Stretch(NamedTuple):
 
 
 def stretches_of(lengths: Sequence[int], start: int = 0) -> list[Stretch]:
-    """Where texts of so many vectors lie, end to end."""
+    """Where texts with these numbers of vectors lie, end to end."""
     ends = list(accumulate(lengths, initial=start))
     return [Stretch(*both) for both in pairwise(ends)]
 

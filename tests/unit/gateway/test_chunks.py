@@ -37,7 +37,7 @@ class TestWhoReadsInChunks:
     @pytest.mark.parametrize(
         ("card", "always", "in_chunks"),
         [(PLAIN, False, False), (PLAIN, True, True), (CUT, True, False), (READ, False, True)],
-        ids=["nobody says so", "the server", "the card does not", "the card"],
+        ids=["neither says so", "the server", "the card does not", "the card"],
     )
     def test_where_the_request_does_not_say_the_card_decides_and_then_the_server(
         self, card: ModelCard, always: bool, in_chunks: bool

@@ -82,8 +82,8 @@ def test_a_precision_has_one_name_whoever_writes_it(value: Any, name: Any) -> No
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert expand_home(Path("~/models")) == Path("/home/somebody/models")
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert expand_home(Path("~/models")) == Path("/home/anna/models")
     assert expand_home(Path("models/~")) == Path("models/~")
 
 

@@ -1,20 +1,16 @@
-"""Models and keys as an ingress knows them: those of its files, which can be read again while it runs."""
+"""Models and keys of an ingress, as its files configure them; they can be read again while it runs."""
 
 from __future__ import annotations
-
-import logging
 
 from rerank.access.keyring import Keyring, Keys
 from rerank.access.keys_file import keys_of
 from rerank.catalog.catalog import Catalog
 from rerank.cluster.models import Models
-from rerank.errors import SettingsError
+from rerank.server.reload import reload_catalog
 from rerank.settings import Settings
 
-logger = logging.getLogger(__name__)
 
-
-class Known:
+class Configured:
     """Models file and keys file, read. Belongs to the event loop's thread."""
 
     def __init__(self, settings: Settings) -> None:
@@ -34,10 +30,7 @@ class Known:
             catalog.choose_default(self._settings.default_model)
             self.keyring.check(fresh, self._settings.keys_file)
 
-        try:
-            self._catalog.reload(check)
-        except SettingsError as error:
-            logger.error("reload failed, models and keys unchanged: %s", error)
+        if reload_catalog(self._catalog, check) is None:
             return False
         self.keyring.keys = fresh
         self.models.reload()
