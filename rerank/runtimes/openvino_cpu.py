@@ -37,7 +37,7 @@ _MODEL = "model.xml"
 _SUMS = "sums.json"
 _UNFINISHED = ".unfinished"
 # raised whenever what is converted changes, so that no stale copy is taken for it
-_LAYOUT = 5
+_LAYOUT = 6
 # of the largest number that a network puts out: how far a conversion may be off, in fp32
 _TOLERANCE = 1e-4
 # multiple of the weights in fp32: the torch module, shared with the converted network, and compiling

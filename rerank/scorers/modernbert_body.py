@@ -19,7 +19,7 @@ from rerank.runtimes.rectangle import Rectangle
 from rerank.runtimes.segments import PackedBatch, TokenRow
 from rerank.runtimes.torch_packed import attention_in
 from rerank.runtimes.windows import Windows
-from rerank.scorers.rotary import Angles, turned
+from rerank.scorers.rotary import Angles, Turn, turned
 
 _WHOLE, _WINDOW = "full_attention", "sliding_attention"
 
@@ -71,17 +71,24 @@ class Body(nn.Module):
         states: torch.Tensor = self.embeddings(input_ids=row.input_ids)
         turns = {kind: angles(row.positions) for kind, angles in self.angles.items()}
         for layer, kind in zip(self.layers[:layers], self.kinds, strict=False):
-            heads = self._heads(layer, layer.attn_norm(states))
-            query, key = turned(heads[:, : 2 * self.heads], turns[kind]).chunk(2, dim=1)
-            states = _after(layer, states, attention.each[kind](query, key, heads[:, 2 * self.heads :]))
+            seen = attention.each[kind](*self._query_key_value(layer, layer.attn_norm(states), turns[kind]))
+            states = _after(layer, states, seen)
         return states
+
+    def _query_key_value(self, layer: Any, normed: torch.Tensor, turn: Turn) -> tuple[torch.Tensor, ...]:
+        if normed.is_cuda:
+            heads = self._heads(layer, normed)
+            query, key = turned(heads[:, : 2 * self.heads], turn).chunk(2, dim=1)
+            return query, key, heads[:, 2 * self.heads :]
+        # OpenVINO copies what is cut out of a product's result
+        query, key, value = (self._heads(layer, normed, part, part + 1) for part in range(3))
+        return turned(query, turn), turned(key, turn), value
 
     def _heads(self, layer: Any, states: torch.Tensor, first: int = 0, last: int = 3) -> torch.Tensor:
         """Queries, keys and values, or some of these three, one after another: (tokens, parts x heads, size)."""
-        product, hidden = layer.attn.Wqkv, states.shape[-1]
-        rows = slice(first * hidden, last * hidden)
-        bias = None if product.bias is None else product.bias[rows]
-        return linear(states, product.weight[rows], bias).view(states.shape[0], (last - first) * self.heads, -1)
+        hidden = states.shape[-1]
+        product = _some(layer.attn.Wqkv, states, slice(first * hidden, last * hidden))
+        return product.view(states.shape[0], (last - first) * self.heads, -1)
 
     def first_tokens(self, row: TokenRow, read_at: torch.Tensor, attention: Attention) -> torch.Tensor:
         """See ``Walk``. The last layer computes no other token if it sees the whole sequence."""
@@ -107,5 +114,19 @@ class Body(nn.Module):
 def _after(layer: Any, states: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """Tokens after a layer, from those before it and what its attention saw."""
     states = states + layer.attn.Wo(seen.flatten(1))
-    result: torch.Tensor = states + layer.mlp(layer.mlp_norm(states))
-    return result
+    return states + _gated(layer.mlp, layer.mlp_norm(states))
+
+
+def _gated(mlp: Any, states: torch.Tensor) -> torch.Tensor:
+    if states.is_cuda:
+        result: torch.Tensor = mlp(states)
+        return result
+    half = mlp.Wo.in_features
+    values, gates = (_some(mlp.Wi, states, rows) for rows in (slice(half), slice(half, 2 * half)))
+    gated: torch.Tensor = mlp.Wo(mlp.act(values) * gates)
+    return gated
+
+
+def _some(product: Any, states: torch.Tensor, rows: slice) -> torch.Tensor:
+    """Some outputs of a product."""
+    return linear(states, product.weight[rows], None if product.bias is None else product.bias[rows])

@@ -28,10 +28,10 @@ class Angles(nn.Module):
 def turned(states: torch.Tensor, turn: Turn) -> torch.Tensor:
     """The two halves of each head turned by the position's angles; of shape (tokens, heads, size)."""
     cosines, sines = turn
-    first, second = states.chunk(2, dim=-1)
+    first, second = states.chunk(2, dim=states.dim() - 1)
     if not states.is_cuda:
-        # OpenVINO knows these operations as one
-        return states * cosines + torch.cat((-second, first), dim=-1) * sines
+        # OpenVINO does these operations as one, if they are written like this
+        return states * cosines + torch.cat((second * -1.0, first), dim=-1) * sines
     turned = states * cosines
     half = first.shape[-1]
     turned[..., :half].addcmul_(second, sines[..., :half], value=-1)
