@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(server: RunningServer, documents: int, options: argparse.Namespace) -> str:
     """One row of the table, without its beginning."""
     requests = max(1, options.pairs // documents)
-    made = texts(min(documents * requests, 2000))
+    made = texts(documents * requests)
     bodies = [_body([made[(start + place) % len(made)] for place in range(documents)]) for start in range(requests)]
     address = f"{server.url}/v1/rerank"
     with httpx2.Client(timeout=60) as client:

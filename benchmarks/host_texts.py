@@ -14,6 +14,9 @@ _LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
 _UNIGRAM_PIECES = 250_002
 _BPE_PIECES = 151_643
 _COMMON_WORDS = 20_000
+_RARE_WORDS = 300_000
+_ZIPF = 1.1
+"""Exponent of the frequencies of words by rank; about 1 in natural texts."""
 _WORDS_OF_A_DOCUMENT = 115
 """So that a pair has about 160 tokens."""
 
@@ -28,13 +31,15 @@ def tokenizer_of(kind: str, folder: Path) -> Tokenizer:
 
 
 def texts(count: int, seed: int = 0) -> list[str]:
-    """Documents: mostly common words, and one in ten that no vocabulary holds whole."""
-    random = numpy.random.default_rng(seed)
-    common, rare = _words(_COMMON_WORDS, seed=1), _words(_COMMON_WORDS, seed=3)
+    """Documents, all different: the commoner a word, the earlier its rank, as in natural texts.
+
+    The vocabularies hold the first 20,000 whole, which are nine words of ten.
+    """
+    words = [*_words(_COMMON_WORDS, seed=1), *_words(_RARE_WORDS, seed=3)]
+    chances = 1 / numpy.arange(1, len(words) + 1) ** _ZIPF
     shape = (count, _WORDS_OF_A_DOCUMENT)
-    places = random.integers(0, _COMMON_WORDS, shape) + _COMMON_WORDS * (random.random(shape) < 0.1)
-    words = [*common, *rare]
-    return [" ".join(words[place] for place in row) for row in places]
+    places = numpy.random.default_rng(seed).choice(len(words), size=shape, p=chances / chances.sum())
+    return [" ".join([words[place] for place in row]) for row in places]
 
 
 def _words(count: int, seed: int, shortest: int = 3, longest: int = 9) -> list[str]:

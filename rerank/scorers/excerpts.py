@@ -15,10 +15,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from tokenizers import Encoding, Tokenizer
-
 from rerank.core import Span
 from rerank.scorers.base import TURN_CHARACTERS, Reading
+from rerank.scorers.word_reader import ReadText, WordReader
 
 Side = Literal["left", "right"]
 
@@ -56,14 +55,14 @@ class Excerpt(NamedTuple):
         return Span(first, last)
 
 
-def read_texts(tokenizer: Tokenizer, texts: Sequence[str], wanted: Sequence[int], side: Side) -> Reading[list[Excerpt]]:
+def read_texts(reader: WordReader, texts: Sequence[str], wanted: Sequence[int], side: Side) -> Reading[list[Excerpt]]:
     """Of each text as many tokens as are wanted, at least one: the first where its right side is cut, else the last.
 
     Yields how many characters were read, between two parts of the work.
     """
     excerpts: list[Excerpt] = []
     for group in _groups(texts, wanted, side):
-        encodings = tokenizer.encode_batch([part.text for part in group], add_special_tokens=False)
+        encodings = reader.read([part.text for part in group])
         yield sum([len(part.text) for part in group])
         for part, encoding in zip(group, encodings, strict=True):
             if part.ruler is None:
@@ -71,7 +70,7 @@ def read_texts(tokenizer: Tokenizer, texts: Sequence[str], wanted: Sequence[int]
             elif _settles(encoding, part.wanted, part.ruler, len(part.text)):
                 excerpts.append(_of_first_slice(encoding, part.wanted, part.ruler, len(part.text)))
             else:
-                excerpts.append((yield from _in_slices(tokenizer, part.wanted, part.ruler)))
+                excerpts.append((yield from _in_slices(reader, part.wanted, part.ruler)))
     return excerpts
 
 
@@ -164,7 +163,7 @@ class _Ruler:
         return self.between(place, place)[0]
 
 
-def _of_whole(encoding: Encoding, wanted: int, side: Side) -> Excerpt:
+def _of_whole(encoding: ReadText, wanted: int, side: Side) -> Excerpt:
     """The requested tokens of a text that was read whole."""
     ids = encoding.ids
     tokens = len(ids)
@@ -175,7 +174,7 @@ def _of_whole(encoding: Encoding, wanted: int, side: Side) -> Excerpt:
     return Excerpt(tuple(ids[first:last]), tokens, whole=True, span=span)
 
 
-def _settles(encoding: Encoding, wanted: int, ruler: _Ruler, far: int) -> bool:
+def _settles(encoding: ReadText, wanted: int, ruler: _Ruler, far: int) -> bool:
     """True if a text's first slice holds what is wanted and a token more, and that one far enough from the cut."""
     tokens = len(encoding)
     if tokens <= wanted + _FOLLOWING:
@@ -184,7 +183,7 @@ def _settles(encoding: Encoding, wanted: int, ruler: _Ruler, far: int) -> bool:
     return first >= _MARGIN if ruler.side == "left" else last <= far - _MARGIN
 
 
-def _of_first_slice(encoding: Encoding, wanted: int, ruler: _Ruler, far: int) -> Excerpt:
+def _of_first_slice(encoding: ReadText, wanted: int, ruler: _Ruler, far: int) -> Excerpt:
     """The requested tokens, from a text's first slice."""
     excerpt = _of_whole(encoding, wanted, ruler.side)
     begin, _ = ruler.between(0, far)
@@ -192,7 +191,7 @@ def _of_first_slice(encoding: Encoding, wanted: int, ruler: _Ruler, far: int) ->
     return excerpt._replace(tokens=excerpt.tokens - _FOLLOWING, whole=False, span=span)
 
 
-def _characters(encoding: Encoding, token: int) -> tuple[int, int]:
+def _characters(encoding: ReadText, token: int) -> tuple[int, int]:
     """The characters that a token was made from. For one token: a list for all would be as many objects."""
     return encoding.token_to_chars(token) or (0, 0)
 
@@ -205,14 +204,14 @@ class _Token(NamedTuple):
     last: int
 
 
-def _in_slices(tokenizer: Tokenizer, wanted: int, ruler: _Ruler) -> Reading[Excerpt]:
+def _in_slices(reader: WordReader, wanted: int, ruler: _Ruler) -> Reading[Excerpt]:
     """The requested tokens, slice by slice; each slice is longer than one that held too few."""
     # the token nearest to the end that is kept comes first
     found: list[_Token] = []
     near, far, settled, slices = 0, 0, -1, 1
     while True:
         far = ruler.far_end(far + _size(wanted - len(found), slices))
-        encoding = tokenizer.encode_batch([ruler.slice(near, far)], add_special_tokens=False)[0]
+        (encoding,) = reader.read_whole([ruler.slice(near, far)])
         yield far - near
         tokens = [token for token in _tokens(encoding, ruler, near, far) if _end(token, ruler) > settled]
         if far == ruler.length:
@@ -229,7 +228,7 @@ def _in_slices(tokenizer: Tokenizer, wanted: int, ruler: _Ruler) -> Reading[Exce
         near = ruler.near_end(settled)
 
 
-def _tokens(encoding: Encoding, ruler: _Ruler, near: int, far: int) -> list[_Token]:
+def _tokens(encoding: ReadText, ruler: _Ruler, near: int, far: int) -> list[_Token]:
     """The tokens of a slice, the nearest first."""
     begin, _ = ruler.between(near, far)
     places = zip(encoding.ids, encoding.offsets, strict=True)

@@ -18,6 +18,7 @@ from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds
 from rerank.scorers.base import Reading, document_limit, pair_limit, query_too_long, text_too_long, too_long
 from rerank.scorers.excerpts import Excerpt, read_texts
+from rerank.scorers.word_reader import WordReader
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -95,6 +96,7 @@ class PairTokenizer:
     def __init__(self, tokenizer: Tokenizer, marker: int | None = None) -> None:
         """A ``marker`` stands behind the first special token of each single text."""
         self.tokenizer = tokenizer
+        self._reader = WordReader(tokenizer)
         alone = _Layout.of(tokenizer, texts=1)
         self._alone = alone if marker is None else alone.marked(marker)
         self._pair = _Layout.of(tokenizer, texts=2)
@@ -104,7 +106,7 @@ class PairTokenizer:
         limit = pair_limit(truncation, max_length)
         specials = self._pair.specials
         texts = list(dict.fromkeys(pair.query for pair in pairs))
-        read = yield from read_texts(self.tokenizer, texts, [limit] * len(texts), "right")
+        read = yield from read_texts(self._reader, texts, [limit] * len(texts), "right")
         queries = dict(zip(texts, read, strict=True))
         rooms = {
             text: document_limit(query.tokens + specials, limit, max_length, whole=query.whole)
@@ -118,7 +120,7 @@ class PairTokenizer:
 
     def queries(self, texts: Sequence[str], limit: int, max_length: int) -> Reading[list[TokenIds]]:
         """Each query as a sequence of its own, whole. Raises InvalidRequest for one that does not fit."""
-        read = yield from read_texts(self.tokenizer, texts, [limit] * len(texts), "right")
+        read = yield from read_texts(self._reader, texts, [limit] * len(texts), "right")
         for query in read:
             tokens = query.tokens + self._alone.specials
             if tokens > limit:
@@ -139,7 +141,7 @@ class PairTokenizer:
         """The same for texts without a query."""
         room = max(limit - self._alone.specials, 1)
         read = yield from read_texts(
-            self.tokenizer, texts, [tokens_wanted(truncation, room)] * len(texts), truncation.side
+            self._reader, texts, [tokens_wanted(truncation, room)] * len(texts), truncation.side
         )
         for index, text in enumerate(read):
             if len(text.ids) > room:
@@ -151,7 +153,7 @@ class PairTokenizer:
         self, texts: Sequence[str], truncation: Truncation, rooms: Sequence[int], limit: int
     ) -> Reading[list[Excerpt]]:
         wanted = [tokens_wanted(truncation, room) for room in rooms]
-        read = yield from read_texts(self.tokenizer, texts, wanted, truncation.side)
+        read = yield from read_texts(self._reader, texts, wanted, truncation.side)
         for index, (document, room) in enumerate(zip(read, rooms, strict=True)):
             if len(document.ids) > room:
                 raise _too_long(index, document, truncation, room, limit)

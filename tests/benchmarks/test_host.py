@@ -16,7 +16,7 @@ from rerank.scorers.base import score
 def test_documents_are_read_as_words_and_scored_as_nothing(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, size in (("_UNIGRAM_PIECES", 4000), ("_BPE_PIECES", 4000), ("_COMMON_WORDS", 500)):
+    for name, size in (("_UNIGRAM_PIECES", 4000), ("_BPE_PIECES", 4000), ("_COMMON_WORDS", 500), ("_RARE_WORDS", 100)):
         monkeypatch.setattr(host_texts, name, size)
     tokenizer = host_texts.tokenizer_of(kind, tmp_path)
     scorer = PairTokens(tokenizer) if kind == "xlm-roberta" else PromptTokens(tmp_path / kind, tokenizer)

@@ -21,6 +21,7 @@ from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
 from rerank.scorers.excerpts import Excerpt, Side, read_texts
 from rerank.scorers.pretrained import open_tokenizer, read_json
 from rerank.scorers.tokens import tokens_wanted
+from rerank.scorers.word_reader import WordReader
 
 # maximum documents that the cost of a prefix is divided among: each of them still attends to it
 _MAX_SHARING = 8
@@ -77,7 +78,7 @@ class PromptTokenizer:
         """Raises ModelUnsupported if a text could name a special token although it must not."""
         self.max_length = max_length
         self._format = prompt_format
-        self._text: Tokenizer = open_tokenizer(
+        text = open_tokenizer(
             folder,
             special_tokens=special_tokens_in_text,
             inside=bool(prompt_format.system),
@@ -85,7 +86,8 @@ class PromptTokenizer:
         )
         special = open_tokenizer(folder)
         if not special_tokens_in_text:
-            _refuse_forgery(folder, special, self._text)
+            _refuse_forgery(folder, special, text)
+        self._reader = WordReader(text)
         start = _special_start(special) if prompt_format.special_start else ()
         self.system = (*start, *special.encode(prompt_format.system, add_special_tokens=False).ids)
         inside = open_tokenizer(folder, inside=True)
@@ -119,7 +121,7 @@ class PromptTokenizer:
     def _frame(self, instruction: str, query: str, limit: int) -> Reading[_Frame]:
         """What stands around a document. Raises InvalidRequest if it leaves no room for one."""
         text = self._format.ask(instruction, self._stripped(query))
-        (asked,) = yield from read_texts(self._text, [text], [limit], "right")
+        (asked,) = yield from read_texts(self._reader, [text], [limit], "right")
         first = self._format.document_first
         frame = _Frame(
             self.system if first else (*self.system, *asked.ids, *self._between),
@@ -136,7 +138,7 @@ class PromptTokenizer:
         tail = len(self._tail)
         wanted = [max(1, tokens_wanted(truncation, room - tail)) + tail for room in rooms]
         texts = [f"{self._format.lead}{self._stripped(pair.document)}{self._format.tail}" for pair in pairs]
-        documents = yield from read_texts(self._text, texts, wanted, truncation.side)
+        documents = yield from read_texts(self._reader, texts, wanted, truncation.side)
         for index, (document, room) in enumerate(zip(documents, rooms, strict=True)):
             if len(document.ids) > room:
                 raise too_long(index, limit - room + document.tokens, limit, whole=document.whole)

@@ -21,6 +21,7 @@ from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, f
 from rerank.scorers.excerpts import read_texts
 from rerank.scorers.labels import score_of_labels
 from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy, tokens_wanted
+from rerank.scorers.word_reader import WordReader
 
 
 def cross_encoder_scorer(
@@ -168,6 +169,7 @@ class PromptedPairScorer(SavedScorer):
         model = self._model
         model.max_seq_length = self.max_length
         self._tokenizer = tokenizer
+        self._reader = WordReader(tokenizer)
         # a template may have other words where no instruction is given
         self._around = self._shortest(None) - 2 * self._count("a")
         self._around_instructed = self._shortest("a") - 3 * self._count("a")
@@ -186,7 +188,7 @@ class PromptedPairScorer(SavedScorer):
         rooms = [limit - queries[pair.query] for pair in pairs]
         wanted = [max(1, tokens_wanted(truncation, room)) for room in rooms]
         documents = [pair.document for pair in pairs]
-        read = yield from read_texts(self._tokenizer, documents, wanted, truncation.side)
+        read = yield from read_texts(self._reader, documents, wanted, truncation.side)
         encoded = []
         for index, (pair, document, room) in enumerate(zip(pairs, read, rooms, strict=True)):
             if len(document.ids) > room:
@@ -198,7 +200,7 @@ class PromptedPairScorer(SavedScorer):
 
     def _query_tokens(self, text: str, before: int, limit: int) -> Reading[int]:
         """Tokens of a query or an instruction. Raises InvalidRequest if with those before they fill the limit."""
-        (query,) = yield from read_texts(self._tokenizer, [text], [limit], "right")
+        (query,) = yield from read_texts(self._reader, [text], [limit], "right")
         document_limit(before + query.tokens, limit, self.max_length, whole=query.whole)
         return query.tokens
 
