@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any, NamedTuple, Protocol
@@ -192,16 +193,18 @@ def _words(text: str) -> list[str]:
 
 def _taken_apart(words: Sequence[str], read: ReadText) -> list[Ids] | None:
     """The tokens of each word; None where one reaches across a space."""
-    ids, offsets = read.ids, read.offsets
-    parts, start = [], 0
+    ids, offsets = tuple(read.ids), read.offsets
+    starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
+    parts, first = [], 0
     for end in accumulate(len(word) + 1 for word in words):
         # the space before a word may be a token of its own
-        stop = next((place for place in range(start, len(ids)) if offsets[place][0] >= end - 1), len(ids))
-        if any(last >= end for _, last in offsets[start:stop]):
+        last = bisect_left(starts, end - 1, first)
+        if last > first and ends[last - 1] >= end:
             return None
-        parts.append(tuple(ids[start:stop]))
-        start = stop
-    return parts if start == len(ids) else None
+        parts.append(ids[first:last])
+        first = last
+    in_order = starts == sorted(starts) and ends == sorted(ends)
+    return parts if in_order and first == len(ids) else None
 
 
 class _Words:
