@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,11 @@ _PROTEIN = "how much protein should a female eat?"
 _COLA = "What is the price of coca cola?"
 _APPLE = "Where was Apple founded?"
 _BREAD = "How do I bake sourdough bread?"
+_M3 = "BGE M3 is an embedding model supporting dense retrieval, lexical matching and multi-vector interaction."
+_BM25 = (
+    "BM25 is a bag-of-words retrieval function that ranks a set of documents based on the query terms appearing in "
+    "each document"
+)
 
 
 def _logit(probability: float) -> float:
@@ -61,6 +67,14 @@ def _planets(*logits: float | None) -> tuple[GoldenPair, ...]:
         GoldenPair(_RED, document, logit, 0.3)
         for document, logit in zip(documents, logits, strict=True)
         if logit is not None
+    )
+
+
+def _gravity(*cosines: float) -> tuple[GoldenPair, ...]:
+    """What an embedding model gives to two queries, each with the documents on Beijing and on gravity."""
+    pairs = product((_CHINA, "Explain gravity"), (_BEIJING, _GRAVITY))
+    return tuple(
+        GoldenPair(query, document, cosine, 1e-2) for (query, document), cosine in zip(pairs, cosines, strict=True)
     )
 
 
@@ -225,11 +239,26 @@ GOLDEN: dict[str, tuple[GoldenPair, ...]] = {
         ),
     ),
     # cosines of the models' cards (precision not said)
-    "Qwen/Qwen3-Embedding-0.6B": (
-        GoldenPair(_CHINA, _BEIJING, 0.76456, 1e-2),
-        GoldenPair(_CHINA, _GRAVITY, 0.14143, 1e-2),
-        GoldenPair("Explain gravity", _BEIJING, 0.1355, 1e-2),
-        GoldenPair("Explain gravity", _GRAVITY, 0.59995, 1e-2),
+    "Qwen/Qwen3-Embedding-0.6B": _gravity(0.76456, 0.14143, 0.1355, 0.59995),
+    "Qwen/Qwen3-Embedding-4B": _gravity(0.7534, 0.1147, 0.0320, 0.6258),
+    "Qwen/Qwen3-Embedding-8B": _gravity(0.7493, 0.0751, 0.0880, 0.6318),
+    "Alibaba-NLP/gte-multilingual-base": tuple(
+        GoldenPair("what is the capital of China?", document, cosine, 1e-3)
+        for document, cosine in (
+            ("how to implement quick sort in python?", 0.3016997),
+            ("北京", 0.750387),
+            ("快排算法介绍", 0.3203085),
+        )
+    ),
+    # the same in fp16
+    "BAAI/bge-m3": tuple(
+        GoldenPair(query, document, cosine, 5e-3)
+        for query, document, cosine in (
+            ("What is BGE M3?", _M3, 0.6265),
+            ("What is BGE M3?", _BM25, 0.3477),
+            ("Defination of BM25", _M3, 0.3499),
+            ("Defination of BM25", _BM25, 0.678),
+        )
     ),
     "google/embeddinggemma-300m": tuple(
         GoldenPair(_RED, document, cosine, 1e-2)

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sentence_transformers import CrossEncoder
 from tokenizers import Tokenizer, processors
 from torch import nn
@@ -111,7 +112,7 @@ class Recipe(NamedTuple):
     """A named prompt, a model for it, and the model's own procedure."""
 
     prompt: str
-    make: Callable[[Path], Path]
+    make: Callable[..., Path]
     ids: Assembly
     yes: str | int = "Yes"
     no: str | int | None = None
@@ -498,6 +499,43 @@ def test_a_converted_model_scores_through_its_own_head(tmp_path: Path, prompt: s
     with torch.inference_mode():
         expected = [float(model(torch.tensor([ids_of(prompt)])).logits) for prompt in prompts]
     assert score(scorer, prompts) == pytest.approx(expected, abs=1e-4)
+
+
+def convert(folder: Path, recipe: Recipe, *, labels: int) -> list[float]:
+    """Give a classifier the rows of the recipe's answers as its head, and return the logits of its prompts."""
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    rows = weights["model.embed_tokens.weight"][words(folder, recipe)]
+    against = rows[1] if len(rows) > 1 else torch.zeros_like(rows[0])
+    weights["score.weight"] = torch.stack([against, rows[0]] if labels == 2 else [rows[0] - against])
+    save_file(weights, file, {"format": "pt"})
+    change_config(folder, id2label={str(label): f"LABEL_{label}" for label in range(labels)})
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    tokenizer = read_tokenizer(folder)
+    with torch.inference_mode():
+        found = [
+            model(torch.tensor([recipe.ids(tokenizer, pair.query, pair.document)])).logits[0] for pair in pairs_of()
+        ]
+    return [float(logits[-1] - (logits[0] if labels == 2 else 0)) for logits in found]
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+@pytest.mark.parametrize("name", ["mxbai", "zerank-2", "ctxl", "gemma"])
+def test_a_classifier_made_of_answers_is_asked_as_they_are(tmp_path: Path, name: str, labels: int) -> None:
+    recipe = RECIPES[name]
+    folder = tmp_path / "reranker"
+    recipe.make(folder, head=True, tie_word_embeddings=True)
+    expected = convert(folder, recipe, labels=labels)
+    scorer = load_any(folder, ModelCard(id="reranker", labels=(0, 1) if labels == 2 else None))
+
+    assert score(scorer, scorer.encode(pairs_of())) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["gemma", "mistral", "qwen2", "qwen3"])
+def test_a_classifier_with_a_head_of_its_own_reads_plain_pairs(tmp_path: Path, kind: str) -> None:
+    folder = make_language_model(tmp_path / "reranker", kind, head=True, tie_word_embeddings=True)
+
+    assert not isinstance(load_any(folder, ModelCard(id="reranker")), CausalScorer)
 
 
 def test_a_tokenizer_that_texts_could_forge_with_is_refused_by_name(tmp_path: Path) -> None:
