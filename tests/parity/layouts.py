@@ -37,6 +37,9 @@ INSTRUCTION = (
     "{% if asked %}{before}{{ asked }}{after}{% endif %}"
 )
 ZERANK = f"<|im_start|>system\n{QUERY}<|im_end|>\n<|im_start|>user\n{DOCUMENT}<|im_end|>\n<|im_start|>assistant\n\n"
+_ANSWER = "<|im_start|>assistant\n"
+ZERANK_ON_DEMAND = ZERANK.replace(f"{_ANSWER}\n", f"{{% if add_generation_prompt %}}{_ANSWER}{{% endif %}}")
+"""As published: what begins the answer is asked for in sentence-transformers' settings."""
 CTXL = (
     "Check whether a given document contains information helpful to answer the query.\n"
     f"<Document> {DOCUMENT}\n<Query> {QUERY}" + INSTRUCTION.replace("{before}", " ").replace("{after}", "") + " ??"
@@ -150,6 +153,14 @@ def with_logit_score(folder: Path, true: int, false: int | None = None, activati
         str(folder), create_model_card=False
     )
     shutil.rmtree(base)
+    return folder
+
+
+def beginning_answers(folder: Path) -> Path:
+    """The folder, whose prompts end with what begins an answer."""
+    file = folder / "sentence_bert_config.json"
+    settings = json.loads(file.read_text())
+    file.write_text(json.dumps(settings | {"processing_kwargs": {"chat_template": {"add_generation_prompt": True}}}))
     return folder
 
 

@@ -40,9 +40,11 @@ from tests.parity.layouts import (
     GEMMA,
     MXBAI,
     ZERANK,
+    ZERANK_ON_DEMAND,
     Make,
     Reference,
     asked_by_hand,
+    beginning_answers,
     by_hand,
     causal,
     chain,
@@ -327,6 +329,21 @@ RIGHT = [
         then(partial(causal, model_type="qwen3", template=ZERANK), lambda folder: with_logit_score(folder, 7)),
         asked_by_hand(zerank_prompt, 7),
         IDENTITY,
+    ),
+    right(
+        "zerank-2-as-published",
+        then(
+            partial(causal, model_type="qwen3", template=ZERANK_ON_DEMAND),
+            lambda folder: with_logit_score(folder, 7),
+            beginning_answers,
+        ),
+        asked_by_hand(zerank_prompt, 7),
+        IDENTITY,
+    ),
+    right(
+        "zerank-2-converted-with-its-template",
+        partial(causal, model_type="qwen3", template=ZERANK, classifier=True),
+        saved_cross_encoder,
     ),
     right(
         "ctxl-rerank-v2",

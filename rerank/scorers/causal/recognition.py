@@ -18,11 +18,24 @@ def recognised_format(checkpoint: Checkpoint) -> PromptFormat | None:
 
     A template that leaves query or document out is a chat's, and shows nothing.
     """
-    shown = _shown_prompts(checkpoint.evidence.template)
-    return next((known for known in RECOGNISED if shown and _is_asked(checkpoint.folder, known, shown)), None)
+    for answers in _endings(checkpoint):
+        shown = _shown_prompts(checkpoint.evidence.template, answers=answers)
+        found = next((known for known in RECOGNISED if shown and _is_asked(checkpoint.folder, known, shown)), None)
+        if found:
+            return found
+    return None
 
 
-def _shown_prompts(template: str | None) -> dict[str, str]:
+def _endings(checkpoint: Checkpoint) -> tuple[bool, ...]:
+    """Whether prompts end with what begins an answer: as sentence-transformers was told, else both ways."""
+    if not checkpoint.evidence.modules:
+        return False, True
+    settings = read_json(checkpoint.folder / "sentence_bert_config.json").get("processing_kwargs")
+    told = settings.get("chat_template") if isinstance(settings, dict) else None
+    return (isinstance(told, dict) and told.get("add_generation_prompt") is True,)
+
+
+def _shown_prompts(template: str | None, *, answers: bool) -> dict[str, str]:
     """Prompts that the template makes of a pair, by instruction: without one, and with one.
 
     sentence-transformers gives the template a message for each text, with the instruction as the system's.
@@ -36,7 +49,7 @@ def _shown_prompts(template: str | None) -> dict[str, str]:
     for instruction in ("", _INSTRUCTION):
         messages = [{"role": "system", "content": instruction}] if instruction else []
         try:
-            rendered = render(template, messages + _PAIR)
+            rendered = render(template, messages + _PAIR, answers=answers)
         except (TemplateError, TypeError):
             # templates for chats may reject other roles
             break

@@ -11,13 +11,14 @@ from functools import partial
 
 import numpy
 
+from rerank.activations import SIGMOID, Activation
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import PromptFormat, Word
 from rerank.core import Pair, PendingLogits, ScoringOptions
 from rerank.runtimes.base import pending, placed
 from rerank.scorers.base import Reading, ReadsInParts
-from rerank.scorers.causal.configuration import has_head, head_temperature
+from rerank.scorers.causal.configuration import has_head, head_temperature, is_bidirectional
 from rerank.scorers.causal.prompt import Prompt, PromptTokenizer
 from rerank.scorers.causal.vectors import PackedPrompts, RectanglePrompts, WholePrompts
 from rerank.scorers.heads import product
@@ -50,7 +51,7 @@ class CausalScorer(ReadsInParts):
     ) -> None:
         self._instruction = card.instruction or default_prompt(checkpoint.folder) or prompt_format.instruction
         self.max_length = prompts.max_length
-        self.activation = activation_of(checkpoint, card, prompt_format.activation)
+        self.activation = activation_of(checkpoint, card, _default_activation(checkpoint, prompt_format))
         self.takes_instruction = prompt_format.takes_instruction
         self.runtime = vectors.description
         self.precision = vectors.runtime.precision
@@ -71,6 +72,12 @@ class CausalScorer(ReadsInParts):
     def start(self, batch: Sequence[Prompt]) -> PendingLogits:
         """See ``Scorer.start``. Prompts of one request share their prefix."""
         return pending(product(self._vectors(batch), self._direction)[:, 0])
+
+
+def _default_activation(checkpoint: Checkpoint, prompt_format: PromptFormat) -> Activation:
+    """The prompt's own, but for a classifier made of another model: it is scaled, if at all, by its head."""
+    converted = has_head(checkpoint) and not is_bidirectional(checkpoint)
+    return SIGMOID if converted else prompt_format.activation
 
 
 def score_direction(

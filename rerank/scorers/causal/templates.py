@@ -13,13 +13,16 @@ from rerank.scorers.libraries import import_transformers
 __all__ = ["TemplateError", "render"]
 
 
-def render(template: str, messages: list[dict[str, str]]) -> str:
-    """What a template makes of the messages. Raises TemplateError or TypeError."""
+def render(template: str, messages: list[dict[str, str]], *, answers: bool) -> str:
+    """What a template makes of the messages, with what begins an answer if that is asked for.
+
+    Raises TemplateError or TypeError.
+    """
     try:
         return (
             _environment()
             .from_string(template)
-            .render(messages=messages, tools=None, documents=None, add_generation_prompt=False)
+            .render(messages=messages, tools=None, documents=None, add_generation_prompt=answers)
         )
     except TemplateError:
         # it takes more than the language itself, or is a chat's
@@ -27,7 +30,7 @@ def render(template: str, messages: list[dict[str, str]]) -> str:
         from transformers.utils.chat_template_utils import render_jinja_template
 
         # annotated as a string, which it is not
-        rendered: Any = render_jinja_template([messages], chat_template=template)[0]
+        rendered: Any = render_jinja_template([messages], chat_template=template, add_generation_prompt=answers)[0]
         return str(rendered[0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -160,7 +161,8 @@ class PromptedPair:
 class PromptedPairScorer(SavedScorer):
     """Pairs as texts, for checkpoints whose own template builds the prompt; sentence-transformers renders it.
 
-    Only the thread that owns the device renders, because rendering sets state inside the tokenizer.
+    Only the thread that owns the device renders, because rendering sets state inside the tokenizer. Texts cannot name
+    special tokens, unless the card lets them: of such a name the first character is read as a space.
     """
 
     takes_instruction = True
@@ -170,6 +172,10 @@ class PromptedPairScorer(SavedScorer):
         model.max_seq_length = self.max_length
         self._tokenizer = tokenizer
         self._reader = WordReader(tokenizer)
+        special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
+        self._named = (
+            None if self._card.special_tokens_in_text else re.compile("|".join(map(re.escape, special)) or "$^")
+        )
         # a template may have other words where no instruction is given
         self._around = self._shortest(None) - 2 * self._count("a")
         self._around_instructed = self._shortest("a") - 3 * self._count("a")
@@ -178,7 +184,9 @@ class PromptedPairScorer(SavedScorer):
         """See ``Scorer.reading``. A document is cut where its first and last allowed tokens end."""
         truncation = options.truncation
         limit = pair_limit(truncation, self.max_length)
-        asked = options.instruction or self._instruction
+        pairs = [Pair(self._plain(pair.query), self._plain(pair.document)) for pair in pairs]
+        instruction = options.instruction and self._plain(options.instruction)
+        asked = instruction or self._instruction
         prompt = self._around
         if asked is not None:
             prompt = self._around_instructed + (yield from self._query_tokens(asked, 0, limit))
@@ -195,8 +203,14 @@ class PromptedPairScorer(SavedScorer):
                 raise too_long(index, limit - room + document.tokens, limit, whole=document.whole)
             kept = pair.document[document.span]
             tokens = limit - room + len(document.ids)
-            encoded.append(PromptedPair(pair.query, kept, options.instruction, tokens, document.cut()))
+            encoded.append(PromptedPair(pair.query, kept, instruction, tokens, document.cut()))
         return encoded
+
+    def _plain(self, text: str) -> str:
+        """The text, as long as it was, without names of special tokens."""
+        while self._named and self._named.search(text):
+            text = self._named.sub(lambda name: " " + name[0][1:], text)
+        return text
 
     def _query_tokens(self, text: str, before: int, limit: int) -> Reading[int]:
         """Tokens of a query or an instruction. Raises InvalidRequest if with those before they fill the limit."""
