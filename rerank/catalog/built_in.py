@@ -35,6 +35,11 @@ _APACHE, _MIT = "Apache-2.0", "MIT"
 _NC, _NC_SA = "CC-BY-NC-4.0", "CC-BY-NC-SA-4.0"
 _INSTRUCTED = "takes an instruction"
 _CHINESE, _ENGLISH, _JAPANESE = ("zh", "en"), ("en",), ("ja",)
+_OF_MMARCO = ("en", "zh", "ar", "de", "es", "fr", "hi", "id", "it", "ja", "nl", "pt", "ru", "vi")
+_OF_NEMOTRON = (
+    "en", "zh", "ar", "bn", "cs", "da", "de", "es", "fa", "fi", "fr", "he", "hi", "hu", "id", "it", "ja", "ko", "nl",
+    "no", "pl", "pt", "ru", "sv", "th", "tr",
+)  # fmt: skip
 _CTXL = "ContextualAI/ctxl-rerank-v2-instruct-multilingual"
 
 
@@ -52,7 +57,7 @@ def _encoders() -> Iterator[ModelCard]:
     yield replace(bce, revision="refs/pr/1")
     for size, parameters in (("17m", 17), ("32m", 32), ("68m", 68), ("150m", 150), ("400m", 401), ("1b", 1000)):
         about = About(_ENGLISH, _APACHE, parameters, 4_000_000 * parameters)
-        yield _hub(f"cross-encoder/ettin-reranker-{size}-v1", 8192, about)
+        yield _hub(f"cross-encoder/ettin-reranker-{size}-v1", 7999, about)
     # their own code never runs (``ports``)
     yield _hub("Alibaba-NLP/gte-multilingual-reranker-base", 8192, About(MANY, _APACHE, 306, 612_000_000))
     jina = About(MANY, _NC, 278, 562_000_000, commercial=False)
@@ -69,7 +74,7 @@ def _encoders() -> Iterator[ModelCard]:
     yield _hub("cross-encoder/ms-marco-TinyBERT-L2-v2", 512, About(_ENGLISH, _APACHE, 4, 18_000_000))
     yield _hub("cross-encoder/ms-marco-MiniLM-L6-v2", 512, About(_ENGLISH, _APACHE, 23, 91_000_000))
     yield _hub("cross-encoder/ms-marco-MiniLM-L12-v2", 512, About(_ENGLISH, _APACHE, 33, 133_000_000))
-    yield _hub("cross-encoder/mmarco-mMiniLMv2-L12-H384-v1", 512, About(MANY, _APACHE, 118, 471_000_000))
+    yield _hub("cross-encoder/mmarco-mMiniLMv2-L12-H384-v1", 512, About(_OF_MMARCO, _APACHE, 118, 471_000_000))
 
 
 def _asked(name: str, prompt: PromptFormat, about: About, max_length: int = 8192) -> ModelCard:
@@ -96,7 +101,7 @@ def _language_models() -> Iterator[ModelCard]:
         yield _asked(f"{_CTXL}-{size}", CTXL_RERANK_V2, about)
     gemma = About(MANY, "Apache-2.0, base under Gemma's terms", 2510, 10_020_000_000)
     yield _asked("BAAI/bge-reranker-v2-gemma", BGE_RERANKER_V2_GEMMA, gemma, max_length=1024)
-    nemotron = About(MANY, "NVIDIA Open Model, Llama 3.2", 1240, 2_470_000_000)
+    nemotron = About(_OF_NEMOTRON, "NVIDIA Open Model, Llama 3.2", 1240, 2_470_000_000)
     yield _asked("nvidia/llama-nemotron-rerank-1b-v2", LLAMA_NEMOTRON_RERANK, nemotron)
 
 

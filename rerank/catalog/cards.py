@@ -19,6 +19,8 @@ Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 MANY = ("*",)
 """Languages of a model that reads very many."""
+_NAMED = 4
+"""Maximum languages that are named and not counted."""
 _NAMES = {"en": "English", "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "*": "many languages"}
 
 
@@ -40,7 +42,8 @@ class About:
     @property
     def purpose(self) -> str:
         """Languages and note, in words."""
-        named = ", ".join(_NAMES[code] for code in self.languages)
+        counted = len(self.languages)
+        named = ", ".join(_NAMES[code] for code in self.languages) if counted <= _NAMED else f"{counted} languages"
         return f"{named}; {self.note}" if self.note else named
 
     def suits(self, wish: str) -> bool:

@@ -223,7 +223,10 @@ GOLDEN: dict[str, tuple[GoldenPair, ...]] = {
     ),
     # huggingface/blog, ettin-reranker.md (precision not said)
     "cross-encoder/ettin-reranker-32m-v1": _planets(6.21, 10.82, 8.55, 9.86),
+    "cross-encoder/ettin-reranker-150m-v1": _planets(4.875, 11.625, 7.375, 10.3125),
     "cross-encoder/ettin-reranker-68m-v1": (
+        # the model's card (bf16)
+        *_planets(6.375, 11.5, 7.625, 10.4375),
         GoldenPair(_APPLE, "Steve Jobs introduced the iPhone in 2007 at Macworld.", 4.71, 0.3),
         GoldenPair(_APPLE, "The Fuji apple is an apple cultivar developed in the late 1930s.", 1.96, 0.3),
         GoldenPair(_APPLE, "Macintosh computers were sold by Apple from 1984 onward.", 1.49, 0.3),

@@ -115,6 +115,7 @@ def test_models_lists_the_known_models(capsys: pytest.CaptureFixture[str]) -> No
     ("wishes", "kept", "left_out"),
     [
         ("zh", ["bge-reranker-base", "Qwen3-Reranker-8B"], ["ms-marco-MiniLM-L6-v2"]),
+        ("fi", ["llama-nemotron-rerank-1b-v2"], ["mmarco-mMiniLMv2-L12-H384-v1"]),
         ("cpu, ZH,", ["bge-reranker-base", "bge-reranker-v2-m3"], ["Qwen3-Reranker-8B"]),
         ("commercial", ["zerank-1-small"], ["zerank-2"]),
         ("", ["zerank-2"], []),
