@@ -103,8 +103,8 @@ _FORMATS = (
     (
         re.compile(r"^adapter_config\.json$"),
         "holds a LoRA adapter and no model: merge it into its base model (merge_and_unload() of peft), save that, and "
-        "use the saved folder. If it was trained with words before query and document, as RankLLaMA was with query: and "
-        "document:, its card in models.toml has to say them in a `prompt` of its own.",
+        "use the saved folder. If it was trained with words before query and document, as RankLLaMA was (query: and "
+        "document:), its card in models.toml has to say them in a `prompt` of its own.",
     ),
     (re.compile(r"\.gguf$"), f"holds weights for llama.cpp (GGUF), {_ORIGINAL}"),
     (

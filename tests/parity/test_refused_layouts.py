@@ -132,8 +132,8 @@ REFUSED = [
         "rankllama-adapter",
         then(make_bert, lambda folder: (folder / "config.json").rename(folder / "adapter_config.json")),
         "tiny holds a LoRA adapter and no model: merge it into its base model (merge_and_unload() of "
-        "peft), save that, and use the saved folder. If it was trained with words before query and document, as RankLLaMA "
-        "was with query: and document:, its card in models.toml has to say them in a `prompt` of its own.",
+        "peft), save that, and use the saved folder. If it was trained with words before query and document, as "
+        "RankLLaMA was (query: and document:), its card in models.toml has to say them in a `prompt` of its own.",
     ),
     refused(
         "lean-chain-chat-template",
