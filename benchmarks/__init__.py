@@ -2,5 +2,5 @@
 
 from rerank.openmp import shorten_spinning
 
-# the package is imported before torch, as in `python -m benchmarks.engine`
+# the package is imported before torch, as in `python -m benchmarks.families`
 shorten_spinning()

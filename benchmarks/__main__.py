@@ -8,7 +8,7 @@
     python -m benchmarks.key_fairness  a key that asks now and then next to one that floods the server
     python -m benchmarks.int8          precisions, and ONNX Runtime
     python -m benchmarks.qwen3         Qwen3-Reranker's size against the model card's procedure
-    python -m benchmarks.engine        against sentence-transformers
+    python -m benchmarks.families      each kind of model against its floor, encoders against sentence-transformers
     python -m benchmarks.quality DATA  what a lower precision costs in ranking (with --data)
     python -m benchmarks.gpu           against sentence-transformers and the model card on a GPU (where there is one)
 
@@ -38,7 +38,7 @@ PLAN: tuple[tuple[int, tuple[str, ...]], ...] = (
     (4, ("int8", "--model", "minilm")),
     (12, ("int8", "--model", "bge-base")),
     (10, ("qwen3",)),
-    (12, ("engine", "--models", "bge-base", "ettin-150m", "ettin-32m", "--only", "fp32" if NATIVE == "fp32" else "")),
+    (20, ("families",)),
 )
 _QUALITY_MINUTES = 15
 _GPU_MINUTES = 60

@@ -25,10 +25,11 @@ from unittest import mock
 
 import torch
 
+from benchmarks.causal_checkpoints import CAUSAL_SIZES
 from benchmarks.floor import floor_seconds, products_rate
 from benchmarks.model_card import model_card
 from benchmarks.scheduled import scheduled
-from benchmarks.workload import CAUSAL_SIZES, QUERY, SIZES, BatchedScore, Score, checkpoint, documents, documents_of
+from benchmarks.workload import QUERY, SIZES, BatchedScore, Score, checkpoint, documents, documents_of
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair

@@ -26,10 +26,11 @@ from typing import Any
 import aiohttp
 import numpy
 
+from benchmarks.causal_checkpoints import CAUSAL_SIZES
 from benchmarks.contestants import ours
 from benchmarks.processes import Contestant, serving
 from benchmarks.resources import trend, usage
-from benchmarks.workload import CAUSAL_SIZES, QUERY, SIZES, checkpoint, documents_of
+from benchmarks.workload import QUERY, SIZES, checkpoint, documents_of
 
 MODELS = ("bge-base", "minilm", "qwen3-0.6b")
 _LOOK_SECONDS = 0.1

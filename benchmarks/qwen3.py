@@ -13,13 +13,12 @@ system text is read once, and when the whole shared prefix is.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,10 +26,12 @@ from unittest import mock
 import torch
 
 from benchmarks.alone import engine_alone
+from benchmarks.causal_checkpoints import CAUSAL_SIZES
 from benchmarks.contestants import NATIVE
-from benchmarks.floor import DTYPES, floor_seconds, products_rate
+from benchmarks.floor import DTYPES
 from benchmarks.model_card import model_card
-from benchmarks.workload import CAUSAL_SIZES, QUERY, Score, checkpoint, documents
+from benchmarks.turns import take_turns
+from benchmarks.workload import QUERY, Score, checkpoint, documents
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Pair, Truncation
@@ -65,38 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{options.model}: {len(pairs)} pairs, {tokens.whole} tokens, {tokens.apart} with the system text read once, "
         f"{tokens.shared} with the prefix read once, {torch.get_num_threads()} threads"
     )
-    seconds: dict[str, list[float]] = {}
-    logits: dict[str, list[float]] = {}
-    rates: dict[str, list[float]] = {}
-    for _ in range(options.repeat):
-        for precision in options.precisions:
-            if precision in DTYPES:
-                rates.setdefault(precision, []).append(products_rate(folder, DTYPES[precision]))
-            for name, opened in contestants(folder, precision, options):
-                with opened as run:
-                    logits[name], spent = timed(run, pairs)
-                seconds.setdefault(name, []).append(spent)
-    for precision, found in rates.items():
-        rate = statistics.median(found)
-        floors = (floor_seconds(folder, number, rate) for number in (tokens.whole, tokens.apart, tokens.shared))
-        print(f"floor {precision}: {', '.join(f'{floor:.2f} s' for floor in floors)} ({rate / 1e12:.2f} TFLOP/s)")
-    base = next(iter(seconds))
-    for name, rounds in seconds.items():
-        spent = statistics.median(rounds)
-        apart = max(abs(one - other) for one, other in zip(logits[name], logits[base], strict=True))
-        share = spent / statistics.median(seconds[base])
-        print(f"{name:<18} {spent:8.2f} s   x {share:.3f}   logits within {apart:.1e} of {base}'s")
-
-
-def timed(run: Score, pairs: Sequence[Pair]) -> tuple[list[float], float]:
-    """What a run gives and the seconds it takes, after one that warms up with another query of the same length.
-
-    Another one, because this engine keeps what it has read of a query.
-    """
-    other = " ".join(reversed(QUERY.split()))
-    run([Pair(other, pair.document) for pair in pairs])
-    started = time.perf_counter()
-    return run(pairs), time.perf_counter() - started
+    turns = take_turns(folder, options.precisions, partial(contestants, folder, options), pairs, options.repeat)
+    for precision in turns.rates:
+        floors = turns.floors(folder, precision, (tokens.whole, tokens.apart, tokens.shared))
+        written = ", ".join(f"{floor:.2f} s" for floor in floors)
+        print(f"floor {precision}: {written} ({turns.rate(precision) / 1e12:.2f} TFLOP/s)")
+    for _, line in turns.lines():
+        print(line)
 
 
 def count(prompts: Sequence[Prompt], system: int) -> Tokens:
@@ -106,7 +82,7 @@ def count(prompts: Sequence[Prompt], system: int) -> Tokens:
     return Tokens(whole, whole - again * system, whole - again * len(prompts[0].prefix))
 
 
-def contestants(folder: Path, precision: str, options: argparse.Namespace) -> Iterator[tuple[str, Any]]:
+def contestants(folder: Path, options: argparse.Namespace, precision: str) -> Iterator[tuple[str, Any]]:
     """Name and opener of each, for one precision."""
     if "card" in options.only and precision in DTYPES:
         yield f"model card {precision}", as_on_the_card(folder, precision, options)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy
 import torch
-from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -18,13 +18,11 @@ from transformers import (
     ModernBertConfig,
     ModernBertForSequenceClassification,
     PreTrainedTokenizerFast,
-    Qwen3Config,
-    Qwen3ForCausalLM,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
 
-from rerank.catalog.prompts import QWEN3_RERANKER
+from benchmarks.causal_checkpoints import CAUSAL_SIZES, RECIPES, save_causal
 from rerank.core import Pair
 from rerank.evaluation.workload import QUERY as QUERY
 from rerank.evaluation.workload import mixed_documents
@@ -36,8 +34,6 @@ BatchedScore = Callable[[Sequence[Pair], int], list[float]]
 """The same, in batches of a given size."""
 
 _NUMBERED = tuple(f"w{number}" for number in range(1000))
-
-_QWEN_SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 _THIN = {"kind": "xlm-roberta", "layers": 2, "heads": 4, "vocabulary": 250002, "positions": 514}
 _BGE = {"kind": "xlm-roberta", "vocabulary": 250002}
@@ -82,61 +78,6 @@ SIZES: dict[str, dict[str, Any]] = {
     # no real model's: nearly all of it is embeddings, so that it takes memory but hardly time, and its scores lie apart
     "thin-64": _THIN | {"hidden": 64, "inner": 128, "spread": 0.25},
     "thin-80": _THIN | {"hidden": 80, "inner": 160, "spread": 0.25},
-}
-# Causal ones, as Qwen3-Reranker: bf16 weights, and embeddings that are the head's too where nothing else is said.
-CAUSAL_SIZES: dict[str, dict[str, Any]] = {
-    "qwen3-0.6b": {
-        "layers": 28,
-        "hidden": 1024,
-        "heads": 16,
-        "key_heads": 8,
-        "head": 128,
-        "inner": 3072,
-        "vocabulary": 151669,
-        "positions": 40960,
-    },
-    "qwen3-4b": {
-        "layers": 36,
-        "hidden": 2560,
-        "heads": 32,
-        "key_heads": 8,
-        "head": 128,
-        "inner": 9728,
-        "vocabulary": 151669,
-        "positions": 40960,
-    },
-    "qwen3-8b": {
-        "layers": 36,
-        "hidden": 4096,
-        "heads": 32,
-        "key_heads": 8,
-        "head": 128,
-        "inner": 12288,
-        "vocabulary": 151669,
-        "positions": 40960,
-        "tied": False,
-    },
-    "qwen3-tiny": {
-        "layers": 2,
-        "hidden": 32,
-        "heads": 4,
-        "key_heads": 2,
-        "head": 16,
-        "inner": 64,
-        "vocabulary": 3000,
-        "positions": 1024,
-    },
-    "qwen3-thin": {
-        "layers": 2,
-        "hidden": 64,
-        "heads": 4,
-        "key_heads": 2,
-        "head": 16,
-        "inner": 128,
-        "vocabulary": 151669,
-        "positions": 1024,
-        "spread": 0.2,
-    },
 }
 _USUAL_SPREAD = 0.02
 
@@ -208,10 +149,10 @@ def checkpoint(size: str, folder: Path) -> Path:
     target = folder / size
     if not (target / "config.json").is_file():
         torch.manual_seed(0)
-        if size in CAUSAL_SIZES:
-            _save_causal(CAUSAL_SIZES[size], target)
-        else:
+        if size in SIZES:
             _save_encoder(SIZES[size], target)
+        else:
+            save_causal((CAUSAL_SIZES | RECIPES)[size], _NUMBERED, target)
         _name_tokenizer_as_published_ones(target / "tokenizer_config.json")
     return target
 
@@ -227,27 +168,6 @@ def _save_encoder(facts: dict[str, Any], target: Path) -> None:
     tokenizer = _tokenizer(encoder, facts["vocabulary"])
     tokenizer.save_pretrained(target)
     encoder.model(_config(encoder, facts, tokenizer)).save_pretrained(target)
-
-
-def _save_causal(facts: dict[str, Any], target: Path) -> None:
-    tokenizer = _prompt_tokenizer(facts["positions"])
-    tokenizer.save_pretrained(target)
-    config = Qwen3Config(
-        vocab_size=facts["vocabulary"],
-        hidden_size=facts["hidden"],
-        num_hidden_layers=facts["layers"],
-        num_attention_heads=facts["heads"],
-        num_key_value_heads=facts["key_heads"],
-        head_dim=facts["head"],
-        intermediate_size=facts["inner"],
-        max_position_embeddings=facts["positions"],
-        tie_word_embeddings=facts.get("tied", True),
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        initializer_range=facts.get("spread", _USUAL_SPREAD),
-    )
-    kind: Any = Qwen3ForCausalLM
-    kind(config).to(torch.bfloat16).save_pretrained(target)
 
 
 def documents(count: int, seed: int = 0) -> list[str]:
@@ -308,39 +228,3 @@ def _tokenizer(encoder: _Encoder, size: int) -> Any:
         model_max_length=512,
         model_input_names=["input_ids", *(["token_type_ids"] if ":1" in encoder.pair else []), "attention_mask"],
     )
-
-
-def _prompt_tokenizer(positions: int) -> Any:
-    """Qwen's way of cutting texts, but that a word of the documents is one token, and every piece of the prompt too."""
-    number_word = r" ?w\d+"
-    qwen = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    cut = pre_tokenizers.Split(Regex(f"{number_word}|{qwen}"), behavior="isolated")
-    prompt = f"{QWEN3_RERANKER.system}{QWEN3_RERANKER.ask(QWEN3_RERANKER.instruction, QUERY)}{QWEN3_RERANKER.suffix}"
-    words = ["<unknown>", "yes", "no", '".', *(piece for piece, _ in cut.pre_tokenize_str(prompt)), "\n", "\n\n"]
-    words += [f"{space}{word}" for space in ("", " ") for word in _NUMBERED]
-    vocabulary = {word: place for place, word in enumerate(dict.fromkeys(words))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unknown>"))  # noqa: S106
-    tokenizer.pre_tokenizer = cut
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in _QWEN_SPECIAL])
-    tokenizer.add_tokens([AddedToken(token, special=False) for token in ("<think>", "</think>")])
-    fast: Any = PreTrainedTokenizerFast
-    return fast(
-        tokenizer_object=tokenizer,
-        eos_token=_QWEN_SPECIAL[2],
-        pad_token=_QWEN_SPECIAL[0],
-        model_max_length=positions,
-        padding_side="left",
-        chat_template=_prompt_template(),
-    )
-
-
-def _prompt_template() -> str:
-    """The prompt as a template, by which it is recognised."""
-    instruction, query, document = (
-        f'messages | selectattr("role", "eq", "{role}") | map(attribute="content") | first'
-        for role in ("system", "query", "document")
-    )
-    default = f"({instruction}) or {QWEN3_RERANKER.instruction!r}"
-    whole = QWEN3_RERANKER.whole(*(f"{{{{ {part} }}}}" for part in (default, query, document)))
-    # a template loses its last line feed
-    return f"{whole}\n"
