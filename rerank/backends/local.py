@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -35,6 +36,8 @@ E = TypeVar("E", bound=Encoded)
 _PART_CHARACTERS = TURN_CHARACTERS // 4
 _PART_PAIRS = 256
 """What is tokenised of a request with a time budget before its first pairs are scored: either, approximately."""
+_LARGE_PART = 2 * TURN_CHARACTERS
+"""The same of a large request to a device that pads nothing: about a batch of its tokens."""
 
 
 class LocalBackend:
@@ -60,9 +63,12 @@ class LocalBackend:
     ) -> list[RawScore]:
         """See ``Backend.score``."""
         replicas = self._loaded(self._replicas)
+        characters = sum([len(pair.document) for pair in pairs])
+        if until is None and characters > 2 * _LARGE_PART and not replicas[0].padded:
+            # it need not wait until all is read, as where lengths decide which pairs share a batch
+            until = math.inf
         if until is not None:
             return await self._score_until(until, replicas, pairs, options, caller)
-        characters = sum([len(pair.document) for pair in pairs])
         computed = await self._compute(replicas, replicas[0].reading(pairs, options), characters, caller)
         return [_score(logit, pair) for logit, pair in computed]
 
@@ -121,7 +127,7 @@ class LocalBackend:
     ) -> None:
         """Tokenise and queue pairs part by part, so that the first are scored meanwhile."""
         with timed("tokenise"):
-            for part in _parts(pairs):
+            for part in _parts(pairs, _LARGE_PART if job.until == math.inf else _PART_CHARACTERS):
                 reading = scorer.reading(pairs[part.start : part.stop], options)
                 characters = sum([len(pairs[place].document) for place in part])
                 with placed_by(part.__getitem__):
@@ -197,11 +203,11 @@ def _distinct(reading: Reading[list[E]]) -> Reading[Distinct[E]]:
     return distinct
 
 
-def _parts(pairs: Sequence[Pair]) -> Iterator[range]:
-    """Places of the pairs to tokenise together."""
+def _parts(pairs: Sequence[Pair], size: int) -> Iterator[range]:
+    """Places of the pairs to tokenise together: about so many characters."""
     start = characters = 0
     for end, pair in enumerate(pairs, 1):
         characters += len(pair.document)
-        if characters >= _PART_CHARACTERS or end - start == _PART_PAIRS or end == len(pairs):
+        if characters >= size or end - start == _PART_PAIRS or end == len(pairs):
             yield range(start, end)
             start, characters = end, 0

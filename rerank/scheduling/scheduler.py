@@ -89,7 +89,7 @@ class Scheduler:
     ) -> Job:
         """Queue a request's encoded pairs. Cancelling ``job.future`` drops those that still wait.
 
-        With ``until``, a moment of ``clock``, ``extend`` adds pairs until ``job.complete``; see ``expire``.
+        With ``until``, a moment of ``clock`` or infinity, ``extend`` adds pairs until ``job.complete``; see ``expire``.
         """
         job = Job(replicas, pairs, caller, until)
         job.submitted = time.perf_counter()
@@ -214,7 +214,9 @@ class Scheduler:
 
 def _tokens_in_time(limits: LearntLimits, device: int, now: float, job: Job) -> int | None:
     """Tokens that a device computes until a job's moment; None if it has time, or while that is not known."""
-    return None if job.until is None else limits.tokens_in(job.replicas[device], job.until - now)
+    if job.until is None or job.until == math.inf:
+        return None
+    return limits.tokens_in(job.replicas[device], job.until - now)
 
 
 def _note_begin(batch: Sequence[Slot]) -> None:

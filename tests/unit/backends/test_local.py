@@ -240,6 +240,40 @@ def later() -> float:
     return time.monotonic() + 1000
 
 
+class TestLargeRequests:
+    """To a device that pads nothing."""
+
+    PAIRS = asked("a", *[f"a {LONG * 6}{number}" for number in range(4)], "b", "a", "a")
+
+    async def test_the_first_pairs_are_scored_while_the_others_are_tokenised(
+        self, scheduler: NoticingScheduler, tokenisers: Tokenisers
+    ) -> None:
+        scorer = SlowReader(parts=1)
+        scorer.padded = False
+        backend = LocalBackend([scorer], scheduler, tokenisers)
+        running = asyncio.create_task(backend.score(self.PAIRS, DEFAULT_OPTIONS))
+        assert await asyncio.to_thread(scorer.scored.wait, WAIT)
+        assert not running.done()
+        scorer.release.set()
+        assert [score.logit for score in await running] == [2.0] * 4 + [-2.0, 2.0, 2.0]
+        # the last two are equal, and cut so are the first four
+        assert sum(scorer.batches) == 3
+
+    async def test_are_read_at_once_where_lengths_decide_which_pairs_share_a_batch(
+        self, backend: LocalBackend, scorer: WordOverlapScorer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        read = []
+        encode = scorer.encode
+
+        def noted(pairs: Sequence[Pair], options: ScoringOptions) -> list[EncodedWords]:
+            read.append(len(pairs))
+            return encode(pairs, options)
+
+        monkeypatch.setattr(scorer, "encode", noted)
+        await backend.score(self.PAIRS, DEFAULT_OPTIONS)
+        assert read == [len(self.PAIRS)]
+
+
 class TestUntilAMoment:
     async def test_everything_is_scored_if_there_is_time(self, backend: LocalBackend) -> None:
         pairs = asked("red fox", "red fox", "blue", LONG, "red fox", "red hen", LONG, "fox")
