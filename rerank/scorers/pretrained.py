@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
-from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.checkpoint import JAPANESE_TOKENIZER, Checkpoint
-from rerank.catalog.weight_files import read_header
+from rerank.catalog.weight_files import read_header, shapes
 from rerank.errors import ModelUnsupported, WeightsBroken
 from rerank.scorers.japanese import japanese_tokenizer
 from rerank.scorers.libraries import import_transformers
@@ -233,6 +232,10 @@ def _fp32(numbers: numpy.ndarray, kind: str) -> numpy.ndarray:
     return numbers.astype(numpy.float32)
 
 
+SAFE_OPTIONS = {"use_safetensors": True, "ignore_mismatched_sizes": True}
+"""For ``from_pretrained``: weights that do not fit are named in its report, where an error of its own names none."""
+
+
 def load_network(kind: Any, checkpoint: Checkpoint, dtype: torch.dtype, unused: str = "", **options: Any) -> Any:
     """A transformers model of class ``kind``, made with ``options``, with every weight from the checkpoint.
 
@@ -240,42 +243,46 @@ def load_network(kind: Any, checkpoint: Checkpoint, dtype: torch.dtype, unused: 
     naming a weight that would be newly initialised or does not fit.
     """
     model, report = kind.from_pretrained(
-        checkpoint.folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, **options
+        checkpoint.folder, dtype=dtype, local_files_only=True, output_loading_info=True, **SAFE_OPTIONS, **options
     )
-    for trouble in ("missing_keys", "mismatched_keys"):
-        names = sorted(name for name in map(str, report[trouble]) if not _begins(name, unused))
-        if names:
-            raise _random(checkpoint, names[0])
+    for name, stored, asked in sorted(report["mismatched_keys"]):
+        if not _begins(name, unused):
+            raise _unfit(checkpoint, name, stored, asked)
+    for name in sorted(report["missing_keys"]):
+        if not _begins(name, unused):
+            raise _random(checkpoint, name)
     return model.eval()
 
 
 def refuse_random_weights(network: PreTrainedModel, checkpoint: Checkpoint, unused: str = "") -> None:
-    """Raise WeightsBroken naming a weight that is not in the checkpoint, of a network loaded by a library.
+    """Raise WeightsBroken naming a weight that the checkpoint lacks or has in another shape.
 
-    ``unused`` as for ``load_network``.
+    The network was loaded by a library, with ``SAFE_OPTIONS``. ``unused`` as for ``load_network``.
     """
-    stored = stored_names(checkpoint)
+    stored = shapes(checkpoint.weight_files)
     tied = set(getattr(network, "all_tied_weights_keys", None) or ())
     body = f"{network.base_model_prefix}."
-    for name, _ in network.named_parameters():
-        is_stored = bool(stored & {name, body + name, name.removeprefix(body)})
-        if not is_stored and name not in tied and not _begins(name, unused):
-            # it may be stored under an older name, which only transformers knows
+    for name, weight in network.named_parameters():
+        found = [stored[other] for other in (name, body + name, name.removeprefix(body)) if other in stored]
+        if list(weight.shape) not in found and name not in tied and not _begins(name, unused):
+            # it may be stored under an older name or turned, which only transformers knows
             load_network(type(network), checkpoint, network.dtype, unused, config=network.config)
             return
 
 
-def stored_names(checkpoint: Checkpoint) -> set[str]:
-    """Names of the weights in the files."""
-    names: set[str] = set()
-    for file in checkpoint.weight_files:
-        with safe_open(file, framework="numpy") as tensors:
-            names.update(tensors.keys())
-    return names
-
-
 def _begins(name: str, start: str) -> bool:
     return bool(start) and name.startswith(start)
+
+
+def _unfit(checkpoint: Checkpoint, name: str, stored: Sequence[int], asked: Sequence[int]) -> WeightsBroken:
+    return WeightsBroken(
+        f"{checkpoint.folder.name} holds {name} in the shape {_shown(stored)}, where its config.json asks for "
+        f"{_shown(asked)}: they are not of one model"
+    )
+
+
+def _shown(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _random(checkpoint: Checkpoint, name: str) -> WeightsBroken:

@@ -17,6 +17,7 @@ from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
 from rerank.scorers.networks import fit_length, open_runtime
 from rerank.scorers.normalising import normalise_saved
 from rerank.scorers.pretrained import (
+    SAFE_OPTIONS,
     activation_bytes,
     refuse_random_weights,
     refuse_unknown_type,
@@ -75,7 +76,7 @@ def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) 
     refuse_unknown_type(checkpoint)
     from sentence_transformers import SentenceTransformer
 
-    options: dict[str, Any] = {"use_safetensors": True}
+    options: dict[str, Any] = dict(SAFE_OPTIONS)
     if placement.device.openvino:
         # OpenVINO's fused attention gives NaN where a token sees none, as padding does next to a sliding window
         options["attn_implementation"] = "eager"

@@ -21,6 +21,7 @@ from rerank.scorers.labels import activation_of
 from rerank.scorers.networks import fit_length
 from rerank.scorers.normalising import normalise_saved
 from rerank.scorers.pretrained import (
+    SAFE_OPTIONS,
     activation_bytes,
     refuse_random_weights,
     refuse_unknown_type,
@@ -91,7 +92,7 @@ def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement, 
         device=placement.device.name,
         trust_remote_code=card.trust_remote_code,
         local_files_only=True,
-        model_kwargs={"dtype": dtype, "use_safetensors": True},
+        model_kwargs={"dtype": dtype, **SAFE_OPTIONS},
     )
     refuse_random_weights(model.transformers_model, checkpoint)
     return model

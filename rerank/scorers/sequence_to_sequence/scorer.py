@@ -13,6 +13,7 @@ from tokenizers.processors import TemplateProcessing
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import PromptFormat, Word
+from rerank.catalog.weight_files import shapes
 from rerank.core import Pair, PendingLogits, ScoringOptions
 from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import TokenIds, pending, placed
@@ -20,7 +21,7 @@ from rerank.runtimes.padding import pad
 from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.heads import product
 from rerank.scorers.labels import activation_of
-from rerank.scorers.pretrained import activation_bytes, open_tokenizer, read_config, read_tensor, stored_names
+from rerank.scorers.pretrained import activation_bytes, open_tokenizer, read_config, read_tensor
 from rerank.scorers.scored_words import direction, known_id
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
 
@@ -102,6 +103,6 @@ def _word_row(checkpoint: Checkpoint, tokenizer: Tokenizer, word: Word) -> numpy
     row = known_id(tokenizer, word, config["vocab_size"])
     if not config.get("tie_word_embeddings", config["model_type"] == "t5"):
         return read_tensor(checkpoint, _OWN_TABLE, row=row)
-    stored = stored_names(checkpoint)
+    stored = shapes(checkpoint.weight_files)
     table = next((name for name in _TABLES if name in stored), _TABLES[0])
     return read_tensor(checkpoint, table, row=row) * numpy.float32(config["d_model"] ** -0.5)
