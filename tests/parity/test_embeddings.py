@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import EmbeddingOptions, Pair, ScoringOptions, Truncation
+from rerank.devices import choose_device
 from rerank.errors import InvalidRequest
 from rerank.scorers import networks
-from rerank.scorers.base import Embedder, finish, score
+from rerank.scorers.base import Embedder, Placement, finish, score
+from rerank.scorers.load import load_scorer
 from tests.parity.layouts import causal, embeddings, ending, then
 from tests.support.tiny_checkpoints import make_bert, make_embedding_model, make_modernbert, make_xlm_roberta
 
@@ -92,6 +95,27 @@ def test_a_language_model_gives_the_vectors_of_encode_without_padding(
     packed = embedder_of(folder, runtime="torch")
     assert vectors(packed, TEXTS, EmbeddingOptions()) == pytest.approx(expected, abs=1e-5)
     assert not packed.padded
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("runtime", ["openvino", "torch"])
+def test_a_gemma_whose_tokens_see_one_another_gives_the_vectors_of_encode(
+    tmp_path: Path, runtime: str, precision: str
+) -> None:
+    folder = tmp_path / "embeddings"
+    gemma: dict[str, Any] = {"use_bidirectional_attention": True, "sliding_window": 8, "num_hidden_layers": 3}
+    layers = ["sliding_attention", "full_attention", "sliding_attention"]
+    causal(folder, model_type="gemma3_text", template=None, layer_types=layers, **gemma)
+    embeddings(folder, dense=True)
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    placement = Placement(choose_device("cpu", precision, runtime), tmp_path / ".openvino")
+    scorer = load_scorer(read_checkpoint(folder), ModelCard(id=folder.name), placement)
+    assert scorer.embedder is not None
+
+    found = vectors(scorer.embedder, TEXTS, EmbeddingOptions())
+
+    assert scorer.runtime.startswith(f"{runtime} ")
+    assert found == pytest.approx(expected, abs=1e-5 if precision == "fp32" else 0.05)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,9 @@ class PaddedSentence(nn.Module):
         super().__init__()
         self.transformer, *others = model
         self.others = nn.Sequential(*others)
+        network: Any = model.transformers_model
+        self.config = network.config
+        self.dtype = dtype
         cast_weights(self.transformer, dtype)
 
     def forward(
@@ -36,7 +39,24 @@ class PaddedSentence(nn.Module):
         features = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
             features["token_type_ids"] = token_type_ids
-        return (self.others(in_fp32(self.transformer(features)))["sentence_embedding"],)
+        masks = attention_masks(self.config, attention_mask, self.dtype)
+        named = {"attention_mask": masks} if masks else {}
+        return (self.others(in_fp32(self.transformer(features, **named)))["sentence_embedding"],)
+
+
+def attention_masks(config: Any, attention_mask: torch.Tensor, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """What a Gemma 3 whose tokens see one another adds to attention, by kind of layer; empty for other models.
+
+    Those that transformers makes for it cannot be traced.
+    """
+    if config.model_type != "gemma3_text" or not config.use_bidirectional_attention:
+        return {}
+    seen = attention_mask[:, None, None].bool()
+    places = torch.arange(seen.shape[-1], device=seen.device)
+    near = (places[:, None] - places).abs() < config.sliding_window
+    nothing = torch.zeros((), dtype=dtype, device=seen.device)
+    kinds = {"full_attention": seen, "sliding_attention": seen & near}
+    return {kind: torch.where(mask, nothing, torch.finfo(dtype).min) for kind, mask in kinds.items()}
 
 
 def embedding_inputs(model: SentenceTransformer) -> tuple[str, ...]:
