@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain
 from typing import Any, NamedTuple, Protocol
 
@@ -258,20 +258,20 @@ class _Seams(NamedTuple):
 
     def keep_apart(self, first: Iterable[str], later: Iterable[str]) -> bool:
         """True for words whose tokens do not depend on those next to them."""
-        return all(self._is_first(word) for word in first) and all(self._is_fit(word, str.strip) for word in later)
+        return all(map(self._may_be_first, first)) and all(map(self._is_fit, later))
 
-    def _is_first(self, word: str) -> bool:
-        # no first word: the text begins with a space
-        return self._is_fit(word, str.rstrip) if word else not (self.strips and self.keeps_spaces)
+    def _may_be_first(self, word: str) -> bool:
+        # no word: the text begins with a space
+        return self._is_fit(word.lstrip("\n")) if word else not (self.strips and self.keeps_spaces)
 
-    def _is_fit(self, word: str, strip: Callable[[str], str]) -> bool:
-        """``strip`` takes off white space where there must be none."""
-        if not 0 < len(word) <= _LONGEST or word != strip(word) or self.named.search(word):
+    def _is_fit(self, word: str) -> bool:
+        # what is not printed may be dropped on the way, or be white space
+        if not 0 < len(word) <= _LONGEST or not word.isprintable() or self.named.search(word):
             return False
         if self.normalizer is None:
             return True
         form = self.normalizer.normalize_str(word)
-        return not self.named.search(form) and not (self.keeps_spaces and (not form or form != strip(form)))
+        return not self.named.search(form) and not (self.keeps_spaces and (not form or form != form.strip()))
 
 
 def _parts(component: Any) -> list[dict[str, Any]]:

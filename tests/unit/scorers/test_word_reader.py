@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import pytest
+import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 
 from rerank.scorers import word_reader
@@ -19,7 +22,8 @@ from tests.unit.scorers.tokenizers import KINDS
 _ODD: tuple[str, ...] = (
     "don't", "12,345", '"it"', "—", "´", "▁", "ﬁ", "①x", "1x", "ﷺ", "中文", "각\u1100\u1161", "😀", "👩\u200d👩",
     "e\u0301x",
-    "\u0301e", "\u0600", "\u200b", "\u200d", "\u3000", "a\tb", "b\n", "\nb", "x" * 70, "<mask>", "[SEP]", "<|im_end|>x",
+    "\u0301e", "\u0600", "\u200b", "\u200d", "\u3000", "\x19", "a\x0fb", "\U000e001f", "a\tb", "b\n", "\nb", "x" * 70,
+    "<mask>", "[SEP]", "<|im_end|>x",
     "",
 )  # fmt: skip
 _FAMILIAR = ("the", "panda", "is", "a", "bear,", "Bear,", "or", "not.", "machine", "learning", "I'm")
@@ -30,6 +34,25 @@ texts = st.lists(words, max_size=30).map(" ".join)
 def _unigram_with_a_token_in_any_form() -> Tokenizer:
     tokenizer: Tokenizer = Tokenizer.from_str(KINDS["unigram_of_lines"]().to_str())
     tokenizer.add_tokens([AddedToken("①x", lstrip=True, rstrip=True, normalized=True)])
+    return tokenizer
+
+
+def _unigram_as_published() -> Tokenizer:
+    """With the table that XLM-RoBERTa's characters are normalised by, which drops some and makes others spaces."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["the panda is a bear"] * 20),
+        model_writer=model,
+        vocab_size=40,
+        hard_vocab_limit=False,
+        normalization_rule_name="nmt_nfkc",
+        minloglevel=2,
+    )
+    # its classes are made when it is imported
+    messages: Any = sentencepiece_model_pb2
+    described = messages.ModelProto.FromString(model.getvalue())
+    tokenizer: Tokenizer = Tokenizer.from_str(KINDS["unigram"]().to_str())
+    tokenizer.normalizer = normalizers.Precompiled(described.normalizer_spec.precompiled_charsmap)
     return tokenizer
 
 
@@ -59,6 +82,7 @@ def _normalising_word_pieces() -> Tokenizer:
 
 SPLITTING: dict[str, Callable[[], Tokenizer]] = {
     **{name: made for name, made in KINDS.items() if name != "unsplit_merges"},
+    "unigram_as_published": cache(_unigram_as_published),
     "unigram_with_a_token_in_any_form": cache(_unigram_with_a_token_in_any_form),
     "bytes_as_llama_splits_them": cache(_bytes_as_llama_splits_them),
     "word_pieces_with_a_token_in_any_case": cache(_word_pieces_with_a_token_in_any_case),
