@@ -26,6 +26,7 @@ from benchmarks.alone import engine_alone
 from benchmarks.causal_checkpoints import CAUSAL_SIZES, RECIPES
 from benchmarks.contestants import NATIVE
 from benchmarks.floor import DTYPES
+from benchmarks.processes import NotAvailableError
 from benchmarks.qwen3 import MAX_LENGTH, count
 from benchmarks.turns import Turns, take_turns
 from benchmarks.workload import QUERY, SIZES, Score, checkpoint, documents, token_count
@@ -48,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """See the module's docstring."""
     options = _parser().parse_args(arguments)
     for model in options.models:
-        compare(model, options)
+        try:
+            compare(model, options)
+        except NotAvailableError as error:
+            print(f"{model} is not available: {error}", flush=True)
 
 
 def compare(model: str, options: argparse.Namespace) -> None:

@@ -84,6 +84,17 @@ def test_a_causal_reranker_runs_on_this_engines_own_body(
         assert len(set(run([Pair(QUERY, text) for text in documents(3)]))) == 3
 
 
+def test_a_model_that_cannot_be_opened_is_named_and_the_next_one_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = ["minilm", "zerank-1-small"]
+    (checkpoint("minilm", tmp_path) / "tokenizer.json").write_text("{}")
+
+    families.main([*OPTIONS, "--only", "ours", "--models", *models, "--folder", str(tmp_path)])
+
+    assert re.findall(r"^(\S+) is not available: .+", _printed(capsys), re.M) == ["minilm"]
+
+
 def test_the_default_leaves_out_what_does_not_fit() -> None:
     assert {*families.MODELS} == {*families.ENCODERS, "qwen3-0.6b", *RECIPES} - {"bge-reranker-v2-gemma"}
 
