@@ -27,8 +27,8 @@ _FAMILIAR = 4
 """Of this many words of a text one may be unknown; of a text with more the tokenizer reads all."""
 _AT_ONCE = 64
 """Unknown words that are read as one text."""
-_ROOM = 400_000
-"""Tokens of words, about 20 MB, after which those that are not asked for again give way."""
+_ROOM = 200_000
+"""Tokens of words, about 6 MB, after which those that are not asked for again give way."""
 _ENTRY = 4
 """Memory of a word in addition, in tokens."""
 _NEIGHBOUR = "a"
