@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple, Protocol
 
 from tokenizers import Tokenizer
@@ -27,6 +28,8 @@ _FAMILIAR = 4
 """Of this many words of a text one may be unknown; of a text with more the tokenizer reads all."""
 _AT_ONCE = 64
 """Unknown words that are read as one text."""
+_AT_ONCE_WHOLE = 16
+"""Texts read as a whole whose words are kept, of those that are read together: keeping them takes as long again."""
 _ROOM = 200_000
 """Tokens of words, about 6 MB, after which those that are not asked for again give way."""
 _ENTRY = 4
@@ -101,7 +104,8 @@ class WordReader:
         places = [place for place, read in enumerate(found) if read is None]
         for place, read in zip(places, self.read_whole([texts[place] for place in places]), strict=True):
             found[place] = read
-            self._learn_all(self._seams, split[place], read)
+        taught = (self._learn_all(self._seams, split[place], found[place]) for place in places)
+        deque(islice(filter(None, taught), _AT_ONCE_WHOLE), maxlen=0)
         return [read for read in found if read is not None]
 
     def read_whole(self, texts: Sequence[str]) -> list[ReadText]:
@@ -134,12 +138,13 @@ class WordReader:
         for words, parts in self._read_words([*rows, *([word, _NEIGHBOUR] for word in firsts)]):
             self._keep(words, parts)
 
-    def _learn_all(self, seams: _Seams, words: Sequence[str], read: ReadText) -> None:
-        """Keep the words of a text that was read whole."""
-        if not words or not seams.keep_apart(*self._unknown(words)):
-            return
+    def _learn_all(self, seams: _Seams, words: Sequence[str], read: ReadText | None) -> bool:
+        """Keep the words of a text that was read whole, if it is made of nothing else."""
+        if not words or read is None or not seams.keep_apart(*self._unknown(words)):
+            return False
         if parts := _taken_apart(words, read):
             self._keep(words, parts)
+        return bool(parts)
 
     def _keep(self, words: Sequence[str], parts: Sequence[Ids]) -> None:
         self._first.keep({words[0]: parts[0]})
