@@ -14,6 +14,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.digests import sha256
 from rerank.catalog.evidence import Evidence, read_evidence
 from rerank.catalog.folder_files import broken, read_object, read_optional, shown
+from rerank.catalog.other_kinds import ADAPTER_CONFIG, ADAPTER_OF_UNKNOWN_USE, adapter_among
 from rerank.catalog.ports import Port, find_port
 from rerank.catalog.proportions import refuse_other_proportions
 from rerank.catalog.recognition import recognised_family
@@ -84,13 +85,19 @@ def read_checkpoint(folder: Path, card: ModelCard | None = None) -> Checkpoint:
     for file in weight_files:
         check_weight_file(file)
     _check_tokenizer(folder)
-    refuse_other_proportions(folder, config, shapes(weight_files))
+    _refuse_adapter(folder)
+    held = shapes(weight_files)
+    refuse_other_proportions(folder, config, held)
+    # code of its own may read it
+    if "auto_map" not in config and (sentences := adapter_among(held)):
+        raise ModelUnsupported(f"{folder.name} {sentences}")
     evidence = read_evidence(folder, config, _architecture(folder / "config.json", config), port)
     return Checkpoint(evidence, recognised_family(evidence, card), usable_positions(config), weight_files)
 
 
 def refuse_other_kinds(folder: Path, card: ModelCard) -> None:
     """Raise ModelUnsupported, or WeightsBroken, where the small files show that the model would not be loaded."""
+    _refuse_adapter(folder)
     config, port = _read_known_config(folder)
     recognised_family(read_evidence(folder, config, _architecture(folder / "config.json", config), port), card)
     _check_tokenizer(folder)
@@ -193,6 +200,12 @@ def _check_tokenizer(folder: Path) -> None:
             "Install it, or save the model's tokenizer with AutoTokenizer.from_pretrained(...).save_pretrained(...) "
             "where it is installed."
         )
+
+
+def _refuse_adapter(folder: Path) -> None:
+    """Refuse what libraries load with peft, and from elsewhere, though there are weights."""
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise ModelUnsupported(f"{folder.name} {ADAPTER_OF_UNKNOWN_USE}")
 
 
 def _architecture(file: Path, config: dict[str, Any]) -> str:

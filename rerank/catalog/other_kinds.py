@@ -8,6 +8,17 @@ from typing import Any, NamedTuple
 
 from rerank.catalog.evidence import Evidence
 
+_EMBEDDINGS = "Use another embedding model, such as sentence-transformers/all-MiniLM-L6-v2."
+_ROUTED = (
+    "sends queries and documents to different models (Router of sentence-transformers), which this server does not "
+    f"support. {_EMBEDDINGS}"
+)
+_STATIC = (
+    "is a static embedding model (StaticEmbedding, model2vec): a vector for each token, and no network of "
+    f"transformers, which this server needs. {_EMBEDDINGS}"
+)
+_MODULES = {"Asym": _ROUTED, "Router": _ROUTED, "StaticEmbedding": _STATIC}
+"""Modules of sentence-transformers that do the work of a network, by class."""
 _PAIRS = "Use a reranker that scores each pair alone, such as BAAI/bge-reranker-v2-m3."
 
 
@@ -38,7 +49,7 @@ OTHER_KINDS = (
         "texts, such as Qwen/Qwen3-Reranker-0.6B.",
     ),
     OtherKind(
-        lambda evidence: evidence.architecture == "JinaForRanking",
+        lambda evidence: evidence.architecture in ("JinaForRanking", "ListConRankerModel"),
         "is a listwise reranker ({architecture}): the score of a document depends on the other documents of its "
         f"request, which this server does not support. {_PAIRS}",
     ),
@@ -51,6 +62,7 @@ OTHER_KINDS = (
         _is_sparse,
         f"is a sparse encoder (SPLADE): it makes vectors for an inverted index, and gives no score of a pair. {_PAIRS}",
     ),
+    OtherKind(lambda evidence: evidence.config.get("model_type") == "model2vec", _STATIC),
     OtherKind(
         lambda evidence: _is_bare(evidence, "ForMaskedLM"),
         "is a masked language model ({architecture}): a base model, or a sparse encoder such as SPLADE. Neither gives "
@@ -76,7 +88,32 @@ def other_kind(evidence: Evidence) -> str | None:
     for kind in OTHER_KINDS:
         if kind.shows(evidence):
             return kind.sentences.format(architecture=evidence.architecture)
-    return None
+    return other_modules(evidence.kinds)
+
+
+def other_modules(kinds: Iterable[str]) -> str | None:
+    """What a model of these modules is, in sentences that continue the folder's name; None if nothing is known."""
+    return next((_MODULES[kind] for kind in kinds if kind in _MODULES), None)
+
+
+_BERT_LIKE = frozenset(
+    (
+        "albert", "bert", "camembert", "data2vec-text", "electra", "ernie", "layoutlm", "megatron-bert", "roberta",
+        "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+    )
+)  # fmt: skip
+"""Types of which transformers computes absolute positions, whatever the configuration asks for."""
+
+
+def unknown_positions(config: Mapping[str, Any]) -> str | None:
+    """What positions that would be left out are, in sentences that continue the folder's name; None if none are."""
+    asked = config.get("position_embedding_type") or "absolute"
+    if asked == "absolute" or "auto_map" in config or config.get("model_type") not in _BERT_LIKE:
+        return None
+    return (
+        f"asks for positions of the kind {asked} (position_embedding_type in its config.json), which version 5 of "
+        "transformers no longer computes. Use a reranker with absolute positions, such as BAAI/bge-reranker-v2-m3."
+    )
 
 
 _METHODS = {"awq": "AWQ", "fp8": "FP8", "gptq": "GPTQ", "bitsandbytes": "bitsandbytes", "mxfp4": "MXFP4"}
@@ -98,13 +135,28 @@ def quantised(config: Mapping[str, Any]) -> str | None:
     )
 
 
+_MERGE = "merge it into its base model (merge_and_unload() of peft), save that, and use the saved folder."
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_OF_UNKNOWN_USE = (
+    f"holds {ADAPTER_CONFIG} next to whole weights, and nothing says whether they have the LoRA adapter in them. If "
+    f"they do, remove {ADAPTER_CONFIG}; else {_MERGE}"
+)
+"""Sentences that continue the folder's name."""
+_ADAPTER_TENSOR = re.compile(r"(^|\.)lora_(embedding_)?[AB](\.|$)")
+
+
+def adapter_among(names: Iterable[str]) -> str | None:
+    """What weights with a LoRA adapter in them are, in sentences that continue the folder's name; None without one."""
+    found = next((name for name in sorted(names) if _ADAPTER_TENSOR.search(name)), None)
+    return found and f"holds a LoRA adapter among its weights ({found}), which would be left out: {_MERGE}"
+
+
 _ORIGINAL = "which are not supported. Use the safetensors repository that they were made from."
 _FORMATS = (
     (
         re.compile(r"^adapter_config\.json$"),
-        "holds a LoRA adapter and no model: merge it into its base model (merge_and_unload() of peft), save that, and "
-        "use the saved folder. If it was trained with words before query and document, as RankLLaMA was (query: and "
-        "document:), its card in models.toml has to say them in a `prompt` of its own.",
+        f"holds a LoRA adapter and no model: {_MERGE} If it was trained with words before query and document, as "
+        "RankLLaMA was (query: and document:), its card in models.toml has to say them in a `prompt` of its own.",
     ),
     (re.compile(r"\.gguf$"), f"holds weights for llama.cpp (GGUF), {_ORIGINAL}"),
     (
@@ -115,6 +167,18 @@ _FORMATS = (
         "instead.",
     ),
     (re.compile(r"\.onnx$"), f"holds weights for ONNX, {_ORIGINAL}"),
+    (
+        re.compile(r"^(tf_model\.h5|flax_model\.msgpack)$"),
+        "holds weights for TensorFlow or Flax, which are not loaded. Save it as safetensors with version 4 of "
+        "transformers: from_pretrained(..., from_tf=True) or from_flax=True, then save_pretrained(...).",
+    ),
+    (re.compile(r"^router_config\.json$"), _ROUTED),
+    (re.compile(r"^\d+_StaticEmbedding(/.*)?$"), _STATIC),
+    (
+        re.compile(r"^0_Transformer(/.*)?$"),
+        "has its model in the folder 0_Transformer, as early versions of sentence-transformers saved it. Load it with "
+        "sentence-transformers and save it again with save_pretrained(...), which puts it next to modules.json.",
+    ),
 )
 """Files of formats that are not loaded, and sentences that continue the folder's name; the first that fits counts."""
 

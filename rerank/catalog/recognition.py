@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rerank.catalog.built_in import known_prompt
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.evidence import Evidence
 from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, LATE_INTERACTION
-from rerank.catalog.other_kinds import other_kind, quantised
+from rerank.catalog.other_kinds import other_kind, quantised, unknown_positions
 from rerank.errors import ModelUnsupported
 
 SEQUENCE_TO_SEQUENCE = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
@@ -20,14 +23,15 @@ _MAY_BE_ASKED = {
     "qwen2": ("mxbai-rerank-v2",),
     "mistral": ("ctxl-rerank-v2",),
     "gemma": ("bge-reranker-v2-gemma",),
+    "llama": (),
 }
-"""Names of prompts of published rerankers, by their ``model_type``."""
+"""Names of prompts of published rerankers, by their ``model_type``: of the types that can be asked in a prompt."""
 
 
 def recognised_family(evidence: Evidence, card: ModelCard | None = None) -> str:
     """The name of the family in ``FAMILIES``. Raises ModelUnsupported saying what the model is, or is not."""
     card = card or _NO_CARD
-    if sentences := quantised(evidence.config):
+    if sentences := quantised(evidence.config) or unknown_positions(evidence.config):
         raise _unsupported(evidence, sentences)
     if stated := card.stated_family:
         return stated
@@ -59,7 +63,7 @@ def _asked_unknown(evidence: Evidence) -> str | None:
         return None
     return (
         f"is a {evidence.architecture}, which reads a prompt that its files do not show. Its card in models.toml has "
-        f"to say how it is asked: {prompt_lines(evidence)}."
+        f"to say how it is asked: {prompt_lines(evidence.config)}."
     )
 
 
@@ -67,9 +71,10 @@ def _is_no_reranker(evidence: Evidence) -> str:
     if evidence.architecture.endswith("ForCausalLM"):
         return (
             f"is a language model ({evidence.architecture}), and nothing in it says that it reranks: no modules of "
-            "sentence-transformers, and no template that asks about a query and a document. If it is a reranker, its "
-            f"card in models.toml has to say how it is asked: {prompt_lines(evidence)}. If it is an embedding model, "
-            'it is `family = "bi-encoder"`.'
+            "sentence-transformers, and no template that asks about a query and a document. If it is a reranker that "
+            "answers yes or no with a word, and not with a grade or an order of documents, its card in models.toml has "
+            f"to say how it is asked: {prompt_lines(evidence.config)}. If it is an embedding model, it is "
+            '`family = "bi-encoder"`.'
         )
     return (
         f"names the architecture {evidence.architecture} in its config.json, which has no head that scores pairs, and "
@@ -78,12 +83,21 @@ def _is_no_reranker(evidence: Evidence) -> str:
     )
 
 
-def prompt_lines(evidence: Evidence) -> str:
-    """The lines of a card that may say how the model is asked, for messages."""
-    names = _MAY_BE_ASKED.get(str(evidence.config.get("model_type")), ())
-    if evidence.architecture in _PROMPTED:
-        names = (_PROMPTED[evidence.architecture],)
-    return " or ".join((*(f'`prompt = "{name}"`' for name in names), "a `prompt` of its own"))
+def may_be_asked(config: Mapping[str, Any]) -> bool:
+    """True for a language model of a type that a prompt in a card can ask."""
+    return config.get("model_type") in _MAY_BE_ASKED
+
+
+def prompt_lines(config: Mapping[str, Any]) -> str:
+    """What a card has to say of how the model is asked, for messages."""
+    names = _MAY_BE_ASKED.get(str(config.get("model_type")), ())
+    architecture = next(iter(config.get("architectures") or ()), None)
+    if architecture in _PROMPTED:
+        names = (_PROMPTED[architecture],)
+    if not names:
+        return "`prompt`, as a table of the one that it was trained on"
+    listed = ", ".join(f'"{name}"' for name in names)
+    return f"`prompt`, by name if it was trained on that of a published reranker ({listed}), else as a table of its own"
 
 
 def _unsupported(evidence: Evidence, sentences: str) -> ModelUnsupported:

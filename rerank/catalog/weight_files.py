@@ -9,8 +9,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from rerank.catalog.evidence import read_modules
 from rerank.catalog.folder_files import broken, read_object
-from rerank.catalog.other_kinds import other_format
+from rerank.catalog.other_kinds import other_format, other_modules
 from rerank.errors import ModelUnsupported
 from rerank.text_file import UnfitFile, parse_json
 
@@ -40,12 +41,12 @@ def refuse_other_format(folder: Path) -> None:
 
 
 def other_format_in(folder: Path) -> str | None:
-    """See ``other_format``."""
+    """See ``other_format``. Raises WeightsBroken naming a file that makes no sense."""
     try:
         files = [file.relative_to(folder).as_posix() for file in (*folder.glob("*"), *folder.glob("onnx/*.onnx"))]
     except OSError:
         return None
-    return other_format(files)
+    return other_format(files) or other_modules(module.kind for module in read_modules(folder))
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

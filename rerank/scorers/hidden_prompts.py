@@ -21,6 +21,7 @@ from rerank.catalog.prompts import (
     PromptFormat,
     Word,
 )
+from rerank.catalog.recognition import prompt_lines
 from rerank.errors import ModelUnsupported
 from rerank.scorers.labels import score_of_labels
 from rerank.scorers.pretrained import open_tokenizer, read_tensor
@@ -87,8 +88,9 @@ def _refuse_either(checkpoint: Checkpoint, prompts: Sequence[PromptFormat]) -> N
     if QWEN3_RERANKER in prompts and "sentence_transformers" not in checkpoint.evidence.config:
         raise ModelUnsupported(
             f"{checkpoint.folder.name} is a Qwen3 with a classification head, and nothing in it says whether it reads "
-            "plain pairs or the prompt of Qwen3-Reranker. Save it once with sentence-transformers' CrossEncoder if it "
-            'reads plain pairs; else say in its card in models.toml how it is asked: `prompt = "qwen3-reranker"`.'
+            "plain pairs or the prompt of a reranker that it was converted from. Save it once with "
+            "sentence-transformers' CrossEncoder if it reads plain pairs; else say in its card in models.toml how it "
+            f"is asked: {prompt_lines(checkpoint.config)}."
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from rerank.activations import SIGMOID, Activation
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.recognition import may_be_asked, prompt_lines
 from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import Values
 from rerank.scorers.pretrained import checkpoint_activation
@@ -42,8 +43,18 @@ def refuse_other_labels(labels: int, config: Mapping[str, Any]) -> None:
         raise ModelUnsupported(
             f"its head gives {_counted(labels, config)} per pair, so it classifies pairs, as models for entailment "
             "do; a reranker gives one number, the relevance. Its card in models.toml can name the label that counts "
-            f"against a document and the one that counts for it: `labels = [{against}, {for_it}]`."
+            f"against a document and the one that counts for it: `labels = [{against}, {for_it}]`.{_of_words(config)}"
         )
+
+
+def _of_words(config: Mapping[str, Any]) -> str:
+    """What else a card has to say of a language model that answers with words."""
+    if not may_be_asked(config):
+        return ""
+    return (
+        " If it was converted from a reranker that answers with words, the card also has to say how that one is asked: "
+        f"{prompt_lines(config)}."
+    )
 
 
 def refuse_labels_without_head(checkpoint: Checkpoint, card: ModelCard) -> None:

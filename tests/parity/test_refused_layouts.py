@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from rerank.catalog.cards import ModelCard
 from rerank.errors import ModelUnavailable
@@ -45,19 +48,23 @@ UNKNOWN_TYPE = (
     f"tiny is of the type brand-new, which transformers {transformers.__version__} does not know. Use a reranker of "
     "another type, such as BAAI/bge-reranker-v2-m3."
 )
-OTHER = "a `prompt` of its own"
-QWEN3 = " or ".join(
-    [f'`prompt = "{name}"`' for name in ("qwen3-reranker", "zerank-2", "zerank-1", "ctxl-rerank-v2")] + [OTHER]
-)
-GEMMA_LINES = f'`prompt = "bge-reranker-v2-gemma"` or {OTHER}'
+
+
+def lines(*names: str) -> str:
+    listed = ", ".join(f'"{name}"' for name in names)
+    return f"`prompt`, by name if it was trained on that of a published reranker ({listed}), else as a table of its own"
+
+
+OTHER = "`prompt`, as a table of the one that it was trained on"
+QWEN3 = lines("qwen3-reranker", "zerank-2", "zerank-1", "ctxl-rerank-v2")
 
 
 def no_reranker(architecture: str, lines: str) -> str:
     return (
         f"tiny is a language model ({architecture}), and nothing in it says that it reranks: no modules of "
-        "sentence-transformers, and no template that asks about a query and a document. If it is a reranker, its card "
-        f"in models.toml has to say how it is asked: {lines}. If it is an embedding model, it is "
-        '`family = "bi-encoder"`.'
+        "sentence-transformers, and no template that asks about a query and a document. If it is a reranker that "
+        "answers yes or no with a word, and not with a grade or an order of documents, its card in models.toml has to "
+        f'say how it is asked: {lines}. If it is an embedding model, it is `family = "bi-encoder"`.'
     )
 
 
@@ -74,6 +81,13 @@ def classifies(labels: str, against: int, for_it: int) -> str:
         f"its head gives {labels} per pair, so it classifies pairs, as models for entailment do; a reranker gives "
         "one number, the relevance. Its card in models.toml can name the label that counts against a document and the "
         f"one that counts for it: `labels = [{against}, {for_it}]`."
+    )
+
+
+def converted(*names: str) -> str:
+    return (
+        " If it was converted from a reranker that answers with words, the card also has to say how that one is asked: "
+        f"{lines(*names)}."
     )
 
 
@@ -107,7 +121,105 @@ def with_weights_in(name: str) -> Make:
     return make
 
 
+def modules_at(folder: Path, *kinds: str) -> None:
+    listed = [{"type": f"sentence_transformers.models.{kind}", "path": ""} for kind in kinds]
+    (folder / "modules.json").write_text(json.dumps(listed))
+
+
+def with_modules(*kinds: str, configuration: bool = True, **config: Any) -> Make:
+    def make(folder: Path) -> None:
+        saying(**config)(folder)
+        modules_at(folder, *kinds)
+        if not configuration:
+            (folder / "config.json").unlink()
+
+    return make
+
+
+def in_0_transformer(folder: Path) -> None:
+    make_bert(folder / "0_Transformer")
+    modules_at(folder, "Transformer", "Pooling")
+
+
+def with_adapter(folder: Path) -> None:
+    make_bert(folder)
+    name = "bert.encoder.layer.0.attention.self.query"
+    weights = load_file(folder / "model.safetensors")
+    weights |= {f"{name}.lora_{half}.default.weight": torch.ones(4, 4) for half in "AB"}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+MERGE = "merge it into its base model (merge_and_unload() of peft), save that, and use the saved folder."
+STATIC = (
+    "tiny is a static embedding model (StaticEmbedding, model2vec): a vector for each token, and no network of "
+    "transformers, which this server needs. Use another embedding model, such as "
+    "sentence-transformers/all-MiniLM-L6-v2."
+)
+ROUTED = (
+    "tiny sends queries and documents to different models (Router of sentence-transformers), which this server does "
+    "not support. Use another embedding model, such as sentence-transformers/all-MiniLM-L6-v2."
+)
+OTHER_WEIGHTS = (
+    "tiny holds weights for TensorFlow or Flax, which are not loaded. Save it as safetensors with version 4 of "
+    "transformers: from_pretrained(..., from_tf=True) or from_flax=True, then save_pretrained(...)."
+)
+
+
+def positions(kind: str) -> str:
+    return (
+        f"tiny asks for positions of the kind {kind} (position_embedding_type in its config.json), which version 5 of "
+        "transformers no longer computes. Use a reranker with absolute positions, such as BAAI/bge-reranker-v2-m3."
+    )
+
+
 REFUSED = [
+    refused("tensorflow-only", with_weights_in("tf_model.h5"), OTHER_WEIGHTS),
+    refused("flax-only", with_weights_in("flax_model.msgpack"), OTHER_WEIGHTS),
+    refused("model2vec", with_modules(model_type="model2vec", architectures=["StaticModel"]), STATIC),
+    refused("static-embedding", with_modules("StaticEmbedding"), STATIC),
+    refused("static-embedding-without-configuration", with_modules("StaticEmbedding", configuration=False), STATIC),
+    refused("mdbr-leaf-ir-asym", with_modules("Router", "Normalize", configuration=False), ROUTED),
+    refused("router-next-to-the-configuration-of-one-side", with_modules("Router", "Normalize"), ROUTED),
+    refused("asym", with_modules("Asym", configuration=False), ROUTED),
+    refused(
+        "sentence-transformers-0",
+        in_0_transformer,
+        "tiny has its model in the folder 0_Transformer, as early versions of sentence-transformers saved it. Load it "
+        "with sentence-transformers and save it again with save_pretrained(...), which puts it next to modules.json.",
+    ),
+    refused(
+        "merged-with-a-leftover-of-the-adapter",
+        then(make_bert, lambda folder: rewrite(folder / "adapter_config.json", peft_type="LORA")),
+        "tiny holds adapter_config.json next to whole weights, and nothing says whether they have the LoRA adapter in "
+        f"them. If they do, remove adapter_config.json; else {MERGE}",
+    ),
+    refused(
+        "adapter-among-the-weights",
+        with_adapter,
+        "tiny holds a LoRA adapter among its weights (bert.encoder.layer.0.attention.self.query.lora_A.default.weight),"
+        f" which would be left out: {MERGE}",
+    ),
+    *(
+        refused(
+            f"{kind}-with-relative-positions",
+            saying(model_type=kind, position_embedding_type="relative_key"),
+            positions("relative_key"),
+        )
+        for kind in ("bert", "electra", "roberta", "xlm-roberta", "camembert", "albert")
+    ),
+    refused(
+        "embeddings-with-relative-positions-whatever-the-card-says",
+        saying(position_embedding_type="relative_key_query"),
+        positions("relative_key_query"),
+        family="bi-encoder",
+    ),
+    refused(
+        "listconranker-listwise",
+        saying(architectures=["ListConRankerModel"], model_type="ListConRanker", **CODE),
+        "tiny is a listwise reranker (ListConRankerModel): the score of a document depends on the other documents of "
+        "its request, which this server does not support. Use a reranker that scores each pair alone, such as "
+        "BAAI/bge-reranker-v2-m3.",
+    ),
     refused(
         "bce-reranker-pickled",
         with_weights_in("pytorch_model.bin"),
@@ -168,10 +280,9 @@ REFUSED = [
     refused(
         "qwen3-8b-classifier-without-template",
         partial(causal, model_type="qwen3", template=None, classifier=True),
-        "tiny is a Qwen3 with a classification head, and nothing in it says whether it reads plain "
-        "pairs or the prompt of Qwen3-Reranker. Save it once with sentence-transformers' CrossEncoder "
-        "if it reads plain pairs; else say in its card in models.toml how it is asked: `prompt = "
-        '"qwen3-reranker"`.',
+        "tiny is a Qwen3 with a classification head, and nothing in it says whether it reads plain pairs or the prompt "
+        "of a reranker that it was converted from. Save it once with sentence-transformers' CrossEncoder if it reads "
+        f"plain pairs; else say in its card in models.toml how it is asked: {QWEN3}.",
     ),
     refused(
         "unknown-template-without-words",
@@ -182,7 +293,7 @@ REFUSED = [
         "llama-nemotron-rerank-without-its-prompt-trusted",
         make_bidirectional_llama,
         "tiny is a LlamaBidirectionalForSequenceClassification, which reads a prompt that its files do not show. Its "
-        'card in models.toml has to say how it is asked: `prompt = "llama-nemotron-rerank"` or a `prompt` of its own.',
+        f"card in models.toml has to say how it is asked: {lines('llama-nemotron-rerank')}.",
         trust_remote_code=True,
     ),
     refused(
@@ -201,12 +312,33 @@ REFUSED = [
     refused(
         "mxbai-v2-seq-two-labels",
         partial(causal, model_type="qwen2", template=None, classifier=True, num_labels=2),
-        classifies("2 labels", 0, 1),
+        classifies("2 labels", 0, 1) + converted("mxbai-rerank-v2"),
+    ),
+    refused(
+        "qwen3-reranker-seq-two-labels",
+        partial(causal, model_type="qwen3", template=None, classifier=True, num_labels=2, tie_word_embeddings=True),
+        classifies("2 labels", 0, 1) + converted("qwen3-reranker", "zerank-2", "zerank-1", "ctxl-rerank-v2"),
     ),
     refused(
         "bge-reranker-v2-gemma",
         partial(causal, model_type="gemma", template=None),
-        no_reranker("GemmaForCausalLM", GEMMA_LINES),
+        no_reranker("GemmaForCausalLM", lines("bge-reranker-v2-gemma")),
+    ),
+    refused(
+        "lb-reranker-of-grades",
+        partial(causal, model_type="qwen2", template=CHAT),
+        no_reranker("Qwen2ForCausalLM", lines("mxbai-rerank-v2")),
+    ),
+    refused(
+        "rankzephyr-listwise",
+        partial(causal, model_type="mistral", template=CHAT),
+        no_reranker("MistralForCausalLM", lines("ctxl-rerank-v2")),
+    ),
+    refused(
+        "bge-reranker-v2.5-gemma2-lightweight",
+        saying(architectures=["CostWiseGemmaForCausalLM"], model_type="cost_wise_gemma", **CODE),
+        "tiny has a head for each of its layers (CostWiseGemmaForCausalLM), which only code of its own reads. Use a "
+        "reranker without code of its own, such as BAAI/bge-reranker-v2-m3.",
     ),
     refused(
         "bge-reranker-v2-minicpm-layerwise",

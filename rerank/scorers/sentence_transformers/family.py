@@ -105,7 +105,7 @@ def _refuse_unknown_words(evidence: Evidence) -> None:
         raise ModelUnsupported(
             f"{name} is a language model ({architecture}), and nothing in it says which words' logits are the score: "
             "neither 1_LogitScore nor a template that asks for yes or no. Its card in models.toml has to say how it is "
-            f"asked: {prompt_lines(evidence)}."
+            f"asked: {prompt_lines(evidence.config)}."
         )
 
 
@@ -116,5 +116,5 @@ def _refuse_chat_template(evidence: Evidence, model: CrossEncoder) -> None:
         raise ModelUnsupported(
             f"{name} has a chat template without a place for a query and a document. Remove the template "
             "from the folder if the model was trained on plain pairs; else say in its card in models.toml how it is "
-            f"asked: {prompt_lines(evidence)}."
+            f"asked: {prompt_lines(evidence.config)}."
         )

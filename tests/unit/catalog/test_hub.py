@@ -208,6 +208,20 @@ class TestInspect:
         with pytest.raises(WeightsMissing, match="holds a LoRA adapter and no model"):
             inspect_repository(NAME, endpoint=hub.url)
 
+    @pytest.mark.parametrize(
+        ("files", "told"),
+        [
+            (("router_config.json", "query_0_Transformer/model.safetensors"), r"sends queries and documents to diff"),
+            (("modules.json", "0_StaticEmbedding/model.safetensors"), "is a static embedding model"),
+            (("modules.json", "0_Transformer/model.safetensors"), "has its model in the folder 0_Transformer"),
+        ],
+        ids=["router", "static", "early"],
+    )
+    def test_a_layout_without_configuration_is_named(self, hub: FakeHub, files: tuple[str, ...], told: str) -> None:
+        hub.add_repository(NAME, dict.fromkeys(files, b"weights"))
+        with pytest.raises(WeightsMissing, match=told):
+            inspect_repository(NAME, endpoint=hub.url)
+
     def test_an_adapter_without_configuration_is_refused(self, hub: FakeHub) -> None:
         hub.add_repository(NAME, {"adapter_model.safetensors": b"weights"})
         with pytest.raises(WeightsMissing, match=r"no config\.json"):
