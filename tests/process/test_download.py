@@ -126,6 +126,24 @@ class TestFetching:
         # one for the address, one at the place it leads to
         assert len(hub.requests_of(WEIGHTS)) == 2 * len(visible(models))
 
+    @pytest.mark.parametrize(
+        ("name", "licence"),
+        [
+            ("BAAI/bge-reranker-base", "MIT"),
+            ("jinaai/jina-reranker-v2-base-multilingual", "CC-BY-NC-4.0, not commercial"),
+        ],
+        ids=["free", "not-commercial"],
+    )
+    def test_pull_prints_the_licence_of_a_known_model(
+        self, command: Command, hub: FakeHub, name: str, licence: str
+    ) -> None:
+        hub.add_repository(name, tiny_checkpoint())
+        licensed, fetched = command(name).out.splitlines()
+        assert licensed == f"{name}: licence {licence}"
+        assert fetched.startswith(f"{name}: 17 kB in models/")
+        # nothing is fetched
+        assert "licence" not in command(name).out
+
     def test_the_bundled_weights_are_not_fetched(self, command: Command, hub: FakeHub) -> None:
         outcome = command("all-MiniLM-L6-v2")
         assert outcome.status == 0

@@ -346,6 +346,14 @@ class TestFetch:
         assert found.is_of("v1")
         assert not found.is_of("main")
 
+    def test_an_adapter_of_unknown_use_is_refused_before_the_weights_come(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path
+    ) -> None:
+        repository.files["adapter_config.json"] = type(repository.files[WEIGHTS])(b"{}")
+        with pytest.raises(ModelUnsupported, match=r"holds adapter_config\.json next to whole weights"):
+            fetch(NAME, destination, endpoint=hub.url)
+        assert not hub.requests_of(WEIGHTS)
+
     def test_code_that_no_card_trusts_is_refused_before_the_weights_come(self, hub: FakeHub, destination: Path) -> None:
         mapped = b'{"architectures": ["OwnForSequenceClassification"], "auto_map": {"AutoModel": "modeling.OwnModel"}}'
         hub.add_repository(NAME, tiny_checkpoint() | {"config.json": mapped, "modeling.py": b"print()"})
