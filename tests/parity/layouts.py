@@ -180,13 +180,14 @@ def chain(folder: Path, pooling: str, *, normalised: bool = False) -> Path:
     return folder
 
 
-def embeddings(folder: Path, pooling: str = "mean", *, dense: bool = False, **prompts: str) -> Path:
-    """The body in the folder as an embedding model."""
+def embeddings(folder: Path, pooling: str = "mean", *, dense: int = 0, normalised: bool = True, **prompts: str) -> Path:
+    """The body in the folder as an embedding model, with up to two ``dense`` layers."""
     base = folder.rename(folder.with_name("base"))
     put_template(base, None)
     transformer = Transformer(str(base))
     modules: list[Any] = [transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode=pooling)]
-    modules += [Dense(32, 16), Normalize()] if dense else [Normalize()]
+    modules += [Dense(32, 16), Dense(16, 32, bias=False, activation_function=torch.nn.Identity())][:dense]
+    modules += [Normalize()] if normalised else []
     SentenceTransformer(modules=modules, device="cpu", prompts=prompts or None).save(
         str(folder), create_model_card=False
     )

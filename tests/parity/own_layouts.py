@@ -27,11 +27,15 @@ def make_new(
     folder: Path,
     *,
     types: int = 1,
+    prefix: str = "new.",
     scaling: dict[str, Any] | None = None,
     head: bool = True,
     **changes: Any,
 ) -> Path:
-    """A folder as Alibaba-NLP published gte-multilingual (types=1) and gte-*-en-v1.5: config.json, names, tokenizer."""
+    """A folder as Alibaba-NLP published gte-multilingual (types=1) and gte-*-en-v1.5 (0 or 2), with its tokenizer.
+
+    Names of weights begin with ``prefix``, which bodies published without a head do not have.
+    """
     (make_xlm_roberta if types == 1 else make_bert)(folder)
     vocabulary = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab_size()
     mapped = {
@@ -70,7 +74,7 @@ def make_new(
     (folder / "config.json").write_text(json.dumps(config | changes))
     shapes: dict[str, tuple[int, ...]] = {
         "embeddings.word_embeddings.weight": (vocabulary, HIDDEN),
-        "embeddings.token_type_embeddings.weight": (types, HIDDEN),
+        **({"embeddings.token_type_embeddings.weight": (types, HIDDEN)} if types else {}),
         **_norm("embeddings.LayerNorm"),
         **_linear("pooler.dense", HIDDEN, HIDDEN),
     }
@@ -80,8 +84,8 @@ def make_new(
         shapes |= _linear(f"{layer}.attention.o_proj", HIDDEN, HIDDEN)
         shapes |= {f"{layer}.mlp.up_gate_proj.weight": (2 * INNER, HIDDEN)} | _norm(f"{layer}.attn_ln")
         shapes |= _linear(f"{layer}.mlp.down_proj", HIDDEN, INNER) | _norm(f"{layer}.mlp_ln")
-    named = {f"new.{name}": shape for name, shape in shapes.items()} | _linear("classifier", 1, HIDDEN)
-    _save(folder, named if head else {**named, **_linear("classifier", vocabulary, HIDDEN)})
+    named = {f"{prefix}{name}": shape for name, shape in shapes.items()}
+    _save(folder, named | (_linear("classifier", 1 if head else vocabulary, HIDDEN) if prefix else {}))
     return folder
 
 
@@ -146,7 +150,7 @@ def _save(folder: Path, shapes: dict[str, tuple[int, ...]]) -> None:
 @torch.inference_mode()
 def new_by_hand(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
     """What NewForSequenceClassification computes."""
-    weights = load_file(folder / "model.safetensors")
+    weights = _new_weights(folder)
     scores = []
     for ids, types in _tokens(folder, pairs):
         first = _new_states(folder, weights, ids, types)[0]
@@ -157,7 +161,7 @@ def new_by_hand(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
 @torch.inference_mode()
 def new_vectors_by_hand(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
     """Cosines of first tokens, as gte-multilingual-base's card has them."""
-    weights = load_file(folder / "model.safetensors")
+    weights = _new_weights(folder)
     tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     def vector(text: str) -> torch.Tensor:
@@ -167,10 +171,19 @@ def new_vectors_by_hand(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[
     return [float(torch.cosine_similarity(vector(query), vector(document), dim=0)) for query, document in pairs]
 
 
+def _new_weights(folder: Path) -> Weights:
+    """With the names that they have next to a head."""
+    stored = load_file(folder / "model.safetensors")
+    return {
+        name if name.startswith(("new.", "classifier.")) else f"new.{name}": weight for name, weight in stored.items()
+    }
+
+
 def _new_states(folder: Path, weights: Weights, ids: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
     config = json.loads((folder / "config.json").read_text())
     states = weights["new.embeddings.word_embeddings.weight"][ids]
-    states = states + weights["new.embeddings.token_type_embeddings.weight"][types % config["type_vocab_size"]]
+    if count := config["type_vocab_size"]:
+        states = states + weights["new.embeddings.token_type_embeddings.weight"][types % count]
     states = _normed(weights, "new.embeddings.LayerNorm", states, 1e-12)
     size = HIDDEN // HEADS
     base = config["rope_theta"]

@@ -106,7 +106,7 @@ def test_a_gemma_whose_tokens_see_one_another_gives_the_vectors_of_encode(
     gemma: dict[str, Any] = {"use_bidirectional_attention": True, "sliding_window": 8, "num_hidden_layers": 3}
     layers = ["sliding_attention", "full_attention", "sliding_attention"]
     causal(folder, model_type="gemma3_text", template=None, layer_types=layers, **gemma)
-    embeddings(folder, dense=True)
+    embeddings(folder, dense=1)
     expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
     placement = Placement(choose_device("cpu", precision, runtime), tmp_path / ".openvino")
     scorer = load_scorer(read_checkpoint(folder), ModelCard(id=folder.name), placement)

@@ -101,6 +101,30 @@ def identity(where: str) -> Make:
     return make
 
 
+ARCTIC: dict[str, Any] = {
+    "architectures": ["GteModel"],
+    "model_type": "gte",
+    "auto_map": {
+        "AutoConfig": "configuration_hf_alibaba_nlp_gte.GteConfig",
+        "AutoModel": "modeling_hf_alibaba_nlp_gte.GteModel",
+    },
+}
+embedding_gemma = then(
+    partial(
+        causal,
+        model_type="gemma3_text",
+        template=None,
+        num_hidden_layers=3,
+        layer_types=["sliding_attention", "sliding_attention", "full_attention"],
+        sliding_window=8,
+        use_bidirectional_attention=True,
+    ),
+    ending,
+    partial(embeddings, dense=2, query="task: search result | query: ", document="title: none | text: "),
+)
+"""Tokens see those of both sides, in windows; two projections follow."""
+
+
 def without(file: str, *keys: str) -> Callable[[Path], None]:
     return lambda folder: rewrite(folder / file, **dict.fromkeys(keys))
 
@@ -221,6 +245,35 @@ RIGHT = [
     ),
     right("gte-multilingual-reranker-whose-code-is-trusted", make_new, new_by_hand, trust_remote_code=True),
     right("gte-en-v1.5-classifier", partial(make_new, types=2), new_by_hand),
+    right(
+        "gte-en-v1.5-classifier-without-types",
+        partial(make_new, types=0, scaling={"factor": 2.0, "type": "ntk"}),
+        new_by_hand,
+    ),
+    right(
+        "gte-en-v1.5-without-types",
+        then(
+            partial(make_new, types=0, head=False, scaling={"factor": 2.0, "type": "ntk"}),
+            lambda folder: listed_modules(folder, "cls"),
+        ),
+        new_vectors_by_hand,
+        COSINE,
+    ),
+    right(
+        "gte-base-without-new-in-names",
+        then(partial(make_new, head=False, prefix=""), lambda folder: listed_modules(folder, "cls")),
+        new_vectors_by_hand,
+        COSINE,
+    ),
+    right(
+        "arctic-embed-m-v2.0",
+        then(
+            partial(make_new, head=False, prefix="", **ARCTIC),
+            lambda folder: listed_modules(folder, "cls"),
+        ),
+        new_vectors_by_hand,
+        COSINE,
+    ),
     right(
         "gte-multilingual-base",
         then(
@@ -451,10 +504,33 @@ RIGHT = [
         for kind, prefix in (("without-model-in-names", ""), ("with-model-in-names", "model."))
     ),
     right(
+        "llama-with-pooling-whatever-its-architecture",
+        then(
+            partial(causal, model_type="llama", template=None),
+            ending,
+            embeddings,
+            lambda folder: rewrite(folder / "config.json", architectures=["LlamaForCausalLM"]),
+            lambda folder: rewrite(folder / "config_sentence_transformers.json", model_type=None),
+        ),
+        saved_embeddings,
+        COSINE,
+    ),
+    right("embeddinggemma", embedding_gemma, saved_embeddings, COSINE),
+    right(
+        "embeddings-compared-by-dot-scored-by-cosine",
+        then(
+            partial(encoder, model_type="bert", body=True),
+            partial(embeddings, normalised=False),
+            lambda folder: rewrite(folder / "config_sentence_transformers.json", similarity_fn_name="dot"),
+        ),
+        saved_embeddings,
+        COSINE,
+    ),
+    right(
         "t5-embeddings-with-dense",
         then(
             partial(encoder, model_type="t5", body=True, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4),
-            partial(embeddings, dense=True),
+            partial(embeddings, dense=1),
         ),
         saved_embeddings,
         COSINE,

@@ -297,6 +297,12 @@ REFUSED = [
         trust_remote_code=True,
     ),
     refused(
+        "llama-nemotron-rerank-without-its-prompt",
+        make_bidirectional_llama,
+        "tiny is a LlamaBidirectionalForSequenceClassification, which reads a prompt that its files do not show. Its "
+        f"card in models.toml has to say how it is asked: {lines('llama-nemotron-rerank')}.",
+    ),
+    refused(
         "zerank-2-without-st-files",
         partial(causal, model_type="qwen3", template=CHAT),
         no_reranker("Qwen3ForCausalLM", QWEN3),

@@ -64,7 +64,7 @@ def with_wider_vectors(folder: Path) -> None:
             id="embeddings",
         ),
         pytest.param(
-            saying(then(t5_body, partial(embeddings, dense=True)), d_ff=48),
+            saying(then(t5_body, partial(embeddings, dense=1)), d_ff=48),
             "encoder.block.0.layer.1.DenseReluDense.wi.weight",
             ("64 x 32", "48 x 32"),
             id="embeddings-in-the-fallback",
@@ -106,7 +106,7 @@ def test_a_weight_of_another_shape_is_named_in_a_t5(tmp_path: Path) -> None:
             id="a-text-for-a-number",
         ),
         pytest.param(
-            then(partial(encoder, model_type="bert", body=True), partial(embeddings, dense=True), with_wider_vectors),
+            then(partial(encoder, model_type="bert", body=True), partial(embeddings, dense=1), with_wider_vectors),
             "Error(s) in loading state_dict for Dense: size mismatch for linear.weight: copying a param with shape "
             "torch.Size([16, 32]) from checkpoint, the shape in current model is torch.Size([24, 32])",
             id="projection",
