@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,9 +88,9 @@ def read_checkpoint(folder: Path, card: ModelCard | None = None) -> Checkpoint:
     _refuse_adapter(folder)
     held = shapes(weight_files)
     refuse_other_proportions(folder, config, held)
-    # code of its own may read it
-    if "auto_map" not in config and (sentences := adapter_among(held)):
-        raise ModelUnsupported(f"{folder.name} {sentences}")
+    # code of its own may read an adapter; it never runs for a card with a prompt
+    if "auto_map" not in config or (card and card.prompt):
+        _refuse_adapter_among(folder, held)
     evidence = read_evidence(folder, config, _architecture(folder / "config.json", config), port)
     return Checkpoint(evidence, recognised_family(evidence, card), usable_positions(config), weight_files)
 
@@ -206,6 +206,11 @@ def _refuse_adapter(folder: Path) -> None:
     """Refuse what libraries load with peft, and from elsewhere, though there are weights."""
     if (folder / ADAPTER_CONFIG).is_file():
         raise ModelUnsupported(f"{folder.name} {ADAPTER_OF_UNKNOWN_USE}")
+
+
+def _refuse_adapter_among(folder: Path, weights: Iterable[str]) -> None:
+    if sentences := adapter_among(weights):
+        raise ModelUnsupported(f"{folder.name} {sentences}")
 
 
 def _architecture(file: Path, config: dict[str, Any]) -> str:

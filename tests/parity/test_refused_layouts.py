@@ -16,6 +16,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.prompts import PROMPTS
 from rerank.errors import ModelUnavailable
 from tests.parity.late import make_multi_vector, make_pylate, make_stanford
 from tests.parity.layouts import (
@@ -150,6 +151,10 @@ def with_adapter(folder: Path) -> None:
 
 
 MERGE = "merge it into its base model (merge_and_unload() of peft), save that, and use the saved folder."
+AMONG = (
+    "tiny holds a LoRA adapter among its weights (bert.encoder.layer.0.attention.self.query.lora_A.default.weight), "
+    f"which would be left out: {MERGE}"
+)
 STATIC = (
     "tiny is a static embedding model (StaticEmbedding, model2vec): a vector for each token, and no network of "
     "transformers, which this server needs. Use another embedding model, such as "
@@ -196,8 +201,14 @@ REFUSED = [
     refused(
         "adapter-among-the-weights",
         with_adapter,
-        "tiny holds a LoRA adapter among its weights (bert.encoder.layer.0.attention.self.query.lora_A.default.weight),"
-        f" which would be left out: {MERGE}",
+        AMONG,
+    ),
+    refused(
+        "adapter-among-the-weights-for-code-that-a-prompt-keeps-from-running",
+        then(with_adapter, lambda folder: rewrite(folder / "config.json", **CODE)),
+        AMONG,
+        prompt=PROMPTS["mxbai-rerank-v2"],
+        trust_remote_code=True,
     ),
     *(
         refused(
