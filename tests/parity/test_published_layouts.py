@@ -120,7 +120,7 @@ embedding_gemma = then(
         use_bidirectional_attention=True,
     ),
     ending,
-    partial(embeddings, dense=2, query="task: search result | query: ", document="title: none | text: "),
+    partial(embeddings, dense=2, query="query: ", document="text: "),
 )
 """Tokens see those of both sides, in windows; two projections follow."""
 

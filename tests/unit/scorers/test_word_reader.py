@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 
-from rerank.scorers import word_reader
+from rerank.scorers import word_reader, word_seams
 from rerank.scorers.normalising import normalise
 from rerank.scorers.word_reader import WordReader
 from tests.unit.scorers.tokenizers import KINDS
@@ -59,7 +59,7 @@ def _unigram_as_published() -> Tokenizer:
 def _bytes_as_llama_splits_them() -> Tokenizer:
     tokenizer: Tokenizer = Tokenizer.from_str(KINDS["bytes_with_merges"]().to_str())
     tokenizer.normalizer = normalizers.NFC()
-    pattern = next(pattern for pattern in word_reader.PATTERNS if "{1,3}" in pattern)
+    pattern = next(pattern for pattern in word_seams.PATTERNS if "{1,3}" in pattern)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(pattern), "isolated"),
