@@ -5,8 +5,9 @@ end far enough from the cut, because the tokens of a character depend on its nei
 tokens are those of the whole text, while time and memory depend on how many are wanted.
 
 They may differ only where no word ends in 16,384 characters and more than 512 of them repeat one pattern, for a
-tokenizer that does not split them (there the first token may depend on where the last one ends), and in a word with
-131,072 characters inside it of which the tokenizer makes nothing.
+tokenizer that does not split them (there the first token may depend on where the last one ends), in a word with
+131,072 characters inside it of which the tokenizer makes nothing, and around a row of thousands of line feeds, for a
+tokenizer that strips texts and takes line feeds for letters that it does not know.
 """
 
 from __future__ import annotations
