@@ -56,7 +56,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "bge-reranker-v2-gemma": {"kind": "gemma", "prompt": BGE_RERANKER_V2_GEMMA, "vocabulary": 256000}
     | {"positions": 8192, "layers": 18, "hidden": 2048, "heads": 8, "key_heads": 1, "head": 256, "inner": 16384},
 }
-_USUAL_SPREAD = 0.02
+USUAL_SPREAD = 0.02
 
 
 class _Special(NamedTuple):
@@ -101,7 +101,7 @@ def save_causal(facts: dict[str, Any], words: Sequence[str], target: Path) -> No
         tie_word_embeddings=facts.get("tied", True),
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
-        initializer_range=facts.get("spread", _USUAL_SPREAD),
+        initializer_range=facts.get("spread", USUAL_SPREAD),
     )
     config.num_labels = 1
     has_head = facts["kind"] == "llama"

@@ -22,7 +22,7 @@ from transformers import (
     XLMRobertaForSequenceClassification,
 )
 
-from benchmarks.causal_checkpoints import CAUSAL_SIZES, RECIPES, save_causal
+from benchmarks.causal_checkpoints import CAUSAL_SIZES, RECIPES, USUAL_SPREAD, save_causal
 from rerank.core import Pair
 from rerank.evaluation.workload import QUERY as QUERY
 from rerank.evaluation.workload import mixed_documents
@@ -79,7 +79,6 @@ SIZES: dict[str, dict[str, Any]] = {
     "thin-64": _THIN | {"hidden": 64, "inner": 128, "spread": 0.25},
     "thin-80": _THIN | {"hidden": 80, "inner": 160, "spread": 0.25},
 }
-_USUAL_SPREAD = 0.02
 
 
 class _Encoder(NamedTuple):
@@ -197,7 +196,7 @@ def _config(encoder: _Encoder, facts: dict[str, Any], tokenizer: Any) -> Any:
         num_attention_heads=facts["heads"],
         intermediate_size=facts["inner"],
         max_position_embeddings=facts["positions"],
-        initializer_range=facts.get("spread", _USUAL_SPREAD),
+        initializer_range=facts.get("spread", USUAL_SPREAD),
         **special,
         **encoder.options,
     )

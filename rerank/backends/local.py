@@ -204,7 +204,7 @@ def _distinct(reading: Reading[list[E]]) -> Reading[Distinct[E]]:
 
 
 def _parts(pairs: Sequence[Pair], size: int) -> Iterator[range]:
-    """Places of the pairs to tokenise together: about so many characters."""
+    """Places of the pairs to tokenise together, up to about ``size`` characters."""
     start = characters = 0
     for end, pair in enumerate(pairs, 1):
         characters += len(pair.document)

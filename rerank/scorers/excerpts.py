@@ -16,6 +16,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from tokenizers import Encoding
+
 from rerank.core import Span
 from rerank.scorers.base import TURN_CHARACTERS, Reading
 from rerank.scorers.word_reader import ReadText, WordReader
@@ -229,7 +231,7 @@ def _in_slices(reader: WordReader, wanted: int, ruler: _Ruler) -> Reading[Excerp
         near = ruler.near_end(settled)
 
 
-def _tokens(encoding: ReadText, ruler: _Ruler, near: int, far: int) -> list[_Token]:
+def _tokens(encoding: Encoding, ruler: _Ruler, near: int, far: int) -> list[_Token]:
     """The tokens of a slice, the nearest first."""
     begin, _ = ruler.between(near, far)
     places = zip(encoding.ids, encoding.offsets, strict=True)

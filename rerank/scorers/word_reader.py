@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, chain, islice
 from typing import Any, Protocol
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from rerank.scorers.word_seams import Seams
 
@@ -48,13 +48,8 @@ class ReadText(Protocol):
         """Numbers of the tokens."""
         ...
 
-    @property
-    def offsets(self) -> list[tuple[int, int]]:
-        """The characters that each was made from."""
-        ...
-
     def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
-        """The same for one."""
+        """The characters that a token was made from."""
         ...
 
     def __len__(self) -> int: ...
@@ -78,15 +73,14 @@ class WordReader:
     def read(self, texts: Sequence[str]) -> list[ReadText]:
         """Each text's tokens."""
         if self._seams is None:
-            return self.read_whole(texts)
+            return [*self.read_whole(texts)]
         split = [_words(text) for text in texts]
         found = self._of_known_words(self._seams, split)
         places = [place for place, read in enumerate(found) if read is None]
-        for place, read in zip(places, self.read_whole([texts[place] for place in places]), strict=True):
-            found[place] = read
-        taught = (self._learn_all(self._seams, split[place], found[place]) for place in places)
+        whole = dict(zip(places, self.read_whole([texts[place] for place in places]), strict=True))
+        taught = (self._learn_all(self._seams, split[place], read) for place, read in whole.items())
         deque(islice(filter(None, taught), _AT_ONCE_WHOLE), maxlen=0)
-        return [read for read in found if read is not None]
+        return [whole[place] if read is None else read for place, read in enumerate(found)]
 
     def _of_known_words(self, seams: Seams, texts: Sequence[Sequence[str]]) -> list[ReadText | None]:
         """Texts by their words, of which a few may be unknown before; None for one with others."""
@@ -97,7 +91,7 @@ class WordReader:
                 parts[place] = self._parts(texts[place])
         return [_made_of(self._tokenizer, words, known) for words, known in zip(texts, parts, strict=True)]
 
-    def read_whole(self, texts: Sequence[str]) -> list[ReadText]:
+    def read_whole(self, texts: Sequence[str]) -> list[Encoding]:
         """The same without looking words up."""
         # a batch, because the library holds the interpreter's lock for a single text
         return list(self._tokenizer.encode_batch(texts, add_special_tokens=False)) if texts else []
@@ -125,9 +119,9 @@ class WordReader:
         for words, parts in self._read_words([*rows, *([word, _NEIGHBOUR] for word in firsts)]):
             self._keep(words, parts)
 
-    def _learn_all(self, seams: Seams, words: Sequence[str], read: ReadText | None) -> bool:
+    def _learn_all(self, seams: Seams, words: Sequence[str], read: Encoding) -> bool:
         """Keep the words of a text that was read whole, if it is made of nothing else."""
-        if not words or read is None or not seams.keep_apart(*self._unknown(words)):
+        if not words or not seams.keep_apart(*self._unknown(words)):
             return False
         if parts := _taken_apart(words, read):
             self._keep(words, parts)
@@ -191,7 +185,7 @@ def _made_of(tokenizer: Tokenizer, words: Sequence[str], parts: Sequence[Ids | N
     return _Words(tokenizer, words, known)
 
 
-def _taken_apart(words: Sequence[str], read: ReadText) -> list[Ids] | None:
+def _taken_apart(words: Sequence[str], read: Encoding) -> list[Ids] | None:
     """The tokens of each word; None where one reaches across a space."""
     ids, offsets = tuple(read.ids), read.offsets
     starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
@@ -213,11 +207,6 @@ class _Words:
     def __init__(self, tokenizer: Tokenizer, words: Sequence[str], parts: Sequence[Ids]) -> None:
         self._tokenizer, self._words, self._parts = tokenizer, words, parts
         self.ids = tuple(chain.from_iterable(parts))
-
-    @property
-    def offsets(self) -> list[tuple[int, int]]:
-        (whole,) = self._tokenizer.encode_batch([" ".join(self._words)], add_special_tokens=False)
-        return list(whole.offsets)
 
     def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
         place, left = 0, token_index

@@ -15,8 +15,9 @@ _LONGEST = 64
 _WITHOUT_SPACES = {"BertPreTokenizer", "Whitespace", "WhitespaceSplit"}
 """Pre-tokenizers after which no space is left."""
 _WITHIN_WORDS = {"Digits", "Punctuation"}
-_LOCAL_FORMS = {"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "Strip"}
-_LOCAL_FORMS |= {"StripAccents"}
+_LOCAL_FORMS = {
+    "BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Precompiled", "Strip", "StripAccents",
+}  # fmt: skip
 """Normalizers that change nothing on one side of a space because of what stands on the other."""
 _ENDINGS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
