@@ -3,8 +3,9 @@
     python -m benchmarks.gpu --models bge-base bge-large bge-v2-m3 qwen3-0.6b qwen3-4b qwen3-8b
 
 Needs neither FastAPI nor OpenVINO. For each model and each length of documents: pairs and tokens a second of this
-engine (tokenising included) and of its peer at its best batch size, their ratio, the share of the floor (the matrix
-products of the layers alone, for every token read, at the rate measured just before), and peak memory. Before that,
+engine (one request; and the same when its texts were read before) and of its peer at its best batch size (there is none
+for causal rerankers but Qwen3's), their ratio, the share of the floor (the matrix products of the layers alone, for
+every token read, at the rate measured just before), and peak memory. Before that,
 the packed batch is compared with the same network padded and in fp32; a difference above the tolerance ends with exit
 status 1. On a CPU (``--device cpu``) it runs the same way, packed batches included, to be tried on tiny models.
 """
@@ -25,12 +26,12 @@ from unittest import mock
 
 import torch
 
-from benchmarks.causal_checkpoints import CAUSAL_SIZES
+from benchmarks.causal_checkpoints import CAUSAL_SIZES, RECIPES
+from benchmarks.families import card_of
 from benchmarks.floor import floor_seconds, products_rate
 from benchmarks.model_card import model_card
-from benchmarks.scheduled import scheduled
+from benchmarks.scheduled import local_backend, scheduler_of
 from benchmarks.workload import QUERY, SIZES, BatchedScore, Score, checkpoint, documents, documents_of
-from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair
 from rerank.devices import Device, choose_device
@@ -82,34 +83,42 @@ def measure_workload(
     folder: Path, length: str, pairs: list[Pair], device: Device, options: argparse.Namespace, rate: float
 ) -> None:
     """Ours, and the peer at the batch size that suits it best."""
-    tokens, ours = measure_ours(folder, pairs, device, options)
+    tokens, measured = measure_ours(folder, pairs, device, options)
     free(device)
-    title, theirs = measure_peer(folder, pairs, device, options)
-    free(device)
-    for name, measured in (("ours", ours), (title, theirs)):
-        if measured is None:
+    if folder.name not in RECIPES:
+        measured |= measure_peer(folder, pairs, device, options)
+        free(device)
+    last = [*measured.values()][-1]
+    for name, run in measured.items():
+        if run is None:
             print(f"{length:>10} {name:<28} out of memory")
             continue
-        against = theirs.seconds / measured.seconds if theirs is not None else float("nan")
-        floor = floor_seconds(folder, tokens, rate) / measured.seconds
+        against = last.seconds / run.seconds if last is not None else float("nan")
+        floor = floor_seconds(folder, tokens, rate) / run.seconds
         print(
-            f"{length:>10} {name:<28} {len(pairs) / measured.seconds:>9.1f} {tokens / measured.seconds:>10.0f} "
-            f"{against:>8.2f} {floor:>9.2f} {measured.peak_bytes / 1e6:>9.0f}",
+            f"{length:>10} {name:<28} {len(pairs) / run.seconds:>9.1f} {tokens / run.seconds:>10.0f} "
+            f"{against:>8.2f} {floor:>9.2f} {run.peak_bytes / 1e6:>9.0f}",
             flush=True,
         )
 
 
-def measure_ours(folder: Path, pairs: list[Pair], device: Device, options: argparse.Namespace) -> tuple[int, Measured]:
+def measure_ours(
+    folder: Path, pairs: list[Pair], device: Device, options: argparse.Namespace
+) -> tuple[int, dict[str, Measured | None]]:
     """Tokens of all pairs, and this engine."""
     scorer = packed_scorer(folder, device)
-    tokens = sum(encoded.tokens for encoded in scorer.encode(pairs))
-    with scheduled(scorer, BatchBudget(GPU_BATCH.pairs, options.batch_tokens), device.name) as run:
-        return tokens, timed(run, pairs, device, options.repeat)
+    encoded = scorer.encode(pairs)
+    budget = BatchBudget(GPU_BATCH.pairs, options.batch_tokens)
+    with local_backend(scorer, budget, device.name) as run:
+        whole = timed(run, pairs, device, options.repeat)
+    with scheduler_of(budget, device.name) as scheduler:
+        read = timed(lambda _: scheduler.submit((scorer,), encoded).future.result(), pairs, device, options.repeat)
+    return sum(pair.tokens for pair in encoded), {"ours": whole, "ours, texts read before": read}
 
 
 def measure_peer(
     folder: Path, pairs: list[Pair], device: Device, options: argparse.Namespace
-) -> tuple[str, Measured | None]:
+) -> dict[str, Measured | None]:
     """The peer at the batch size that was fastest in a single run; None if all of them were too large."""
     seconds: dict[int, float] = {}
     with peer(folder, device) as (name, run):
@@ -120,9 +129,10 @@ def measure_peer(
             except torch.OutOfMemoryError:
                 free(device)
         if not seconds:
-            return name, None
+            return {name: None}
         best = min(seconds, key=seconds.__getitem__)
-        return f"{name}, batches of {best}", timed(in_batches(run, best), pairs, device, options.repeat, warm=True)
+        measured = timed(in_batches(run, best), pairs, device, options.repeat, warm=True)
+        return {f"{name}, batches of {best}": measured}
 
 
 def in_batches(run: BatchedScore, batch: int) -> Score:
@@ -157,7 +167,7 @@ def packed_scorer(folder: Path, device: Device) -> Scorer:
 
 def scorer_on(folder: Path, device: Device) -> Scorer:
     """The checkpoint as the server loads it."""
-    card = ModelCard(id=folder.name, max_length=MAX_LENGTH)
+    card = replace(card_of(folder.name), max_length=MAX_LENGTH)
     return load_scorer(read_checkpoint(folder, card), card, Placement(device, folder.parent / ".openvino"))
 
 
@@ -204,7 +214,7 @@ def free(device: Device) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes = (*SIZES, *CAUSAL_SIZES)
+    sizes = (*SIZES, *CAUSAL_SIZES, *RECIPES)
     wanted = ["bge-base", "bge-large", "bge-v2-m3", "qwen3-0.6b", "qwen3-4b", "qwen3-8b"]
     parser.add_argument("--models", choices=sizes, nargs="+", default=wanted)
     parser.add_argument("--lengths", nargs="+", default=["64", "256", "512", "mixed"], help="words of a document")
