@@ -27,11 +27,11 @@ from unittest import mock
 import torch
 
 from benchmarks.causal_checkpoints import CAUSAL_SIZES, RECIPES
-from benchmarks.families import card_of
 from benchmarks.floor import floor_seconds, products_rate
 from benchmarks.model_card import model_card
 from benchmarks.scheduled import local_backend, scheduler_of
 from benchmarks.workload import QUERY, SIZES, BatchedScore, Score, checkpoint, documents, documents_of
+from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair
 from rerank.devices import Device, choose_device
@@ -42,6 +42,7 @@ from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 
 MAX_LENGTH = 8192
+PROMPTS = {name: facts["prompt"] for name, facts in (CAUSAL_SIZES | RECIPES).items()}
 TOLERANCE = 5e-2
 """Of raw logits in half precision."""
 
@@ -167,7 +168,7 @@ def packed_scorer(folder: Path, device: Device) -> Scorer:
 
 def scorer_on(folder: Path, device: Device) -> Scorer:
     """The checkpoint as the server loads it."""
-    card = replace(card_of(folder.name), max_length=MAX_LENGTH)
+    card = ModelCard(folder.name, max_length=MAX_LENGTH, prompt=PROMPTS.get(folder.name))
     return load_scorer(read_checkpoint(folder, card), card, Placement(device, folder.parent / ".openvino"))
 
 

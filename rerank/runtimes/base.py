@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 import numpy
 
 from rerank.core import Finished, Pending, PendingLogits, Span
+from rerank.runtimes.ids import Ids
 
 if TYPE_CHECKING:
     # importing it takes seconds, which a converted network does not need
@@ -29,8 +30,8 @@ Attend: TypeAlias = "Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.
 class TokenIds:
     """One sequence the model reads: ids and segment ids of equal length."""
 
-    input_ids: tuple[int, ...]
-    type_ids: tuple[int, ...]
+    input_ids: Ids
+    type_ids: Ids
     cut: Span | None = field(default=None, compare=False)
     """See ``EncodedPair.cut``."""
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy
 
 from rerank.runtimes.base import to_device
+from rerank.runtimes.ids import Ids
 
 if TYPE_CHECKING:
     import torch
@@ -100,28 +101,38 @@ def token_rows(segments: Sequence[Segment]) -> dict[str, numpy.ndarray]:
     }
     if types := [segment.type_ids for segment in segments if segment.type_ids is not None]:
         parts["type_ids"] = types
-    return {name: numpy.fromiter(chain.from_iterable(part), numpy.int64) for name, part in parts.items()}
+    return {name: numpy.concatenate([*map(_numbers, part)], dtype=numpy.int64) for name, part in parts.items()}
+
+
+def _numbers(row: Sequence[int]) -> numpy.ndarray:
+    if isinstance(row, Ids):
+        return row.numbers
+    return numpy.arange(row.start, row.stop) if isinstance(row, range) else numpy.array(row, numpy.int64)
 
 
 def _spans(
     segments: Sequence[Segment], starts: Sequence[int], places: Sequence[int], queries: Sequence[int], device: str
 ) -> Spans:
     """The segments at ``places`` as key spans, each with its number of queries."""
-    keys = [_key_rows(segments, starts, place) for place in places]
-    key_lengths = [sum(end - start for start, end in rows) for rows in keys]
-    whole = all(segment.seen is None for segment in segments)
-    own_rows_only = whole and all(len(rows) == 1 for rows in keys) and len(places) == len(segments)
-    key_places = None
-    if places and not own_rows_only:
-        rows_of_keys = [numpy.arange(start, end) for rows in keys for start, end in rows]
-        key_places = to_device(numpy.concatenate(rows_of_keys), device)
+    key_lengths, key_rows = _keys(segments, starts, places)
     return Spans(
         query_offsets=to_device(numpy.array([0, *accumulate(queries)], numpy.int32), device),
         key_offsets=to_device(numpy.array([0, *accumulate(key_lengths)], numpy.int32), device),
         longest_query=max(queries, default=0),
         longest_key=max(key_lengths, default=0),
-        key_places=key_places,
+        key_places=None if key_rows is None else to_device(key_rows, device),
     )
+
+
+def _keys(
+    segments: Sequence[Segment], starts: Sequence[int], places: Sequence[int]
+) -> tuple[list[int], numpy.ndarray | None]:
+    """Lengths of the key spans of the segments at ``places``, and their rows if those are not the batch's in order."""
+    if len(places) == len(segments) and all(segment.continues is segment.seen is None for segment in segments):
+        return [segment.keys for segment in segments], None
+    keys = [_key_rows(segments, starts, place) for place in places]
+    rows = [numpy.arange(start, end) for rows in keys for start, end in rows]
+    return [sum(end - start for start, end in rows) for rows in keys], numpy.concatenate(rows) if rows else None
 
 
 def _key_rows(segments: Sequence[Segment], starts: Sequence[int], place: int) -> list[tuple[int, int]]:

@@ -11,6 +11,7 @@ import numpy
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import TokenIds
+from rerank.runtimes.ids import Ids
 from rerank.runtimes.rectangle import rectangle_inputs
 from rerank.runtimes.segments import Segment
 from rerank.scorers.pretrained import gives_types, read_config
@@ -96,7 +97,7 @@ class BertSegments:
 
     def example(self) -> dict[str, numpy.ndarray]:
         """Inputs to trace a body's ``forward`` with."""
-        return rectangle_inputs([self(TokenIds((5,) * length, (0,) * length)) for length in (7, 5)])
+        return rectangle_inputs([self(TokenIds(Ids.of([5]) * length, Ids.of([0]) * length)) for length in (7, 5)])
 
     def _positions(self, sequence: TokenIds) -> Sequence[int]:
         padding = self._first_after

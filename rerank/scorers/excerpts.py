@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 from tokenizers import Encoding
 
 from rerank.core import Span
+from rerank.runtimes.ids import Ids
 from rerank.scorers.base import TURN_CHARACTERS, Reading
 from rerank.scorers.word_reader import ReadText, WordReader
 
@@ -41,7 +42,7 @@ _SEAM = re.compile(r"\S(?=\s)|[\u4e00-\u9fff](?=[\u3001\u3002\uff01\uff0c\uff1a\
 class Excerpt(NamedTuple):
     """The requested tokens of a text."""
 
-    ids: tuple[int, ...]
+    ids: Ids
     tokens: int
     """Tokens of the whole text, or a lower bound if it was not read to its end."""
     whole: bool
@@ -168,13 +169,13 @@ class _Ruler:
 
 def _of_whole(encoding: ReadText, wanted: int, side: Side) -> Excerpt:
     """The requested tokens of a text that was read whole."""
-    ids = encoding.ids
+    ids = Ids.of(encoding.ids)
     tokens = len(ids)
     if tokens <= wanted:
-        return Excerpt(tuple(ids), tokens, whole=True)
+        return Excerpt(ids, tokens, whole=True)
     first, last = (tokens - wanted, tokens) if side == "left" else (0, wanted)
     span = slice(_characters(encoding, first)[0], _characters(encoding, last - 1)[1])
-    return Excerpt(tuple(ids[first:last]), tokens, whole=True, span=span)
+    return Excerpt(ids[first:last], tokens, whole=True, span=span)
 
 
 def _settles(encoding: ReadText, wanted: int, ruler: _Ruler, far: int) -> bool:
@@ -249,5 +250,5 @@ def _excerpt(found: Sequence[_Token], wanted: int, ruler: _Ruler, *, whole: bool
     span = (
         slice(min(token.first for token in kept), max(token.last for token in kept)) if found[wanted:] else slice(None)
     )
-    ids = tuple([token.id for token in kept])
+    ids = Ids.of([token.id for token in kept])
     return Excerpt(ids[::-1] if ruler.side == "left" else ids, len(found), whole, span)

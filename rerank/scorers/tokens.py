@@ -16,6 +16,7 @@ from tokenizers import Encoding, Tokenizer
 from rerank.core import Pair, Span, TextTokens, Truncation
 from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds
+from rerank.runtimes.ids import Ids
 from rerank.scorers.base import Reading, document_limit, pair_limit, query_too_long, text_too_long, too_long
 from rerank.scorers.excerpts import Excerpt, read_texts
 from rerank.scorers.word_reader import WordReader
@@ -169,7 +170,7 @@ class _Part(NamedTuple):
     """A stretch of a sequence: a text, by its number, or special tokens."""
 
     text: int | None
-    ids: tuple[int, ...]
+    ids: Ids
     type_id: int
 
 
@@ -190,12 +191,12 @@ class _Layout(NamedTuple):
         ids: list[int] = []
         for token, type_id, special in zip(sequence.ids, sequence.type_ids, sequence.special_tokens_mask, strict=True):
             if special:
-                parts.append(_Part(None, (token,), type_id))
+                parts.append(_Part(None, Ids.of([token]), type_id))
                 continue
             text = owners[len(ids)] if len(ids) < len(owners) else texts
             ids.append(token)
             if not parts or parts[-1].text != text:
-                parts.append(_Part(text, (), type_id))
+                parts.append(_Part(text, Ids(), type_id))
         if ids != [token for letter in letters for token in letter.ids] or not ids:
             raise ValueError("the tokenizer puts other things around its texts than special tokens")
         return cls(tuple(parts), sum(part.text is None for part in parts))
@@ -203,30 +204,32 @@ class _Layout(NamedTuple):
     def marked(self, marker: int) -> _Layout:
         """The layout with a further special token, behind its first one or at the start."""
         place = 1 if self.parts[0].text is None else 0
-        return _Layout((*self.parts[:place], _Part(None, (marker,), 0), *self.parts[place:]), self.specials + 1)
+        return _Layout((*self.parts[:place], _Part(None, Ids.of([marker]), 0), *self.parts[place:]), self.specials + 1)
 
-    def frame(self, *before: tuple[int, ...]) -> _Frame:
+    def frame(self, *before: Ids) -> _Frame:
         """The frame of the last text, after the texts ``before``."""
         last = len(before)
         place = next(place for place, part in enumerate(self.parts) if part.text == last)
         return _Frame(
-            _Stretch.of(self.parts[:place], before), self.parts[place].type_id, _Stretch.of(self.parts[place + 1 :], ())
+            _Stretch.of(self.parts[:place], before),
+            Ids.of([self.parts[place].type_id]),
+            _Stretch.of(self.parts[place + 1 :], ()),
         )
 
 
 class _Stretch(NamedTuple):
     """Ids that stand together, with their segments."""
 
-    ids: tuple[int, ...]
-    type_ids: tuple[int, ...]
+    ids: Ids
+    type_ids: Ids
 
     @classmethod
-    def of(cls, parts: Sequence[_Part], texts: Sequence[tuple[int, ...]]) -> _Stretch:
+    def of(cls, parts: Sequence[_Part], texts: Sequence[Ids]) -> _Stretch:
         """Parts of a layout, end to end."""
         filled = [(part.ids if part.text is None else texts[part.text], part.type_id) for part in parts]
         return cls(
-            tuple(token for ids, _ in filled for token in ids),
-            tuple(type_id for ids, type_id in filled for _ in ids),
+            Ids.of([token for ids, _ in filled for token in ids]),
+            Ids.of([type_id for ids, type_id in filled for _ in ids]),
         )
 
 
@@ -234,10 +237,11 @@ class _Frame(NamedTuple):
     """Tokens before and after a text."""
 
     before: _Stretch
-    type_id: int
+    type_id: Ids
+    """Of each of the text's tokens."""
     after: _Stretch
 
-    def around(self, ids: tuple[int, ...], cut: Span | None = None) -> TokenIds:
+    def around(self, ids: Ids, cut: Span | None = None) -> TokenIds:
         """The sequence with this text."""
-        type_ids = self.before.type_ids + (self.type_id,) * len(ids) + self.after.type_ids
+        type_ids = self.before.type_ids + self.type_id * len(ids) + self.after.type_ids
         return TokenIds(self.before.ids + ids + self.after.ids, type_ids, cut)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from array import array
 from collections.abc import Sequence
 
 import numpy
@@ -53,6 +52,5 @@ def _size(vector: numpy.ndarray) -> int:
 
 
 def _key(text: TokenIds) -> bytes:
-    """A digest, because tokens in Python's numbers take more memory than most vectors."""
-    numbers = array("Q", (*text.input_ids, *text.type_ids))
-    return hashlib.blake2b(numbers.tobytes(), digest_size=16).digest()
+    """A digest, because the tokens take more memory than many a vector."""
+    return hashlib.blake2b(text.input_ids.raw + text.type_ids.raw, digest_size=16).digest()

@@ -53,7 +53,19 @@ class Seams(NamedTuple):
 
     def keep_apart(self, first: Iterable[str], later: Iterable[str]) -> bool:
         """True for words whose tokens do not depend on those next to them."""
-        return all(map(self._may_be_first, first)) and all(map(self._is_fit, later))
+        others = [*later]
+        return all(map(self._may_be_first, first)) and (self._are_fit(others) or all(map(self._is_fit, others)))
+
+    def _are_fit(self, words: Sequence[str]) -> bool:
+        """True only if all are fit, whose normal forms have no space; seen at once, because each look takes long."""
+        row = " ".join(words)
+        if not (all(words) and max(map(len, words), default=0) <= _LONGEST and row.isprintable()):
+            return False
+        form = row if self.normalizer is None else self.normalizer.normalize_str(row)
+        if self.named.search(row) or self.named.search(form):
+            return False
+        apart = form.split()
+        return len(apart) == len(words) and " ".join(apart) == form
 
     def _may_be_first(self, word: str) -> bool:
         # no word: the text begins with a space

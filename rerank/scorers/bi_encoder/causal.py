@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.runtimes.base import TokenIds, Values
+from rerank.runtimes.ids import Ids
 from rerank.scorers.base import Placement
 from rerank.scorers.bi_encoder.bert import is_plain, plain_vector_size
 from rerank.scorers.bi_encoder.scorer import VectorSize
@@ -40,7 +41,7 @@ class CausalEmbedding:
 
     def sentences(self, placement: Placement) -> CausalSentences:
         """The body on the device."""
-        return CausalSentences(open_prompts(self.checkpoint, self.config, placement, system=()))
+        return CausalSentences(open_prompts(self.checkpoint, self.config, placement, system=Ids()))
 
 
 def causal_embedding(checkpoint: Checkpoint) -> CausalEmbedding | None:
@@ -70,4 +71,4 @@ class CausalSentences:
 
     def __call__(self, sequences: Sequence[TokenIds]) -> Values:
         """See ``SentenceVectors``."""
-        return self._prompts([Prompt((), sequence.input_ids) for sequence in sequences])
+        return self._prompts([Prompt(Ids(), sequence.input_ids) for sequence in sequences])

@@ -9,6 +9,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.own_code import runs_own_code
 from rerank.catalog.prompts import PromptFormat
+from rerank.runtimes.ids import Ids
 from rerank.runtimes.rectangle import rectangle_inputs
 from rerank.runtimes.segments import Segment
 from rerank.scorers.base import Placement
@@ -71,7 +72,7 @@ def _prompt_format(checkpoint: Checkpoint, card: ModelCard) -> PromptFormat | No
 
 
 def open_prompts(
-    checkpoint: Checkpoint, config: Config, placement: Placement, system: tuple[int, ...]
+    checkpoint: Checkpoint, config: Config, placement: Placement, system: Ids
 ) -> RectanglePrompts | PackedPrompts:
     """The body on the device; ``system`` are the tokens that every prompt begins with."""
     make = partial(_network, checkpoint, config)

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from rerank.catalog.prompts import PromptFormat
 from rerank.core import Pair, Span, Truncation
 from rerank.errors import ModelUnsupported
+from rerank.runtimes.ids import Ids
 from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
 from rerank.scorers.excerpts import Excerpt, Side, read_texts
 from rerank.scorers.pretrained import open_tokenizer, read_json
@@ -31,9 +32,9 @@ _MAX_SHARING = 8
 class Prompt:
     """A pair as token ids, split where the documents of a request diverge."""
 
-    prefix: tuple[int, ...]
+    prefix: Ids
     """Everything before the document."""
-    rest: tuple[int, ...]
+    rest: Ids
     """The document and the suffix."""
     sharers: int = field(default=1, compare=False)
     """Prompts of the request with this prefix, if it is computed once for all of them; else 1."""
@@ -54,8 +55,8 @@ class Prompt:
 class _Frame(NamedTuple):
     """Tokens around the document."""
 
-    before: tuple[int, ...]
-    after: tuple[int, ...]
+    before: Ids
+    after: Ids
 
     @property
     def tokens(self) -> int:
@@ -89,10 +90,10 @@ class PromptTokenizer:
             _refuse_forgery(folder, special, text)
         self._reader = WordReader(text)
         start = _special_start(special) if prompt_format.special_start else ()
-        self.system = (*start, *special.encode(prompt_format.system, add_special_tokens=False).ids)
+        self.system = Ids.of([*start, *special.encode(prompt_format.system, add_special_tokens=False).ids])
         inside = open_tokenizer(folder, inside=True)
         self._between, self._tail, self.suffix = (
-            tuple(inside.encode(text, add_special_tokens=False).ids)
+            Ids.of(inside.encode(text, add_special_tokens=False).ids)
             for text in (prompt_format.between, prompt_format.tail, prompt_format.suffix)
         )
 
@@ -124,8 +125,8 @@ class PromptTokenizer:
         (asked,) = yield from read_texts(self._reader, [text], [limit], "right")
         first = self._format.document_first
         frame = _Frame(
-            self.system if first else (*self.system, *asked.ids, *self._between),
-            (*self._between, *asked.ids, *self.suffix) if first else self.suffix,
+            self.system if first else self.system + asked.ids + self._between,
+            self._between + asked.ids + self.suffix if first else self.suffix,
         )
         taken = frame.tokens - len(asked.ids) + asked.tokens + len(self._tail)
         document_limit(taken, limit, self.max_length, whole=asked.whole)
@@ -144,7 +145,7 @@ class PromptTokenizer:
                 raise too_long(index, limit - room + document.tokens, limit, whole=document.whole)
         return documents
 
-    def _ended(self, document: Excerpt, side: Side) -> tuple[int, ...]:
+    def _ended(self, document: Excerpt, side: Side) -> Ids:
         """Its tokens, with those of the tail behind a document that was cut before it."""
         if side == "left" or document.tokens <= len(document.ids):
             return document.ids

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy
 
 from rerank.runtimes.base import Runtime, Values, library, placed
+from rerank.runtimes.ids import Ids
 from rerank.runtimes.rectangle import KERNEL, RectangleRuntime, rectangle_inputs
 from rerank.runtimes.segments import Segment
 from rerank.scorers.causal.configuration import head_size
@@ -34,9 +35,7 @@ class RectanglePrompts:
     padded = True
     keeps_prefix = True
 
-    def __init__(
-        self, runtime: Runtime, system: tuple[int, ...], config: Config, kept_bytes: int = _KEPT_BYTES
-    ) -> None:
+    def __init__(self, runtime: Runtime, system: Ids, config: Config, kept_bytes: int = _KEPT_BYTES) -> None:
         self.runtime = runtime
         self.description = f"{runtime.description}, {KERNEL}, shared prefix"
         self._system_ids = system
@@ -44,7 +43,7 @@ class RectanglePrompts:
         self._kept_bytes = kept_bytes
         self._system: Values | None = None
         # least recently used first
-        self._prefixes: dict[tuple[int, ...], Values] = {}
+        self._prefixes: dict[Ids, Values] = {}
 
     def __call__(self, batch: Sequence[Prompt]) -> Values:
         vectors: list[Values] = [None] * len(batch)
@@ -59,14 +58,14 @@ class RectanglePrompts:
                 vectors[place] = vector
         return library(vectors[0]).stack(vectors)
 
-    def _run(self, rows: Sequence[tuple[int, ...]], past: Values, kept: int = 0) -> tuple[Values, Values]:
+    def _run(self, rows: Sequence[Ids], past: Values, kept: int = 0) -> tuple[Values, Values]:
         """Vectors of rows that follow ``past``, and keys and values of the first row's first ``kept`` tokens."""
         first = past.shape[2]
         segments = [Segment(row, range(first, first + len(row)), read=len(row) - 1) for row in rows]
         vectors, present = self.runtime(rectangle_inputs(segments) | {"past": past, "kept": numpy.arange(kept)})
         return vectors, present
 
-    def _own(self, prefix: tuple[int, ...]) -> tuple[int, ...]:
+    def _own(self, prefix: Ids) -> Ids:
         """What a prefix adds to the system text."""
         return prefix[len(self._system_ids) :]
 
@@ -77,7 +76,7 @@ class RectanglePrompts:
             _, self._system = self._run([self._system_ids], self._nothing, kept=len(self._system_ids))
         return self._system
 
-    def _of_prefix(self, prefix: tuple[int, ...]) -> Values:
+    def _of_prefix(self, prefix: Ids) -> Values:
         past = self._prefixes.pop(prefix, None)
         if past is None:
             own, system = self._own(prefix), self._of_system()
@@ -88,7 +87,7 @@ class RectanglePrompts:
             del self._prefixes[next(iter(self._prefixes))]
         return past
 
-    def _behind(self, past: Values, own: tuple[int, ...]) -> Values:
+    def _behind(self, past: Values, own: Ids) -> Values:
         _, present = self._run([own], past, kept=len(own))
         return library(present).concatenate([past, present], 2)
 
@@ -142,9 +141,9 @@ class WholePrompts:
         return self.runtime([Segment(row, range(len(row))) for row in rows])
 
 
-def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:
+def _by_prefix(batch: Sequence[Prompt]) -> dict[Ids, list[int]]:
     """Places of the prompts, by prefix."""
-    places: dict[tuple[int, ...], list[int]] = {}
+    places: dict[Ids, list[int]] = {}
     for place, prompt in enumerate(batch):
         places.setdefault(prompt.prefix, []).append(place)
     return places
@@ -153,7 +152,7 @@ def _by_prefix(batch: Sequence[Prompt]) -> dict[tuple[int, ...], list[int]]:
 def example_inputs(config: Config) -> dict[str, numpy.ndarray]:
     """Inputs of ``LastTokenVector.forward`` to trace it with."""
     return {
-        **rectangle_inputs([Segment((1,) * length, range(3, 3 + length), length - 1) for length in (7, 5)]),
+        **rectangle_inputs([Segment(Ids.of([1]) * length, range(3, 3 + length), length - 1) for length in (7, 5)]),
         "past": past_of(config, tokens=3),
         "kept": numpy.arange(2),
     }

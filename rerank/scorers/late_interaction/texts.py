@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Truncation
 from rerank.runtimes.base import TokenIds
+from rerank.runtimes.ids import Ids
 from rerank.runtimes.segments import Segment
 from rerank.scorers.base import Reading, finish
 from rerank.scorers.bert_kinds import BertSegments
@@ -67,14 +68,14 @@ class TextReader:
 
     def counted(self, document: TokenIds) -> numpy.ndarray:
         """Which tokens of a document count."""
-        return ~numpy.isin(document.input_ids, self._skipped)
+        return ~numpy.isin(document.input_ids.numbers, self._skipped)
 
     def _expanded(self, ids: TokenIds) -> Query:
         expansion = self._expansion
         added = 0 if expansion is None else expansion.length - ids.tokens
         if expansion is None or added <= 0:
             return Query(ids, None)
-        whole = TokenIds(ids.input_ids + (self._filler,) * added, ids.type_ids + (0,) * added)
+        whole = TokenIds(ids.input_ids + Ids.of([self._filler]) * added, ids.type_ids + Ids.of([0]) * added)
         return Query(whole, None if expansion.attended else ids.tokens)
 
     def _tokenizer_of(self, side: Side) -> PairTokenizer:

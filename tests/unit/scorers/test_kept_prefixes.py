@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy
 
 from rerank.runtimes.base import Inputs, Values
+from rerank.runtimes.ids import Ids
 from rerank.scorers.causal.prompt import Prompt
 from rerank.scorers.causal.vectors import RectanglePrompts
 from rerank.scorers.pretrained import Config
@@ -31,9 +32,9 @@ class Noting:
 def computed(kept_bytes: int, *prefixes: tuple[int, ...]) -> list[int]:
     """Lengths of the prefixes that were computed, for batches with one prefix each."""
     runtime = Noting()
-    vectors = RectanglePrompts(runtime, (), Config(CONFIG), kept_bytes)
+    vectors = RectanglePrompts(runtime, Ids(), Config(CONFIG), kept_bytes)
     for prefix in prefixes:
-        vectors([Prompt(prefix, (document,), sharers=2) for document in (7, 8)])
+        vectors([Prompt(Ids.of(prefix), Ids.of([document]), sharers=2) for document in (7, 8)])
     return runtime.kept
 
 

@@ -5,13 +5,14 @@ import pytest
 
 from rerank.core import ScoringOptions
 from rerank.runtimes.base import TokenIds
+from rerank.runtimes.ids import Ids
 from rerank.scorers.vector_cache import VectorCache, known_vectors
 
 VECTOR = numpy.array([0.6, 0.8], numpy.float32)
 
 
 def text(*ids: int, segment: int = 0) -> TokenIds:
-    return TokenIds(ids, (segment,) * len(ids))
+    return TokenIds(Ids.of(ids), Ids.of([segment]) * len(ids))
 
 
 def test_a_vector_is_found_by_the_tokens_it_was_computed_from() -> None:

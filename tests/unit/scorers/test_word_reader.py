@@ -93,7 +93,7 @@ SPLITTING: dict[str, Callable[[], Tokenizer]] = {
 @cache
 def _reader(kind: str) -> WordReader:
     """One that keeps the words of one example for the next."""
-    return WordReader(SPLITTING[kind]())
+    return WordReader(SPLITTING[kind](), cores=1)
 
 
 @pytest.mark.parametrize("kind", SPLITTING)
@@ -127,7 +127,7 @@ class _Counting:
 
 def _counting(kind: str) -> tuple[_Counting, WordReader]:
     tokenizer: Any = _Counting(SPLITTING[kind]())
-    return tokenizer, WordReader(tokenizer)
+    return tokenizer, WordReader(tokenizer, cores=1)
 
 
 @pytest.mark.parametrize("kind", SPLITTING)
@@ -161,7 +161,7 @@ def test_chinese_is_read_as_a_whole() -> None:
 
 
 def test_words_that_are_not_asked_for_again_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(word_reader, "_ROOM", 100)
+    monkeypatch.setattr(word_reader, "_ROOM", 10_000)
     tokenizer, reader = _counting("word_pieces")
     for number in range(200):
         reader.read(["the panda", f"the word{number}"])
@@ -213,9 +213,14 @@ def _with_another_first_word_behind_a_space(tokenizer: Tokenizer) -> None:
 def test_no_words_are_looked_up_where_a_token_may_reach_across_a_space(change: Callable[[Tokenizer], None]) -> None:
     tokenizer = Tokenizer.from_str(KINDS["unigram"]().to_str())
     change(tokenizer)
-    assert not WordReader(tokenizer).looks_up
+    assert not WordReader(tokenizer, cores=1).looks_up
 
 
 @pytest.mark.parametrize("kind", SPLITTING)
 def test_words_are_looked_up(kind: str) -> None:
-    assert WordReader(SPLITTING[kind]()).looks_up
+    assert WordReader(SPLITTING[kind](), cores=1).looks_up
+
+
+def test_with_many_cores_the_tokenizer_reads_all() -> None:
+    assert WordReader(SPLITTING["word_pieces"](), cores=7).looks_up
+    assert not WordReader(SPLITTING["word_pieces"](), cores=8).looks_up
