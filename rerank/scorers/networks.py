@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rerank.runtimes.torch_packed import PackedRuntime
 
 logger = logging.getLogger(__name__)
+
+_VARIES = {"dynamic", "longrope"}
+"""Rotary positions that change with the length of a text; a converted network would keep those of one length."""
 
 
 def open_body(
@@ -37,9 +41,17 @@ def open_packed(make_network: MakeNetwork, placement: Placement) -> PackedRuntim
     return PackedRuntime(make_network, placement.device)
 
 
-def open_runtime(make_network: MakeNetwork, example: Inputs, checkpoint: Checkpoint, placement: Placement) -> Runtime:
-    """OpenVINO where the device takes it and can convert the network, else torch; the log says which and why."""
-    return open_converted(make_network, example, checkpoint, placement) or _in_torch(make_network, placement)
+def open_runtime(
+    make_network: MakeNetwork,
+    example: Inputs,
+    checkpoint: Checkpoint,
+    placement: Placement,
+    trial: Inputs | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Runtime:
+    """OpenVINO where ``open_converted`` takes the network, else torch; the log says which and why."""
+    converted = open_converted(make_network, example, checkpoint, placement, trial, config)
+    return converted or _in_torch(make_network, placement)
 
 
 def open_converted(
@@ -48,12 +60,19 @@ def open_converted(
     checkpoint: Checkpoint,
     placement: Placement,
     trial: Inputs | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Runtime | None:
     """The network in OpenVINO; None where the device does not take it, or it cannot be converted, as the log says.
 
-    A conversion that computes something else of the ``trial`` than torch is not taken.
+    A conversion that computes something else of the ``trial`` than torch is not taken. ``config`` is that of a network
+    whose loop over the layers is transformers' own.
     """
     if not placement.device.openvino:
+        return None
+    if varying := sorted(_VARIES & set(_rotary_kinds(config))):
+        logger.warning(
+            "%s runs in plain torch, which is slower: its rotary positions are %s", checkpoint.folder.name, varying[0]
+        )
         return None
     from rerank.runtimes.openvino_cpu import OpenVinoRuntime
 
@@ -70,6 +89,14 @@ def open_converted(
             shown_error(error, checkpoint.folder),
         )
         return None
+
+
+def _rotary_kinds(settings: Any) -> Iterator[str]:
+    """Every kind of rotary positions in a configuration."""
+    if isinstance(settings, Mapping):
+        yield from (str(settings[key]) for key in ("rope_type", "type") if key in settings)
+        for value in settings.values():
+            yield from _rotary_kinds(value)
 
 
 def _in_torch(make_network: MakeNetwork, placement: Placement) -> Runtime:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from openvino.frontend.pytorch import ts_decoder
 from sentence_transformers import CrossEncoder
 
 from rerank.catalog.cards import ModelCard
@@ -20,6 +17,7 @@ from rerank.devices import Device
 from rerank.runtimes import openvino_cpu
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
+from tests.parity.conversions import convert_others
 from tests.parity.layouts import Make, causal, encoder
 
 PAIRS = [
@@ -84,18 +82,7 @@ def test_a_conversion_that_computes_something_else_is_not_taken(
     tiny: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = logits(load(tiny, "torch"), PAIRS)
-
-    class Another(ts_decoder.TorchScriptPythonDecoder):  # type: ignore[misc]
-        """Of a network with other weights; of parts of a graph as they are."""
-
-        def __init__(self, network: torch.nn.Module, *parts: Any, **options: Any) -> None:
-            if options.get("example_input"):
-                network = copy.deepcopy(network)
-                for weight in network.parameters():
-                    weight.data *= 1.01
-            super().__init__(network, *parts, **options)
-
-    monkeypatch.setattr(ts_decoder, "TorchScriptPythonDecoder", Another)
+    convert_others(monkeypatch)
 
     # nor is it kept for the next start
     for _ in range(2):

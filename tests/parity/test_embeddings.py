@@ -20,6 +20,7 @@ from rerank.errors import InvalidRequest
 from rerank.scorers import networks
 from rerank.scorers.base import Embedder, Placement, finish, score
 from rerank.scorers.load import load_scorer
+from tests.parity.conversions import convert_others
 from tests.parity.layouts import causal, embeddings, ending, then
 from tests.support.tiny_checkpoints import make_bert, make_embedding_model, make_modernbert, make_xlm_roberta
 
@@ -116,6 +117,36 @@ def test_a_gemma_whose_tokens_see_one_another_gives_the_vectors_of_encode(
 
     assert scorer.runtime.startswith(f"{runtime} ")
     assert found == pytest.approx(expected, abs=1e-5 if precision == "fp32" else 0.05)
+
+
+def test_a_conversion_that_computes_something_else_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_embedding_model(tmp_path / "embeddings", make_base=make_bert, pooling="max")
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    convert_others(monkeypatch)
+
+    scorer = load(folder, runtime="openvino")
+
+    assert scorer.runtime.startswith("torch fp32, padded")
+    assert scorer.embedder is not None
+    assert vectors(scorer.embedder, TEXTS, EmbeddingOptions()) == pytest.approx(expected, abs=1e-5)
+    assert "the conversion computes something else" in caplog.text
+
+
+def test_positions_that_change_with_the_length_stay_in_torch(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "embeddings"
+    turns = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    causal(folder, model_type="phi", template=None, rope_parameters=turns)
+    embeddings(folder)
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+
+    scorer = load(folder, runtime="openvino")
+
+    assert scorer.runtime.startswith("torch")
+    assert scorer.embedder is not None
+    assert vectors(scorer.embedder, TEXTS, EmbeddingOptions()) == pytest.approx(expected, abs=1e-5)
+    assert "runs in plain torch, which is slower: its rotary positions are dynamic" in caplog.text
 
 
 @pytest.mark.parametrize(

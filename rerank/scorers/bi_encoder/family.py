@@ -56,6 +56,7 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
         embedding_inputs,
         saved_vector_size,
         sentence_reading,
+        trial_texts,
     )
 
     model = _saved_model(checkpoint, card, placement)
@@ -64,9 +65,10 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
     reading = sentence_reading(model).instructed(card.instruction)
     example = example_ids(embedding_inputs(model))
-    runtime = open_runtime(partial(PaddedSentence, model), example, checkpoint, placement)
+    config, trial = model.transformers_model.config, trial_texts(model, length)
+    runtime = open_runtime(partial(PaddedSentence, model), example, checkpoint, placement, trial, config.to_dict())
     vectors = PaddedSentences(model, runtime)
-    bytes_per_token = activation_bytes(model.transformers_model.config)
+    bytes_per_token = activation_bytes(config)
     size = saved_vector_size(model, card, checkpoint.config)
     cache = placement.new_vector_cache()
     return BiEncoderScorer(reading, vectors, size, length, bytes_per_token, card.activation, cache=cache)

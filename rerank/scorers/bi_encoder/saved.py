@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import numpy
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize
 from torch import nn
 
 from rerank.catalog.cards import ModelCard
+from rerank.core import Truncation
 from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import Runtime, TokenIds, Values
 from rerank.runtimes.padding import pad
+from rerank.scorers.base import finish
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
 from rerank.scorers.half_precision import cast_weights, in_fp32
 from rerank.scorers.tokens import PairTokenizer, private_copy
@@ -65,6 +69,18 @@ def embedding_inputs(model: SentenceTransformer) -> tuple[str, ...]:
     return (*names, "token_type_ids") if "token_type_ids" in model.tokenizer.model_input_names else names
 
 
+def trial_texts(model: SentenceTransformer, max_length: int) -> dict[str, numpy.ndarray]:
+    """The inputs of a short and a long text."""
+    tokenizer = PairTokenizer(private_copy(model.tokenizer))
+    return _padding(model)(finish(tokenizer.texts(["warm", "up and running " * 200], Truncation(), max_length)))
+
+
+def _padding(model: SentenceTransformer) -> Callable[[Sequence[TokenIds]], dict[str, numpy.ndarray]]:
+    """What makes inputs of sequences; it does not hold the model."""
+    segments = "token_type_ids" in embedding_inputs(model)
+    return partial(pad, pad_id=int(model.tokenizer.pad_token_id or 0), segments=segments)
+
+
 def sentence_reading(model: SentenceTransformer) -> SentenceReading:
     """How the model reads texts. Raises ModelUnsupported if it does more than prepend a prompt."""
     transformer, *others = model
@@ -98,9 +114,8 @@ class PaddedSentences:
         self.precision = runtime.precision
         self.description = f"{runtime.description}, padded"
         self._runtime = runtime
-        self._pad_id = int(model.tokenizer.pad_token_id or 0)
-        self._segments = "token_type_ids" in embedding_inputs(model)
+        self._padded = _padding(model)
 
     def __call__(self, sequences: Sequence[TokenIds]) -> Values:
         """See ``SentenceVectors``."""
-        return self._runtime(pad(sequences, self._pad_id, segments=self._segments))[0]
+        return self._runtime(self._padded(sequences))[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,8 +22,6 @@ from rerank.scorers.networks import open_converted
 logger = logging.getLogger(__name__)
 
 _OUTPUTS = ("last_hidden_state", "pooler_output")
-_VARIES = ("dynamic", "longrope")
-"""Rotary positions that change with the length of a text; a converted network would keep those of one length."""
 
 
 class BodyVectors(nn.Module):
@@ -98,14 +95,16 @@ def convert_body(model: CrossEncoder, trial: Inputs, checkpoint: Checkpoint, pla
 def _opened(model: CrossEncoder, trial: Inputs, checkpoint: Checkpoint, placement: Placement) -> Runtime | None:
     network: Any = model.transformers_model
     body, call = network.base_model, _observed(model, tuple(trial))
-    varying = sorted(set(_VARIES) & set(_rotary_kinds(network.config.to_dict())))
-    if call is None or varying:
-        why = f"its rotary positions are {varying[0]}" if varying else "its head asks its body in a way of its own"
-        logger.warning("%s runs in plain torch, which is slower: %s", checkpoint.folder.name, why)
+    if call is None:
+        logger.warning(
+            "%s runs in plain torch, which is slower: its head asks its body in a way of its own",
+            checkpoint.folder.name,
+        )
         return None
     make = partial(BodyVectors, body, call.outputs)
     asked = {name: trial[name] for name in call.names}
-    runtime = open_converted(make, example_ids(call.names), checkpoint, placement, asked)
+    config = network.config.to_dict()
+    runtime = open_converted(make, example_ids(call.names), checkpoint, placement, asked, config)
     if runtime is not None:
         answer = partial(_answer, call.kind, call.outputs)
         setattr(network, network.base_model_prefix, ConvertedBody(body, runtime, call.names, answer))
@@ -133,11 +132,3 @@ def _observed(model: CrossEncoder, names: tuple[str, ...]) -> _Call | None:
 
 def _answer(kind: Any, outputs: tuple[str, ...], *tensors: torch.Tensor) -> Any:
     return kind(**dict(zip(outputs, tensors, strict=True)))
-
-
-def _rotary_kinds(settings: Any) -> Iterator[str]:
-    """Every kind of rotary positions in a configuration."""
-    if isinstance(settings, Mapping):
-        yield from (str(settings[key]) for key in ("rope_type", "type") if key in settings)
-        for value in settings.values():
-            yield from _rotary_kinds(value)
