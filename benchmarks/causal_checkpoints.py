@@ -56,6 +56,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "bge-reranker-v2-gemma": {"kind": "gemma", "prompt": BGE_RERANKER_V2_GEMMA, "vocabulary": 256000}
     | {"positions": 8192, "layers": 18, "hidden": 2048, "heads": 8, "key_heads": 1, "head": 256, "inner": 16384},
 }
+PROMPTS: dict[str, PromptFormat] = {name: facts["prompt"] for name, facts in (CAUSAL_SIZES | RECIPES).items()}
 USUAL_SPREAD = 0.02
 
 

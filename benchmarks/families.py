@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.alone import engine_alone
-from benchmarks.causal_checkpoints import CAUSAL_SIZES, RECIPES
+from benchmarks.causal_checkpoints import CAUSAL_SIZES, PROMPTS, RECIPES
 from benchmarks.contestants import NATIVE
 from benchmarks.floor import DTYPES
 from benchmarks.processes import NotAvailableError
@@ -74,8 +74,8 @@ def tokens_read(model: str, folder: Path, pairs: Sequence[Pair]) -> dict[str, in
     if model in SIZES:
         return {_WHOLE: token_count(model, [pair.document for pair in pairs])}
     facts = (CAUSAL_SIZES | RECIPES)[model]
-    tokenizer = PromptTokenizer(folder, facts["prompt"], MAX_LENGTH)
-    prompts = finish(tokenizer.reading(pairs, Truncation(), facts["prompt"].instruction))
+    tokenizer = PromptTokenizer(folder, PROMPTS[model], MAX_LENGTH)
+    prompts = finish(tokenizer.reading(pairs, Truncation(), PROMPTS[model].instruction))
     tokens = count(prompts, len(tokenizer.system))
     # tokens of NVIDIA's Llama see one another, so that nothing can be shared
     return {_WHOLE: tokens.whole} | ({} if facts["kind"] == "llama" else {_SHARED: tokens.shared})
@@ -96,7 +96,7 @@ def card_of(model: str) -> ModelCard:
     """A card with the prompt, where there is one."""
     if model in SIZES:
         return ModelCard(model)
-    return ModelCard(model, max_length=MAX_LENGTH, prompt=(CAUSAL_SIZES | RECIPES)[model]["prompt"])
+    return ModelCard(model, max_length=MAX_LENGTH, prompt=PROMPTS[model])
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from unittest import mock
 
 import torch
 
-from benchmarks.causal_checkpoints import CAUSAL_SIZES, RECIPES
+from benchmarks.causal_checkpoints import CAUSAL_SIZES, PROMPTS, RECIPES
 from benchmarks.floor import floor_seconds, products_rate
 from benchmarks.model_card import model_card
 from benchmarks.scheduled import local_backend, scheduler_of
@@ -42,7 +42,6 @@ from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 
 MAX_LENGTH = 8192
-PROMPTS = {name: facts["prompt"] for name, facts in (CAUSAL_SIZES | RECIPES).items()}
 TOLERANCE = 5e-2
 """Of raw logits in half precision."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
@@ -22,6 +22,15 @@ logger = logging.getLogger(__name__)
 
 _VARIES = {"dynamic", "longrope"}
 """Rotary positions that change with the length of a text; a converted network would keep those of one length."""
+
+
+class WalkedElsewhere(NamedTuple):
+    """What tells whether a network whose loop over the layers is transformers' own may be converted."""
+
+    trial: Inputs
+    """Inputs of which a conversion has to compute what torch does."""
+    config: Mapping[str, Any]
+    """Its configuration."""
 
 
 def open_body(
@@ -46,12 +55,10 @@ def open_runtime(
     example: Inputs,
     checkpoint: Checkpoint,
     placement: Placement,
-    trial: Inputs | None = None,
-    config: Mapping[str, Any] | None = None,
+    walked: WalkedElsewhere | None = None,
 ) -> Runtime:
     """OpenVINO where ``open_converted`` takes the network, else torch; the log says which and why."""
-    converted = open_converted(make_network, example, checkpoint, placement, trial, config)
-    return converted or _in_torch(make_network, placement)
+    return open_converted(make_network, example, checkpoint, placement, walked) or _in_torch(make_network, placement)
 
 
 def open_converted(
@@ -59,16 +66,12 @@ def open_converted(
     example: Inputs,
     checkpoint: Checkpoint,
     placement: Placement,
-    trial: Inputs | None = None,
-    config: Mapping[str, Any] | None = None,
+    walked: WalkedElsewhere | None = None,
 ) -> Runtime | None:
-    """The network in OpenVINO; None where the device does not take it, or it cannot be converted, as the log says.
-
-    A conversion that computes something else of the ``trial`` than torch is not taken. ``config`` is that of a network
-    whose loop over the layers is transformers' own.
-    """
+    """The network in OpenVINO; None where the device does not take it, or it cannot be converted, as the log says."""
     if not placement.device.openvino:
         return None
+    trial, config = walked or (None, None)
     if varying := sorted(_VARIES & set(_rotary_kinds(config))):
         logger.warning(
             "%s runs in plain torch, which is slower: its rotary positions are %s", checkpoint.folder.name, varying[0]

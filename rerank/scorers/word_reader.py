@@ -32,11 +32,12 @@ _AT_ONCE = 64
 _AT_ONCE_WHOLE = 16
 """Texts read as a whole whose words are kept, of those that are read together: keeping them takes as long again."""
 _MANY_CORES = 8
-"""With 16, whole texts are read 1.7 times as fast as words are looked up; with 2, half as fast."""
+"""With 16, a GPU gets 1.75 times as many pairs if texts are read whole; with 2, the server reads half as many.
+Numbers in between were not measured."""
 _ROOM = 24_000_000
 """Bytes of words and their tokens, after which those that are not asked for again give way."""
 _ENTRY = 220
-"""Bytes of a word in addition: two objects, and its part of a table that is half full."""
+"""Bytes of a word in addition, at most: two objects, and its part of a table that has just grown; 115 on average."""
 _NEIGHBOUR = "a"
 _TRIALS = (
     "The bear's 3 pandas, i.e. (both) of them; don't 12,345 or e-mail a.b@c.org \"it\" 50% #1",

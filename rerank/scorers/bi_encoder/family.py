@@ -14,7 +14,7 @@ from rerank.scorers.base import Placement
 from rerank.scorers.bi_encoder.bert import BertEmbedding, bert_embedding, plain_reading
 from rerank.scorers.bi_encoder.causal import CausalEmbedding, causal_embedding
 from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
-from rerank.scorers.networks import fit_length, open_runtime
+from rerank.scorers.networks import WalkedElsewhere, fit_length, open_runtime
 from rerank.scorers.normalising import normalise_saved
 from rerank.scorers.pretrained import (
     SAFE_OPTIONS,
@@ -65,8 +65,9 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     length = fit_length(card, placement, checkpoint, model.max_seq_length)
     reading = sentence_reading(model).instructed(card.instruction)
     example = example_ids(embedding_inputs(model))
-    config, trial = model.transformers_model.config, trial_texts(model, length)
-    runtime = open_runtime(partial(PaddedSentence, model), example, checkpoint, placement, trial, config.to_dict())
+    config = model.transformers_model.config
+    walked = WalkedElsewhere(trial_texts(model, length), config.to_dict())
+    runtime = open_runtime(partial(PaddedSentence, model), example, checkpoint, placement, walked)
     vectors = PaddedSentences(model, runtime)
     bytes_per_token = activation_bytes(config)
     size = saved_vector_size(model, card, checkpoint.config)

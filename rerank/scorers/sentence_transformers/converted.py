@@ -17,7 +17,7 @@ from rerank.runtimes.base import Inputs, Runtime
 from rerank.runtimes.padding import example_ids
 from rerank.scorers.base import Placement
 from rerank.scorers.half_precision import cast_weights
-from rerank.scorers.networks import open_converted
+from rerank.scorers.networks import WalkedElsewhere, open_converted
 
 logger = logging.getLogger(__name__)
 
@@ -102,9 +102,8 @@ def _opened(model: CrossEncoder, trial: Inputs, checkpoint: Checkpoint, placemen
         )
         return None
     make = partial(BodyVectors, body, call.outputs)
-    asked = {name: trial[name] for name in call.names}
-    config = network.config.to_dict()
-    runtime = open_converted(make, example_ids(call.names), checkpoint, placement, asked, config)
+    walked = WalkedElsewhere({name: trial[name] for name in call.names}, network.config.to_dict())
+    runtime = open_converted(make, example_ids(call.names), checkpoint, placement, walked)
     if runtime is not None:
         answer = partial(_answer, call.kind, call.outputs)
         setattr(network, network.base_model_prefix, ConvertedBody(body, runtime, call.names, answer))
