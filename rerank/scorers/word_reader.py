@@ -32,11 +32,12 @@ _AT_ONCE = 64
 _AT_ONCE_WHOLE = 16
 """Texts read as a whole whose words are kept, of those that are read together: keeping them takes as long again."""
 _MANY_CORES = 8
-"""With 16, a GPU gets 1.75 times as many pairs if texts are read whole; with 2, the server reads half as many.
-Numbers in between were not measured."""
+"""With 16, a GPU gets 1.75 times as many pairs if texts are read whole; with 2, the server reads half as many documents
+of known words. Numbers in between were not measured."""
 _ROOM = 48_000_000
-"""Bytes of words and their tokens, after which those that are not asked for again give way: 200,000 words. With half of
-that, which 20,000 documents exceed, a server answered 0.7 of the requests about known documents."""
+"""Bytes of words and their tokens, 200,000 words. After them those give way that were not asked for again while as many
+came. With half of it, which 20,000 documents exceed, a server answered 0.7 of the requests about known documents. An
+eighth in addition is for the first words of texts, of which there are fewer."""
 _ENTRY = 220
 """Bytes of a word in addition, at most: two objects, and its part of a table that has just grown; 115 on average."""
 _NEIGHBOUR = "a"
@@ -68,7 +69,7 @@ class WordReader:
     def __init__(self, tokenizer: Tokenizer, cores: int | None = None) -> None:
         """``cores``: those that texts are read on; None for all that this process has."""
         self._tokenizer = tokenizer
-        self._first, self._later = _KeptWords(), _KeptWords()
+        self._first, self._later = _KeptWords(_ROOM // 8), _KeptWords(_ROOM)
         self._seams = Seams.of(tokenizer) if (cores or cgroups.cores()) < _MANY_CORES else None
         if self._seams and not self._agrees():
             self._seams = None
@@ -158,10 +159,10 @@ class WordReader:
 class _KeptWords:
     """The words that were read last, with their tokens. Any thread may use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
         self._new: dict[str, bytes] = {}
         self._old: dict[str, bytes] = {}
-        self._room = _ROOM
+        self._all_room = self._room = room
 
     def ids(self, words: Sequence[str]) -> list[bytes | None]:
         """Tokens of each; None for one that is not kept."""
@@ -179,7 +180,7 @@ class _KeptWords:
         self._room -= sum([len(word) + len(ids) + _ENTRY for word, ids in found.items() if word not in new])
         new.update(found)
         if self._room < 0:
-            self._new, self._old, self._room = {}, new, _ROOM
+            self._new, self._old, self._room = {}, new, self._all_room
 
 
 def _words(text: str) -> list[str]:

@@ -172,6 +172,18 @@ def test_words_that_are_not_asked_for_again_give_way(monkeypatch: pytest.MonkeyP
     assert tokenizer.texts > before
 
 
+def test_first_words_of_texts_have_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(word_reader, "_ROOM", 80_000)
+    tokenizer, reader = _counting("word_pieces")
+    for number in range(150):
+        reader.read(["the panda is", f"the panda is word{number}", f"word{number} the panda is"])
+    before = tokenizer.texts
+    reader.read(["the panda is word1"])
+    assert tokenizer.texts == before
+    reader.read(["word1 the panda is"])
+    assert tokenizer.texts > before
+
+
 def _without_spaces(tokenizer: Tokenizer) -> None:
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.pre_tokenizer = None
