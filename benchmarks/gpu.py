@@ -30,7 +30,7 @@ from benchmarks.causal_checkpoints import CAUSAL_SIZES, PROMPTS, RECIPES
 from benchmarks.floor import floor_seconds, products_rate
 from benchmarks.model_card import model_card
 from benchmarks.scheduled import local_backend, scheduler_of
-from benchmarks.workload import QUERY, SIZES, BatchedScore, Score, checkpoint, documents, documents_of
+from benchmarks.workload import QUERY, SIZES, BatchedScore, Score, checkpoint, documents, documents_of, other_pairs
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair
@@ -141,16 +141,20 @@ def in_batches(run: BatchedScore, batch: int) -> Score:
 
 
 def timed(run: Score, pairs: Sequence[Pair], device: Device, repeat: int, *, warm: bool = False) -> Measured:
-    """The median of the runs, after one that warms up unless it is ``warm``, and the most memory any of them held."""
+    """The median of the runs, after one that warms up unless it is ``warm``, and the most memory any of them held.
+
+    Each has texts of its own, of the same lengths.
+    """
     if device.name.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device.name)
     if not warm:
         run(pairs)
     seconds = []
-    for _ in range(repeat):
+    for number in range(1, repeat + 1):
+        others = other_pairs(pairs, number)
         wait(device.name)
         started = time.perf_counter()
-        run(pairs)
+        run(others)
         wait(device.name)
         seconds.append(time.perf_counter() - started)
     peak = torch.cuda.max_memory_allocated(device.name) if device.name.startswith("cuda") else 0

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,6 +87,9 @@ if __name__ == "__main__":
     port, kind, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     tokenizer = tokenizer_of(kind, folder)
     scorer = PairTokens(tokenizer) if kind == "xlm-roberta" else PromptTokens(folder / kind, tokenizer)
+    # as the server does when libraries are there; packing imports torch
+    scorer.start(scorer.encode([Pair("", "")], ScoringOptions()))
+    gc.freeze()
     app = AppUnderTest(Path("models"), scorer, batch=GPU_BATCH, max_inflight_documents=10**6)
     uvicorn.run(app.asgi, host="127.0.0.1", port=port, log_config=None, access_log=False)
     app.release()

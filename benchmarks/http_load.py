@@ -17,7 +17,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from benchmarks.contestants import DEFAULT, contestant
 from benchmarks.figures import Sample, figures, ratios
 from benchmarks.floor import DTYPES, floor_seconds, products_rate
 from benchmarks.processes import Contestant, NotAvailableError, RunningServer, serving
-from benchmarks.workload import QUERY, SIZES, checkpoint, documents, token_count
+from benchmarks.workload import QUERY, SIZES, checkpoint, documents, token_count, turned
 
 _MEGABYTE = 1e6
 
@@ -54,7 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = checkpoint(options.model, folder)
     entries = [contestant(name, model) for name in options.contestants]
     texts = [documents(options.documents, seed) for seed in range(options.requests)]
-    bodies = [_body(model.name, request) for request in texts]
+    bodies = {
+        number: [_body(model.name, turned(request, turn)) for request in texts]
+        for turn, number in enumerate(options.clients, 1)
+    }
+    warm_up = [_body(model.name, request) for request in texts[:2]]
     tokens = sum(token_count(options.model, request) for request in texts)
     print(f"{options.model}: {options.requests} requests of {options.documents} documents, {tokens} tokens together")
 
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, dtype in DTYPES.items():
             floors[name].append(floor_seconds(model, tokens, products_rate(model, dtype)))
         for entry in entries if turn % 2 == 0 else reversed(entries):
-            measure(entry, records[entry.name], bodies, options.clients, folder / "logs")
+            measure(entry, records[entry.name], warm_up, bodies, folder / "logs")
     pairs = options.requests * options.documents
     for line in report(list(records.values()), options.clients, options.documents):
         print(line)
@@ -72,17 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"floor {name}: {pairs / statistics.median(seconds):.1f} pairs/s")
 
 
-def measure(entry: Contestant, record: Record, bodies: Sequence[bytes], clients: Sequence[int], logs: Path) -> None:
-    """Add one round to a contestant's record; after a failure it is left alone."""
+def measure(
+    entry: Contestant, record: Record, warm_up: Sequence[bytes], bodies: Mapping[int, Sequence[bytes]], logs: Path
+) -> None:
+    """Add one round to a contestant's record, of bodies by number of clients; after a failure it is left alone."""
     if record.obstacle:
         return
     try:
         with serving(entry, logs) as server:
-            record.scores = asyncio.run(_warm_up(server, entry, bodies[:2]))
+            record.scores = asyncio.run(_warm_up(server, entry, warm_up))
             record.starting_bytes.append(server.peak_bytes())
             server.forget_peak()
-            for number in clients:
-                record.rounds.setdefault(number, []).append(asyncio.run(load(server.url + entry.path, bodies, number)))
+            for number, sent in bodies.items():
+                record.rounds.setdefault(number, []).append(asyncio.run(load(server.url + entry.path, sent, number)))
             record.serving_bytes.append(server.peak_bytes())
     except (NotAvailableError, aiohttp.ClientError, TimeoutError) as error:
         record.obstacle = str(error) or type(error).__name__

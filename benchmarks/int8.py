@@ -14,7 +14,6 @@ import json
 import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from benchmarks.alone import engine_alone
 from benchmarks.contestants import NATIVE, PEERS
 from benchmarks.floor import DTYPES, floor_seconds, products_rate
 from benchmarks.processes import NotAvailableError, last_line
+from benchmarks.turns import timed
 from benchmarks.workload import QUERY, SIZES, checkpoint, documents, token_count
 from rerank.core import Pair
 
@@ -60,9 +60,7 @@ def run(name: str, folder: Path, pairs: Sequence[Pair]) -> tuple[list[float], fl
     if kind == "onnx":
         return _onnx(folder, precision, pairs)
     with engine_alone(folder, precision, folder.parent) as score:
-        score(pairs)
-        started = time.perf_counter()
-        return score(pairs), time.perf_counter() - started
+        return timed(score, pairs)
 
 
 def report(seconds: dict[str, list[float]], logits: dict[str, list[float]], obstacles: dict[str, str]) -> list[str]:

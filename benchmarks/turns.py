@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.floor import DTYPES, floor_seconds, products_rate
-from benchmarks.workload import QUERY, Score
+from benchmarks.workload import Score, other_pairs
 from rerank.core import Pair
 
 Contestants = Callable[[str], Iterable[tuple[str, AbstractContextManager[Score]]]]
@@ -63,11 +63,7 @@ def take_turns(
 
 
 def timed(run: Score, pairs: Sequence[Pair]) -> tuple[list[float], float]:
-    """What a run gives and the seconds it takes, after one that warms up with another query of the same length.
-
-    Another one, because this engine keeps what it has read of a query.
-    """
-    other = " ".join(reversed(QUERY.split()))
-    run([Pair(other, pair.document) for pair in pairs])
+    """What a run gives and the seconds it takes, after one that warms up with other texts of the same length."""
+    run(other_pairs(pairs, 1))
     started = time.perf_counter()
     return run(pairs), time.perf_counter() - started

@@ -180,6 +180,18 @@ def documents_of(words: int, count: int, seed: int = 0) -> list[str]:
     return [" ".join(f"w{word}" for word in random.integers(0, 1000, size=words)) for _ in range(count)]
 
 
+def turned(texts: Sequence[str], by: int) -> list[str]:
+    """Texts of the same words, begun at another, because this server keeps the tokens of texts that it has read."""
+    words = [text.split() for text in texts]
+    return [" ".join([*row[by:], *row[:by]]) for row in words]
+
+
+def other_pairs(pairs: Sequence[Pair], by: int) -> list[Pair]:
+    """The same with queries and documents that are ``turned``."""
+    queries, texts = (turned(texts, by) for texts in zip(*pairs, strict=True))
+    return list(map(Pair, queries, texts))
+
+
 def token_count(size: str, texts: Sequence[str]) -> int:
     """Tokens of the query with each of these documents, for an encoder of this size."""
     special = len(_ENCODERS[SIZES[size]["kind"]].around_pair)

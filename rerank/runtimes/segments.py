@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy
@@ -130,13 +130,22 @@ def _keys(
     """Lengths of the key spans of the segments at ``places``, and their rows if those are not the batch's in order."""
     if len(places) == len(segments) and all(segment.continues is segment.seen is None for segment in segments):
         return [segment.keys for segment in segments], None
-    keys = [_key_rows(segments, starts, place) for place in places]
-    rows = [numpy.arange(start, end) for rows in keys for start, end in rows]
-    return [sum(end - start for start, end in rows) for rows in keys], numpy.concatenate(rows) if rows else None
+    keys = [segment.keys for segment in segments]
+    seen = [_stretches(segments, place) for place in places]
+    stretches = [*chain.from_iterable(seen)]
+    rows = _ranges([starts[stretch] for stretch in stretches], [keys[stretch] for stretch in stretches])
+    return [sum([keys[stretch] for stretch in stretches]) for stretches in seen], rows if stretches else None
 
 
-def _key_rows(segments: Sequence[Segment], starts: Sequence[int], place: int) -> list[tuple[int, int]]:
-    """Start and end of the rows a segment attends to: what it continues, then itself."""
+def _stretches(segments: Sequence[Segment], place: int) -> list[int]:
+    """The segments that one attends to: what it continues, then itself."""
     before = segments[place].continues
-    stretches = [place] if before is None else [before, place]
-    return [(starts[stretch], starts[stretch] + segments[stretch].keys) for stretch in stretches]
+    return [place] if before is None else [before, place]
+
+
+def _ranges(starts: Sequence[int], counts: Sequence[int]) -> numpy.ndarray:
+    """From each start on as many numbers as it counts, one range after another."""
+    before = [0, *accumulate(counts)]
+    shifts = numpy.subtract(starts, before[:-1])
+    rows: numpy.ndarray = numpy.arange(before[-1]) + numpy.repeat(shifts, counts)
+    return rows

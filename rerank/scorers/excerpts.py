@@ -21,7 +21,8 @@ from tokenizers import Encoding
 from rerank.core import Span
 from rerank.runtimes.ids import Ids
 from rerank.scorers.base import TURN_CHARACTERS, Reading
-from rerank.scorers.word_reader import ReadText, WordReader
+from rerank.scorers.text_reader import TextReader
+from rerank.scorers.word_reader import ReadText
 
 Side = Literal["left", "right"]
 
@@ -59,14 +60,16 @@ class Excerpt(NamedTuple):
         return Span(first, last)
 
 
-def read_texts(reader: WordReader, texts: Sequence[str], wanted: Sequence[int], side: Side) -> Reading[list[Excerpt]]:
+def read_texts(reader: TextReader, texts: Sequence[str], wanted: Sequence[int], side: Side) -> Reading[list[Excerpt]]:
     """Of each text as many tokens as are wanted, at least one: the first where its right side is cut, else the last.
 
     Yields how many characters were read, between two parts of the work.
     """
     excerpts: list[Excerpt] = []
     for group in _groups(texts, wanted, side):
-        encodings = reader.read([part.text for part in group])
+        whole = iter(reader.read([part.text for part in group if part.ruler is None]))
+        slices = iter(reader.read_once([part.text for part in group if part.ruler]))
+        encodings = [next(slices if part.ruler else whole) for part in group]
         yield sum([len(part.text) for part in group])
         for part, encoding in zip(group, encodings, strict=True):
             if part.ruler is None:
@@ -208,7 +211,7 @@ class _Token(NamedTuple):
     last: int
 
 
-def _in_slices(reader: WordReader, wanted: int, ruler: _Ruler) -> Reading[Excerpt]:
+def _in_slices(reader: TextReader, wanted: int, ruler: _Ruler) -> Reading[Excerpt]:
     """The requested tokens, slice by slice; each slice is longer than one that held too few."""
     # the token nearest to the end that is kept comes first
     found: list[_Token] = []

@@ -19,7 +19,7 @@ from rerank.runtimes.base import TokenIds
 from rerank.runtimes.ids import Ids
 from rerank.scorers.base import Reading, document_limit, pair_limit, query_too_long, text_too_long, too_long
 from rerank.scorers.excerpts import Excerpt, read_texts
-from rerank.scorers.word_reader import WordReader
+from rerank.scorers.text_reader import TextReader
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -97,7 +97,7 @@ class PairTokenizer:
     def __init__(self, tokenizer: Tokenizer, marker: int | None = None) -> None:
         """A ``marker`` stands behind the first special token of each single text."""
         self.tokenizer = tokenizer
-        self._reader = WordReader(tokenizer)
+        self._reader = TextReader(tokenizer)
         alone = _Layout.of(tokenizer, texts=1)
         self._alone = alone if marker is None else alone.marked(marker)
         self._pair = _Layout.of(tokenizer, texts=2)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, islice
 from typing import Protocol, cast
@@ -21,6 +21,7 @@ from tokenizers import Encoding, Tokenizer
 
 from rerank import cgroups
 from rerank.runtimes.ids import BYTES, Ids
+from rerank.scorers.kept_tokens import KeptTokens
 from rerank.scorers.word_seams import Seams
 
 _SPARSE = 16
@@ -38,8 +39,6 @@ _ROOM = 48_000_000
 """Bytes of words and their tokens, 200,000 words. After them those give way that were not asked for again while as many
 came. With half of it, which 20,000 documents exceed, a server answered 0.7 of the requests about known documents. An
 eighth in addition is for the first words of texts, of which there are fewer."""
-_ENTRY = 220
-"""Bytes of a word in addition, at most: two objects, and its part of a table that has just grown; 115 on average."""
 _NEIGHBOUR = "a"
 _TRIALS = (
     "The bear's 3 pandas, i.e. (both) of them; don't 12,345 or e-mail a.b@c.org \"it\" 50% #1",
@@ -69,7 +68,7 @@ class WordReader:
     def __init__(self, tokenizer: Tokenizer, cores: int | None = None) -> None:
         """``cores``: those that texts are read on; None for all that this process has."""
         self._tokenizer = tokenizer
-        self._first, self._later = _KeptWords(_ROOM // 8), _KeptWords(_ROOM)
+        self._first, self._later = KeptTokens(_ROOM // 8), KeptTokens(_ROOM)
         self._seams = Seams.of(tokenizer) if (cores or cgroups.cores()) < _MANY_CORES else None
         if self._seams and not self._agrees():
             self._seams = None
@@ -148,39 +147,12 @@ class WordReader:
         """The first word, and those of the others, that are not known."""
         missing = [text.words[place] for place in text.missing]
         first = 1 if text.parts[0] is None else 0
-        return self._first.unknown(missing[:first]), self._later.unknown(missing[first:])
+        return missing[:first], missing[first:]
 
     def _read_words(self, rows: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str], list[bytes]]]:
         for words, read in zip(rows, self.read_whole([" ".join(words) for words in rows]), strict=True):
             if parts := _taken_apart(words, read):
                 yield words, parts
-
-
-class _KeptWords:
-    """The words that were read last, with their tokens. Any thread may use it."""
-
-    def __init__(self, room: int) -> None:
-        self._new: dict[str, bytes] = {}
-        self._old: dict[str, bytes] = {}
-        self._all_room = self._room = room
-
-    def ids(self, words: Sequence[str]) -> list[bytes | None]:
-        """Tokens of each; None for one that is not kept."""
-        return list(map(self._new.get, words))
-
-    def unknown(self, missing: Sequence[str]) -> list[str]:
-        """Those of words that ``ids`` did not find that are not kept from before either."""
-        old = self._old
-        self.keep({word: old[word] for word in missing if word in old})
-        return [word for word in missing if word not in old]
-
-    def keep(self, found: Mapping[str, bytes]) -> None:
-        """Keep these, in place of all that were not asked for since room was made last."""
-        new = self._new
-        self._room -= sum([len(word) + len(ids) + _ENTRY for word, ids in found.items() if word not in new])
-        new.update(found)
-        if self._room < 0:
-            self._new, self._old, self._room = {}, new, self._all_room
 
 
 def _words(text: str) -> list[str]:

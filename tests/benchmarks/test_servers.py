@@ -65,7 +65,7 @@ def test_a_round_records_scores_latencies_and_memory(tmp_path: Path) -> None:
     record = Record("small")
 
     for _ in range(2):
-        measure(small_server(), record, [BODY] * 4, [1, 2], tmp_path)
+        measure(small_server(), record, [BODY], {1: [BODY] * 4, 2: [BODY] * 4}, tmp_path)
 
     assert record.obstacle is None
     assert record.scores == [0, 0.25]
@@ -76,9 +76,11 @@ def test_a_round_records_scores_latencies_and_memory(tmp_path: Path) -> None:
 def test_a_server_that_refuses_or_does_not_start_is_noted_with_the_reason(tmp_path: Path) -> None:
     refusing, dying, absent = Record("refusing"), Record("dying"), Record("absent")
 
-    measure(small_server(503), refusing, [BODY], [1], tmp_path)
-    measure(Contestant("dying", (sys.executable, "-c", "raise ValueError('no luck')")), dying, [BODY], [1], tmp_path)
-    measure(Contestant("absent", (str(tmp_path / "python"),)), absent, [BODY], [1], tmp_path)
+    measure(small_server(503), refusing, [BODY], {1: [BODY]}, tmp_path)
+    measure(
+        Contestant("dying", (sys.executable, "-c", "raise ValueError('no luck')")), dying, [BODY], {1: [BODY]}, tmp_path
+    )
+    measure(Contestant("absent", (str(tmp_path / "python"),)), absent, [BODY], {1: [BODY]}, tmp_path)
 
     assert (refusing.obstacle or "").startswith("answers 503")
     assert "ended with status 1: ValueError: no luck" in (dying.obstacle or "")

@@ -21,8 +21,8 @@ from rerank.runtimes.ids import Ids
 from rerank.scorers.base import Reading, document_limit, pair_limit, too_long
 from rerank.scorers.excerpts import Excerpt, Side, read_texts
 from rerank.scorers.pretrained import open_tokenizer, read_json
+from rerank.scorers.text_reader import TextReader
 from rerank.scorers.tokens import tokens_wanted
-from rerank.scorers.word_reader import WordReader
 
 # maximum documents that the cost of a prefix is divided among: each of them still attends to it
 _MAX_SHARING = 8
@@ -88,7 +88,7 @@ class PromptTokenizer:
         special = open_tokenizer(folder)
         if not special_tokens_in_text:
             _refuse_forgery(folder, special, text)
-        self._reader = WordReader(text)
+        self._reader = TextReader(text)
         start = _special_start(special) if prompt_format.special_start else ()
         self.system = Ids.of([*start, *special.encode(prompt_format.system, add_special_tokens=False).ids])
         inside = open_tokenizer(folder, inside=True)

@@ -21,8 +21,8 @@ from rerank.runtimes.padding import pad
 from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, finish, pair_limit, too_long
 from rerank.scorers.excerpts import read_texts
 from rerank.scorers.labels import score_of_labels
+from rerank.scorers.text_reader import TextReader
 from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy, tokens_wanted
-from rerank.scorers.word_reader import WordReader
 
 
 def cross_encoder_scorer(
@@ -171,7 +171,7 @@ class PromptedPairScorer(SavedScorer):
         model = self._model
         model.max_seq_length = self.max_length
         self._tokenizer = tokenizer
-        self._reader = WordReader(tokenizer)
+        self._reader = TextReader(tokenizer)
         special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
         self._named = (
             None if self._card.special_tokens_in_text else re.compile("|".join(map(re.escape, special)) or "$^")

@@ -20,8 +20,8 @@ from rerank.scorers.base import Reading, ReadsInParts, finish
 from rerank.scorers.chunks import read_chunks
 from rerank.scorers.excerpts import read_texts
 from rerank.scorers.normalising import normalise, normalise_saved
+from rerank.scorers.text_reader import TextReader
 from rerank.scorers.tokens import PairTokenizer
-from rerank.scorers.word_reader import WordReader
 from tests.unit.scorers.tokenizers import KINDS
 
 MADE = ("word_pieces", "bytes_with_merges", "unsplit_merges")
@@ -103,7 +103,7 @@ class TestHostileTexts:
 
     @pytest.mark.parametrize("kind", MADE)
     def test_no_more_is_read_of_a_long_text_than_is_wanted(self, kind: str) -> None:
-        assert sum(read_texts(WordReader(normalising(kind)), ["\ufdfa" * 1_000_000], [128], "right")) < 100_000
+        assert sum(read_texts(TextReader(normalising(kind)), ["\ufdfa" * 1_000_000], [128], "right")) < 100_000
 
 
 @cache

@@ -1,0 +1,74 @@
+"""Texts to tokens, those that were read before from memory.
+
+The documents of a collection come again with other queries. Looking one up takes a microsecond, where a tokenizer
+takes a hundred and more, and the words of a text, from memory too, take twenty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tokenizers import Encoding, Tokenizer
+
+from rerank.runtimes.ids import Ids
+from rerank.scorers.kept_tokens import KeptTokens
+from rerank.scorers.word_reader import ReadText, WordReader
+
+_ROOM = 32_000_000
+"""Bytes of texts and their tokens: 20,000 passages of 115 words. Those asked for again may take as many in addition."""
+_LONGEST = 16_000
+"""Maximum characters, and bytes of tokens, of a text that is kept, so that a few do not drive out all others."""
+
+
+class TextReader:
+    """A tokenizer that adds no special tokens, and keeps what it has read. Any thread may use it."""
+
+    def __init__(self, tokenizer: Tokenizer, cores: int | None = None) -> None:
+        """See ``WordReader``."""
+        self._words = WordReader(tokenizer, cores)
+        self._kept = KeptTokens(_ROOM)
+
+    def read(self, texts: Sequence[str]) -> list[ReadText]:
+        """Each text's tokens, which are kept."""
+        known = self._kept.ids(texts)
+        new = iter(self._learnt([text for text, ids in zip(texts, known, strict=True) if ids is None]))
+        return [
+            next(new) if ids is None else _Text(self._words, text, Ids(ids))
+            for text, ids in zip(texts, known, strict=True)
+        ]
+
+    def read_once(self, texts: Sequence[str]) -> list[ReadText]:
+        """The same of parts of texts, which depend on how much of them is wanted, and are not kept."""
+        return self._words.read(texts)
+
+    def read_whole(self, texts: Sequence[str]) -> list[Encoding]:
+        """The same, each by the tokenizer at once."""
+        return self._words.read_whole(texts)
+
+    def _learnt(self, texts: Sequence[str]) -> list[_Text]:
+        read = zip(texts, self._words.read(texts) if texts else (), strict=True)
+        new = [_Text(self._words, text, Ids.of(tokens.ids), tokens) for text, tokens in read]
+        self._kept.keep({text.text: text.ids.raw for text in new if text.is_short})
+        return new
+
+
+class _Text:
+    """A text and its tokens."""
+
+    __slots__ = ("_read", "_words", "ids", "text")
+
+    def __init__(self, words: WordReader, text: str, ids: Ids, read: ReadText | None = None) -> None:
+        self._words, self.text, self.ids, self._read = words, text, ids, read
+
+    @property
+    def is_short(self) -> bool:
+        return max(len(self.text), len(self.ids.raw)) <= _LONGEST
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
+        """See ``ReadText``. For this a known text is read again."""
+        if self._read is None:
+            (self._read,) = self._words.read([self.text])
+        return self._read.token_to_chars(token_index)
