@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle
 from typing import Any
 
 from rerank.backends.base import LoadedModel, Local
@@ -19,7 +18,7 @@ from rerank.core import ScoringOptions
 from rerank.devices import peak_memory, torch_dtype
 from rerank.engine import Engine
 from rerank.evaluation.floor import largest, layer_matrices, operations
-from rerank.evaluation.workload import Request
+from rerank.evaluation.workload import Request, endless
 from rerank.settings import read_settings
 from rerank.telemetry.events import BatchStarted
 
@@ -105,9 +104,10 @@ async def _measure(engine: Engine, card: ModelCard, run: Run, counted: _Counted)
     async with engine, engine.registry.lease(card) as model:
         local = _local(model)
         # the first request of a process is slower
-        await _score(model, run.requests[0])
-        latencies = await _latencies(model, run)
-        throughput = await _throughput(model, run, counted)
+        requests = endless(run.requests)
+        await _score(model, next(requests))
+        latencies = await _latencies(model, run, requests)
+        throughput = await _throughput(model, run, requests, counted)
         memory = sum(map(peak_memory, local.device.split(", ")))
     return Speed(
         model=card.id,
@@ -135,10 +135,10 @@ async def _score(model: LoadedModel, request: Request) -> int:
     return sum(score.tokens for score in await model.backend.score(request, ScoringOptions(cached=False)))
 
 
-async def _latencies(model: LoadedModel, run: Run) -> list[float]:
+async def _latencies(model: LoadedModel, run: Run, requests: Iterator[Request]) -> list[float]:
     """Seconds of requests, one after another."""
     until, taken = time.perf_counter() + run.seconds / 2, []
-    for request in cycle(run.requests):
+    for request in requests:
         began = time.perf_counter()
         await _score(model, request)
         ended = time.perf_counter()
@@ -148,10 +148,9 @@ async def _latencies(model: LoadedModel, run: Run) -> list[float]:
     return taken
 
 
-async def _throughput(model: LoadedModel, run: Run, counted: _Counted) -> _Throughput:
+async def _throughput(model: LoadedModel, run: Run, requests: Iterator[Request], counted: _Counted) -> _Throughput:
     """Clients with a request in flight all the time, and at least one each."""
     pairs = tokens = 0
-    requests = cycle(run.requests)
     computed_before, began = counted.tokens, time.perf_counter()
 
     async def client() -> None:

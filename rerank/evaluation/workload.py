@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -39,6 +40,18 @@ def mixed_documents(count: int, seed: int = 0, words: Sequence[str] = WORDS) -> 
 def mixed_requests(count: int, documents: int) -> list[Request]:
     """Requests of ``documents`` documents each, no two of them equal."""
     return [_request(QUERY, mixed_documents(documents, seed)) for seed in range(count)]
+
+
+def endless(requests: Sequence[Request]) -> Iterator[Request]:
+    """The requests over and over, each time with documents that begin elsewhere: a model keeps what it has read."""
+    for turn in itertools.count():
+        for request in requests:
+            yield tuple([Pair(query, _begun_at(turn, document)) for query, document in request])
+
+
+def _begun_at(place: int, text: str) -> str:
+    place %= max(len(text), 1)
+    return text[place:] + text[:place]
 
 
 def requests_in_file(path: Path, documents: int) -> list[Request]:

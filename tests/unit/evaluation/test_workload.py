@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from rerank.core import Pair
 from rerank.evaluation import workload
 from rerank.evaluation.reading.lines import DataError
-from rerank.evaluation.workload import QUERY, mixed_documents, mixed_requests, requests_in_file
+from rerank.evaluation.workload import QUERY, Request, endless, mixed_documents, mixed_requests, requests_in_file
 
 
 def test_documents_have_mixed_lengths_and_stay_the_same() -> None:
@@ -22,6 +24,17 @@ def test_requests_have_the_documents_asked_for_and_differ() -> None:
     requests = mixed_requests(3, 4)
     assert [len(request) for request in requests] == [4, 4, 4]
     assert len({pair for request in requests for pair in request}) == 12
+
+
+def test_requests_come_again_with_other_texts_of_the_same_length() -> None:
+    requests = requests_of("abc", "", "中文")
+    found = [pair.document for request in islice(endless(requests), 9) for pair in request]
+    assert found == ["abc", "", "中文", "bca", "", "文中", "cab", "", "中文"]
+    assert {pair.query for request in islice(endless(requests), 9) for pair in request} == {QUERY}
+
+
+def requests_of(*documents: str) -> list[Request]:
+    return [(Pair(QUERY, document),) for document in documents]
 
 
 def written(folder: Path, content: str) -> Path:
