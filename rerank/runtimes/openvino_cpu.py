@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import shutil
 import time
 import warnings
@@ -26,13 +25,12 @@ from rerank.catalog.weight_files import parameters
 from rerank.devices import free_memory, has_native_bf16, import_openvino
 from rerank.garbage import paused
 from rerank.runtimes.base import Inputs, MakeNetwork
+from rerank.runtimes.openvino_numbers import copier, precision_hint, rounded_throughout, stretch
 
 logger = logging.getLogger(__name__)
 
 openvino = import_openvino()
 
-# inputs of int8 products are rounded on the way, by a scale for each stretch: of this length at least
-_SHORTEST_STRETCH = 64
 _MODEL = "model.xml"
 _SUMS = "sums.json"
 _UNFINISHED = ".unfinished"
@@ -72,17 +70,19 @@ class OpenVinoRuntime:
         core = openvino.Core()
         convert = partial(_convert, make_network, example, weights, trial, int8=int8)
         network = _kept(core, folder) or _converted(core, folder, convert)
+        hint = precision_hint(precision)
         compiled = core.compile_model(
-            network,
+            rounded_throughout(network) if int8 and hint == "bf16" else network,
             "CPU",
             {
-                "INFERENCE_PRECISION_HINT": _precision_hint(precision),
+                "INFERENCE_PRECISION_HINT": hint,
                 "PERFORMANCE_HINT": "LATENCY",
-                "DYNAMIC_QUANTIZATION_GROUP_SIZE": _stretch(network) if int8 else 0,
+                "DYNAMIC_QUANTIZATION_GROUP_SIZE": stretch(network) if int8 else 0,
                 **_threads(),
             },
         )
         self._request = compiled.create_infer_request()
+        self._read = [copier(output) for output in compiled.outputs]
         self.precision = precision
         self.description = f"openvino {openvino.__version__.split('-')[0]} {precision}"
 
@@ -91,34 +91,12 @@ class OpenVinoRuntime:
         # copied neither on the way in, nor twice on the way out
         outputs = self._request.infer(inputs, share_inputs=True, share_outputs=True)
         # the buffers belong to the request, which the next batch overwrites
-        return tuple(outputs[place].copy() for place in range(len(outputs)))
+        return tuple(read(outputs[place]) for place, read in enumerate(self._read))
 
 
 def is_kept(weights: Sequence[Path], precision: str, cache: Path) -> bool:
     """True if an earlier start converted this network, in this version or another."""
     return any(cache.glob(f"{_source(weights, int8=precision == 'int8')}-*/{_SUMS}"))
-
-
-def _precision_hint(precision: str) -> str:
-    """Format of the network's numbers, but for those of int8 products."""
-    if precision == "int8":
-        return "bf16" if has_native_bf16() else "f32"
-    return {"fp32": "f32", "bf16": "bf16"}[precision]
-
-
-def _stretch(network: Any) -> int:
-    """Numbers of an int8 product's input that share a scale: the most that divide each such input.
-
-    The fewer scales, the faster; one that is longer than an input would turn the rounding off.
-    """
-    products = [op for op in network.get_ops() if op.get_type_name() == "MatMul"]
-    weights = [(op, op.input(1).get_partial_shape()) for op in products]
-    inputs = [
-        shape.to_shape()[1 if op.get_attributes()["transpose_b"] else 0]
-        for op, shape in weights
-        if shape.is_static and len(shape) == 2
-    ]
-    return max(math.gcd(*inputs), _SHORTEST_STRETCH)
 
 
 def _threads() -> dict[str, int]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from rerank.catalog.cards import ModelCard
@@ -14,7 +15,7 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Pair
 from rerank.devices import choose_device
 from rerank.errors import SettingsError
-from rerank.runtimes import openvino_cpu
+from rerank.runtimes import openvino_cpu, openvino_numbers
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 from tests.support.tiny_checkpoints import make_bert, make_xlm_roberta
@@ -132,10 +133,26 @@ def test_int8_products_have_one_scale_per_row_of_their_inputs(
 def test_what_is_no_product_is_bf16_within_int8_where_the_cpu_has_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch, settings: list[dict[str, Any]], native: bool, hint: str
 ) -> None:
-    monkeypatch.setattr(openvino_cpu, "has_native_bf16", lambda: native)
-    load(folder, precision="int8")
+    exact = logits(load(folder))
+    for module in (openvino_cpu, openvino_numbers):
+        monkeypatch.setattr(module, "has_native_bf16", lambda: native)
+    rough = logits(load(folder, precision="int8"))
 
     assert settings[-1]["INFERENCE_PRECISION_HINT"] == hint
+    assert rough == pytest.approx(exact, abs=0.2)
+    assert len(set(rough)) == len(set(exact))
+
+
+def test_numbers_in_bf16_are_read_as_they_are() -> None:
+    exact = numpy.array([[1.5, -0.0, 3.0e38], [2.0**-126, numpy.inf, -7.03125]], numpy.float32)
+    upper_halves = (exact.view(numpy.uint32) >> 16).astype(numpy.uint16)
+    rounded = (exact.view(numpy.uint32) & 0xFFFF0000).view(numpy.float32)
+    tensor = openvino_cpu.openvino.Tensor(upper_halves, exact.shape, openvino_cpu.openvino.Type.bf16)
+
+    read = openvino_numbers.copier(tensor)(tensor.data)
+
+    assert read.dtype == numpy.float32
+    assert read.tolist() == rounded.tolist()
 
 
 def test_converting_without_the_memory_for_it_is_not_tried(
