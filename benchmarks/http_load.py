@@ -27,7 +27,8 @@ from benchmarks.contestants import DEFAULT, contestant
 from benchmarks.figures import Sample, figures, ratios
 from benchmarks.floor import DTYPES, floor_seconds, products_rate
 from benchmarks.processes import Contestant, NotAvailableError, RunningServer, serving
-from benchmarks.workload import QUERY, SIZES, checkpoint, documents, token_count, turned
+from benchmarks.workload import QUERY, SIZES, checkpoint, documents, token_count
+from rerank.evaluation.workload import turned
 
 _MEGABYTE = 1e6
 
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     entries = [contestant(name, model) for name in options.contestants]
     texts = [documents(options.documents, seed) for seed in range(options.requests)]
     bodies = {
-        number: [_body(model.name, turned(request, turn)) for request in texts]
+        number: [_body(model.name, [turned(text, turn) for text in request]) for request in texts]
         for turn, number in enumerate(options.clients, 1)
     }
     warm_up = [_body(model.name, request) for request in texts[:2]]

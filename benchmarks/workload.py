@@ -25,7 +25,7 @@ from transformers import (
 from benchmarks.causal_checkpoints import CAUSAL_SIZES, RECIPES, USUAL_SPREAD, save_causal
 from rerank.core import Pair
 from rerank.evaluation.workload import QUERY as QUERY
-from rerank.evaluation.workload import mixed_documents
+from rerank.evaluation.workload import mixed_documents, turned
 
 Score = Callable[[Sequence[Pair]], list[float]]
 """Logits of the pairs of one request."""
@@ -180,16 +180,9 @@ def documents_of(words: int, count: int, seed: int = 0) -> list[str]:
     return [" ".join(f"w{word}" for word in random.integers(0, 1000, size=words)) for _ in range(count)]
 
 
-def turned(texts: Sequence[str], by: int) -> list[str]:
-    """Texts of the same words, begun at another, because this server keeps the tokens of texts that it has read."""
-    words = [text.split() for text in texts]
-    return [" ".join([*row[by:], *row[:by]]) for row in words]
-
-
 def other_pairs(pairs: Sequence[Pair], by: int) -> list[Pair]:
-    """The same with queries and documents that are ``turned``."""
-    queries, texts = (turned(texts, by) for texts in zip(*pairs, strict=True))
-    return list(map(Pair, queries, texts))
+    """The same with other texts of the same words: this server keeps what it has read."""
+    return [Pair(turned(pair.query, by), turned(pair.document, by)) for pair in pairs]
 
 
 def token_count(size: str, texts: Sequence[str]) -> int:

@@ -46,12 +46,15 @@ def endless(requests: Sequence[Request]) -> Iterator[Request]:
     """The requests over and over, each time with documents that begin elsewhere: a model keeps what it has read."""
     for turn in itertools.count():
         for request in requests:
-            yield tuple([Pair(query, _begun_at(turn, document)) for query, document in request])
+            yield tuple([Pair(query, turned(document, turn)) for query, document in request])
 
 
-def _begun_at(place: int, text: str) -> str:
-    place %= max(len(text), 1)
-    return text[place:] + text[:place]
+def turned(text: str, by: int) -> str:
+    """The text, begun this many words later; or letters, if it has no spaces."""
+    between = " " if " " in text else ""
+    parts = text.split(" ") if between else [*text]
+    place = by % max(len(parts), 1)
+    return between.join(parts[place:] + parts[:place])
 
 
 def requests_in_file(path: Path, documents: int) -> list[Request]:

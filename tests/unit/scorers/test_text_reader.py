@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -11,14 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
 
 from rerank.scorers import text_reader
 from rerank.scorers.base import finish
 from rerank.scorers.excerpts import read_texts
 from rerank.scorers.kept_tokens import KeptTokens
 from rerank.scorers.text_reader import TextReader
-from tests.unit.scorers.tokenizers import KINDS
+from tests.unit.scorers.tokenizers import KINDS, Counting
 
 _CHINESE = "机器学习是人工智能的一个分支。"
 words = st.one_of(st.sampled_from(["the", "panda", "bear,", _CHINESE, "😀", "", "\n", "e\u0301"]), st.text(max_size=5))
@@ -45,23 +43,8 @@ def test_tokens_are_the_tokenizers_own(kind: str, texts: list[str]) -> None:
             assert [read.token_to_chars(place) for place in places] == [whole.token_to_chars(place) for place in places]
 
 
-class _Counting:
-    """A tokenizer that counts the texts it reads."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self.texts = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tokenizer, name)
-
-    def encode_batch(self, texts: Sequence[str], **options: Any) -> list[Any]:
-        self.texts += len(texts)
-        return list(self._tokenizer.encode_batch(texts, **options))
-
-
-def _counting(cores: int = 1) -> tuple[_Counting, TextReader]:
-    tokenizer: Any = _Counting(KINDS["unigram"]())
+def _counting(cores: int = 1) -> tuple[Counting, TextReader]:
+    tokenizer: Any = Counting(KINDS["unigram"]())
     return tokenizer, TextReader(tokenizer, cores)
 
 

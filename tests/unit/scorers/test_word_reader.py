@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers
 from rerank.scorers import word_reader, word_seams
 from rerank.scorers.normalising import normalise
 from rerank.scorers.word_reader import WordReader
-from tests.unit.scorers.tokenizers import KINDS
+from tests.unit.scorers.tokenizers import KINDS, Counting
 
 _ODD: tuple[str, ...] = (
     "don't", "12,345", '"it"', "—", "´", "▁", "ﬁ", "①x", "1x", "ﷺ", "中文", "각\u1100\u1161", "😀", "👩\u200d👩",
@@ -110,23 +110,8 @@ def test_tokens_are_the_tokenizers_own(kind: str, texts: list[str]) -> None:
             assert [read.token_to_chars(place) for place in places] == [whole.token_to_chars(place) for place in places]
 
 
-class _Counting:
-    """A tokenizer that counts the texts it reads."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self.texts = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._tokenizer, name)
-
-    def encode_batch(self, texts: Sequence[str], **options: Any) -> list[Any]:
-        self.texts += len(texts)
-        return list(self._tokenizer.encode_batch(texts, **options))
-
-
-def _counting(kind: str) -> tuple[_Counting, WordReader]:
-    tokenizer: Any = _Counting(SPLITTING[kind]())
+def _counting(kind: str) -> tuple[Counting, WordReader]:
+    tokenizer: Any = Counting(SPLITTING[kind]())
     return tokenizer, WordReader(tokenizer, cores=1)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
@@ -60,3 +61,18 @@ def unsplit_merges() -> Tokenizer:
 KINDS: dict[str, Callable[[], Tokenizer]] = {
     made.__name__: cache(made) for made in (word_pieces, unigram, unigram_of_lines, bytes_with_merges, unsplit_merges)
 }
+
+
+class Counting:
+    """A tokenizer that counts the texts it reads."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.texts = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def encode_batch(self, texts: Sequence[str], **options: Any) -> list[Any]:
+        self.texts += len(texts)
+        return list(self._tokenizer.encode_batch(texts, **options))
