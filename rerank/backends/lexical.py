@@ -88,7 +88,7 @@ class LexicalBackend(RanksOnly):
             )
         characters = sum(len(pair.document) for pair in pairs)
         with timed("tokenise"):
-            return await self._tokenisers.run(_reading(pairs), characters, caller)
+            return await self._tokenisers.run(_reading(pairs), len(pairs), characters, caller)
 
     async def chunks(
         self, pairs: Sequence[Pair], options: ScoringOptions, chunking: Chunking, *, caller: str = ""
@@ -119,8 +119,8 @@ def _count(text: str, wanted: Mapping[str, int]) -> Reading[_Counted]:
     length, counts = 0, Counter[str]()
     for start in range(0, len(text), TURN_CHARACTERS):
         piece = text[start : start + TURN_CHARACTERS]
+        yield len(piece)
         found = list(terms(piece))
         length += len(found)
         counts.update(term for term in found if term in wanted)
-        yield len(piece)
     return _Counted(length, counts)

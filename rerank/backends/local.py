@@ -69,7 +69,8 @@ class LocalBackend:
             until = math.inf
         if until is not None:
             return await self._score_until(until, replicas, pairs, options, caller)
-        computed = await self._compute(replicas, replicas[0].reading(pairs, options), characters, caller)
+        reading = replicas[0].reading(pairs, options)
+        computed = await self._compute(replicas, reading, len(pairs), characters, caller)
         return [_score(logit, pair) for logit, pair in computed]
 
     async def chunks(
@@ -79,21 +80,22 @@ class LocalBackend:
         scorer = self._loaded(self._replicas)[0]
         characters = sum([len(pair.document) for pair in pairs])
         with timed("tokenise"):
-            return await self._tokenisers.run(read_chunks(scorer, pairs, options, chunking), characters, caller)
+            return await self._tokenisers.run(read_chunks(scorer, pairs, options, chunking), len(pairs), characters, caller)
 
     async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
         """See ``Backend.embed``."""
         embedders = self._loaded(self._embedders)
         characters = sum(map(len, texts))
-        computed = await self._compute(embedders, embedders[0].reading(texts, options), characters, caller)
+        reading = embedders[0].reading(texts, options)
+        computed = await self._compute(embedders, reading, len(texts), characters, caller)
         return [Embedding(vector, text.tokens) for vector, text in computed]
 
     async def _compute(
-        self, replicas: Replicas, reading: Reading[list[E]], characters: int, caller: str
+        self, replicas: Replicas, reading: Reading[list[E]], texts: int, characters: int, caller: str
     ) -> list[tuple[Any, E]]:
         """The model's result for each pair or text, and its tokens."""
         with timed("tokenise"):
-            distinct = await self._tokenisers.run(_distinct(reading), characters, caller)
+            distinct = await self._tokenisers.run(_distinct(reading), texts, characters, caller)
         job = self._scheduler.submit(replicas, list(distinct.items), caller)
         with placed_by(distinct.places.index):
             results = await asyncio.wrap_future(job.future)
@@ -131,7 +133,7 @@ class LocalBackend:
                 reading = scorer.reading(pairs[part.start : part.stop], options)
                 characters = sum([len(pairs[place].document) for place in part])
                 with placed_by(part.__getitem__):
-                    encoded = await self._tokenisers.run(reading, characters, job.caller)
+                    encoded = await self._tokenisers.run(reading, len(part), characters, job.caller)
                 if job.future.done():
                     return
                 self._scheduler.extend(job, distinct.add(encoded))
@@ -147,7 +149,7 @@ class LocalBackend:
         """See ``Backend.use_tokenizer``."""
         tokenizer = self._loaded(self._replicas)[0].tokenizer
         with timed("tokenise"):
-            return await self._tokenisers.run(_in_one_part(use, tokenizer), TURN_CHARACTERS, caller)
+            return await self._tokenisers.run(_in_one_part(use, tokenizer), 1, TURN_CHARACTERS, caller)
 
     def close(self) -> None:
         """See ``Backend.close``."""
@@ -162,9 +164,8 @@ def _note_times(job: Job) -> None:
 
 
 def _in_one_part(use: Callable[[TextTokenizer], T], tokenizer: TextTokenizer) -> Reading[T]:
-    result = use(tokenizer)
     yield TURN_CHARACTERS
-    return result
+    return use(tokenizer)
 
 
 def _score(logit: float | None, pair: EncodedPair) -> RawScore:

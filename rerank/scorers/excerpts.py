@@ -63,14 +63,15 @@ class Excerpt(NamedTuple):
 def read_texts(reader: TextReader, texts: Sequence[str], wanted: Sequence[int], side: Side) -> Reading[list[Excerpt]]:
     """Of each text as many tokens as are wanted, at least one: the first where its right side is cut, else the last.
 
-    Yields how many characters were read, between two parts of the work.
+    Yields before each part of the work how many characters it reads.
     """
     excerpts: list[Excerpt] = []
     for group in _groups(texts, wanted, side):
-        whole = iter(reader.read([part.text for part in group if part.ruler is None]))
-        slices = iter(reader.read_once([part.text for part in group if part.ruler]))
-        encodings = [next(slices if part.ruler else whole) for part in group]
-        yield sum([len(part.text) for part in group])
+        whole = [part for part in group if part.ruler is None]
+        looked_up, sliced = reader.look_up([part.text for part in whole]), [part.text for part in group if part.ruler]
+        yield looked_up.characters([part.wanted for part in whole]) + sum(map(len, sliced))
+        read, slices = iter(reader.read_rest(looked_up)), iter(reader.read_once(sliced))
+        encodings = [next(slices if part.ruler else read) for part in group]
         for part, encoding in zip(group, encodings, strict=True):
             if part.ruler is None:
                 excerpts.append(_of_whole(encoding, part.wanted, side))
@@ -218,8 +219,8 @@ def _in_slices(reader: TextReader, wanted: int, ruler: _Ruler) -> Reading[Excerp
     near, far, settled, slices = 0, 0, -1, 1
     while True:
         far = ruler.far_end(far + _size(wanted - len(found), slices))
-        (encoding,) = reader.read_whole([ruler.slice(near, far)])
         yield far - near
+        (encoding,) = reader.read_whole([ruler.slice(near, far)])
         tokens = [token for token in _tokens(encoding, ruler, near, far) if _end(token, ruler) > settled]
         if far == ruler.length:
             return _excerpt([*found, *tokens], wanted, ruler, whole=True)

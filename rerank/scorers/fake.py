@@ -117,9 +117,8 @@ class WordOverlapScorer:
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedWords]]:
         """See ``Scorer.reading``. In one part."""
-        encoded = self.encode(pairs, options)
         yield sum(len(pair.document) for pair in pairs)
-        return encoded
+        return self.encode(pairs, options)
 
     def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
         """See ``Scorer.start``."""

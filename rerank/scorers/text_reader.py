@@ -6,11 +6,12 @@ where a tokenizer takes 100 to 500, and its words, from memory too, 20 to 60.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from tokenizers import Encoding, Tokenizer
 
-from rerank.runtimes.ids import Ids
+from rerank.runtimes.ids import BYTES, Ids
 from rerank.scorers.kept_tokens import KeptTokens
 from rerank.scorers.word_reader import ReadText, WordReader
 
@@ -18,6 +19,9 @@ _ROOM = 32_000_000
 """Bytes of texts and their tokens: 20,000 passages of 115 words. Those asked for again may take as many in addition."""
 _LONGEST = 16_000
 """Maximum characters, and bytes of tokens, of a text that is kept, so that a few do not drive out all others."""
+
+_AS_LONG = 10
+"""Characters that are read in the time that a text takes in any case."""
 
 
 class TextReader:
@@ -28,14 +32,19 @@ class TextReader:
         self._words = WordReader(tokenizer, cores)
         self._kept = KeptTokens(_ROOM)
 
+    def look_up(self, texts: Sequence[str]) -> LookedUp:
+        """The texts, and the tokens of those that were read before."""
+        return LookedUp(texts, self._kept.ids(texts))
+
     def read(self, texts: Sequence[str]) -> list[ReadText]:
         """Each text's tokens, which are kept."""
-        known = self._kept.ids(texts)
-        new = iter(self._learnt([text for text, ids in zip(texts, known, strict=True) if ids is None]))
-        return [
-            next(new) if ids is None else _Text(self._words, text, Ids(ids))
-            for text, ids in zip(texts, known, strict=True)
-        ]
+        return self.read_rest(self.look_up(texts))
+
+    def read_rest(self, texts: LookedUp) -> list[ReadText]:
+        """The same of texts that were looked up."""
+        unread = [text for text, ids in texts.each() if ids is None]
+        new = iter(self._learnt(unread) if unread else ())
+        return [next(new) if ids is None else _Text(self._words, text, Ids(ids)) for text, ids in texts.each()]
 
     def read_once(self, texts: Sequence[str]) -> list[ReadText]:
         """The same of parts of texts, which depend on how much of them is wanted, and are not kept."""
@@ -50,6 +59,23 @@ class TextReader:
         new = [_Text(self._words, text, Ids.of(tokens.ids), tokens) for text, tokens in read]
         self._kept.keep({each.text: each.ids.raw for each in new if max(len(each.text), len(each.ids.raw)) <= _LONGEST})
         return new
+
+
+class LookedUp(NamedTuple):
+    """Texts, and the tokens of those that were read before."""
+
+    texts: Sequence[str]
+    known: Sequence[bytes | None]
+    """None for a text that is not known."""
+
+    def characters(self, wanted: Sequence[int]) -> int:
+        """Characters to read of them, or that take as long. A known text is read if fewer tokens are wanted of it."""
+        each = zip(self.texts, self.known, wanted, strict=True)
+        return sum([_AS_LONG + (0 if ids and len(ids) <= count * BYTES else len(text)) for text, ids, count in each])
+
+    def each(self) -> Iterator[tuple[str, bytes | None]]:
+        """Each text with what is known of it."""
+        return zip(self.texts, self.known, strict=True)
 
 
 class _Text:

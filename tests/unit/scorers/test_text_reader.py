@@ -148,3 +148,13 @@ def test_threads_may_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         rounds = [threads.submit(reader.read, texts[start:] + texts[:start]) for start in range(0, 100, 5)]
     for start, read in zip(range(0, 100, 5), rounds, strict=True):
         assert [[*text.ids] for text in read.result()] == expected[start:] + expected[:start]
+
+
+def test_a_known_text_counts_little_unless_it_is_cut() -> None:
+    _, reader = _counting()
+    known, new = _CHINESE * 3, _CHINESE
+    reader.read([known])
+    texts = reader.look_up([known, new])
+    (tokens, _) = map(len, reader.read_whole([known, new]))
+    assert texts.characters([tokens, tokens]) == 20 + len(new)
+    assert texts.characters([tokens - 1, tokens]) == 20 + len(known) + len(new)
