@@ -4,7 +4,7 @@
 
 The whole server over HTTP, with tokenisers of the published sizes (XLM-RoBERTa's 250,002 pieces, Qwen's 151,643
 merged bytes) and a scorer that lays batches out and computes nothing. Documents of 115 made-up words: new ones, then
-the same once more. The load comes from this process, on the same machine. Prints pairs and tokens a second, pairs for
+the same once more, with another query. The load comes from this process, on the same machine. Prints pairs and tokens a second, pairs for
 each second that the server's threads computed (a core's worth), and the milliseconds of each stage per request.
 """
 
@@ -26,7 +26,8 @@ from benchmarks.host_texts import KINDS, texts
 from benchmarks.http_load import load
 from benchmarks.processes import Contestant, RunningServer, serving
 
-QUERY = "which words do these documents share"
+QUERIES = {"new": "which words do these documents share", "again": "which of the words are common to these documents"}
+"""Another one for known documents: their scores would be known, too."""
 _STAGE = re.compile(r'rerank_stage_duration_seconds_sum\{stage="(\w+)"\} ([\d.e+-]+)')
 
 
@@ -45,33 +46,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
         contestant = Contestant(f"host-{kind}", command, {"PYTHONPATH": str(ROOT)})
         with serving(contestant, options.folder / "logs") as server:
             for documents in options.documents:
-                for seen, row in zip(("new", "again"), rows(server, documents, options), strict=True):
+                for seen, row in rows(server, documents, options):
                     print(f"{kind:<12} {documents:>9} {seen:<5} {row}", flush=True)
 
 
-def rows(server: RunningServer, documents: int, options: argparse.Namespace) -> Iterator[str]:
-    """Two rows of the table, without their beginnings."""
+def rows(server: RunningServer, documents: int, options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """Rows of the table, without their beginnings, by whether the documents are new."""
     requests = max(1, options.pairs // documents)
     made = texts(requests * documents, seed=documents)
-    bodies = [_body(made[start : start + documents]) for start in range(0, len(made), documents)]
     with httpx2.Client(timeout=60) as client:
         # other documents, which are about as long
-        tokens = client.post(_address(server), content=_body(texts(documents))).json()["usage"]["total_tokens"]
-        for _ in range(2):
+        others = _body(QUERIES["new"], texts(documents))
+        tokens = client.post(_address(server), content=others).json()["usage"]["total_tokens"]
+        for seen, query in QUERIES.items():
+            bodies = [_body(query, made[start : start + documents]) for start in range(0, len(made), documents)]
             before, computed = _stages(client, server), server.cpu_seconds()
             seconds = asyncio.run(load(_address(server), bodies, options.clients)).seconds
             after, computed = _stages(client, server), server.cpu_seconds() - computed
             each = ", ".join(f"{name} {(after[name] - before[name]) / requests * 1000:.2f}" for name in before)
             rates = [len(made) / seconds, requests * tokens / seconds, len(made) / computed]
-            yield f"{rates[0]:>8.0f} {rates[1]:>9.0f} {rates[2]:>9.0f}  {each}"
+            yield seen, f"{rates[0]:>8.0f} {rates[1]:>9.0f} {rates[2]:>9.0f}  {each}"
 
 
 def _address(server: RunningServer) -> str:
     return f"{server.url}/v1/rerank"
 
 
-def _body(documents: Sequence[str]) -> bytes:
-    return json.dumps({"model": "acme/words", "query": QUERY, "documents": documents}).encode()
+def _body(query: str, documents: Sequence[str]) -> bytes:
+    return json.dumps({"model": "acme/words", "query": query, "documents": documents}).encode()
 
 
 def _stages(client: httpx2.Client, server: RunningServer) -> dict[str, float]:

@@ -23,6 +23,7 @@ from rerank.scheduling.batching import GPU_BATCH
 from rerank.scorers.base import Embedder, Reading, ReadsInParts
 from rerank.scorers.causal.prompt import Prompt, PromptTokenizer
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
+from rerank.settings import Settings
 from tests.support.app import AppUnderTest
 
 MAX_LENGTH = 8192
@@ -90,6 +91,14 @@ if __name__ == "__main__":
     # as the server does when libraries are there; packing imports torch
     scorer.start(scorer.encode([Pair("", "")], ScoringOptions()))
     gc.freeze()
-    app = AppUnderTest(Path("models"), scorer, batch=GPU_BATCH, max_inflight_documents=10**6)
+    settings = Settings(_env_file=None)
+    app = AppUnderTest(
+        Path("models"),
+        scorer,
+        batch=GPU_BATCH,
+        max_inflight_documents=10**6,
+        cache=settings.cache_place,
+        cached_pairs=settings.cached_pairs,
+    )
     uvicorn.run(app.asgi, host="127.0.0.1", port=port, log_config=None, access_log=False)
     app.release()

@@ -210,6 +210,7 @@ class AppUnderTest:
         tracing: Tracing | None = None,
         batch: BatchBudget = BatchBudget(32, 16384),  # noqa: B008
         cache: str = "off",
+        cached_pairs: int = 1000,
         state_url: str | None = None,
         state_seconds: float = PATIENCE,
     ) -> None:
@@ -226,7 +227,7 @@ class AppUnderTest:
         self._budget = {} if budget is None else {DEVICE: budget}
         self._sizes = sizes or {}
         self._log_texts = log_texts
-        self._cache = cache
+        self._open_cache = partial(open_store, cache, cached_pairs, 3600)
         self._open_state = partial(open_state, state_url, patience=state_seconds)
         self._preloaded = preloaded
         self.asgi = build_app(
@@ -253,7 +254,7 @@ class AppUnderTest:
         observe = self.asgi.state.metrics.observe
         async with (
             Engine(self._catalog, self.scheduler, loader, self._tokenisers, budget=self._budget) as engine,
-            open_store(self._cache, 1000, 3600, observe) as store,
+            self._open_cache(observe) as store,
             self._open_state(observe) as state,
         ):
             cache = PairCache(store, observe)

@@ -5,26 +5,25 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rerank.core import Pair, RawScore, ScoringOptions
 
 _DIGEST_BYTES = 16
-_LAYOUT = b"1"
+_LAYOUT = b"2"
 """Raised when keys or scores are written in another way: stores survive a new version of this server."""
 _SCORE = struct.Struct("<dI?")
 
 
 def keys_of(fingerprint: str, pairs: Sequence[Pair], options: ScoringOptions) -> Iterator[bytes]:
     """The key of each pair: a digest of everything that its score depends on."""
-    hashed = hashlib.blake2b(_LAYOUT, digest_size=_DIGEST_BYTES)
-    hashed.update(_digest(fingerprint) + _digest(repr(_facts(options))))
-    queries = {query: _digest(query) for query in {pair.query for pair in pairs}}
+    facts = [fingerprint, repr(_facts(options))]
+    begun = {query: _begun([*facts, query]) for query in {pair.query for pair in pairs}}
     for pair in pairs:
-        key = hashed.copy()
-        key.update(queries[pair.query] + _digest(pair.document))
+        key = begun[pair.query].copy()
+        key.update(_bytes(pair.document))
         yield key.digest()
 
 
@@ -48,5 +47,13 @@ def _facts(options: ScoringOptions) -> dict[str, Any]:
     return facts
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+def _begun(texts: Iterable[str]) -> hashlib.blake2b:
+    """A digest of these texts, to be continued: each is digested alone, so that it is clear where it ends."""
+    begun = hashlib.blake2b(_LAYOUT, digest_size=_DIGEST_BYTES)
+    for text in texts:
+        begun.update(hashlib.blake2b(_bytes(text), digest_size=_DIGEST_BYTES).digest())
+    return begun
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

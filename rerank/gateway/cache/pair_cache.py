@@ -15,6 +15,10 @@ from rerank.gateway.cache.keys import keys_of, pack, unpack
 from rerank.gateway.cache.store import Store
 from rerank.telemetry.events import CacheLookup, Observe, ignore
 
+_FEW = 256
+_SHORT = 256 * 1024
+"""Pairs, and their characters, that are hashed within 2 ms."""
+
 
 class Scores(NamedTuple):
     """Raw scores, and how many of them were in the cache."""
@@ -48,8 +52,9 @@ class PairCache:
         compute = partial(_compute, model.backend, pairs, options, caller, until)
         if not (self._store and _is_cacheable(model, options)):
             return Scores(await compute(range(len(pairs))))
-        # on a thread, because up to 32 MB are hashed
-        keys = await asyncio.to_thread(list, keys_of(model.fingerprint, pairs, options))
+        hashing = keys_of(model.fingerprint, pairs, options)
+        # up to 32 MB: that would block the event loop
+        keys = await asyncio.to_thread(list, hashing) if _takes_long(pairs) else list(hashing)
         known = await self._known(self._store, model.card.id, keys)
         place_of = {key: place for place, key in reversed(list(enumerate(keys)))}
 
@@ -72,6 +77,10 @@ class PairCache:
     async def _keep(self, scores: dict[bytes, RawScore]) -> None:
         if self._store:
             await self._store.put({key: pack(score) for key, score in scores.items() if score.scored})
+
+
+def _takes_long(pairs: Sequence[Pair]) -> bool:
+    return len(pairs) > _FEW or sum([len(pair.query) + len(pair.document) for pair in pairs]) > _SHORT
 
 
 def _is_cacheable(model: LoadedModel, options: ScoringOptions) -> bool:
