@@ -4,8 +4,9 @@
 
 The whole server over HTTP, with tokenisers of the published sizes (XLM-RoBERTa's 250,002 pieces, Qwen's 151,643
 merged bytes) and a scorer that lays batches out and computes nothing. Documents of 115 made-up words: new ones, then
-the same once more, with another query. The load comes from this process, on the same machine. Prints pairs and tokens a second, pairs for
-each second that the server's threads computed (a core's worth), and the milliseconds of each stage per request.
+the same once more, with another query. The load comes from this process, on the same machine. Prints pairs and tokens
+a second, pairs for each second that the server's threads computed (a core's worth), and the milliseconds of each stage
+per request.
 """
 
 from __future__ import annotations

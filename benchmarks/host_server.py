@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import uvicorn
 from tokenizers import Tokenizer
 
 from benchmarks.host_texts import tokenizer_of
+from rerank import garbage
 from rerank.activations import SIGMOID
 from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.core import Finished, Pair, PendingLogits, ScoringOptions
@@ -90,7 +90,7 @@ if __name__ == "__main__":
     scorer = PairTokens(tokenizer) if kind == "xlm-roberta" else PromptTokens(folder / kind, tokenizer)
     # as the server does when libraries are there; packing imports torch
     scorer.start(scorer.encode([Pair("", "")], ScoringOptions()))
-    gc.freeze()
+    garbage.spare_what_is_there()
     settings = Settings(_env_file=None)
     app = AppUnderTest(
         Path("models"),

@@ -1,4 +1,4 @@
-"""Pauses of Python's search for garbage, while imports make millions of objects that stay."""
+"""Python's search for garbage: paused while imports make millions of objects that stay, and rare while serving."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_SERVING = 10_000
+"""Objects, more than were freed, after which a server searches. Its requests leave no garbage that has to be searched
+for. With Python's 700 those of 1,000 documents, whose objects live at the same time, took a quarter longer."""
 _lock = threading.Lock()
 _pauses = 0
 
@@ -36,3 +39,9 @@ def resume() -> None:
         _pauses -= 1
         if not _pauses:
             gc.enable()
+
+
+def spare_what_is_there() -> None:
+    """For a server, once it has started: leave all objects out of the search that there are now, and search rarely."""
+    gc.freeze()
+    gc.set_threshold(_SERVING)

@@ -79,8 +79,9 @@ class LocalBackend:
         """See ``Backend.chunks``."""
         scorer = self._loaded(self._replicas)[0]
         characters = sum([len(pair.document) for pair in pairs])
+        reading = read_chunks(scorer, pairs, options, chunking)
         with timed("tokenise"):
-            return await self._tokenisers.run(read_chunks(scorer, pairs, options, chunking), len(pairs), characters, caller)
+            return await self._tokenisers.run(reading, len(pairs), characters, caller)
 
     async def embed(self, texts: Sequence[str], options: EmbeddingOptions, *, caller: str = "") -> list[Embedding]:
         """See ``Backend.embed``."""

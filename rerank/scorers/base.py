@@ -27,7 +27,7 @@ from rerank.scorers.vector_cache import VectorCache
 
 T = TypeVar("T")
 Reading = Generator[int, None, T]
-"""Tokenising in parts, between which other requests get a turn: yields before each part how many characters it reads."""
+"""Tokenising in parts, between which other requests get a turn: yields before each part what it reads in characters."""
 TURN_CHARACTERS = 64 * 1024
 """Approximate characters per part."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import signal
@@ -69,7 +68,7 @@ def _hasten() -> None:
 
 
 def _stop_hastening() -> None:
-    gc.freeze()
+    garbage.spare_what_is_there()
     garbage.resume()
     sys.setswitchinterval(_ORDINARY_SWITCH_SECONDS)
 

@@ -19,9 +19,10 @@ class MemoryStore:
 
     async def get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """See ``Store.get``."""
-        # looks at the clock once
-        with self._scores.timer:
-            return [self._scores[key] if key in self._scores else None for key in keys]
+        scores = self._scores
+        # the clock is looked at once; and most are not there, for which `get` takes three times as long
+        with scores.timer:
+            return [scores[key] if key in scores else None for key in keys]  # noqa: SIM401
 
     async def put(self, scores: Mapping[bytes, bytes]) -> None:
         """See ``Store.put``."""
