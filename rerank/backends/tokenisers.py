@@ -1,4 +1,7 @@
-"""Tokeniser threads, shared by all requests; a request holds one only for a part of its work."""
+"""Reading of texts: what takes little time at once, the rest on threads.
+
+All requests share the tokeniser threads; each holds one only for a part of its work.
+"""
 
 from __future__ import annotations
 
