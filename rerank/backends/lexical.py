@@ -16,7 +16,7 @@ from rerank.catalog.families import LEXICAL
 from rerank.core import Chunking, Pair, RawScore, ScoringOptions, Span
 from rerank.errors import InvalidRequest
 from rerank.normalising import nfkc
-from rerank.scorers.base import TURN_CHARACTERS, Reading
+from rerank.scorers.base import TURN_CHARACTERS, Part, Reading
 from rerank.spans import UNSPACED
 from rerank.telemetry import timed
 
@@ -104,7 +104,7 @@ def _reading(pairs: Sequence[Pair]) -> Reading[list[RawScore]]:
         places.setdefault(pair.query, []).append(index)
     scores: dict[int, RawScore] = {}
     for query, indices in places.items():
-        yield len(query)
+        yield Part(len(query))
         wanted = Counter(terms(query))
         documents = []
         for index in indices:
@@ -119,7 +119,7 @@ def _count(text: str, wanted: Mapping[str, int]) -> Reading[_Counted]:
     length, counts = 0, Counter[str]()
     for start in range(0, len(text), TURN_CHARACTERS):
         piece = text[start : start + TURN_CHARACTERS]
-        yield len(piece)
+        yield Part(len(piece))
         found = list(terms(piece))
         length += len(found)
         counts.update(term for term in found if term in wanted)

@@ -26,7 +26,7 @@ from rerank.devices import release_memory
 from rerank.errors import ModelUnavailable, placed_by
 from rerank.scheduling.job import Job, Replicas
 from rerank.scheduling.scheduler import Scheduler
-from rerank.scorers.base import TURN_CHARACTERS, Encoded, EncodedPair, Reading, Scorer
+from rerank.scorers.base import TURN_CHARACTERS, Encoded, EncodedPair, Part, Reading, Scorer
 from rerank.scorers.chunks import read_chunks
 from rerank.telemetry import note_stage, timed
 
@@ -165,7 +165,7 @@ def _note_times(job: Job) -> None:
 
 
 def _in_one_part(use: Callable[[TextTokenizer], T], tokenizer: TextTokenizer) -> Reading[T]:
-    yield TURN_CHARACTERS
+    yield Part(TURN_CHARACTERS, quick=False)
     return use(tokenizer)
 
 

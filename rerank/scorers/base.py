@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from rerank.activations import Activation
 from rerank.core import (
@@ -26,8 +26,19 @@ from rerank.errors import InvalidRequest, PairTooLong
 from rerank.scorers.vector_cache import VectorCache
 
 T = TypeVar("T")
-Reading = Generator[int, None, T]
-"""Tokenising in parts, between which other requests get a turn: yields before each part what it reads in characters."""
+
+
+class Part(NamedTuple):
+    """A part of the work of tokenising."""
+
+    characters: int
+    """Those that it reads, or that take as long."""
+    quick: bool = True
+    """False where few characters may take long."""
+
+
+Reading = Generator[Part, None, T]
+"""Tokenising in parts, between which other requests get a turn. Yields each part before it is done."""
 TURN_CHARACTERS = 64 * 1024
 """Approximate characters per part."""
 

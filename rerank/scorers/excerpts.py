@@ -20,7 +20,7 @@ from tokenizers import Encoding
 
 from rerank.core import Span
 from rerank.runtimes.ids import Ids
-from rerank.scorers.base import TURN_CHARACTERS, Reading
+from rerank.scorers.base import TURN_CHARACTERS, Part, Reading
 from rerank.scorers.text_reader import TextReader
 from rerank.scorers.word_reader import ReadText
 
@@ -63,13 +63,13 @@ class Excerpt(NamedTuple):
 def read_texts(reader: TextReader, texts: Sequence[str], wanted: Sequence[int], side: Side) -> Reading[list[Excerpt]]:
     """Of each text as many tokens as are wanted, at least one: the first where its right side is cut, else the last.
 
-    Yields before each part of the work how many characters it reads.
+    Parts of the work are groups of texts, and single slices of long ones.
     """
     excerpts: list[Excerpt] = []
     for group in _groups(texts, wanted, side):
         whole = [part for part in group if part.ruler is None]
         looked_up, sliced = reader.look_up([part.text for part in whole]), [part.text for part in group if part.ruler]
-        yield looked_up.characters([part.wanted for part in whole]) + sum(map(len, sliced))
+        yield reader.ahead(looked_up, [part.wanted for part in whole], sliced)
         read, slices = iter(reader.read_rest(looked_up)), iter(reader.read_once(sliced))
         encodings = [next(slices if part.ruler else read) for part in group]
         for part, encoding in zip(group, encodings, strict=True):
@@ -219,7 +219,7 @@ def _in_slices(reader: TextReader, wanted: int, ruler: _Ruler) -> Reading[Excerp
     near, far, settled, slices = 0, 0, -1, 1
     while True:
         far = ruler.far_end(far + _size(wanted - len(found), slices))
-        yield far - near
+        yield Part(far - near)
         (encoding,) = reader.read_whole([ruler.slice(near, far)])
         tokens = [token for token in _tokens(encoding, ruler, near, far) if _end(token, ruler) > settled]
         if far == ruler.length:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from rerank.activations import SIGMOID
 from rerank.core import DEFAULT_OPTIONS, Finished, Pair, PendingLogits, ScoringOptions, Span, TextTokens
 from rerank.errors import InvalidRequest
-from rerank.scorers.base import Embedder, Reading, document_limit, pair_limit, too_long
+from rerank.scorers.base import Embedder, Part, Reading, document_limit, pair_limit, too_long
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class WordOverlapScorer:
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedWords]]:
         """See ``Scorer.reading``. In one part."""
-        yield sum(len(pair.document) for pair in pairs)
+        yield Part(sum(len(pair.document) for pair in pairs))
         return self.encode(pairs, options)
 
     def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:

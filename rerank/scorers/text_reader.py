@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tokenizers import Encoding, Tokenizer
 
 from rerank.runtimes.ids import BYTES, Ids
+from rerank.scorers.base import Part
 from rerank.scorers.kept_tokens import KeptTokens
 from rerank.scorers.word_reader import ReadText, WordReader
 
@@ -35,6 +36,16 @@ class TextReader:
     def look_up(self, texts: Sequence[str]) -> LookedUp:
         """The texts, and the tokens of those that were read before."""
         return LookedUp(texts, self._kept.ids(texts))
+
+    def ahead(self, texts: LookedUp, wanted: Sequence[int], slices: Sequence[str]) -> Part:
+        """What it takes to read texts, of which so many tokens are wanted, and slices.
+
+        A known text counts as one that is read if fewer tokens are wanted of it than it has.
+        """
+        each = zip(texts.texts, texts.known, wanted, strict=True)
+        unread = [text for text, ids, count in each if ids is None or len(ids) > count * BYTES]
+        characters = _AS_LONG * len(texts.texts) + sum(map(len, unread)) + sum(map(len, slices))
+        return Part(characters, quick=self._words.is_plain or not (unread or slices))
 
     def read(self, texts: Sequence[str]) -> list[ReadText]:
         """Each text's tokens, which are kept."""
@@ -67,11 +78,6 @@ class LookedUp(NamedTuple):
     texts: Sequence[str]
     known: Sequence[bytes | None]
     """None for a text that is not known."""
-
-    def characters(self, wanted: Sequence[int]) -> int:
-        """Characters to read of them, or that take as long. A known text is read if fewer tokens are wanted of it."""
-        each = zip(self.texts, self.known, wanted, strict=True)
-        return sum([_AS_LONG + (0 if ids and len(ids) <= count * BYTES else len(text)) for text, ids, count in each])
 
     def each(self) -> Iterator[tuple[str, bytes | None]]:
         """Each text with what is known of it."""

@@ -69,7 +69,10 @@ class WordReader:
         """``cores``: those that texts are read on; None for all that this process has."""
         self._tokenizer = tokenizer
         self._first, self._later = KeptTokens(_ROOM // 8), KeptTokens(_ROOM)
-        self._seams = Seams.of(tokenizer) if (cores or cgroups.cores()) < _MANY_CORES else None
+        seams = Seams.of(tokenizer)
+        self.is_plain = seams is not None
+        """True for a tokenizer all of whose steps are known: a short text takes it little time, whatever it holds."""
+        self._seams = seams if (cores or cgroups.cores()) < _MANY_CORES else None
         if self._seams and not self._agrees():
             self._seams = None
 

@@ -57,7 +57,7 @@ from rerank.gateway.shared_work import exchanging
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
-from rerank.scorers.base import Reading, Scorer
+from rerank.scorers.base import Part, Reading, Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 from rerank.server.gauges import gauges
 from rerank.shared_state.state import open_state
@@ -93,7 +93,7 @@ class WordVectors:
     bytes_per_token = 0
 
     def reading(self, texts: Sequence[str], options: EmbeddingOptions) -> Reading[list[EncodedWords]]:
-        yield sum(map(len, texts))
+        yield Part(sum(map(len, texts)))
         return [EncodedWords((), tuple(text.split())) for text in texts]
 
     def start(self, batch: Sequence[EncodedWords]) -> Pending[Vector]:
@@ -137,6 +137,11 @@ class GatedScorer(WordOverlapScorer):
     def encode(self, pairs: Sequence[Pair], options: ScoringOptions = DEFAULT_OPTIONS) -> list[EncodedWords]:
         self._wait("encode")
         return super().encode(pairs, options)
+
+    def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedWords]]:
+        # a thread is to wait, not the event loop
+        yield Part(0, quick=False)
+        return self.encode(pairs, options)
 
     def start(self, batch: Sequence[EncodedWords]) -> PendingLogits:
         self._wait("score")

@@ -27,7 +27,7 @@ from rerank.gateway.chunks import chunk_pairs
 from rerank.scheduling.batching import BatchBudget
 from rerank.scheduling.job import HasTokens, Job, Replicas
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
-from rerank.scorers.base import TURN_CHARACTERS, Reading
+from rerank.scorers.base import Part, Reading
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 from tests.support.clock import Clock
 from tests.support.waiting import wait_until
@@ -211,7 +211,7 @@ class SlowReader(WordOverlapScorer):
         self._parts = parts
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedWords]]:
-        yield TURN_CHARACTERS
+        yield Part(0, quick=False)
         self._parts -= 1
         if self._parts < 0 and not self.release.wait(WAIT):
             raise TimeoutError("nobody released the reader")

@@ -7,7 +7,7 @@ import pytest
 
 from rerank.backends.tokenisers import Tokenisers
 from rerank.errors import InvalidRequest
-from rerank.scorers.base import TURN_CHARACTERS, Reading
+from rerank.scorers.base import TURN_CHARACTERS, Part, Reading
 
 WAIT = 10.0
 
@@ -23,7 +23,7 @@ class Texts:
 
     def reading(self) -> Reading[int]:
         for _ in range(self.parts):
-            yield TURN_CHARACTERS
+            yield Part(TURN_CHARACTERS)
             self.begun.set()
             assert self.gate.wait(WAIT)
             self.read += 1
@@ -101,7 +101,7 @@ async def test_who_leaves_just_when_its_turn_comes_gives_the_thread_back() -> No
 
 async def test_an_error_is_the_callers_and_frees_the_thread() -> None:
     def wrong() -> Reading[int]:
-        yield 1
+        yield Part(1)
         raise InvalidRequest("too long")
 
     texts = Texts(1)
@@ -113,9 +113,9 @@ async def test_an_error_is_the_callers_and_frees_the_thread() -> None:
 
 
 class Noting:
-    """Texts read in parts of these characters; notes the thread of each part, and that of what comes before."""
+    """Notes the thread on which each part is read, and that of what comes before."""
 
-    def __init__(self, *parts: int) -> None:
+    def __init__(self, *parts: Part) -> None:
         self._parts = parts
         self.threads: list[str] = []
 
@@ -131,20 +131,20 @@ class Noting:
     ("parts", "number", "characters", "on_the_loop"),
     [
         ((), 1, 10, 1),
-        ((30, 200), 20, 16_000, 3),
-        ((30, 1900, 100), 20, 16_000, 3),
-        ((30, 20_000), 20, 20_000, 2),
-        ((1000, 1000, 1000), 20, 16_000, 3),
-        ((10,), 300, 300, 0),
-        ((10,), 20, 1_000_000, 0),
+        ((Part(30), Part(200)), 20, 16_000, 3),
+        ((Part(30), Part(1900), Part(100)), 20, 16_000, 3),
+        ((Part(30), Part(20_000)), 20, 20_000, 2),
+        ((Part(30), Part(30, quick=False), Part(30)), 20, 16_000, 2),
+        ((Part(10),), 300, 300, 0),
+        ((Part(10),), 20, 1_000_000, 0),
     ],
     ids=[
-        "nothing to read", "short", "short parts until they are long", "a long part", "equal parts",
+        "nothing to read", "short", "short parts until they are long", "a long part", "a part that may take long",
         "many texts", "long texts",
     ],
 )  # fmt: skip
 async def test_what_takes_little_time_is_read_on_the_loops_thread(
-    parts: tuple[int, ...], number: int, characters: int, on_the_loop: int
+    parts: tuple[Part, ...], number: int, characters: int, on_the_loop: int
 ) -> None:
     texts = Noting(*parts)
     with Tokenisers(1) as tokenisers:

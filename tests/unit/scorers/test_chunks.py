@@ -51,11 +51,11 @@ class PairReader(ReadsInParts):
         reading = self._tokenizer.pairs(pairs, options.truncation, self.max_length)
         while True:
             try:
-                characters = next(reading)
+                part = next(reading)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
-            self.read += characters
-            yield characters
+            self.read += part.characters
+            yield part
 
 
 def chunks_of(

@@ -69,7 +69,8 @@ def test_no_more_is_read_of_a_long_text_than_is_wanted(text: str, side: Side) ->
         # a word without a merge is as many tokens as letters, and what is unknown is one
         if kind == "unsplit_merges" and "😀" in text:
             continue
-        assert sum(read_texts(TextReader(KINDS[kind](), cores=1), [text], [512], side)) < 100_000
+        reading = read_texts(TextReader(KINDS[kind](), cores=1), [text], [512], side)
+        assert sum(part.characters for part in reading) < 100_000
 
 
 @pytest.mark.parametrize("side", _SIDES)
@@ -137,7 +138,8 @@ def test_the_characters_of_the_tokens_are_named(side: Side) -> None:
 
 def test_many_texts_are_read_in_parts_of_limited_size() -> None:
     texts = [f"{number:4}" + "the panda is a bear " * 30 for number in range(1000)]
-    parts = list(read_texts(TextReader(KINDS["word_pieces"](), cores=1), texts, [512] * 1000, "right"))
+    reading = read_texts(TextReader(KINDS["word_pieces"](), cores=1), texts, [512] * 1000, "right")
+    parts = [part.characters for part in reading]
     # each text counts, whatever it holds
     assert sum(parts) == 1000 * (604 + 10)
     assert max(parts) <= 64 * 1024 + 10 * 110

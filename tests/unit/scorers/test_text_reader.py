@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 from rerank.scorers import text_reader
-from rerank.scorers.base import finish
+from rerank.scorers.base import Part, finish
 from rerank.scorers.excerpts import read_texts
 from rerank.scorers.kept_tokens import KeptTokens
 from rerank.scorers.text_reader import TextReader
@@ -156,5 +157,21 @@ def test_a_known_text_counts_little_unless_it_is_cut() -> None:
     reader.read([known])
     texts = reader.look_up([known, new])
     (tokens, _) = map(len, reader.read_whole([known, new]))
-    assert texts.characters([tokens, tokens]) == 20 + len(new)
-    assert texts.characters([tokens - 1, tokens]) == 20 + len(known) + len(new)
+    assert reader.ahead(texts, [tokens, tokens], []) == Part(20 + len(new))
+    assert reader.ahead(texts, [tokens - 1, tokens], ["slice"]) == Part(20 + len(known) + len(new) + 5)
+
+
+def test_what_takes_a_tokenizer_of_unknown_steps_how_long_is_not_known() -> None:
+    tokenizer = Tokenizer.from_str(KINDS["word_pieces"]().to_str())
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("(a+)+b"), "isolated")
+    reader = TextReader(tokenizer, cores=1)
+    reader.read(["known"])
+    assert reader.ahead(reader.look_up(["known"]), [5], []).quick
+    assert not reader.ahead(reader.look_up(["new"]), [5], []).quick
+    assert not reader.ahead(reader.look_up([]), [], ["slice"]).quick
+
+
+@pytest.mark.parametrize("cores", [1, 64])
+def test_a_plain_tokenizer_takes_little_time_on_any_machine(cores: int) -> None:
+    reader = TextReader(KINDS["word_pieces"](), cores)
+    assert reader.ahead(reader.look_up(["new"]), [5], []) == Part(13)
