@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -80,6 +81,18 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "hf-cache"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Puts the whole of logging back as it was: commands and servers set it up for their process."""
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    known = [one for one in loggers if isinstance(one, logging.Logger)]
+    before = [(one, one.handlers, one.level, one.propagate, one.disabled) for one in known]
+    yield
+    for one, handlers, level, propagate, disabled in before:
+        one.handlers, one.propagate, one.disabled = handlers, propagate, disabled
+        one.setLevel(level)
 
 
 def pytest_collection_finish() -> None:

@@ -64,16 +64,8 @@ def access_log() -> Iterator[AccessLog]:
 
 
 @pytest.fixture
-def server_log() -> Iterator[io.StringIO]:
+def server_log(restored_logging: None) -> io.StringIO:
     """The log as an operator sees it, at its most talkative."""
-    root = logging.getLogger()
-    before = root.handlers, root.level
-    loggers = [logger for logger in root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
-    states = [(logger, logger.level, logger.handlers, logger.propagate, logger.disabled) for logger in loggers]
     stream = io.StringIO()
     configure_logging("debug", "text", stream)
-    yield stream
-    root.handlers, root.level = before
-    for logger, level, handlers, propagate, disabled in states:
-        logger.setLevel(level)
-        logger.handlers, logger.propagate, logger.disabled = handlers, propagate, disabled
+    return stream

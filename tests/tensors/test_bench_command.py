@@ -13,6 +13,8 @@ from rerank.cli.main import main
 from rerank.evaluation import apart
 from tests.support.tiny_checkpoints import make_xlm_roberta
 
+pytestmark = pytest.mark.usefixtures("restored_logging")
+
 
 def sent(thing: Any) -> Any:
     """What arrives in another process."""

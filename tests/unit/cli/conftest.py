@@ -24,6 +24,11 @@ def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _restored_logging(restored_logging: None) -> None:
+    """Commands set up logging for a process of their own."""
+
+
+@pytest.fixture(autouse=True)
 def _no_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Output is as wide as where nothing says otherwise."""
     monkeypatch.delenv("COLUMNS", raising=False)

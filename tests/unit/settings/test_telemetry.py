@@ -10,30 +10,8 @@ import pytest
 
 from rerank.telemetry import configure_logging, request_id_var
 
-TOUCHED = (
-    "uvicorn",
-    "uvicorn.error",
-    "uvicorn.access",
-    "httpx2",
-    "httpx",
-    "httpcore2",
-    "urllib3",
-    "filelock",
-    "sentence_transformers",
-    "transformers",
-)
+pytestmark = pytest.mark.usefixtures("restored_logging")
 logger = logging.getLogger("rerank.test")
-
-
-@pytest.fixture(autouse=True)
-def restored_logging() -> Iterator[None]:
-    """Puts the whole of logging back as it was."""
-    loggers = [logging.getLogger(), *map(logging.getLogger, TOUCHED)]
-    before = [(one.handlers, one.level, one.propagate, one.disabled) for one in loggers]
-    yield
-    for one, (handlers, level, propagate, disabled) in zip(loggers, before, strict=True):
-        one.handlers, one.propagate, one.disabled = handlers, propagate, disabled
-        one.setLevel(level)
 
 
 @pytest.fixture
