@@ -70,7 +70,7 @@ def read_texts(reader: TextReader, texts: Sequence[str], wanted: Sequence[int], 
         whole = [part for part in group if part.ruler is None]
         looked_up, sliced = reader.look_up([part.text for part in whole]), [part.text for part in group if part.ruler]
         yield reader.ahead(looked_up, [part.wanted for part in whole], sliced)
-        read, slices = iter(reader.read_rest(looked_up)), iter(reader.read_once(sliced))
+        read, slices = iter(reader.read(looked_up)), iter(reader.read_once(sliced))
         encodings = [next(slices if part.ruler else read) for part in group]
         for part, encoding in zip(group, encodings, strict=True):
             if part.ruler is None:

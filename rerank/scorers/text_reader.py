@@ -20,7 +20,6 @@ _ROOM = 32_000_000
 """Bytes of texts and their tokens: 20,000 passages of 115 words. Those asked for again may take as many in addition."""
 _LONGEST = 16_000
 """Maximum characters, and bytes of tokens, of a text that is kept, so that a few do not drive out all others."""
-
 _AS_LONG = 10
 """Characters that are read in the time that a text takes in any case."""
 
@@ -38,7 +37,7 @@ class TextReader:
         return LookedUp(texts, self._kept.ids(texts))
 
     def ahead(self, texts: LookedUp, wanted: Sequence[int], slices: Sequence[str]) -> Part:
-        """What it takes to read texts, of which so many tokens are wanted, and slices.
+        """The part of reading texts, each with the number of tokens wanted of it, and slices.
 
         A known text counts as one that is read if fewer tokens are wanted of it than it has.
         """
@@ -47,12 +46,8 @@ class TextReader:
         characters = _AS_LONG * len(texts.texts) + sum(map(len, unread)) + sum(map(len, slices))
         return Part(characters, quick=self._words.is_plain or not (unread or slices))
 
-    def read(self, texts: Sequence[str]) -> list[ReadText]:
+    def read(self, texts: LookedUp) -> list[ReadText]:
         """Each text's tokens, which are kept."""
-        return self.read_rest(self.look_up(texts))
-
-    def read_rest(self, texts: LookedUp) -> list[ReadText]:
-        """The same of texts that were looked up."""
         unread = [text for text, ids in texts.each() if ids is None]
         new = iter(self._learnt(unread) if unread else ())
         return [next(new) if ids is None else _Text(self._words, text, Ids(ids)) for text, ids in texts.each()]

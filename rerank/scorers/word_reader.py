@@ -71,7 +71,7 @@ class WordReader:
         self._first, self._later = KeptTokens(_ROOM // 8), KeptTokens(_ROOM)
         seams = Seams.of(tokenizer)
         self.is_plain = seams is not None
-        """True for a tokenizer all of whose steps are known: a short text takes it little time, whatever it holds."""
+        """True for a tokenizer all of whose steps are known: how long it reads depends on the length of a text."""
         self._seams = seams if (cores or cgroups.cores()) < _MANY_CORES else None
         if self._seams and not self._agrees():
             self._seams = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -17,11 +18,16 @@ from rerank.scorers.base import Part, finish
 from rerank.scorers.excerpts import read_texts
 from rerank.scorers.kept_tokens import KeptTokens
 from rerank.scorers.text_reader import TextReader
+from rerank.scorers.word_reader import ReadText
 from tests.unit.scorers.tokenizers import KINDS, Counting
 
 _CHINESE = "机器学习是人工智能的一个分支。"
 words = st.one_of(st.sampled_from(["the", "panda", "bear,", _CHINESE, "😀", "", "\n", "e\u0301"]), st.text(max_size=5))
 texts = st.lists(words, max_size=20).map(" ".join)
+
+
+def read_by(reader: TextReader, texts: Sequence[str]) -> list[ReadText]:
+    return reader.read(reader.look_up(texts))
 
 
 @cache
@@ -37,7 +43,7 @@ def test_tokens_are_the_tokenizers_own(kind: str, texts: list[str]) -> None:
     readable = [text.encode("utf-8", "replace").decode() for text in texts]
     reader = _reader(kind)
     for _ in range(2):
-        for text, read, whole in zip(readable, reader.read(readable), reader.read_whole(readable), strict=True):
+        for text, read, whole in zip(readable, read_by(reader, readable), reader.read_whole(readable), strict=True):
             assert [*read.ids] == whole.ids, text
             assert len(read) == len(whole)
             places = range(len(whole))
@@ -53,9 +59,9 @@ def _counting(cores: int = 1) -> tuple[Counting, TextReader]:
 @pytest.mark.parametrize("text", ["the panda is a bear", _CHINESE * 20, "", " "])
 def test_a_known_text_is_not_read_again(text: str, cores: int) -> None:
     tokenizer, reader = _counting(cores)
-    (first,) = reader.read([text])
+    (first,) = read_by(reader, [text])
     before = tokenizer.texts
-    again = reader.read([text, text])
+    again = read_by(reader, [text, text])
     assert [[*read.ids] for read in again] == [[*first.ids]] * 2
     assert tokenizer.texts == before
 
@@ -63,10 +69,10 @@ def test_a_known_text_is_not_read_again(text: str, cores: int) -> None:
 def test_of_texts_with_known_ones_among_them_the_others_are_read() -> None:
     tokenizer, reader = _counting()
     known = _CHINESE * 3
-    reader.read([known])
+    read_by(reader, [known])
     before = tokenizer.texts
     texts = [_CHINESE, known, _CHINESE * 2, known]
-    read = reader.read(texts)
+    read = read_by(reader, texts)
     assert tokenizer.texts == before + 2
     assert [[*text.ids] for text in read] == [whole.ids for whole in reader.read_whole(texts)]
 
@@ -100,9 +106,9 @@ def test_a_part_of_a_long_text_is_not_kept() -> None:
 def test_a_text_that_would_drive_out_others_is_not_kept(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_reader, "_LONGEST", 14_000)
     tokenizer, reader = _counting()
-    reader.read([text])
+    read_by(reader, [text])
     before = tokenizer.texts
-    reader.read([text])
+    read_by(reader, [text])
     assert tokenizer.texts > before
 
 
@@ -110,11 +116,11 @@ def test_texts_that_are_not_asked_for_again_give_way(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(text_reader, "_ROOM", 10_000)
     tokenizer, reader = _counting()
     for number in range(200):
-        reader.read([_CHINESE, f"{_CHINESE * 2}{number}"])
+        read_by(reader, [_CHINESE, f"{_CHINESE * 2}{number}"])
     before = tokenizer.texts
-    reader.read([_CHINESE])
+    read_by(reader, [_CHINESE])
     assert tokenizer.texts == before
-    reader.read([f"{_CHINESE * 2}1"])
+    read_by(reader, [f"{_CHINESE * 2}1"])
     assert tokenizer.texts > before
 
 
@@ -146,7 +152,7 @@ def test_threads_may_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"the panda {number} {_CHINESE}" for number in range(100)]
     expected = [whole.ids for whole in reader.read_whole(texts)]
     with ThreadPoolExecutor(4) as threads:
-        rounds = [threads.submit(reader.read, texts[start:] + texts[:start]) for start in range(0, 100, 5)]
+        rounds = [threads.submit(read_by, reader, texts[start:] + texts[:start]) for start in range(0, 100, 5)]
     for start, read in zip(range(0, 100, 5), rounds, strict=True):
         assert [[*text.ids] for text in read.result()] == expected[start:] + expected[:start]
 
@@ -154,7 +160,7 @@ def test_threads_may_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_known_text_counts_little_unless_it_is_cut() -> None:
     _, reader = _counting()
     known, new = _CHINESE * 3, _CHINESE
-    reader.read([known])
+    read_by(reader, [known])
     texts = reader.look_up([known, new])
     (tokens, _) = map(len, reader.read_whole([known, new]))
     assert reader.ahead(texts, [tokens, tokens], []) == Part(20 + len(new))
@@ -165,7 +171,7 @@ def test_what_takes_a_tokenizer_of_unknown_steps_how_long_is_not_known() -> None
     tokenizer = Tokenizer.from_str(KINDS["word_pieces"]().to_str())
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("(a+)+b"), "isolated")
     reader = TextReader(tokenizer, cores=1)
-    reader.read(["known"])
+    read_by(reader, ["known"])
     assert reader.ahead(reader.look_up(["known"]), [5], []).quick
     assert not reader.ahead(reader.look_up(["new"]), [5], []).quick
     assert not reader.ahead(reader.look_up([]), [], ["slice"]).quick
