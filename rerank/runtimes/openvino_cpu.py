@@ -156,13 +156,18 @@ def _traced(network: Any, example: Mapping[str, Any]) -> Any:
 
 @contextmanager
 def _unchanged_log() -> Iterator[None]:
-    """OpenVINO sets the root logger to ERROR, and back only if it does not fail: warnings would never show again."""
-    root = logging.getLogger()
-    level, filters = root.level, list(root.filters)
+    """OpenVINO sets the root logger to ERROR meanwhile, and back only if it does not fail.
+
+    What the server says of other requests would not show until then, or never again.
+    """
+    root, own = logging.getLogger(), logging.getLogger("rerank")
+    levels, filters = [(each, each.level) for each in (root, own)], list(root.filters)
+    own.setLevel(own.getEffectiveLevel())
     try:
         yield
     finally:
-        root.setLevel(level)
+        for each, level in levels:
+            each.setLevel(level)
         root.filters[:] = filters
 
 

@@ -97,11 +97,16 @@ def test_a_conversion_that_fails_leaves_the_log_as_it_was(
 ) -> None:
     def failing(*_: object, **_options: object) -> None:
         logging.getLogger().setLevel(logging.ERROR)
+        logging.getLogger("rerank.api").info("another request meanwhile")
         raise RuntimeError("of a test")
 
+    caplog.set_level(logging.INFO)
+    own = logging.getLogger("rerank").level
     monkeypatch.setattr(openvino_cpu.openvino, "convert_model", failing)
     load(tiny)
+    assert "another request meanwhile" in caplog.text
     assert "OpenVINO cannot convert it (of a test)" in caplog.text
+    assert logging.getLogger("rerank").level == own
 
 
 @pytest.mark.parametrize(
