@@ -35,12 +35,14 @@ _AT_ONCE_WHOLE = 16
 _MANY_CORES = 8
 """With 16, a GPU gets 1.75 times as many pairs if texts are read whole; with 2, the server reads half as many documents
 of known words. Numbers in between were not measured."""
+_OF_A_TEXT = 10
+"""Characters that are read in the time that a text takes in any case."""
 _ROOM = 48_000_000
 """Bytes of words and their tokens, 200,000 words. After them those give way that were not asked for again while as many
 came. With half of it, which 20,000 documents exceed, a server answered 0.76 to 0.95 as many pairs of new ones. An
 eighth in addition is for the first words of texts, of which there are fewer."""
 _NEIGHBOUR = "a"
-_TRIALS = (
+TRIALS = (
     "The bear's 3 pandas, i.e. (both) of them; don't 12,345 or e-mail a.b@c.org \"it\" 50% #1",
     "Ünïcode naïve ﬁne ①② 中文 is 机器学习 and 한국어 ты 😀 👩\u200d👩\u200d👧 e\u0301 x\u200by a\tb c\nd",
 )
@@ -64,6 +66,9 @@ class ReadText(Protocol):
 
 class WordReader:
     """A tokenizer that adds no special tokens, and keeps the words it has read. Any thread may use it."""
+
+    is_kept = True
+    """True if reading a text takes longer than looking it up, so that what was read is kept."""
 
     def __init__(self, tokenizer: Tokenizer, cores: int | None = None) -> None:
         """``cores``: those that texts are read on; None for all that this process has."""
@@ -101,8 +106,12 @@ class WordReader:
         # a batch, because the library holds the interpreter's lock for a single text
         return list(self._tokenizer.encode_batch(texts, add_special_tokens=False)) if texts else []
 
+    def effort(self, texts: int, characters: int) -> int:
+        """Characters that ``tokenizers`` reads in the time that these take: texts, and the characters that are new."""
+        return _OF_A_TEXT * texts + characters
+
     def _agrees(self) -> bool:
-        trials = [start + text for text in _TRIALS for start in ("", " ")]
+        trials = [start + text for text in TRIALS for start in ("", " ")]
         whole = [list(read.ids) for read in self.read_whole(trials)]
         # the first time most words are learned
         return all([list(read.ids) for read in self.read(trials)] == whole for _ in range(2))

@@ -43,7 +43,7 @@ class Seams(NamedTuple):
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Seams | None:
         """None for a tokenizer that may make tokens across a space."""
-        normalizer, forms, parts = tokenizer.normalizer, _parts(tokenizer.normalizer), _parts(tokenizer.pre_tokenizer)
+        normalizer, forms, parts = tokenizer.normalizer, steps(tokenizer.normalizer), steps(tokenizer.pre_tokenizer)
         added = list(tokenizer.get_added_tokens_decoder().values())
         if not (_splits(parts) and _is_local(forms) and _stand_in_words(added)):
             return None
@@ -81,7 +81,7 @@ class Seams(NamedTuple):
         return not self.named.search(form) and not (self.keeps_spaces and (not form or form != form.strip()))
 
 
-def _parts(component: Any) -> list[dict[str, Any]]:
+def steps(component: Any) -> list[dict[str, Any]]:
     """A normalizer's or pre-tokenizer's steps; one of an unknown type for what is written in Python."""
     if component is None:
         return []
@@ -90,12 +90,12 @@ def _parts(component: Any) -> list[dict[str, Any]]:
     except Exception:
         # the library raises a plain Exception
         return [{"type": "custom"}]
-    return list(_steps(described))
+    return list(_single(described))
 
 
-def _steps(described: dict[str, Any]) -> Iterable[dict[str, Any]]:
+def _single(described: dict[str, Any]) -> Iterable[dict[str, Any]]:
     nested = described.get("normalizers") or described.get("pretokenizers")
-    return chain.from_iterable(map(_steps, nested)) if nested else [described]
+    return chain.from_iterable(map(_single, nested)) if nested else [described]
 
 
 def _splits(parts: Sequence[dict[str, Any]]) -> bool:
