@@ -21,7 +21,7 @@ from tokenizers import Encoding
 from rerank.core import Span
 from rerank.runtimes.ids import Ids
 from rerank.scorers.base import TURN_CHARACTERS, Part, Reading
-from rerank.scorers.text_reader import TextReader
+from rerank.scorers.text_reader import LooseTokens, TextReader
 from rerank.scorers.word_reader import ReadText
 
 Side = Literal["left", "right"]
@@ -67,11 +67,7 @@ def read_texts(reader: TextReader, texts: Sequence[str], wanted: Sequence[int], 
     """
     excerpts: list[Excerpt] = []
     for group in _groups(texts, wanted, side):
-        whole = [part for part in group if part.ruler is None]
-        looked_up, sliced = reader.look_up([part.text for part in whole]), [part.text for part in group if part.ruler]
-        yield reader.ahead(looked_up, [part.wanted for part in whole], sliced)
-        read, slices = iter(reader.read(looked_up)), iter(reader.read_once(sliced))
-        encodings = [next(slices if part.ruler else read) for part in group]
+        encodings = yield from _read(reader, group)
         for part, encoding in zip(group, encodings, strict=True):
             if part.ruler is None:
                 excerpts.append(_of_whole(encoding, part.wanted, side))
@@ -80,6 +76,20 @@ def read_texts(reader: TextReader, texts: Sequence[str], wanted: Sequence[int], 
             else:
                 excerpts.append((yield from _in_slices(reader, part.wanted, part.ruler)))
     return excerpts
+
+
+def _read(reader: TextReader, group: Sequence[_Part]) -> Reading[list[ReadText]]:
+    """The tokens of a group, and the characters that those were made from which will be asked for."""
+    whole = [part for part in group if part.ruler is None]
+    looked_up, sliced = reader.look_up([part.text for part in whole]), [part.text for part in group if part.ruler]
+    yield reader.ahead(looked_up, sliced)
+    read, slices = reader.read(looked_up), iter(reader.read_once(sliced))
+    cut = [text for text, part in zip(read, whole, strict=True) if len(text) > part.wanted]
+    if loose := [text for text in cut if isinstance(text, LooseTokens) and text.read is None]:
+        yield reader.ahead_of_locating(loose)
+        reader.locate(loose)
+    found = iter(read)
+    return [next(slices if part.ruler else found) for part in group]
 
 
 class _Part(NamedTuple):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tokenizers import Encoding, Tokenizer
 
-from rerank.runtimes.ids import BYTES, Ids
+from rerank.runtimes.ids import Ids
 from rerank.scorers.base import Part
 from rerank.scorers.fast_reader import FastReader
 from rerank.scorers.kept_tokens import KeptTokens
@@ -32,49 +32,65 @@ class TextReader:
     def __init__(self, tokenizer: Tokenizer, cores: int | None = None) -> None:
         """See ``WordReader``."""
         self._words = WordReader(tokenizer, cores)
-        self._fast = _openers.submit(FastReader.of, tokenizer)
+        self._fast = _openers.submit(FastReader.of, tokenizer, self._words)
         self._kept = KeptTokens(_ROOM)
 
     @property
     def _reader(self) -> WordReader | FastReader:
         return (self._fast.done() and self._fast.result()) or self._words
 
+    @property
+    def _locating(self) -> WordReader | FastReader:
+        """For texts of which the characters of a token will be asked for."""
+        reader = self._reader
+        return reader if reader.locates else self._words
+
     def look_up(self, texts: Sequence[str]) -> LookedUp:
         """The texts, and the tokens of those that were read before."""
         return LookedUp(texts, self._kept.ids(texts) if self._reader.is_kept else [None] * len(texts))
 
-    def ahead(self, texts: LookedUp, wanted: Sequence[int], slices: Sequence[str]) -> Part:
-        """The part of reading texts, each with the number of tokens wanted of it, and slices.
-
-        A known text counts as one that is read if fewer tokens are wanted of it than it has.
-        """
-        reader = self._reader
-        each = zip(texts.texts, texts.known, wanted, strict=True)
-        unread = [text for text, ids, count in each if ids is None or len(ids) > count * BYTES]
-        characters = sum(map(len, unread)) + sum(map(len, slices))
-        return Part(reader.effort(len(texts.texts), characters), quick=reader.is_plain or not (unread or slices))
+    def ahead(self, texts: LookedUp, slices: Sequence[str]) -> Part:
+        """The part of reading texts, and slices."""
+        reader, unread = self._reader, texts.unread()
+        effort = reader.effort(len(texts.texts), sum(map(len, unread)))
+        effort += self._locating.effort(0, sum(map(len, slices)))
+        return Part(effort, quick=reader.is_plain or not (unread or slices))
 
     def read(self, texts: LookedUp) -> list[ReadText]:
         """Each text's tokens, which are kept unless reading them takes no longer than looking them up."""
-        unread = [text for text, ids in texts.each() if ids is None]
+        unread = texts.unread()
         new = iter(self._learnt(unread) if unread else ())
-        return [next(new) if ids is None else _Text(self._reader, text, Ids(ids)) for text, ids in texts.each()]
+        return [next(new) if ids is None else LooseTokens(self._words, text, Ids(ids)) for text, ids in texts.each()]
 
     def read_once(self, texts: Sequence[str]) -> list[ReadText]:
         """The same of parts of texts, which depend on how much of them is wanted, and are not kept."""
-        return self._reader.read(texts)
+        return self._locating.read(texts)
 
     def read_whole(self, texts: Sequence[str]) -> list[Encoding]:
         """The same, each by the tokenizer at once."""
         return self._reader.read_whole(texts)
 
+    def ahead_of_locating(self, texts: Sequence[LooseTokens]) -> Part:
+        """The part of finding the characters of their tokens, for which they are read once more."""
+        return Part(self._words.effort(len(texts), sum(len(each.text) for each in texts)), quick=self._words.is_plain)
+
+    def locate(self, texts: Sequence[LooseTokens]) -> None:
+        """Find the characters of their tokens, of all at once."""
+        for each, read in zip(texts, self._words.read([each.text for each in texts]), strict=True):
+            each.read = read
+
     def _learnt(self, texts: Sequence[str]) -> list[ReadText]:
         reader = self._reader
         read = reader.read(texts)
-        if not reader.is_kept:
+        if reader.locates and not reader.is_kept:
             return read
-        new = [_Text(reader, text, Ids.of(tokens.ids), tokens) for text, tokens in zip(texts, read, strict=True)]
-        self._kept.keep({each.text: each.ids.raw for each in new if max(len(each.text), len(each.ids.raw)) <= _LONGEST})
+        new = [
+            LooseTokens(self._words, text, Ids.of(tokens.ids), tokens if reader.locates else None)
+            for text, tokens in zip(texts, read, strict=True)
+        ]
+        if reader.is_kept:
+            short = [each for each in new if max(len(each.text), len(each.ids.raw)) <= _LONGEST]
+            self._kept.keep({each.text: each.ids.raw for each in short})
         return [*new]
 
 
@@ -89,20 +105,24 @@ class LookedUp(NamedTuple):
         """Each text with what is known of it."""
         return zip(self.texts, self.known, strict=True)
 
+    def unread(self) -> list[str]:
+        """Those of which nothing is known."""
+        return [text for text, ids in self.each() if ids is None]
 
-class _Text:
-    """A text and its tokens."""
 
-    __slots__ = ("_read", "_reader", "ids", "text")
+class LooseTokens:
+    """The tokens of a text, which may have to be read once more for the characters that each was made from."""
 
-    def __init__(self, reader: WordReader | FastReader, text: str, ids: Ids, read: ReadText | None = None) -> None:
-        self._reader, self.text, self.ids, self._read = reader, text, ids, read
+    __slots__ = ("_words", "ids", "read", "text")
+
+    def __init__(self, words: WordReader, text: str, ids: Ids, read: ReadText | None = None) -> None:
+        self._words, self.text, self.ids, self.read = words, text, ids, read
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
-        """See ``ReadText``. For this a known text is read again."""
-        if self._read is None:
-            (self._read,) = self._reader.read([self.text])
-        return self._read.token_to_chars(token_index)
+        """See ``ReadText``."""
+        if self.read is None:
+            (self.read,) = self._words.read([self.text])
+        return self.read.token_to_chars(token_index)

@@ -70,6 +70,9 @@ class WordReader:
     is_kept = True
     """True if reading a text takes longer than looking it up, so that what was read is kept."""
 
+    locates = True
+    """True if the characters of a token are known without reading the text once more."""
+
     def __init__(self, tokenizer: Tokenizer, cores: int | None = None) -> None:
         """``cores``: those that texts are read on; None for all that this process has."""
         self._tokenizer = tokenizer

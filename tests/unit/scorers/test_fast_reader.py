@@ -1,4 +1,4 @@
-"""fastokens gives the tokens, and the characters of each, that ``tokenizers`` gives, or is not used."""
+"""Faster libraries give the tokens, and the characters of each, that ``tokenizers`` gives, or are not used."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from rerank.scorers import fast_reader
+from rerank.runtimes.ids import Ids
 from rerank.scorers.base import Part, finish
 from rerank.scorers.excerpts import read_texts
 from rerank.scorers.fast_reader import FastReader
-from rerank.scorers.text_reader import TextReader
+from rerank.scorers.fast_tokenizers import BytePairs, Pieces
+from rerank.scorers.word_reader import WordReader
 from tests.support.tiny_tokenizers import byte_level_tokenizer
 from tests.unit.scorers.test_word_reader import SPLITTING, texts
-from tests.unit.scorers.tokenizers import Counting
+from tests.unit.scorers.tokenizers import Counting, opened
 
 
 def _as_gpt_2_splits_them() -> Tokenizer:
@@ -59,18 +60,34 @@ def _content(*words: str, without: str = "") -> dict[str, Any]:
     return content
 
 
-KINDS: dict[str, Callable[[], Tokenizer]] = {
+def _word_pieces(**options: Any) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(SPLITTING["word_pieces"]().to_str())
+    tokenizer.normalizer = normalizers.BertNormalizer(**options)
+    return tokenizer
+
+
+PIECES: dict[str, Callable[[], Tokenizer]] = {
+    **{name: SPLITTING[name] for name in ("word_pieces", "unigram", "unigram_of_lines", "unigram_as_published")},
+    "cased_word_pieces": cache(lambda: _word_pieces(lowercase=False)),
+    "accented_word_pieces": cache(lambda: _word_pieces(strip_accents=False, handle_chinese_chars=False)),
+}
+BYTES: dict[str, Callable[[], Tokenizer]] = {
     **{name: made for name, made in SPLITTING.items() if name.startswith("bytes")},
     "as_gpt_2_splits_them": cache(_as_gpt_2_splits_them),
     "with_a_word_that_no_merges_lead_to": cache(_with_a_word_that_no_merges_lead_to),
     "with_words_before_merges": cache(lambda: _with_a_word_that_no_merges_lead_to(ignores_merges=True)),
     "with_tokens_that_take_spaces": cache(_with_tokens_that_take_spaces),
 }
+KINDS = PIECES | BYTES
+
+
+def _fast_reader(tokenizer: Tokenizer) -> FastReader | None:
+    return FastReader.of(tokenizer, WordReader(tokenizer, cores=1))
 
 
 @cache
 def _reader(kind: str) -> FastReader:
-    reader = FastReader.of(KINDS[kind]())
+    reader = _fast_reader(KINDS[kind]())
     assert reader
     return reader
 
@@ -91,19 +108,33 @@ def test_tokens_are_the_tokenizers_own(kind: str, texts: list[str]) -> None:
             assert [*map(found.token_to_chars, places)] == [*map(expected.token_to_chars, places)]
 
 
-@pytest.mark.parametrize("kind", ["bytes_with_merges", "bytes_as_llama_splits_them", "as_gpt_2_splits_them"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "bytes_with_merges",
+        "bytes_as_llama_splits_them",
+        "as_gpt_2_splits_them",
+        "word_pieces",
+        "cased_word_pieces",
+        "unigram",
+        "unigram_as_published",
+    ],
+)
 def test_characters_give_the_tokenizers_own_tokens(kind: str) -> None:
     reader = _reader(kind)
-    for rows in _in_groups(_rows_of_characters(), 5000):
+    for rows in _in_groups(_rows(filter(reader.fast.reads, _characters())), 5000):
+        assert all(map(reader.fast.reads, rows))
         for row, read, whole in zip(rows, reader.read(rows), reader.read_whole(rows), strict=True):
             assert list(read.ids) == whole.ids, ascii(row)
 
 
-def _rows_of_characters() -> Iterator[str]:
-    """Each of them alone, behind a letter and a space, and before a digit and itself."""
+def _characters() -> Iterator[str]:
     # beyond the third plane few are assigned
-    numbers = (*range(0xD800), *range(0xE000, 0x33400), *range(0x33400, sys.maxunicode + 1, 97))
-    characters = map(chr, numbers)
+    return map(chr, (*range(0xD800), *range(0xE000, 0x33400), *range(0x33400, sys.maxunicode + 1, 97)))
+
+
+def _rows(characters: Iterable[str]) -> Iterator[str]:
+    """Each of them alone, behind a letter and a space, and before a digit and itself."""
     for row in _in_groups(characters, 50):
         yield "\n".join(f"{character} x{character} {character}1{character}{character}" for character in row)
 
@@ -123,9 +154,25 @@ def test_rows_of_the_same_give_the_tokenizers_own_tokens(kind: str, row: str) ->
         assert [list(read.ids) for read in reader.read(rows)] == [whole.ids for whole in reader.read_whole(rows)]
 
 
-def test_tokenizers_is_not_asked_for_characters_that_tokens_spell() -> None:
+@pytest.mark.parametrize("kind", PIECES)
+@pytest.mark.parametrize("text", ["a <mask>", "[SEP]x", "the \u061d panda", "\ufffe\ue000", "\u0bcd", "\U0001f16c"])
+def test_pieces_of_rare_characters_and_named_tokens_are_read_by_tokenizers(kind: str, text: str) -> None:
+    tokenizer: Any = Counting(KINDS[kind]())
+    reader = _fast_reader(tokenizer)
+    assert reader
+    named = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+    before = tokenizer.texts
+    read = reader.read(["the panda", text, "is a bear"])
+    rare = not text.isascii() or any(name in text for name in named)
+    assert (tokenizer.texts > before) == rare
+    assert [list(each.ids) for each in read] == [
+        whole.ids for whole in reader.read_whole(["the panda", text, "is a bear"])
+    ]
+
+
+def test_tokenizers_is_not_asked_for_characters_that_bytes_spell() -> None:
     tokenizer: Any = Counting(byte_level_tokenizer())
-    reader = FastReader.of(tokenizer)
+    reader = _fast_reader(tokenizer)
     assert reader
     before = tokenizer.texts
     (read,) = reader.read(["the panda is a bär"])
@@ -153,6 +200,13 @@ def _with(**options: Any) -> Tokenizer:
     return tokenizer
 
 
+def _changed(kind: str, **parts: Any) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(KINDS[kind]().to_str())
+    for name, part in parts.items():
+        setattr(tokenizer, name, part)
+    return tokenizer
+
+
 def _naming_no_token() -> Tokenizer:
     tokenizer = Tokenizer.from_str(byte_level_tokenizer().to_str())
     tokenizer.encode_special_tokens = True
@@ -160,40 +214,39 @@ def _naming_no_token() -> Tokenizer:
 
 
 def test_without_such_options_it_is_used() -> None:
-    assert FastReader.of(_with())
+    assert _fast_reader(_with())
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        *(made for name, made in SPLITTING.items() if not name.startswith("bytes")),
+        *(made for name, made in SPLITTING.items() if name not in KINDS),
         lambda: _with(dropout=0.1),
         lambda: _with(unk_token="y"),
         lambda: _with(continuing_subword_prefix="n"),
         lambda: _with(end_of_word_suffix="o"),
         lambda: _with(byte_fallback=True),
         lambda: Tokenizer.from_str(json.dumps(_content(without="q"))),
+        lambda: _changed("unigram", pre_tokenizer=pre_tokenizers.Metaspace(prepend_scheme="never")),
+        lambda: _changed("unigram", normalizer=normalizers.Lowercase()),
+        lambda: _changed("unigram", normalizer=normalizers.Replace(Regex(" {2,}"), "▁")),
+        lambda: _changed("unigram", model=models.Unigram([("<unk>", 0.0), ("a", -1.0)], 0, byte_fallback=True)),
+        lambda: _changed("word_pieces", pre_tokenizer=pre_tokenizers.Whitespace()),
+        lambda: _changed("word_pieces", model=models.WordPiece({"[UNK]": 0, "a": 1}, max_input_chars_per_word=9)),
+        lambda: _changed("word_pieces", model=models.WordPiece({"<unk>": 0, "a": 1}, unk_token="<unk>")),
         _naming_no_token,
     ],
 )
 def test_other_tokenizers_are_left_to_the_library(make: Callable[[], Tokenizer]) -> None:
-    assert FastReader.of(make()) is None
+    assert _fast_reader(make()) is None
 
 
-class _Otherwise:
-    @staticmethod
-    def from_json_str(*_: str) -> Any:
-        return _Otherwise()
-
-    def encode(self, text: str) -> Any:
-        return Tokenizer(models.BPE()).encode("")
-
-
+@pytest.mark.parametrize(("kind", "fast"), [("bytes_with_merges", BytePairs), ("unigram", Pieces)])
 def test_one_that_gives_other_tokens_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    kind: str, fast: type, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(fast_reader, "FastTokenizer", _Otherwise)
-    assert FastReader.of(byte_level_tokenizer()) is None
+    monkeypatch.setattr(fast, "one", lambda *_: Ids.of([1]))
+    assert _fast_reader(KINDS[kind]()) is None
     assert "other tokens" in caplog.text
 
 
@@ -201,13 +254,36 @@ def test_one_that_cannot_be_opened_is_not_used(caplog: pytest.LogCaptureFixture)
     content = _content()
     content["model"]["vocab"]["far"] = 100_000
     caplog.set_level(logging.INFO)
-    assert FastReader.of(Tokenizer.from_str(json.dumps(content))) is None
-    assert "fastokens is not used" in caplog.text
+    assert _fast_reader(Tokenizer.from_str(json.dumps(content))) is None
+    assert "read by `tokenizers` alone" in caplog.text
 
 
-def test_texts_that_are_read_fast_count_less_and_are_not_kept() -> None:
-    reader = TextReader(byte_level_tokenizer(), cores=1)
-    reader._fast.result()
-    assert reader.ahead(reader.look_up(["a" * 1000]), [5000], ["b" * 500]) == Part(33)
+def test_byte_pairs_count_less_and_are_not_kept() -> None:
+    reader = opened(byte_level_tokenizer())
+    assert reader.ahead(reader.look_up(["a" * 1000]), ["b" * 500]) == Part(3 + 20 + 10)
     finish(read_texts(reader, ["the panda"], [10], "right"))
     assert reader.look_up(["the panda"]).known == [None]
+
+
+def test_pieces_count_less_and_are_kept() -> None:
+    reader = opened(KINDS["unigram"]())
+    assert reader.ahead(reader.look_up(["a" * 1000]), ["b" * 600]) == Part(5 + 125 + 600)
+    (read,) = reader.read(reader.look_up(["the panda"]))
+    assert reader.look_up(["the panda"]).known == [Ids.of(read.ids).raw]
+
+
+def test_pieces_are_read_once_more_where_they_are_cut() -> None:
+    tokenizer: Any = Counting(KINDS["unigram"]())
+    reader = opened(tokenizer)
+    texts = ["the panda is a bear", "a bear", "the panda, or not a bear"]
+    whole = reader.read_whole(texts)
+    wanted = [len(whole[0]), 1, 3]
+    before = tokenizer.texts
+    parts = [*read_texts(reader, texts, wanted, "right")]
+    assert len(parts) == 2
+    assert parts[1] == Part(20 + len(texts[1]) + len(texts[2]))
+    assert tokenizer.texts <= before + 3
+    excerpts = finish(read_texts(reader, texts, wanted, "right"))
+    assert [[*excerpt.ids] for excerpt in excerpts] == [read.ids[:count] for read, count in zip(whole, wanted, strict=True)]
+    ends = [read.token_to_chars(place) for read, place in ((whole[1], 0), (whole[2], 2))]
+    assert [excerpt.span.stop for excerpt in excerpts[1:]] == [end and end[1] for end in ends]

@@ -19,7 +19,7 @@ from rerank.scorers.excerpts import read_texts
 from rerank.scorers.kept_tokens import KeptTokens
 from rerank.scorers.text_reader import TextReader
 from rerank.scorers.word_reader import ReadText
-from tests.unit.scorers.tokenizers import KINDS, Counting
+from tests.unit.scorers.tokenizers import ALONE, KINDS, Counting, opened
 
 _CHINESE = "机器学习是人工智能的一个分支。"
 words = st.one_of(st.sampled_from(["the", "panda", "bear,", _CHINESE, "😀", "", "\n", "e\u0301"]), st.text(max_size=5))
@@ -33,10 +33,10 @@ def read_by(reader: TextReader, texts: Sequence[str]) -> list[ReadText]:
 @cache
 def _reader(kind: str) -> TextReader:
     """One that keeps the texts of one example for the next."""
-    return TextReader(KINDS[kind](), cores=1)
+    return opened((KINDS | ALONE)[kind]())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS | ALONE)
 @given(texts=st.lists(texts, min_size=1, max_size=4))
 @settings(max_examples=100, deadline=None, derandomize=True)
 def test_tokens_are_the_tokenizers_own(kind: str, texts: list[str]) -> None:
@@ -51,7 +51,7 @@ def test_tokens_are_the_tokenizers_own(kind: str, texts: list[str]) -> None:
 
 
 def _counting(cores: int = 1) -> tuple[Counting, TextReader]:
-    tokenizer: Any = Counting(KINDS["unigram"]())
+    tokenizer: Any = Counting(ALONE["unigram_alone"]())
     return tokenizer, TextReader(tokenizer, cores)
 
 
@@ -148,7 +148,7 @@ def test_what_is_asked_for_again_stays() -> None:
 
 def test_threads_may_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_reader, "_ROOM", 20_000)
-    reader = TextReader(KINDS["unigram"](), cores=1)
+    reader = TextReader(ALONE["unigram_alone"](), cores=1)
     texts = [f"the panda {number} {_CHINESE}" for number in range(100)]
     expected = [whole.ids for whole in reader.read_whole(texts)]
     with ThreadPoolExecutor(4) as threads:
@@ -158,13 +158,17 @@ def test_threads_may_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_known_text_counts_little_unless_it_is_cut() -> None:
-    _, reader = _counting()
+    tokenizer, reader = _counting()
     known, new = _CHINESE * 3, _CHINESE
     read_by(reader, [known])
-    texts = reader.look_up([known, new])
-    (tokens, _) = map(len, reader.read_whole([known, new]))
-    assert reader.ahead(texts, [tokens, tokens], []) == Part(20 + len(new))
-    assert reader.ahead(texts, [tokens - 1, tokens], ["slice"]) == Part(20 + len(known) + len(new) + 5)
+    assert reader.ahead(reader.look_up([known, new]), []) == Part(20 + len(new))
+    assert reader.ahead(reader.look_up([known, new]), ["slice"]) == Part(20 + len(new) + 5)
+    texts = [known, new, known, known]
+    for wanted, parts in (([99] * 4, [Part(40 + len(new))]), ([1, 9, 2, 99], [Part(40), Part(20 + 2 * len(known))])):
+        assert [*read_texts(reader, texts, wanted, "right")] == parts
+    before = tokenizer.texts
+    finish(read_texts(reader, texts, [1, 9, 2, 99], "right"))
+    assert tokenizer.texts == before + 2
 
 
 def test_what_takes_a_tokenizer_of_unknown_steps_how_long_is_not_known() -> None:
@@ -172,12 +176,12 @@ def test_what_takes_a_tokenizer_of_unknown_steps_how_long_is_not_known() -> None
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("(a+)+b"), "isolated")
     reader = TextReader(tokenizer, cores=1)
     read_by(reader, ["known"])
-    assert reader.ahead(reader.look_up(["known"]), [5], []).quick
-    assert not reader.ahead(reader.look_up(["new"]), [5], []).quick
-    assert not reader.ahead(reader.look_up([]), [], ["slice"]).quick
+    assert reader.ahead(reader.look_up(["known"]), []).quick
+    assert not reader.ahead(reader.look_up(["new"]), []).quick
+    assert not reader.ahead(reader.look_up([]), ["slice"]).quick
 
 
 @pytest.mark.parametrize("cores", [1, 64])
 def test_a_plain_tokenizer_takes_little_time_on_any_machine(cores: int) -> None:
-    reader = TextReader(KINDS["word_pieces"](), cores)
-    assert reader.ahead(reader.look_up(["new"]), [5], []) == Part(13)
+    reader = TextReader(ALONE["word_pieces_alone"](), cores)
+    assert reader.ahead(reader.look_up(["new"]), []) == Part(13)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
+from rerank.scorers.text_reader import TextReader
 from tests.support import tiny_tokenizers
 
 
@@ -61,6 +62,25 @@ def unsplit_merges() -> Tokenizer:
 KINDS: dict[str, Callable[[], Tokenizer]] = {
     made.__name__: cache(made) for made in (word_pieces, unigram, unigram_of_lines, bytes_with_merges, unsplit_merges)
 }
+
+
+def _alone(made: Callable[[], Tokenizer]) -> Tokenizer:
+    tokenizer: Tokenizer = Tokenizer.from_str(made().to_str())
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+ALONE: dict[str, Callable[[], Tokenizer]] = {
+    f"{name}_alone": cache(partial(_alone, made)) for name, made in KINDS.items()
+}
+"""The same, but that they name no special tokens, in which no faster library reads texts alike."""
+
+
+def opened(tokenizer: Tokenizer, cores: int = 1) -> TextReader:
+    """A reader with the faster library, where one reads texts alike."""
+    reader = TextReader(tokenizer, cores)
+    reader._fast.result()
+    return reader
 
 
 class Counting:
