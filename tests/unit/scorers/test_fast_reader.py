@@ -184,8 +184,9 @@ def test_tokenizers_is_not_asked_for_characters_that_bytes_spell() -> None:
     assert tokenizer.texts == before + 1
 
 
-def test_threads_may_read_at_once() -> None:
-    reader = _reader("bytes_with_merges")
+@pytest.mark.parametrize("kind", ["bytes_with_merges", "unigram", "word_pieces"])
+def test_threads_may_read_at_once(kind: str) -> None:
+    reader = _reader(kind)
     texts = [f"the panda {number} 机器学习 yes no {'é' * number}" for number in range(200)]
     expected = [whole.ids for whole in reader.read_whole(texts)]
     with ThreadPoolExecutor(4) as threads:
