@@ -285,6 +285,8 @@ def test_pieces_are_read_once_more_where_they_are_cut() -> None:
     assert parts[1] == Part(20 + len(texts[1]) + len(texts[2]))
     assert tokenizer.texts <= before + 3
     excerpts = finish(read_texts(reader, texts, wanted, "right"))
-    assert [[*excerpt.ids] for excerpt in excerpts] == [read.ids[:count] for read, count in zip(whole, wanted, strict=True)]
+    assert [[*excerpt.ids] for excerpt in excerpts] == [
+        read.ids[:count] for read, count in zip(whole, wanted, strict=True)
+    ]
     ends = [read.token_to_chars(place) for read, place in ((whole[1], 0), (whole[2], 2))]
     assert [excerpt.span.stop for excerpt in excerpts[1:]] == [end and end[1] for end in ends]
