@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from rerank.runtimes.ids import BYTES, Ids
 from rerank.scorers.fast_tokenizers import BytePairs, Pieces
@@ -51,10 +51,6 @@ class FastReader:
             _Text(self, text, next(found)) if read else next(others) for text, read in zip(texts, alike, strict=True)
         ]
 
-    def read_whole(self, texts: Sequence[str]) -> list[Encoding]:
-        """See ``WordReader.read_whole``."""
-        return self.words.read_whole(texts)
-
     def effort(self, texts: int, characters: int) -> int:
         """See ``WordReader.effort``."""
         return self.fast.of_a_text * texts + characters // self.fast.times_as_fast
@@ -67,7 +63,7 @@ class FastReader:
         return [Ids(raw[first:last]) for first, last in pairwise(ends)]
 
     def _agrees(self) -> bool:
-        read, whole = self.read(TRIALS), self.read_whole(TRIALS)
+        read, whole = self.read(TRIALS), self.words.read_whole(TRIALS)
         same = [list(text.ids) for text in read] == [text.ids for text in whole]
         if not same:
             logger.warning("a faster library reads texts into other tokens than `tokenizers` does, and is not used")

@@ -1,11 +1,12 @@
 """Texts to tokens, those that were read before from memory.
 
 The documents of a collection come again with other queries. Looking up a passage of 115 words takes 6 µs,
-where a tokenizer takes 100 to 500, its words, from memory too, 20 to 60, and fastokens, for byte pairs, 4 to 20.
+where a tokenizer takes 100 to 500, its words, from memory too, 20 to 60, and faster libraries 4 to 70.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -24,6 +25,7 @@ _LONGEST = 16_000
 """Maximum characters, and bytes of tokens, of a text that is kept, so that a few do not drive out all others."""
 _openers = ThreadPoolExecutor(1, thread_name_prefix="open-tokenizer")
 """Opening Qwen's takes fastokens a second, in which the rest of the model is loaded, and requests are answered."""
+logger = logging.getLogger(__name__)
 
 
 class TextReader:
@@ -32,7 +34,7 @@ class TextReader:
     def __init__(self, tokenizer: Tokenizer, cores: int | None = None) -> None:
         """See ``WordReader``."""
         self._words = WordReader(tokenizer, cores)
-        self._fast = _openers.submit(FastReader.of, tokenizer, self._words)
+        self._fast = _openers.submit(_fast_reader, tokenizer, self._words)
         self._kept = KeptTokens(_ROOM)
 
     @property
@@ -68,7 +70,7 @@ class TextReader:
 
     def read_whole(self, texts: Sequence[str]) -> list[Encoding]:
         """The same, each by the tokenizer at once."""
-        return self._reader.read_whole(texts)
+        return self._words.read_whole(texts)
 
     def ahead_of_locating(self, texts: Sequence[LooseTokens]) -> Part:
         """The part of finding the characters of their tokens, for which they are read once more."""
@@ -92,6 +94,16 @@ class TextReader:
             short = [each for each in new if max(len(each.text), len(each.ids.raw)) <= _LONGEST]
             self._kept.keep({each.text: each.ids.raw for each in short})
         return [*new]
+
+
+def _fast_reader(tokenizer: Tokenizer, words: WordReader) -> FastReader | None:
+    """None where there is none, or where opening it fails: a model does not need it."""
+    try:
+        return FastReader.of(tokenizer, words)
+    except BaseException:
+        # a library in Rust that panics raises no Exception
+        logger.exception("texts are read by `tokenizers` alone, because a faster library failed")
+        return None
 
 
 class LookedUp(NamedTuple):

@@ -98,7 +98,7 @@ def _reader(kind: str) -> FastReader:
 def test_tokens_are_the_tokenizers_own(kind: str, texts: list[str]) -> None:
     readable = [text.encode("utf-8", "replace").decode() for text in [*texts, "zq <mask>", "no  é", "e\u0301 zqyes"]]
     reader = _reader(kind)
-    whole = reader.read_whole(readable)
+    whole = reader.words.read_whole(readable)
     # few characters are read in another way than many
     for read in (reader.read(readable), reader.read([*readable, "x" * 20_000])[:-1]):
         for text, found, expected in zip(readable, read, whole, strict=True):
@@ -124,7 +124,7 @@ def test_characters_give_the_tokenizers_own_tokens(kind: str) -> None:
     reader = _reader(kind)
     for rows in _in_groups(_rows(filter(reader.fast.reads, _characters())), 5000):
         assert all(map(reader.fast.reads, rows))
-        for row, read, whole in zip(rows, reader.read(rows), reader.read_whole(rows), strict=True):
+        for row, read, whole in zip(rows, reader.read(rows), reader.words.read_whole(rows), strict=True):
             assert list(read.ids) == whole.ids, ascii(row)
 
 
@@ -151,7 +151,7 @@ def test_rows_of_the_same_give_the_tokenizers_own_tokens(kind: str, row: str) ->
     # above 65,535 tokens in a word
     rows = [f"x{row * (count // len(row))}x" for count in (3, 1000, 70_000)]
     for _ in range(2):
-        assert [list(read.ids) for read in reader.read(rows)] == [whole.ids for whole in reader.read_whole(rows)]
+        assert [list(read.ids) for read in reader.read(rows)] == [whole.ids for whole in reader.words.read_whole(rows)]
 
 
 @pytest.mark.parametrize("kind", PIECES)
@@ -166,7 +166,7 @@ def test_pieces_of_rare_characters_and_named_tokens_are_read_by_tokenizers(kind:
     rare = not text.isascii() or any(name in text for name in named)
     assert (tokenizer.texts > before) == rare
     assert [list(each.ids) for each in read] == [
-        whole.ids for whole in reader.read_whole(["the panda", text, "is a bear"])
+        whole.ids for whole in reader.words.read_whole(["the panda", text, "is a bear"])
     ]
 
 
@@ -188,7 +188,7 @@ def test_tokenizers_is_not_asked_for_characters_that_bytes_spell() -> None:
 def test_threads_may_read_at_once(kind: str) -> None:
     reader = _reader(kind)
     texts = [f"the panda {number} 机器学习 yes no {'é' * number}" for number in range(200)]
-    expected = [whole.ids for whole in reader.read_whole(texts)]
+    expected = [whole.ids for whole in reader.words.read_whole(texts)]
     with ThreadPoolExecutor(4) as threads:
         rounds = [threads.submit(reader.read, texts[start:] + texts[:start]) for start in range(0, 200, 5)]
     for start, read in zip(range(0, 200, 5), rounds, strict=True):
@@ -257,6 +257,20 @@ def test_one_that_cannot_be_opened_is_not_used(caplog: pytest.LogCaptureFixture)
     caplog.set_level(logging.INFO)
     assert _fast_reader(Tokenizer.from_str(json.dumps(content))) is None
     assert "read by `tokenizers` alone" in caplog.text
+
+
+def test_a_library_that_fails_is_not_used(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    class Panic(BaseException):
+        pass
+
+    def fail(_: object) -> None:
+        raise Panic
+
+    monkeypatch.setattr(Pieces, "of", fail)
+    reader = opened(KINDS["unigram"]())
+    (read,) = reader.read(reader.look_up(["the panda"]))
+    assert list(read.ids) == reader.read_whole(["the panda"])[0].ids
+    assert "a faster library failed" in caplog.text
 
 
 def test_byte_pairs_count_less_and_are_not_kept() -> None:
