@@ -89,13 +89,15 @@ class Pieces:
     """See ``BytePairs``."""
 
     def __init__(self, tokenizer: Tokenizer, fast: splintr.AnyTokenizer) -> None:
-        self._fast = fast
-        self._named = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+        self._fast, self._normalizer = fast, tokenizer.normalizer
+        added = tokenizer.get_added_tokens_decoder().values()
+        self._named = [token.content for token in added if not token.normalized]
+        self._in_any_form = [self._form(token.content) for token in added if token.normalized]
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Pieces | None:
         """None for a tokenizer of another kind."""
-        if not (_takes_pieces(tokenizer) and _names_tokens_as_they_are(tokenizer)):
+        if not _takes_pieces(tokenizer):
             return None
         plain = _without_added_tokens(tokenizer).to_str()
         if '"byte_fallback":true' in plain:
@@ -106,7 +108,7 @@ class Pieces:
     def reads(self, text: str) -> bool:
         """See ``BytePairs.reads``."""
         alike = text.isascii() or not _OTHER.search(text)
-        return alike and not any(map(text.__contains__, self._named))
+        return alike and not any(map(text.__contains__, self._named)) and not self._may_name_in_any_form(text)
 
     def one(self, text: str) -> Ids:
         """See ``BytePairs.one``."""
@@ -119,6 +121,18 @@ class Pieces:
 
     def ends(self, _text: str, _ids: Ids) -> None:
         """Not known."""
+
+    def _may_name_in_any_form(self, text: str) -> bool:
+        if not self._in_any_form:
+            return False
+        if text.isascii():
+            # no form has another first letter, but perhaps in the other case
+            return any(letter in text for name in self._in_any_form for letter in (name[:1].lower(), name[:1].upper()))
+        return any(map(self._form(text).__contains__, self._in_any_form))
+
+    def _form(self, text: str) -> str:
+        """What the tokenizer makes of a text before it looks for pieces."""
+        return text if self._normalizer is None else str(self._normalizer.normalize_str(text))
 
 
 def _opened(make: Callable[[T], Any], described: T) -> Any:
@@ -165,7 +179,8 @@ def _takes_pieces(tokenizer: Tokenizer) -> bool:
     """True for WordPiece as BERT has it, and Unigram as XLM-RoBERTa and DeBERTa have it."""
     model, forms, parts = tokenizer.model, steps(tokenizer.normalizer), steps(tokenizer.pre_tokenizer)
     kinds = [part["type"] for part in parts]
-    if Seams.of(tokenizer) is None:
+    within_words = any(token.single_word for token in tokenizer.get_added_tokens_decoder().values())
+    if within_words or tokenizer.encode_special_tokens or Seams.of(tokenizer) is None:
         return False
     if isinstance(model, models.WordPiece):
         options = (model.unk_token, model.continuing_subword_prefix, model.max_input_chars_per_word)
@@ -178,12 +193,6 @@ def _takes_pieces(tokenizer: Tokenizer) -> bool:
 def _is_known_form(form: dict[str, object]) -> bool:
     joins_spaces = form["type"] == "Replace" and form["pattern"] == {"Regex": " {2,}"} and form["content"] == " "
     return form["type"] in _NORMALISES or joins_spaces
-
-
-def _names_tokens_as_they_are(tokenizer: Tokenizer) -> bool:
-    """True if a text names an added token only by spelling it, in the same form of each character."""
-    added = tokenizer.get_added_tokens_decoder().values()
-    return not tokenizer.encode_special_tokens and not any(token.normalized or token.single_word for token in added)
 
 
 def _without_added_tokens(tokenizer: Tokenizer) -> Tokenizer:
