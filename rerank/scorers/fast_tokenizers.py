@@ -148,11 +148,14 @@ def _joins_bytes(tokenizer: Tokenizer) -> bool:
     model = tokenizer.model
     if not isinstance(model, models.BPE) or tokenizer.encode_special_tokens or Seams.of(tokenizer) is None:
         return False
-    of_bytes = any(step["type"] == "ByteLevel" for step in steps(tokenizer.pre_tokenizer))
+    forms, parts = steps(tokenizer.normalizer), steps(tokenizer.pre_tokenizer)
+    kinds = [part["type"] for part in parts]
+    of_bytes = kinds in (["ByteLevel"], ["Split", "ByteLevel"]) and not parts[-1]["add_prefix_space"]
+    as_written = [form["type"] for form in forms] in ([], ["NFC"])
     # where a byte is no token, fastokens reads nothing
     complete = all(model.token_to_id(letter) is not None for letter in pre_tokenizers.ByteLevel.alphabet())
     options = (model.dropout, model.unk_token, model.continuing_subword_prefix, model.end_of_word_suffix)
-    return of_bytes and complete and not any(options) and not model.byte_fallback
+    return of_bytes and as_written and complete and not any(options) and not model.byte_fallback
 
 
 def _trims(tokenizer: Tokenizer) -> bool:

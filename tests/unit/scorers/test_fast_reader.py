@@ -236,6 +236,14 @@ def test_without_such_options_it_is_used() -> None:
         lambda: _with(end_of_word_suffix="o"),
         lambda: _with(byte_fallback=True),
         lambda: Tokenizer.from_str(json.dumps(_content(without="q"))),
+        lambda: _changed("bytes_with_merges", normalizer=normalizers.Lowercase()),
+        lambda: _changed("bytes_with_merges", pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=True)),
+        lambda: _changed(
+            "bytes_with_merges",
+            pre_tokenizer=pre_tokenizers.Sequence(
+                [pre_tokenizers.Digits(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+            ),
+        ),
         lambda: _changed("unigram", pre_tokenizer=pre_tokenizers.Metaspace(prepend_scheme="never")),
         lambda: _changed("unigram", normalizer=normalizers.Lowercase()),
         lambda: _changed("unigram", normalizer=normalizers.Replace(Regex(" {2,}"), "▁")),
