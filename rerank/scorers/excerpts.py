@@ -21,7 +21,8 @@ from tokenizers import Encoding
 from rerank.core import Span
 from rerank.runtimes.ids import Ids
 from rerank.scorers.base import TURN_CHARACTERS, Part, Reading
-from rerank.scorers.text_reader import LooseTokens, TextReader
+from rerank.scorers.fast_reader import LooseTokens
+from rerank.scorers.text_reader import TextReader
 from rerank.scorers.word_reader import ReadText
 
 Side = Literal["left", "right"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
 
@@ -18,42 +18,51 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE = 10_000
 """Characters of texts that are read without giving Python's lock to other threads: getting it back takes longer. With
-10 documents a request a server answers 1.1 to 1.2 times as many."""
+10 documents a request a server answers 1.2 times as many."""
 
 
 class FastReader:
     """A tokenizer that adds no special tokens. Any thread may use it."""
-
-    is_plain = True
-    """See ``WordReader.is_plain``."""
 
     def __init__(self, words: WordReader, fast: BytePairs | Pieces) -> None:
         """``words`` reads what ``fast`` does not."""
         self.words, self.fast = words, fast
         self.is_kept = fast.is_kept
         """See ``WordReader.is_kept``."""
-        self.locates = fast.locates
-        """See ``WordReader.locates``."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, words: WordReader) -> FastReader | None:
         """None for a tokenizer of a kind that no faster library is known to read alike."""
+        if tokenizer.encode_special_tokens or not words.is_plain:
+            return None
         fast = BytePairs.of(tokenizer) or Pieces.of(tokenizer)
         reader = fast and cls(words, fast)
         return reader if reader and reader._agrees() else None
 
     def read(self, texts: Sequence[str]) -> list[ReadText]:
         """Each text's tokens."""
-        alike = [*map(self.fast.reads, texts)]
+        return self._read_where(self.fast.reads, texts)
+
+    def read_located(self, texts: Sequence[str]) -> list[ReadText]:
+        """The same of texts of which the characters of a token will be asked for."""
+        return self._read_where(self.locates, texts)
+
+    def locates(self, text: str) -> bool:
+        """See ``WordReader.locates``."""
+        return self.fast.sizes(text) is not None
+
+    def effort(self, texts: int, new: Sequence[str]) -> int:
+        """See ``WordReader.effort``."""
+        characters = sum(map(len, new))
+        alike = sum([len(text) for text in new if self.fast.reads(text)])
+        return self.fast.of_a_text * texts + characters - alike + alike // self.fast.times_as_fast
+
+    def _read_where(self, fits: Callable[[str], bool], texts: Sequence[str]) -> list[ReadText]:
+        alike = [*map(fits, texts)]
         found = iter(self._ids([text for text, read in zip(texts, alike, strict=True) if read]))
         others = iter(self.words.read([text for text, read in zip(texts, alike, strict=True) if not read]))
-        return [
-            _Text(self, text, next(found)) if read else next(others) for text, read in zip(texts, alike, strict=True)
-        ]
-
-    def effort(self, texts: int, characters: int) -> int:
-        """See ``WordReader.effort``."""
-        return self.fast.of_a_text * texts + characters // self.fast.times_as_fast
+        each = zip(texts, alike, strict=True)
+        return [self._read(text, next(found)) if read else next(others) for text, read in each]
 
     def _ids(self, texts: Sequence[str]) -> list[Ids]:
         if sum(map(len, texts)) <= _AT_ONCE:
@@ -61,6 +70,10 @@ class FastReader:
         raw, offsets = self.fast.many(texts)
         ends = (numpy.frombuffer(offsets, numpy.uint64) * BYTES).tolist()
         return [Ids(raw[first:last]) for first, last in pairwise(ends)]
+
+    def _read(self, text: str, ids: Ids) -> ReadText:
+        sizes = self.fast.sizes(text)
+        return LooseTokens(self.words, text, ids) if sizes is None else _Spelled(sizes, ids)
 
     def _agrees(self) -> bool:
         read, whole = self.read(TRIALS), self.words.read_whole(TRIALS)
@@ -70,32 +83,41 @@ class FastReader:
         return same
 
 
-class _Text:
-    """A text and its tokens."""
+class _Spelled:
+    """The tokens of a text that they spell."""
 
-    def __init__(self, reader: FastReader, text: str, ids: Ids) -> None:
-        self._reader, self._text, self.ids = reader, text, ids
+    def __init__(self, sizes: numpy.ndarray, ids: Ids) -> None:
+        self._sizes, self.ids = sizes, ids
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
         """See ``ReadText``."""
-        ends = self._ends
-        if ends is None:
-            return self._by_words.token_to_chars(token_index)
-        first, last = int(ends[token_index - 1]) if token_index else 0, int(ends[token_index])
-        if self._text.isascii():
-            return first, last
-        # bytes that continue a character begin with the bits 10
-        begun = (numpy.frombuffer(self._text[:last].encode(), numpy.uint8)[:last] & 0xC0 != 0x80).cumsum()
-        return int(begun[first]) - 1, int(begun[last - 1])
+        end = int(self._ends[token_index])
+        return end - int(self._sizes[self.ids[token_index]]), end
 
     @cached_property
-    def _ends(self) -> numpy.ndarray | None:
-        return self._reader.fast.ends(self._text, self.ids)
+    def _ends(self) -> numpy.ndarray:
+        ends: numpy.ndarray = self._sizes[self.ids.numbers].cumsum()
+        return ends
 
-    @cached_property
-    def _by_words(self) -> ReadText:
-        (read,) = self._reader.words.read([self._text])
-        return read
+
+class LooseTokens:
+    """The tokens of a text, which may have to be read once more for the characters that each was made from."""
+
+    __slots__ = ("_words", "ids", "read", "text")
+
+    def __init__(self, words: WordReader, text: str, ids: Ids) -> None:
+        self._words, self.text, self.ids = words, text, ids
+        self.read: ReadText | None = None
+        """The text read once more, by ``TextReader.locate`` with others, or at need alone."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
+        """See ``ReadText``."""
+        if self.read is None:
+            (self.read,) = self._words.read([self.text])
+        return self.read.token_to_chars(token_index)

@@ -1,7 +1,4 @@
-"""Libraries that read texts 8 to 50 times as fast as ``tokenizers``, each for kinds and characters it was compared in.
-
-Both know only what turns text into tokens, and give numbers end to end: `encode_batch_flat`.
-"""
+"""Libraries that read texts many times as fast as ``tokenizers``, each for kinds and characters it was compared in."""
 
 from __future__ import annotations
 
@@ -16,14 +13,12 @@ import splintr
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from rerank.runtimes.ids import Ids
-from rerank.scorers.word_seams import Seams, steps
+from rerank.scorers.word_seams import steps
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_ANY = 2**40
-"""Bytes of a token that may stand for more than it spells: more than any text has."""
 _NORMALISES = {"NFC", "NFKC", "Precompiled", "Strip"}
 _OTHER = re.compile(
     r"[^\x00-\u061c\u061e-\u07fc\u0900-\u097f\u0e00-\u0e7f\u1e00-\u2e42\u2e80-\u32fe\u3300-\ua4ff\uac00-\ud7ff"
@@ -32,7 +27,19 @@ _OTHER = re.compile(
 """Characters of which the libraries may follow different editions of Unicode, and those of rare scripts."""
 
 
-class BytePairs:
+class _Library:
+    """What both libraries do alike."""
+
+    def __init__(self, fast: Any) -> None:
+        self._fast = fast
+
+    def many(self, texts: Sequence[str]) -> tuple[bytes, bytes]:
+        """The tokens of texts, end to end, and uint64: how many tokens stand before each, and of how many they are."""
+        ids, offsets = self._fast.encode_batch_flat(list(texts))
+        return ids, offsets
+
+
+class BytePairs(_Library):
     """Byte pairs, as Qwen's, Llama 3's and ModernBERT's, by fastokens. Every character was compared."""
 
     is_kept = False
@@ -42,10 +49,10 @@ class BytePairs:
     """Characters that ``tokenizers`` reads in the time that a text takes in any case."""
 
     def __init__(self, tokenizer: Tokenizer, fast: fastokens.Tokenizer) -> None:
-        self._tokenizer, self._fast = tokenizer, fast
-        self._sizes = None if _trims(tokenizer) else _bytes_of_tokens(tokenizer)
-        self.locates = self._sizes is not None
-        """See ``WordReader.locates``."""
+        super().__init__(fast)
+        added = tokenizer.get_added_tokens_decoder().values()
+        self._sizes = _bytes_of_tokens(tokenizer) if _spells(tokenizer) else None
+        self._taking_spaces = [token.content for token in added if token.lstrip or token.rstrip]
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> BytePairs | None:
@@ -63,36 +70,29 @@ class BytePairs:
         """A text's tokens. Python's lock is held meanwhile."""
         return Ids.of(self._fast.encode(text).ids)
 
-    def many(self, texts: Sequence[str]) -> tuple[bytes, bytes]:
-        """The tokens of texts, end to end, and uint64: how many tokens stand before each, and of how many they are."""
-        ids, offsets = self._fast.encode_batch_flat(list(texts))
-        return ids, offsets
-
-    def ends(self, text: str, ids: Ids) -> numpy.ndarray | None:
-        """The text's bytes up to the end of each token; None if that is not known."""
-        normalizer = self._tokenizer.normalizer
-        if self._sizes is None or (normalizer is not None and normalizer.normalize_str(text) != text):
-            return None
-        ends: numpy.ndarray = self._sizes[ids.numbers].cumsum()
-        return ends if len(ends) and int(ends[-1]) == len(text.encode()) else None
+    def sizes(self, text: str) -> numpy.ndarray | None:
+        """See ``Pieces.sizes``. Where a text is not ASCII, what the tokens spell may be another form of it."""
+        spelled = text.isascii() and not any(map(text.__contains__, self._taking_spaces))
+        return self._sizes if spelled else None
 
 
-class Pieces:
+class Pieces(_Library):
     """Word pieces, as BERT's, and the likeliest pieces, as XLM-RoBERTa's, by splintr."""
 
     is_kept = True
     """See ``WordReader.is_kept``."""
-    locates = False
-    """See ``WordReader.locates``."""
     times_as_fast = 8
     of_a_text = 5
     """See ``BytePairs``."""
 
     def __init__(self, tokenizer: Tokenizer, fast: splintr.AnyTokenizer) -> None:
-        self._fast, self._normalizer = fast, tokenizer.normalizer
-        added = tokenizer.get_added_tokens_decoder().values()
+        super().__init__(fast)
+        added, normalizer = tokenizer.get_added_tokens_decoder().values(), tokenizer.normalizer
         self._named = [token.content for token in added if not token.normalized]
-        self._in_any_form = [self._form(token.content) for token in added if token.normalized]
+        in_any_form = [token.content for token in added if token.normalized]
+        forms = in_any_form if normalizer is None else map(normalizer.normalize_str, in_any_form)
+        self._first_letters = [letter for form in forms for letter in (form[:1].lower(), form[:1].upper())]
+        """Of added tokens that a text may name in other forms; those of ASCII texts differ in the case of letters."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Pieces | None:
@@ -107,32 +107,17 @@ class Pieces:
 
     def reads(self, text: str) -> bool:
         """See ``BytePairs.reads``."""
-        alike = text.isascii() or not _OTHER.search(text)
-        return alike and not any(map(text.__contains__, self._named)) and not self._may_name_in_any_form(text)
+        if not text.isascii() and (self._first_letters or _OTHER.search(text)):
+            return False
+        return not any(map(text.__contains__, (*self._named, *self._first_letters)))
 
     def one(self, text: str) -> Ids:
         """See ``BytePairs.one``."""
         return Ids.of(self._fast.encode(text))
 
-    def many(self, texts: Sequence[str]) -> tuple[bytes, bytes]:
-        """See ``BytePairs.many``."""
-        ids, offsets = self._fast.encode_batch_flat(list(texts))
-        return ids, offsets
-
-    def ends(self, _text: str, _ids: Ids) -> None:
-        """Not known."""
-
-    def _may_name_in_any_form(self, text: str) -> bool:
-        if not self._in_any_form:
-            return False
-        if text.isascii():
-            # no form has another first letter, but perhaps in the other case
-            return any(letter in text for name in self._in_any_form for letter in (name[:1].lower(), name[:1].upper()))
-        return any(map(self._form(text).__contains__, self._in_any_form))
-
-    def _form(self, text: str) -> str:
-        """What the tokenizer makes of a text before it looks for pieces."""
-        return text if self._normalizer is None else str(self._normalizer.normalize_str(text))
+    def sizes(self, _text: str) -> numpy.ndarray | None:
+        """Characters that each token spells, by its number; None where a text's tokens may spell others than it has."""
+        return None
 
 
 def _opened(make: Callable[[T], Any], described: T) -> Any:
@@ -146,7 +131,7 @@ def _opened(make: Callable[[T], Any], described: T) -> Any:
 
 def _joins_bytes(tokenizer: Tokenizer) -> bool:
     model = tokenizer.model
-    if not isinstance(model, models.BPE) or tokenizer.encode_special_tokens or Seams.of(tokenizer) is None:
+    if not isinstance(model, models.BPE):
         return False
     forms, parts = steps(tokenizer.normalizer), steps(tokenizer.pre_tokenizer)
     kinds = [part["type"] for part in parts]
@@ -158,20 +143,19 @@ def _joins_bytes(tokenizer: Tokenizer) -> bool:
     return of_bytes and as_written and complete and not any(options) and not model.byte_fallback
 
 
-def _trims(tokenizer: Tokenizer) -> bool:
-    """True if white space around a token is not counted among its characters."""
-    return tokenizer.post_processor is not None and b'"trim_offsets":true' in tokenizer.post_processor.__getstate__()
+def _spells(tokenizer: Tokenizer) -> bool:
+    """True if the characters of a token are those that it spells, with white space around it."""
+    after = tokenizer.post_processor
+    trims = after is not None and b'"trim_offsets":true' in after.__getstate__()
+    added = tokenizer.get_added_tokens_decoder().values()
+    return not trims and all(token.content.isascii() for token in added if token.normalized)
 
 
 def _bytes_of_tokens(tokenizer: Tokenizer) -> numpy.ndarray:
     """Bytes that each token spells, by its number."""
     # a vocabulary of bytes has a character for each
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
-    added = {
-        # of one that takes spaces with it `tokenizers` gives its own account
-        number: _ANY if token.lstrip or token.rstrip else len(token.content.encode())
-        for number, token in tokenizer.get_added_tokens_decoder().items()
-    }
+    added = {number: len(token.content.encode()) for number, token in tokenizer.get_added_tokens_decoder().items()}
     sizes = numpy.zeros(max([*vocabulary.values(), *added]) + 1, numpy.int64)
     sizes[[*vocabulary.values()]] = [*map(len, vocabulary)]
     sizes[[*added]] = [*added.values()]
@@ -182,8 +166,7 @@ def _takes_pieces(tokenizer: Tokenizer) -> bool:
     """True for WordPiece as BERT has it, and Unigram as XLM-RoBERTa and DeBERTa have it."""
     model, forms, parts = tokenizer.model, steps(tokenizer.normalizer), steps(tokenizer.pre_tokenizer)
     kinds = [part["type"] for part in parts]
-    within_words = any(token.single_word for token in tokenizer.get_added_tokens_decoder().values())
-    if within_words or tokenizer.encode_special_tokens or Seams.of(tokenizer) is None:
+    if any(token.single_word for token in tokenizer.get_added_tokens_decoder().values()):
         return False
     if isinstance(model, models.WordPiece):
         options = (model.unk_token, model.continuing_subword_prefix, model.max_input_chars_per_word)

@@ -15,7 +15,7 @@ from tokenizers import Encoding, Tokenizer
 
 from rerank.runtimes.ids import Ids
 from rerank.scorers.base import Part
-from rerank.scorers.fast_reader import FastReader
+from rerank.scorers.fast_reader import FastReader, LooseTokens
 from rerank.scorers.kept_tokens import KeptTokens
 from rerank.scorers.word_reader import ReadText, WordReader
 
@@ -41,12 +41,6 @@ class TextReader:
     def _reader(self) -> WordReader | FastReader:
         return (self._fast.done() and self._fast.result()) or self._words
 
-    @property
-    def _locating(self) -> WordReader | FastReader:
-        """For texts of which the characters of a token will be asked for."""
-        reader = self._reader
-        return reader if reader.locates else self._words
-
     def look_up(self, texts: Sequence[str]) -> LookedUp:
         """The texts, and the tokens of those that were read before."""
         return LookedUp(texts, self._kept.ids(texts) if self._reader.is_kept else [None] * len(texts))
@@ -54,9 +48,9 @@ class TextReader:
     def ahead(self, texts: LookedUp, slices: Sequence[str]) -> Part:
         """The part of reading texts, and slices."""
         reader, unread = self._reader, texts.unread()
-        effort = reader.effort(len(texts.texts), sum(map(len, unread)))
-        effort += self._locating.effort(0, sum(map(len, slices)))
-        return Part(effort, quick=reader.is_plain or not (unread or slices))
+        effort = reader.effort(len(texts.texts), unread)
+        effort += sum((reader if reader.locates(part) else self._words).effort(0, [part]) for part in slices)
+        return Part(effort, quick=self._words.is_plain or not (unread or slices))
 
     def read(self, texts: LookedUp) -> list[ReadText]:
         """Each text's tokens, which are kept unless reading them takes no longer than looking them up."""
@@ -66,7 +60,7 @@ class TextReader:
 
     def read_once(self, texts: Sequence[str]) -> list[ReadText]:
         """The same of parts of texts, which depend on how much of them is wanted, and are not kept."""
-        return self._locating.read(texts)
+        return self._reader.read_located(texts)
 
     def read_whole(self, texts: Sequence[str]) -> list[Encoding]:
         """The same, each by the tokenizer at once."""
@@ -74,7 +68,7 @@ class TextReader:
 
     def ahead_of_locating(self, texts: Sequence[LooseTokens]) -> Part:
         """The part of finding the characters of their tokens, for which they are read once more."""
-        return Part(self._words.effort(len(texts), sum(len(each.text) for each in texts)), quick=self._words.is_plain)
+        return Part(self._words.effort(len(texts), [each.text for each in texts]), quick=self._words.is_plain)
 
     def locate(self, texts: Sequence[LooseTokens]) -> None:
         """Find the characters of their tokens, of all at once."""
@@ -84,16 +78,10 @@ class TextReader:
     def _learnt(self, texts: Sequence[str]) -> list[ReadText]:
         reader = self._reader
         read = reader.read(texts)
-        if reader.locates and not reader.is_kept:
-            return read
-        new = [
-            LooseTokens(self._words, text, Ids.of(tokens.ids), tokens if reader.locates else None)
-            for text, tokens in zip(texts, read, strict=True)
-        ]
         if reader.is_kept:
-            short = [each for each in new if max(len(each.text), len(each.ids.raw)) <= _LONGEST]
-            self._kept.keep({each.text: each.ids.raw for each in short})
-        return [*new]
+            ids = {text: Ids.of(tokens.ids).raw for text, tokens in zip(texts, read, strict=True)}
+            self._kept.keep({text: raw for text, raw in ids.items() if max(len(text), len(raw)) <= _LONGEST})
+        return read
 
 
 def _fast_reader(tokenizer: Tokenizer, words: WordReader) -> FastReader | None:
@@ -120,21 +108,3 @@ class LookedUp(NamedTuple):
     def unread(self) -> list[str]:
         """Those of which nothing is known."""
         return [text for text, ids in self.each() if ids is None]
-
-
-class LooseTokens:
-    """The tokens of a text, which may have to be read once more for the characters that each was made from."""
-
-    __slots__ = ("_words", "ids", "read", "text")
-
-    def __init__(self, words: WordReader, text: str, ids: Ids, read: ReadText | None = None) -> None:
-        self._words, self.text, self.ids, self.read = words, text, ids, read
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def token_to_chars(self, token_index: int) -> tuple[int, int] | None:
-        """See ``ReadText``."""
-        if self.read is None:
-            (self.read,) = self._words.read([self.text])
-        return self.read.token_to_chars(token_index)

@@ -1,4 +1,4 @@
-"""Texts to tokens, most words from memory.
+"""Texts to tokens, most words from memory: for what no faster library reads, and for the characters of tokens.
 
 Where no token of a tokenizer reaches across the space between two words, the tokens of a text are those of its words,
 one after another. A few thousand words make up most of all texts in languages that put spaces between them, and
@@ -70,9 +70,6 @@ class WordReader:
     is_kept = True
     """True if reading a text takes longer than looking it up, so that what was read is kept."""
 
-    locates = True
-    """True if the characters of a token are known without reading the text once more."""
-
     def __init__(self, tokenizer: Tokenizer, cores: int | None = None) -> None:
         """``cores``: those that texts are read on; None for all that this process has."""
         self._tokenizer = tokenizer
@@ -104,14 +101,22 @@ class WordReader:
         deque(islice(filter(None, taught), _AT_ONCE_WHOLE), maxlen=0)
         return [whole.get(place, text) for place, text in enumerate(split)]
 
+    def read_located(self, texts: Sequence[str]) -> list[ReadText]:
+        """The same of texts of which the characters of a token will be asked for."""
+        return self.read(texts)
+
     def read_whole(self, texts: Sequence[str]) -> list[Encoding]:
         """The same without looking words up."""
         # a batch, because the library holds the interpreter's lock for a single text
         return list(self._tokenizer.encode_batch(texts, add_special_tokens=False)) if texts else []
 
-    def effort(self, texts: int, characters: int) -> int:
-        """Characters that ``tokenizers`` reads in the time that these take: texts, and the characters that are new."""
-        return _OF_A_TEXT * texts + characters
+    def locates(self, _text: str) -> bool:
+        """True if the characters of its tokens are known without reading it once more."""
+        return True
+
+    def effort(self, texts: int, new: Sequence[str]) -> int:
+        """Characters that ``tokenizers`` reads in the time that a number of texts takes, with those that are new."""
+        return _OF_A_TEXT * texts + sum(map(len, new))
 
     def _agrees(self) -> bool:
         trials = [start + text for text in TRIALS for start in ("", " ")]

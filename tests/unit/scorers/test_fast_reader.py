@@ -183,8 +183,8 @@ def test_tokenizers_is_not_asked_for_characters_that_bytes_spell() -> None:
     reader = _fast_reader(tokenizer)
     assert reader
     before = tokenizer.texts
-    (read,) = reader.read(["the panda is a bär"])
-    assert [read.token_to_chars(place) for place in (0, len(read) - 2)] == [(0, 1), (16, 17)]
+    (read,) = reader.read(["the panda is a bear"])
+    assert [read.token_to_chars(place) for place in (0, len(read) - 1)] == [(0, 1), (18, 19)]
     assert tokenizer.texts == before
     # two characters that are read as one
     (read,) = reader.read(["ba\u0308r"])
@@ -320,3 +320,15 @@ def test_pieces_are_read_once_more_where_they_are_cut() -> None:
     ]
     ends = [read.token_to_chars(place) for read, place in ((whole[1], 0), (whole[2], 2))]
     assert [excerpt.span.stop for excerpt in excerpts[1:]] == [end and end[1] for end in ends]
+
+
+def test_byte_pairs_count_whole_where_characters_are_not_told_by_bytes() -> None:
+    reader = opened(byte_level_tokenizer())
+    assert reader.ahead(reader.look_up([]), ["b" * 500, "é" * 500]) == Part(10 + 500)
+    parts = [*read_texts(reader, ["bear" * 100, "é" * 100], [9, 9], "right")]
+    assert parts == [Part(6 + 500 // 50), Part(10 + 100)]
+
+
+def test_pieces_count_whole_where_tokenizers_reads() -> None:
+    reader = opened(KINDS["unigram"]())
+    assert reader.ahead(reader.look_up(["<mask>" + "a" * 94, "b" * 80]), []) == Part(10 + 100 + 10)
