@@ -84,7 +84,7 @@ def visible(models: Path) -> list[str]:
 def start(hub: FakeHub, folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """The real command in a process of its own, with a Hugging Face home of its own."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "RERANK_"))}
-    environment |= {"HF_HOME": str(folder / "hf"), "HF_ENDPOINT": hub.url}
+    environment |= {"HF_HOME": str(folder / "hf"), "HF_ENDPOINT": hub.url, "RERANK_MIN_FREE_DISK": "0"}
     return subprocess.Popen(
         [sys.executable, str(ROOT / "download_model.py"), *arguments],
         cwd=folder,

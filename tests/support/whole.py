@@ -17,8 +17,12 @@ from tests.support.kept import share_kept_networks
 
 
 def whole_app(**settings: Any) -> FastAPI:
-    """The application with these settings, and none of the environment; it loads no model before it is asked."""
-    arguments: dict[str, Any] = {f"rerank_{name}": value for name, value in {"preload": "none", **settings}.items()}
+    """The application with these settings, and none of the environment.
+
+    It loads no model before it is asked, and downloads though the disk is nearly full.
+    """
+    usual = {"preload": "none", "min_free_disk": "0"}
+    arguments: dict[str, Any] = {f"rerank_{name}": value for name, value in {**usual, **settings}.items()}
     with pytest.MonkeyPatch.context() as patch:
         for name in (name for names in setting_names().values() for name in names):
             patch.delenv(name, raising=False)
