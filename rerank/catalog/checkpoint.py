@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.digests import sha256
 from rerank.catalog.evidence import Evidence, read_evidence
 from rerank.catalog.folder_files import broken, read_object, read_optional, shown
-from rerank.catalog.other_kinds import ADAPTER_CONFIG, ADAPTER_OF_UNKNOWN_USE, adapter_among
+from rerank.catalog.other_kinds import ADAPTER_CONFIG, ADAPTER_OF_UNKNOWN_USE, adapter_among, quantised_among
 from rerank.catalog.ports import Port, find_port
 from rerank.catalog.proportions import refuse_other_proportions
 from rerank.catalog.recognition import recognised_family
-from rerank.catalog.weight_files import check_weight_file, refuse_other_format, shapes, weight_files_in
+from rerank.catalog.weight_files import check_weight_file, refuse_other_format, tensors, weight_files_in
 from rerank.errors import ModelUnsupported
 from rerank.text_file import BYTE_ORDER_MARK
 
@@ -86,11 +86,11 @@ def read_checkpoint(folder: Path, card: ModelCard | None = None) -> Checkpoint:
         check_weight_file(file)
     _check_tokenizer(folder)
     _refuse_adapter(folder)
-    held = shapes(weight_files)
-    refuse_other_proportions(folder, config, held)
-    # code of its own may read an adapter; it never runs for a card with a prompt
+    held = tensors(weight_files)
+    # code of its own may read them; it never runs for a card with a prompt
     if "auto_map" not in config or (card and card.prompt):
-        _refuse_adapter_among(folder, held)
+        _refuse_other_weights(folder, held)
+    refuse_other_proportions(folder, config, {name: tensor["shape"] for name, tensor in held.items()})
     evidence = read_evidence(folder, config, _architecture(folder / "config.json", config), port)
     return Checkpoint(evidence, recognised_family(evidence, card), usable_positions(config), weight_files)
 
@@ -208,8 +208,9 @@ def _refuse_adapter(folder: Path) -> None:
         raise ModelUnsupported(f"{folder.name} {ADAPTER_OF_UNKNOWN_USE}")
 
 
-def _refuse_adapter_among(folder: Path, weights: Iterable[str]) -> None:
-    if sentences := adapter_among(weights):
+def _refuse_other_weights(folder: Path, held: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse weights that would be left out, or be read as other numbers."""
+    if sentences := adapter_among(held) or quantised_among(held):
         raise ModelUnsupported(f"{folder.name} {sentences}")
 
 

@@ -117,20 +117,38 @@ def unknown_positions(config: Mapping[str, Any]) -> str | None:
 
 
 _METHODS = {"awq": "AWQ", "fp8": "FP8", "gptq": "GPTQ", "bitsandbytes": "bitsandbytes", "mxfp4": "MXFP4"}
+_QUANTISED = "compression_config", "quantization_config"
+"""Where configurations name the method; the first is compressed-tensors' older name."""
+_WEIGHT = re.compile(r"weight(_packed)?$")
+_NUMBERS = frozenset(("BF16", "F16", "F32", "F64"))
+"""Types of weights as they are trained, in the words of safetensors."""
 
 
 def quantised(config: Mapping[str, Any]) -> str | None:
     """What quantised weights are, in sentences that continue the folder's name; None if they are not quantised."""
-    asked = config.get("quantization_config")
-    if isinstance(asked, dict) and asked:
-        method = str(asked.get("quant_method") or "unknown")
-        name = _METHODS.get(method, method)
-    elif isinstance(config.get("quantization"), dict):
-        name = "MLX"
-    else:
+    # MLX says the same again under quantization_config, without a method
+    if isinstance(config.get("quantization"), dict):
+        return _is_quantised("MLX")
+    asked = next((found for name in _QUANTISED if isinstance(found := config.get(name), dict) and found), None)
+    if asked is None:
         return None
+    method = str(asked.get("quant_method") or "unknown")
+    return _is_quantised(_METHODS.get(method, method))
+
+
+def quantised_among(tensors: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The same by the headers of the weights, where nothing else says so: they would be read as other numbers."""
+    found = (
+        f"{name} is {tensor['dtype']}"
+        for name, tensor in sorted(tensors.items())
+        if _WEIGHT.search(name) and tensor["dtype"] not in _NUMBERS
+    )
+    return (told := next(found, None)) and _is_quantised(told)
+
+
+def _is_quantised(how: str) -> str:
     return (
-        f"is quantised ({name}), and such weights are not supported. Use the model that it was made from; "
+        f"is quantised ({how}), and such weights are not supported. Use the model that it was made from; "
         '`precision = "int8"` in its card halves the time on a CPU.'
     )
 
@@ -158,15 +176,16 @@ _FORMATS = (
         f"holds a LoRA adapter and no model: {_MERGE} If it was trained with words before query and document, as "
         "RankLLaMA was (query: and document:), its card in models.toml has to say them in a `prompt` of its own.",
     ),
-    (re.compile(r"\.gguf$"), f"holds weights for llama.cpp (GGUF), {_ORIGINAL}"),
     (
-        re.compile(r"^[^/]*\.(bin|pt|pth)$"),
+        re.compile(r"^(?!openvino_)[^/]*\.(bin|pt|pth)$"),
         "has no safetensors, and pickled weights are not loaded. Many repositories have a safetensors version as a "
         "pull request of the Hub's own bot: look for it under Community on the model's page, and name it in the card "
         'in models.toml by its number, as in `revision = "refs/pr/1"`. `rerank pull --convert` converts the pickles '
         "instead.",
     ),
+    (re.compile(r"\.gguf$"), f"holds weights for llama.cpp (GGUF), {_ORIGINAL}"),
     (re.compile(r"\.onnx$"), f"holds weights for ONNX, {_ORIGINAL}"),
+    (re.compile(r"(^|/)openvino_model\.(bin|xml)$"), f"holds weights for OpenVINO, {_ORIGINAL}"),
     (
         re.compile(r"^(tf_model\.h5|flax_model\.msgpack)$"),
         "holds weights for TensorFlow or Flax, which are not loaded. Save it as safetensors with version 4 of "

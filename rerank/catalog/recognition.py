@@ -17,7 +17,9 @@ SEQUENCE_TO_SEQUENCE = ("T5ForConditionalGeneration", "MT5ForConditionalGenerati
 _SAVED_AS = {"CrossEncoder": CROSS_ENCODER, "SentenceTransformer": BI_ENCODER}
 _NO_CARD = ModelCard(id="")
 _PROMPTED = {"LlamaBidirectionalForSequenceClassification": "llama-nemotron-rerank"}
-"""Names of prompts by architectures whose code and template add none."""
+"""Names of prompts by architectures whose code adds none."""
+_WORDED = ("MiniCPMForSequenceClassification",)
+"""Architectures of rerankers that read words before the query, which no file of theirs shows and no recipe adds."""
 _MAY_BE_ASKED = {
     "qwen3": ("qwen3-reranker", "zerank-2", "zerank-1", "ctxl-rerank-v2"),
     "qwen2": ("mxbai-rerank-v2",),
@@ -33,11 +35,13 @@ def recognised_family(evidence: Evidence, card: ModelCard | None = None) -> str:
     card = card or _NO_CARD
     if sentences := quantised(evidence.config) or unknown_positions(evidence.config):
         raise _unsupported(evidence, sentences)
+    if sentences := _asked_unknown(evidence, card):
+        raise _unsupported(evidence, sentences)
     if stated := card.stated_family:
         return stated
     if evidence.architecture in SEQUENCE_TO_SEQUENCE and known_prompt(card):
         return CROSS_ENCODER
-    if sentences := other_kind(evidence) or _asked_unknown(evidence):
+    if sentences := other_kind(evidence):
         raise _unsupported(evidence, sentences)
     family = _shown_family(evidence, card)
     if family is None:
@@ -58,8 +62,17 @@ def _shown_family(evidence: Evidence, card: ModelCard) -> str | None:
     return CROSS_ENCODER if asked and evidence.architecture.endswith("ForCausalLM") else None
 
 
-def _asked_unknown(evidence: Evidence) -> str | None:
-    if evidence.architecture not in _PROMPTED or evidence.asks:
+def _asked_unknown(evidence: Evidence, card: ModelCard) -> str | None:
+    if card.prompt:
+        return None
+    if evidence.architecture in _WORDED:
+        return (
+            f"is a {evidence.architecture}, which reads an instruction or `Query:` before the query, as its files do "
+            "not show and this server does not add. Use a reranker that reads plain pairs, such as "
+            "BAAI/bge-reranker-v2-m3."
+        )
+    # a template that asks is read by the model's own code
+    if evidence.architecture not in _PROMPTED or (evidence.asks and card.trust_remote_code):
         return None
     return (
         f"is a {evidence.architecture}, which reads a prompt that its files do not show. Its card in models.toml has "

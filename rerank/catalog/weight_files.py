@@ -43,7 +43,7 @@ def refuse_other_format(folder: Path) -> None:
 def other_format_in(folder: Path) -> str | None:
     """See ``other_format``. Raises WeightsBroken naming a file that makes no sense."""
     try:
-        files = [file.relative_to(folder).as_posix() for file in (*folder.glob("*"), *folder.glob("onnx/*.onnx"))]
+        files = [file.relative_to(folder).as_posix() for file in (*folder.glob("*"), *folder.glob("*/*"))]
     except OSError:
         return None
     return other_format(files) or other_modules(module.kind for module in read_modules(folder))
@@ -97,7 +97,12 @@ def _check_header_length(file: Path) -> None:
 
 def shapes(weight_files: Iterable[Path]) -> dict[str, list[int]]:
     """The shape of each tensor, by name."""
-    return {name: tensor["shape"] for file in weight_files for name, tensor in read_header(file)[0].items()}
+    return {name: tensor["shape"] for name, tensor in tensors(weight_files).items()}
+
+
+def tensors(weight_files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """What the headers say of each tensor, by name."""
+    return {name: tensor for file in weight_files for name, tensor in read_header(file)[0].items()}
 
 
 def read_header(file: Path) -> tuple[dict[str, dict[str, Any]], int]:

@@ -232,8 +232,8 @@ RIGHT = [
     right("xlm-r-without-pad-token-id", then(make_xlm_roberta, without("config.json", "pad_token_id")), by_hand),
     right("stsb-quora-qnli-roberta", partial(encoder, model_type="roberta", pad_token_id=1), saved_cross_encoder),
     right("mmarco-mMiniLMv2", partial(make_xlm_roberta, seed=3), by_hand),
-    right("ms-marco-electra", partial(encoder, model_type="electra", embedding_size=32), by_hand),
-    right("mxbai-rerank-v1-deberta", deberta, by_hand),
+    right("ms-marco-trecdl22-electra", partial(encoder, model_type="electra", embedding_size=32), by_hand),
+    right("mxbai-rerank-v1-trecdl22-deberta", deberta, by_hand),
     right("gte-modernbert-granite-ruri", partial(encoder, model_type="modernbert"), by_hand),
     right("distilbert-german", partial(encoder, model_type="distilbert", dim=32, n_layers=2, n_heads=4), by_hand),
     right("camembert", partial(encoder, model_type="camembert", pad_token_id=1), saved_cross_encoder),
@@ -285,7 +285,10 @@ RIGHT = [
     ),
     right("jina-reranker-v2-as-published", make_flash, flash_by_hand),
     right(
-        "amberoad-two-labels", partial(encoder, model_type="bert", num_labels=2), labels_by_hand(0, 1), labels=(0, 1)
+        "amberoad-monobert-two-labels",
+        partial(encoder, model_type="bert", num_labels=2),
+        labels_by_hand(0, 1),
+        labels=(0, 1),
     ),
     right(
         "nli-three-labels",

@@ -22,6 +22,7 @@ from tests.parity.late import make_multi_vector, make_pylate, make_stanford
 from tests.parity.layouts import (
     CHAT,
     DOCUMENT,
+    NEMOTRON,
     QUERY,
     Make,
     causal,
@@ -29,6 +30,7 @@ from tests.parity.layouts import (
     embeddings,
     encoder,
     load,
+    put_template,
     rewrite,
     then,
 )
@@ -117,7 +119,22 @@ def jina_colbert(folder: Path) -> None:
 def with_weights_in(name: str) -> Make:
     def make(folder: Path) -> None:
         make_bert(folder)
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / "model.safetensors").rename(folder / name)
+
+    return make
+
+
+def with_products_in(dtype: str) -> Make:
+    """A folder whose products are rounded, with scales next to them, of which only the weights' header tells."""
+
+    def make(folder: Path) -> None:
+        make_bert(folder)
+        weights = load_file(folder / "model.safetensors")
+        for name in [name for name in weights if name.endswith("dense.weight") and ".layer." in name]:
+            scale = weights[name].abs().max() / 100
+            weights[name], weights[f"{name}_scale"] = (weights[name] / scale).to(getattr(torch, dtype)), scale
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
     return make
 
@@ -150,6 +167,14 @@ def with_adapter(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+ASKED = (
+    "tiny is a LlamaBidirectionalForSequenceClassification, which reads a prompt that its files do not show. Its card "
+    f"in models.toml has to say how it is asked: {lines('llama-nemotron-rerank')}."
+)
+WORDED = (
+    "tiny is a MiniCPMForSequenceClassification, which reads an instruction or `Query:` before the query, as its files "
+    "do not show and this server does not add. Use a reranker that reads plain pairs, such as BAAI/bge-reranker-v2-m3."
+)
 MERGE = "merge it into its base model (merge_and_unload() of peft), save that, and use the saved folder."
 AMONG = (
     "tiny holds a LoRA adapter among its weights (bert.encoder.layer.0.attention.self.query.lora_A.default.weight), "
@@ -246,6 +271,18 @@ REFUSED = [
         "repository that they were made from.",
     ),
     refused(
+        "gguf-in-a-folder-of-its-own",
+        with_weights_in("gguf/model-Q8_0.gguf"),
+        "tiny holds weights for llama.cpp (GGUF), which are not supported. Use the safetensors "
+        "repository that they were made from.",
+    ),
+    refused(
+        "openvino-only",
+        with_weights_in("openvino/openvino_model.bin"),
+        "tiny holds weights for OpenVINO, which are not supported. Use the safetensors repository that "
+        "they were made from.",
+    ),
+    refused(
         "xenova-flashrank-onnx-only",
         with_weights_in("model.onnx"),
         "tiny holds weights for ONNX, which are not supported. Use the safetensors repository that "
@@ -301,17 +338,32 @@ REFUSED = [
         no_words("Qwen3ForCausalLM", QWEN3),
     ),
     refused(
-        "llama-nemotron-rerank-without-its-prompt-trusted",
-        make_bidirectional_llama,
-        "tiny is a LlamaBidirectionalForSequenceClassification, which reads a prompt that its files do not show. Its "
-        f"card in models.toml has to say how it is asked: {lines('llama-nemotron-rerank')}.",
+        "llama-nemotron-rerank-without-its-prompt-trusted", make_bidirectional_llama, ASKED, trust_remote_code=True
+    ),
+    refused("llama-nemotron-rerank-without-its-prompt", make_bidirectional_llama, ASKED),
+    refused("llama-nemotron-rerank-stated", make_bidirectional_llama, ASKED, family="cross-encoder"),
+    refused(
+        "llama-nemotron-rerank-whose-template-only-its-own-code-reads",
+        then(make_bidirectional_llama, lambda folder: put_template(folder, NEMOTRON)),
+        ASKED,
+    ),
+    refused(
+        "minicpm-reranker",
+        saying(architectures=["MiniCPMForSequenceClassification"], model_type="minicpm", **CODE),
+        WORDED,
+    ),
+    refused(
+        "minicpm-reranker-stated-and-trusted",
+        saying(architectures=["MiniCPMForSequenceClassification"], model_type="minicpm", **CODE),
+        WORDED,
+        family="cross-encoder",
         trust_remote_code=True,
     ),
     refused(
-        "llama-nemotron-rerank-without-its-prompt",
-        make_bidirectional_llama,
-        "tiny is a LlamaBidirectionalForSequenceClassification, which reads a prompt that its files do not show. Its "
-        f"card in models.toml has to say how it is asked: {lines('llama-nemotron-rerank')}.",
+        "kalm-reranker-v1",
+        saying(architectures=["T5Gemma2ForConditionalGeneration"], model_type="t5gemma2"),
+        "tiny is a sequence-to-sequence model (T5Gemma2ForConditionalGeneration), which this server runs only as "
+        "monoT5, and this one is no T5. Use a reranker that scores each pair alone, such as BAAI/bge-reranker-v2-m3.",
     ),
     refused(
         "zerank-2-without-st-files",
@@ -364,7 +416,7 @@ REFUSED = [
         "own reads. Use a reranker without code of its own, such as BAAI/bge-reranker-v2-m3.",
     ),
     refused(
-        "llama-nemotron-rerank-vl",
+        "llama-nemotron-rerank-vl-nemotron-3.5-rerank",
         saying(architectures=["LlamaNemotronVLForSequenceClassification"], vision_config={}),
         "tiny is a multimodal model (LlamaNemotronVLForSequenceClassification): it reads images, and "
         "this server scores texts. Use a reranker for texts, such as Qwen/Qwen3-Reranker-0.6B.",
@@ -401,7 +453,7 @@ REFUSED = [
         trust_remote_code=True,
     ),
     refused(
-        "jina-reranker-v3-listwise",
+        "jina-reranker-v3-v3.5-listwise",
         saying(architectures=["JinaForRanking"], **CODE),
         "tiny is a listwise reranker (JinaForRanking): the score of a document depends on the other "
         "documents of its request, which this server does not support. Use a reranker that scores "
@@ -573,9 +625,28 @@ REFUSED = [
     ),
     refused(
         "qwen3-reranker-mlx",
-        saying(quantization={"bits": 4}),
+        saying(quantization={"bits": 4}, quantization_config={"bits": 4}),
         "tiny is quantised (MLX), and such weights are not supported. Use the model that it was made "
         'from; `precision = "int8"` in its card halves the time on a CPU.',
+    ),
+    refused(
+        "qwen3-reranker-compressed-tensors",
+        saying(compression_config={"quant_method": "compressed-tensors"}),
+        "tiny is quantised (compressed-tensors), and such weights are not supported. Use the model that it was made "
+        'from; `precision = "int8"` in its card halves the time on a CPU.',
+    ),
+    refused(
+        "reranker-in-int8-that-its-config-does-not-name",
+        with_products_in("int8"),
+        "tiny is quantised (bert.encoder.layer.0.attention.output.dense.weight is I8), and such weights are not "
+        'supported. Use the model that it was made from; `precision = "int8"` in its card halves the time on a CPU.',
+    ),
+    refused(
+        "qwen3-reranker-fp8-of-modelopt",
+        with_products_in("float8_e4m3fn"),
+        "tiny is quantised (bert.encoder.layer.0.attention.output.dense.weight is F8_E4M3), and such weights are not "
+        'supported. Use the model that it was made from; `precision = "int8"` in its card halves the time on a CPU.',
+        family="cross-encoder",
     ),
     refused(
         "contriever-without-a-card",

@@ -18,6 +18,7 @@ from rerank.errors import ModelUnsupported, WeightsBroken
 from .folders import write_json, write_modules
 
 ASKS = """{% for m in messages if m.role == "query" or m.role == 'document' %}{{ m.content }}{% endfor %}"""
+MLX = {"bits": 4, "group_size": 64}
 CHAT = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}"
 
 
@@ -157,7 +158,9 @@ def test_a_card_decides_before_the_folder(tmp_path: Path, card: ModelCard, expec
         ("Qwen3ForCausalLM", {"quantization_config": {"quant_method": "awq"}}, "is quantised (AWQ)"),
         ("Qwen3ForCausalLM", {"quantization_config": {"quant_method": "fp8"}}, "is quantised (FP8)"),
         ("Qwen3ForCausalLM", {"quantization_config": {"quant_method": "new"}}, "is quantised (new)"),
-        ("Qwen3ForCausalLM", {"quantization": {"bits": 4, "group_size": 64}}, "is quantised (MLX)"),
+        ("Qwen3ForCausalLM", {"compression_config": {"quant_method": "new"}}, "is quantised (new)"),
+        ("Qwen3ForCausalLM", {"quantization": MLX}, "is quantised (MLX)"),
+        ("Qwen3ForCausalLM", {"quantization": MLX, "quantization_config": MLX}, "is quantised (MLX)"),
     ],
 )
 def test_another_kind_of_model_is_named_with_what_to_use_instead(
@@ -207,9 +210,12 @@ def test_a_template_that_is_no_text_is_named(tmp_path: Path) -> None:
         (["model-Q4_K_M.gguf"], "(GGUF)"),
         (["onnx/model.onnx"], "ONNX"),
         (["adapter_config.json", "adapter_model.safetensors"], "LoRA adapter"),
-        (["README.md", "openvino/openvino_model.bin"], None),
+        (["openvino_model.bin", "openvino_model.xml"], "OpenVINO"),
+        (["README.md", "openvino/openvino_model.bin"], "OpenVINO"),
+        (["pytorch_model.bin", "model-Q4_K_M.gguf"], "--convert"),
+        (["README.md", "weights.npz"], None),
     ],
-    ids=["pickles", "gguf", "onnx", "adapter", "nothing-known"],
+    ids=["pickles", "gguf", "onnx", "adapter", "openvino", "openvino-folder", "pickles-and-gguf", "nothing-known"],
 )
 def test_other_formats_of_weights_are_named(files: list[str], told: str | None) -> None:
     message = other_format(files)
