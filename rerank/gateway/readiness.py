@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from rerank.catalog.cards import ModelCard
-from rerank.errors import RerankError
+from rerank.errors import RerankError, ServerStopping
 from rerank.gateway.gateway import Gateway
 
 logger = logging.getLogger(__name__)
@@ -76,6 +76,8 @@ class Readiness:
                     async with self._gateway.registry.lease(model):
                         pass
                 self.failures.pop(card.id, None)
+            except ServerStopping:
+                return
             except RerankError as error:
                 self.failures[card.id] = error.message
                 logger.error("preloading %s failed: %s", card.id, error.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -10,7 +11,7 @@ import sys
 import threading
 from contextlib import nullcontext
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -35,7 +36,7 @@ _ORDINARY_SWITCH_SECONDS = sys.getswitchinterval()
 
 
 def main(settings: Settings) -> int:
-    """Run until stopped. Exit status: 0 stopped, 3 the address cannot be listened on. Raises SettingsError."""
+    """Run until stopped; the exit status. Raises SettingsError."""
     refuse_several_workers()
     _check_host(settings)
     _hasten()
@@ -45,6 +46,7 @@ def main(settings: Settings) -> int:
     prepared = prepare(settings)
     guarded = prepared.keyring.guarded
     host = settings.listen_host(guarded=guarded)
+    _check_port(host, settings.port)
     server = _Server(prepared, host)
     _say_where(host, settings.port, guarded=guarded)
     if settings.pages:
@@ -85,6 +87,29 @@ def _check_host(settings: Settings) -> None:
             f"RERANK_HOST / HOST: {settings.host} cannot be listened on: {reason}. Other programs use HOST, too; "
             "RERANK_HOST wins over it."
         ) from error
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raise SettingsError for a port that is taken or not allowed, of which uvicorn says no more than its number."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in found:
+        try:
+            _try_to_bind(family, kind, protocol, address)
+        except OSError as error:
+            # what else is wrong with it uvicorn says
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                why = "is used by another program" if error.errno == errno.EADDRINUSE else "is not allowed to this user"
+                raise SettingsError(
+                    f"RERANK_PORT / PORT: port {port} of {host} {why}. Choose another one, as in `--port 8001`."
+                ) from error
+
+
+def _try_to_bind(family: int, kind: int, protocol: int, address: Any) -> None:
+    with socket.socket(family, kind, protocol) as bound:
+        if os.name == "posix":
+            # as uvicorn does: connections that were closed a moment ago do not count
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
 
 
 class _Server(uvicorn.Server):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +21,8 @@ import pytest
 import requests
 from sentence_transformers import CrossEncoder
 
+from rerank.errors import SettingsError
+from rerank.server import serve
 from rerank_client import NotFoundError, RerankClient, SyncRerankClient, UnavailableError
 from tests.process.server import ROOT, ServerProcess, clean_environment, post, wait_for_work
 from tests.support.fake_hub import FakeHub
@@ -54,7 +58,7 @@ def test_root_and_log_say_which_model_is_the_default_and_why(server: ServerProce
 
     assert root["default_model"] == "sentence-transformers/all-MiniLM-L6-v2"
     assert root["default_model_reason"] in "".join(server.log)
-    assert "python download_model.py BAAI/bge-reranker-v2-m3" in "".join(server.log)
+    assert "rerank pull BAAI/bge-reranker-v2-m3" in "".join(server.log)
 
 
 def test_a_folder_under_models_scores_as_cross_encoder_predict_does(server: ServerProcess, tiny: Path) -> None:
@@ -182,7 +186,7 @@ def test_a_broken_folder_is_named_and_served_once_repaired(tmp_path: Path, tiny:
 
 def test_missing_weights_and_no_hub_give_the_command_that_fetches_them(server: ServerProcess) -> None:
     with SyncRerankClient(server.url, max_retries=0) as client:
-        with pytest.raises(UnavailableError, match=r"python download_model\.py BAAI/bge-reranker-base"):
+        with pytest.raises(UnavailableError, match="rerank pull BAAI/bge-reranker-base"):
             client.rerank(QUERY, DOCUMENTS, model="bge-reranker-base")
         assert client.rerank(QUERY, DOCUMENTS)[0].index == 1
 
@@ -240,6 +244,8 @@ def test_ctrl_c_during_a_load_does_not_wait_for_it(tmp_path: Path, tiny: Path) -
 
     assert status == 0
     assert not (tmp_path / "models" / "reranker").exists()
+    # an end that was asked for is no failure
+    assert "preloading org/reranker failed" not in "".join(server.log)
 
 
 def test_uvicorn_can_run_the_app(tmp_path: Path) -> None:
@@ -257,7 +263,8 @@ def test_uvicorn_can_run_the_app(tmp_path: Path) -> None:
     [
         ({"PORT": "eight"}, "PORT: Input should be a valid integer"),
         ({"RERANK_PROT": "8000"}, "RERANK_PROT is not a setting. Did you mean RERANK_PORT?"),
-        ({"RERANK_DEFAULT_MODEL": "bge-reranker-bsae"}, "Known models: BAAI/bge-reranker-base"),
+        ({"RERANK_DEFAULT_MODEL": "bge-reranker-bsae"}, "--default-model: The model `bge-reranker-bsae` does not"),
+        ({"RERANK_PRELOAD": "bge-reranker-bsae"}, "RERANK_PRELOAD / --preload: The model `bge-reranker-bsae` does not"),
         ({"MODEL_DEVICE": "cuda:77"}, "MODEL_DEVICE=cuda:77"),
     ],
 )
@@ -278,8 +285,24 @@ def test_a_port_in_use_is_said(tmp_path: Path, server: ServerProcess) -> None:
 
     second = ServerProcess(tmp_path, command=(str(ROOT / "rerank_server.py"), "--port", port))
 
-    assert second.wait() == 3
-    assert "address already in use" in "".join(second.log)
+    assert second.wait() == 2
+    assert second.log[-1] == (
+        f"rerank: RERANK_PORT / PORT: port {port} of 127.0.0.1 is used by another program. Choose another one, as in "
+        "`--port 8001`.\n"
+    )
+    assert "listening on" not in "".join(second.log)
+
+
+def test_a_port_that_is_not_allowed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+
+    with pytest.raises(
+        SettingsError, match=r"^RERANK_PORT / PORT: port 80 of 127\.0\.0\.1 is not allowed to this user"
+    ):
+        serve._check_port("127.0.0.1", 80)
 
 
 # documents that all differ, as equal ones are scored once, and more than can be scored between two signals
