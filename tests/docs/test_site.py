@@ -133,7 +133,7 @@ def test_files_that_pages_link_to_are_there(site: Path) -> None:
 
 def test_links_of_the_headings_are_those_of_the_english_page() -> None:
     english = "# The title\n\n## What an answer says\n\n```\n# no heading\n```\n\n## `rerank` itself\n"
-    chinese = "# 标题\n\n## 回答\n\n## 命令\n"
+    chinese = '# 标题\n\n<a id="what-an-answer-says"></a>\n\n## 回答\n\n## 命令\n'
     assert hooks.with_ids_of(english, chinese) == (
         "# 标题 {#the-title}\n\n## 回答 {#what-an-answer-says}\n\n## 命令 {#rerank-itself}\n"
     )

@@ -1,7 +1,8 @@
 """Events of MkDocs: parts that are written from the project, the Chinese pages, links to files outside of docs/.
 
 Where a page has a line ``<!-- generated: settings -->``, the site has the table of settings; GitHub shows the line as
-nothing. The ids of a Chinese page's headings are those of the English page, so that one link leads to both.
+nothing. The ids of a Chinese page's headings are those of the English page, so that one link leads to both. For GitHub
+a line ``<a id="..."></a>`` before the heading says the id; the site leaves that line out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ _INCLUDED = re.compile(r"^<!-- file: (\S+) -->$", re.MULTILINE)
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^(#{1,6}) (.+?)$", re.MULTILINE)
+_ID_FOR_GITHUB = re.compile(r'^<a id="[\w-]+"></a>\n\n?', re.MULTILINE)
 _SHOWN_FILES = "files"
 """Folder of the site for files outside of docs/ that pages link to."""
 
@@ -82,13 +84,17 @@ def with_ids_of(english: str, translation: str) -> str:
     levels = [heading[0] for heading in _headings(english)], [heading[0] for heading in _headings(translation)]
     if levels[0] != levels[1]:
         raise ValueError(f"headings {levels[1]} of a translation, {levels[0]} of the English page")
-    return _outside_code(translation, lambda text: _HEADING.sub(lambda found: f"{found[0]} {{#{next(ids)}}}", text))
+    return _outside_code(translation, lambda text: _with_ids(text, ids))
 
 
 @cache
 def english_of(translation: str) -> str:
     """The text of the English page."""
     return (DOCS / translation.replace(".zh-CN.md", ".md")).read_text(encoding="utf-8")
+
+
+def _with_ids(text: str, ids: Iterator[str]) -> str:
+    return _HEADING.sub(lambda found: f"{found[0]} {{#{next(ids)}}}", _ID_FOR_GITHUB.sub("", text))
 
 
 def _english_pages(folder: Path) -> set[str]:

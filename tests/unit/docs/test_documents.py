@@ -14,7 +14,6 @@ ROOT = Path(__file__).parents[3]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`((?:rerank|tests|docs)/[\w./]+|\.env\.example)(?::(\w+))?`", CONTRIBUTING)))
 READMES = ["README.md", "README.zh-CN.md"]
-PERFORMANCE = (ROOT / "docs/benchmarks/performance.md").read_text(encoding="utf-8")
 DOCUMENTS = [
     *READMES,
     "CONTRIBUTING.md",
@@ -45,6 +44,51 @@ def test_links_to_files_lead_somewhere(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?://|#|mailto:)([^)#]+)", text):
         assert (ROOT / document).parent.joinpath(target).exists(), target
+
+
+def anchors(page: Path) -> list[str]:
+    """The ids of headings as GitHub makes them, in order; one written before a heading comes before the heading's."""
+    found: list[str] = []
+    marks = r"""^<a id="(?P<written>[\w-]+)"></a>$|^#{1,6} (?P<heading>.+)$"""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for mark in re.finditer(marks, text, re.MULTILINE):
+        plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", mark["heading"] or "").strip().lower()
+        id_ = mark["written"] or re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        again = sum(re.fullmatch(rf"{re.escape(id_)}(-\d+)?", earlier) is not None for earlier in found)
+        found.append(f"{id_}-{again}" if again and mark["heading"] else id_)
+    return found
+
+
+def test_ids_of_headings_are_those_of_github(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# The `rerank` command, 1.5 times\n\n```\n# no heading\n```\n\n## [A link](to.md)\n\n"
+        '<a id="fallback"></a>\n\n## 回退（API）\n\n## A link\n',
+        encoding="utf-8",
+    )
+    assert anchors(page) == ["the-rerank-command-15-times", "a-link", "fallback", "回退api", "a-link-1"]
+
+
+@pytest.mark.parametrize("document", sorted(DOCUMENTS))
+def test_links_to_sections_lead_to_a_heading(document: str) -> None:
+    page = ROOT / document
+    for target, id_ in re.findall(r"\]\((?!https?://|mailto:)([^)#\s]*)#([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        assert id_ in anchors(page.parent / target if target else page), f"{target}#{id_}"
+
+
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document.endswith(".zh-CN.md")])
+def test_ids_written_in_a_chinese_page_are_those_of_the_english_heading(document: str) -> None:
+    page = ROOT / document
+    english = anchors(page.with_name(page.name.replace(".zh-CN", "")))
+    lines = page.read_text(encoding="utf-8").split("\n")
+    written = [found[1] if (found := re.fullmatch(r'<a id="([\w-]+)"></a>', line)) else "" for line in lines]
+    headings = [number for number, line in enumerate(lines) if line.startswith("#") and not _in_code(lines[:number])]
+    before = {number - 2: id_ for number, id_ in zip(headings, english, strict=True)}
+    assert {number: id_ for number, id_ in enumerate(written) if id_}.items() <= before.items()
+
+
+def _in_code(before: list[str]) -> bool:
+    return sum(line.lstrip().startswith("```") for line in before) % 2 == 1
 
 
 @pytest.mark.parametrize("page", ["commands.md", "commands.zh-CN.md"])
@@ -86,18 +130,3 @@ def test_the_architecture_lists_every_folder_and_module() -> None:
     )
     for module in (module for folder in told for module in (ROOT / "rerank" / folder).glob("*.py")):
         assert re.search(rf"\b{module.stem}\b", picture) or module.stem == "__init__", module
-
-
-@pytest.mark.parametrize("guide", ["choose-a-model.md", "choose-a-model.zh-CN.md"])
-def test_speeds_of_models_are_those_of_the_benchmark(guide: str) -> None:
-    measured = re.findall(r"^\| ([\w.-]+)'s(?: size)? \| [\d,]+ \([\d.]+\) \| ([\d,]+) \(", PERFORMANCE, re.MULTILINE)
-    table = (ROOT / "docs/guides" / guide).read_text(encoding="utf-8")
-    rows = re.findall(r"^\| [\w.-]+/([\w.-]+) .*\| ([\d,]+) \|$", table, re.MULTILINE)
-
-    assert {_short(name): speed for name, speed in rows} == dict(measured)
-
-
-def _short(model: str) -> str:
-    """The name of a model's size in the table of the benchmark."""
-    kept = re.sub(r"^ms-marco-|-v[12]$", "", model) if not model.startswith("bge") else model
-    return re.sub(r"(bge|ettin)-reranker-", r"\1-", kept)
