@@ -152,7 +152,11 @@ class DownloadForbidden(Forbidden):
 
 
 class ModelNotFound(RerankError):
-    """No card has the requested name."""
+    """No card has the requested name; ``elsewhere``, the end of the message, says where further names are listed."""
+
+    def __init__(self, message: str, elsewhere: str = "") -> None:
+        super().__init__(message + elsewhere)
+        self.elsewhere = elsewhere
 
 
 class Overloaded(RerankError):

@@ -18,7 +18,7 @@ from rerank.backends.sizes import estimate, weights_on
 from rerank.backends.tokenisers import Tokenisers
 from rerank.backends.warming import import_libraries, warm_up
 from rerank.catalog.cards import ModelCard, Precision
-from rerank.catalog.catalog import Catalog
+from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.checkpoint import Checkpoint, check_sha256, read_checkpoint
 from rerank.catalog.downloads import DownloadRules, Downloads
 from rerank.catalog.weight_files import WEIGHTS_FILE, parameters
@@ -225,7 +225,7 @@ class LocalLoader:
     def _repair(card: ModelCard) -> str:
         if card.repo is None:
             return "Repair the folder; the next request will retry."
-        return f"Repair the folder, or fetch it again: python download_model.py {card.id} --force"
+        return f"Repair the folder, or fetch it again: {download_command(card.id)} --force"
 
 
 def _contents(card: ModelCard, checkpoint: Checkpoint, stamps: Stamps) -> str:

@@ -47,19 +47,16 @@ class About:
         return f"{named}; {self.note}" if self.note else named
 
     def suits(self, wish: str) -> bool:
-        """True if the model is for a language's code, for ``cpu``, or for ``commercial`` use. Raises ValueError."""
+        """True if the model is for a language's code, for ``cpu``, or for ``commercial`` use."""
         if wish == "cpu":
             return self.parameters <= _ON_A_CPU
         if wish == "commercial":
             return self.commercial
-        if len(wish) != _CODE_LETTERS or not wish.isalpha():
-            raise ValueError(f"{wish!r} is none of cpu, commercial and the two letters of a language, such as zh")
         return wish in self.languages or self.languages == MANY
 
 
 _ON_A_CPU = 600
 """Millions of parameters up to which a CPU ranks a hundred passages in seconds."""
-_CODE_LETTERS = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -173,7 +174,7 @@ class Catalog:
             try:
                 return DefaultModel(self.operator_choice(configured), "RERANK_DEFAULT_MODEL names it")
             except SettingsError as error:
-                raise SettingsError(f"RERANK_DEFAULT_MODEL / MODEL_NAME_OR_PATH: {error}") from error
+                raise SettingsError(f"RERANK_DEFAULT_MODEL / MODEL_NAME_OR_PATH / --default-model: {error}") from error
         large = self.resolve(LARGE_MODEL_ID)
         if self.is_local(large):
             return DefaultModel(large, f"RERANK_DEFAULT_MODEL is not set and the weights of {large.id} are on disk")
@@ -272,13 +273,16 @@ def _compared(before: dict[str, ModelCard], after: dict[str, ModelCard]) -> Relo
 
 
 def download_command(model_id: str) -> str:
-    """The command that fetches a model's weights, as a user of this installation would type it."""
-    home = Path(__file__).parents[2]
-    if home.name == "site-packages":
-        return f"rerank-download {model_id}"
-    python = Path(sys.prefix) / "bin" / "python"
-    shown = python.relative_to(home) if python.is_relative_to(home) else "python"
-    return f"{shown} download_model.py {model_id}"
+    """The command that fetches a model's weights, as it is typed in the server's folder."""
+    if shutil.which("rerank"):
+        return f"rerank pull {model_id}"
+    own = shutil.which("rerank", path=str(Path(sys.executable).parent))
+    if own is None:
+        return f"python download_model.py {model_id}"
+    # callers are told no path outside of the server's folder
+    here = Path.cwd()
+    typed = Path(own).relative_to(here) if Path(own).is_relative_to(here) else "rerank"
+    return f"{typed} pull {model_id}"
 
 
 def embedded_folder() -> Path | None:

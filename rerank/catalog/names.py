@@ -100,8 +100,15 @@ class NameIndex:
         for meanings, spelling in self._ways(name) if len(name) <= MAX_NAME else ():
             if cards := meanings.get(spelling):
                 return _only(cards, name)
-        known = ", ".join(nearest_first(name, self.ids, self.aliases))
-        raise ModelNotFound(f"The model `{shown(name)}` does not exist. Known models: {known}.")
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> ModelNotFound:
+        nearest = nearest_first(name, self.ids, self.aliases)
+        some = len(nearest) < len(self.ids)
+        return ModelNotFound(
+            f"The model `{shown(name)}` does not exist. Known models: {', '.join(nearest)}.",
+            f" These are {len(nearest)} of {len(self.ids)}; /v1/models and `rerank models` list all." if some else "",
+        )
 
     def _ways(self, name: str) -> Iterator[tuple[_Meanings, str]]:
         """Where to look a name up, and in which spelling, in order."""

@@ -32,7 +32,7 @@ COMMANDS = {
     "health": "Ask the server on this machine whether it is alive.",
 }
 """Summaries for `rerank --help`, by name, which is also the name of the module."""
-_FORMER_NAMES = {"models": "ps"}
+_FORMER_NAMES = {"models": ("ps", "--all")}
 """Former names of commands of `rerank-server`."""
 _EXAMPLES = """
 examples:
@@ -101,7 +101,7 @@ def server_main() -> int:
     """Run `rerank-server`: a command, or the server if there are only options; the exit status."""
     first, rest = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     if first in COMMANDS:
-        return main([_FORMER_NAMES.get(first, first), *rest])
+        return main([*_FORMER_NAMES.get(first, (first,)), *rest])
     return main(["serve", *sys.argv[1:]])
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
 
 from rerank.catalog.built_in import BUILT_IN
-from rerank.catalog.cards import About, ModelCard
+from rerank.catalog.cards import MANY, About, ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.checkpoint import is_started
 from rerank.catalog.staging import staging_folder
@@ -34,6 +34,9 @@ exit status:
   2  wrong usage or settings
 """
 _HEADINGS = ("name", "parameters", "size", "languages", "licence", "on disk")
+_WISHES = ("cpu", "commercial")
+_MEANT = {"cn": "zh", "jp": "ja", "kr": "ko", "chinese": "zh", "english": "en", "japanese": "ja", "korean": "ko"}
+"""Languages' codes, by what is taken for them."""
 _For = Annotated[
     str | None,
     typer.Option(
@@ -52,17 +55,32 @@ def models(ctx: typer.Context, wishes: _For = None) -> None:
     """List the known models: built-in ones, those of the models file, and folders in the models folder."""
     settings = read_settings()
     catalog = Catalog.open(settings.models_dir, settings.models_file)
+    cards = catalog.cards()
     try:
-        cards = [card for card in catalog.cards() if wishes is None or _suits(card, wishes)]
+        show_models(catalog, cards if wishes is None else _for(wishes, cards))
     except ValueError as error:
         ctx.fail(f"--for: {error}")
-    show_models(catalog, cards)
 
 
-def _suits(card: ModelCard, wishes: str) -> bool:
-    """False for a card that says nothing. Raises ValueError for an unknown wish."""
+def _for(wishes: str, cards: Sequence[ModelCard]) -> list[ModelCard]:
+    """The models that suit every wish; none whose card says nothing. Raises ValueError for an unknown wish."""
+    described = [(card, card.about) for card in cards if card.about]
     asked = [wish.strip().lower() for wish in wishes.split(",") if wish.strip()]
-    return card.about is not None and all(card.about.suits(wish) for wish in asked)
+    _check_wishes(asked, {code for _, about in described for code in about.languages} - {*MANY})
+    return [card for card, about in described if all(about.suits(wish) for wish in asked)]
+
+
+def _check_wishes(asked: Sequence[str], languages: Iterable[str]) -> None:
+    if not asked:
+        raise ValueError("it is empty; give cpu, commercial, or the two letters of a language, such as zh")
+    known = sorted(languages)
+    for wish in asked:
+        if wish not in (*_WISHES, *known):
+            hint = f"Did you mean {_MEANT[wish]}? " if wish in _MEANT else ""
+            raise ValueError(
+                f"{wish!r} is none of cpu, commercial and the languages that models name. {hint}These are "
+                f"{', '.join(known)}; models for many languages may read others."
+            )
 
 
 def show_models(catalog: Catalog, cards: Sequence[ModelCard], *, numbered: bool = False) -> None:

@@ -26,6 +26,7 @@ from rerank_client import (
 _EPILOG = """
 examples:
   rerank ps
+  rerank ps --all
   RERANK_API_KEY=a-secret-key rerank ps --url http://gpu-1:8000
 
 exit status:
@@ -44,17 +45,36 @@ def ps(
     url: Annotated[
         str | None, typer.Option(metavar="URL", help="Address of the server. Default: this machine and PORT.")
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show the other models that the server knows, too.")] = False,
 ) -> None:
-    """Show the models of a running server: which are in memory, on which device, how large.
+    """Show the models that a running server has in memory, loads or fetches: on which device, how large.
 
     The key is the first of RERANK_API_KEY, otherwise of RERANK_ADMIN_KEY. Proxies are not used.
     """
     settings = read_settings()
     try:
-        shown = table(ask(url or _here(settings), _key(settings)), time.time())
+        known = ask(url or _here(settings), _key(settings))
     except ValueError as error:
         raise CommandFailed(str(error), 2) from error
-    wide_console().print(shown)
+    models = known if every else [model for model in known if _is_active(model)]
+    if models:
+        _print(table(models, time.time()))
+    else:
+        print(f"No model is in memory or on its way there. The server knows {len(known)}; --all shows them.")
+
+
+def _is_active(model: dict[str, Any]) -> bool:
+    """True for a model that is in memory, or being loaded or fetched."""
+    return model["state"] != "absent" or bool(model.get("download"))
+
+
+def _print(shown: Table) -> None:
+    """Print a table without the blanks that fill its last column."""
+    console = wide_console()
+    with console.capture() as drawn:
+        console.print(shown)
+    for line in drawn.get().removesuffix("\n").split("\n"):
+        print(line.rstrip())
 
 
 def ask(url: str, key: str | None) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from rerank.catalog.golden import GOLDEN, GoldenPair, known_scores
 from rerank.cli.terminal import CommandFailed, verbatim
 from rerank.core import DEFAULT_OPTIONS, Pair
 from rerank.engine import Engine
-from rerank.errors import RerankError
+from rerank.errors import ModelNotFound, RerankError
 from rerank.settings import Settings, read_settings
 from rerank.telemetry import configure_logging
 
@@ -64,15 +64,32 @@ def verify(
     settings = read_settings()
     configure_logging("warning", settings.log_format)
     catalog = Catalog.open(settings.models_dir, settings.models_file)
-    card = catalog.operator_choice(model)
-    goldens = known_scores(card.id)
-    if not goldens:
-        raise CommandFailed(f"no scores are known of {card.id}", 2)
+    card, goldens = _known(catalog, model)
     try:
         status = asyncio.run(_verify(settings, catalog, card, goldens))
     except RerankError as error:
         raise CommandFailed(error.message, 3) from error
     raise typer.Exit(status)
+
+
+def _known(catalog: Catalog, name: str) -> tuple[ModelCard, Sequence[GoldenPair]]:
+    """The model and its known scores. Raises CommandFailed if there are none, and SettingsError."""
+    unknown = _complaint(catalog, name)
+    card = catalog.operator_choice(name)
+    if goldens := known_scores(card.id):
+        return card, goldens
+    if unknown and catalog.folder(card) is None:
+        raise CommandFailed(unknown, 2)
+    raise CommandFailed(f"no scores are known of {card.id}", 2)
+
+
+def _complaint(catalog: Catalog, name: str) -> str | None:
+    """Why no card has this name; None if one has."""
+    try:
+        catalog.resolve(name)
+    except ModelNotFound as error:
+        return error.message
+    return None
 
 
 async def _verify(settings: Settings, catalog: Catalog, card: ModelCard, goldens: Sequence[GoldenPair]) -> int:

@@ -177,8 +177,7 @@ def _add_names(catalog: Catalog, settings: Settings) -> Keys:
         if file != Settings.model_fields[field].default and not file.exists():
             raise SettingsError(f"RERANK_{field.upper()}: there is no {file}")
     catalog.choose_default(settings.default_model)
-    for name in settings.preloaded_models or ():
-        catalog.operator_choice(name)
+    _preloaded(catalog, settings)
     _check_routes(catalog, settings)
     for card in catalog.cards():
         if card.precision is None:
@@ -204,12 +203,15 @@ def _check_routes(catalog: Catalog, settings: Settings) -> None:
 
 
 def _preloaded(catalog: Catalog, settings: Settings) -> list[ModelCard]:
-    """The models to load at start."""
+    """The models to load at start. Raises SettingsError."""
     names = settings.preloaded_models
     if names is None:
         default = catalog.choose_default(settings.default_model).card
         return [default] if catalog.is_local(default) else []
-    return [catalog.operator_choice(name) for name in names]
+    try:
+        return [catalog.operator_choice(name) for name in names]
+    except SettingsError as error:
+        raise SettingsError(f"RERANK_PRELOAD / --preload: {error}") from error
 
 
 def _reload(gateway: Gateway, readiness: Readiness, keyring: Keyring, settings: Settings) -> bool:

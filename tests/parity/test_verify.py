@@ -44,7 +44,7 @@ def test_weights_that_are_not_there_are_told_with_the_command_that_fetches_them(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["verify", "bge-reranker-v2-m3"]) == 3
-    assert "python download_model.py BAAI/bge-reranker-v2-m3" in capsys.readouterr().err
+    assert "rerank pull BAAI/bge-reranker-v2-m3" in capsys.readouterr().err
 
 
 def test_an_unknown_name_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

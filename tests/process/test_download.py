@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 
 from rerank.catalog.built_in import BUILT_IN
+from rerank.catalog.catalog import download_command
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.staging import staging_folder
 from rerank.cli.main import main
@@ -343,7 +344,7 @@ class TestFailures:
             port = listener.getsockname()[1]
         outcome = command(NAME, "--endpoint", f"http://127.0.0.1:{port}")
         assert outcome.status == 5
-        assert f"python download_model.py {NAME}" in outcome.err
+        assert f"`{download_command(NAME)}`" in outcome.err
 
     def test_a_full_disk_has_its_exit_status(
         self, command: Command, repository: FakeRepository, monkeypatch: pytest.MonkeyPatch

@@ -62,7 +62,7 @@ def test_offline_mode_says_so_and_names_the_command_and_the_folder(tmp_path: Pat
     assert (missing.status_code, there.status_code) == (503, 200)
     message = missing.json()["message"]
     assert "offline mode is on (HF_HUB_OFFLINE)" in message
-    assert "download_model.py BAAI/bge-reranker-base" in message
+    assert "rerank pull BAAI/bge-reranker-base" in message
     assert "into weights/bge-reranker-base" in message
 
 

@@ -401,6 +401,13 @@ class TestOtherMainDialects:
         assert list(response.json()) == ["error"]
         assert list(response.json()["error"]) == ["message", "type", "param", "code"]
 
+    def test_strict_vllm_lists_the_nearest_models_and_points_to_nothing_else(self, open_app: OpenApp) -> None:
+        usual = open_app().rerank(model="nope").json()["error"]["message"]
+        strict = open_app(main_dialect=MainDialect.STRICT_VLLM).rerank(model="nope").json()["error"]["message"]
+        listed, point, elsewhere = usual.partition(" These are 10 of ")
+        assert (strict, bool(point)) == (listed, True)
+        assert elsewhere.endswith("; /v1/models and `rerank models` list all.")
+
     def test_strict_vllm_says_one_word_without_a_key(self, open_app: OpenApp) -> None:
         app = open_app(main_dialect=MainDialect.STRICT_VLLM, keys=("key",))
         assert (app.rerank().status_code, app.rerank().json()) == (401, {"error": "Unauthorized"})

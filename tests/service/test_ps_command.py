@@ -27,14 +27,46 @@ def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name, raising=False)
 
 
-def test_prints_a_line_for_each_model(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("options", [(), ("--all",)], ids=["in memory", "all"])
+def test_prints_a_line_for_each_model(
+    serve: Serve, options: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     _, server = serve(sizes={MODEL.id: 1_200_000_000})
     server.post("/v1/rerank", {"query": "q", "documents": ["d"]})
-    assert main(["ps", "--url", f"http://127.0.0.1:{server.port}/"]) == 0
-    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
+    assert main(["ps", *options, "--url", f"http://127.0.0.1:{server.port}/"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == [line.rstrip() for line in printed]
+    lines = {line.split()[0]: line.split() for line in printed}
     assert lines["model"] == ["model", "state", "memory", "device", "precision", "runtime", "load", "last", "used"]
     assert lines[MODEL.id][1:9] == ["ready", "1.2", "GB", "cpu", "fp32", "none", "0.0", "s"]
-    assert lines[OTHER_MODEL.id][1:] == ["absent", "-", "-", "-", "-", "-", "-"]
+    if options:
+        assert lines[OTHER_MODEL.id][1:] == ["absent", "-", "-", "-", "-", "-", "-"]
+    else:
+        assert [*lines] == ["model", MODEL.id]
+
+
+def test_tells_that_no_model_is_in_memory(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    app, server = serve()
+    known = len(app.client.get("/v1/models").json()["data"])
+    assert main(["ps", "--url", f"http://127.0.0.1:{server.port}"]) == 0
+    assert capsys.readouterr().out == (
+        f"No model is in memory or on its way there. The server knows {known}; --all shows them.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "active"),
+    [
+        ({"state": "absent"}, False),
+        ({"state": "absent", "download": None}, False),
+        ({"state": "absent", "download": {"done": 1, "total": 2}}, True),
+        ({"state": "loading"}, True),
+        ({"state": "ready"}, True),
+        ({"state": "draining"}, True),
+    ],
+)
+def test_a_model_is_shown_while_it_is_in_memory_or_on_its_way_there(model: dict[str, Any], active: bool) -> None:
+    assert ps._is_active(model) is active
 
 
 @pytest.mark.parametrize("name", ["RERANK_API_KEY", "RERANK_ADMIN_KEY"])

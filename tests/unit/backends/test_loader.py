@@ -18,7 +18,7 @@ from rerank.backends.loader import LocalLoader
 from rerank.backends.tokenisers import Tokenisers
 from rerank.backends.warming import LENGTHS
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.catalog import Catalog
+from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.downloads import Downloads, Progress
 from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
@@ -333,7 +333,7 @@ class TestFailures:
         cut_short(write_checkpoint(models / "mine") / "model.safetensors")
         message = complaint(load, MINE)
         assert message.startswith("maker/mine cannot be used: mine/model.safetensors is corrupt or cut short")
-        assert message.endswith("Repair the folder, or fetch it again: python download_model.py maker/mine --force")
+        assert message.endswith(f"Repair the folder, or fetch it again: {download_command('maker/mine')} --force")
         assert str(models.parent) not in message
         assert hub.asked == []
 
@@ -378,7 +378,7 @@ class TestFailures:
         write_json(write_checkpoint(models / "mine") / MANIFEST, {"repo": "maker/mine", "commit": "a" * 40})
         message = complaint(load, replace(MINE, revision="b" * 40))
         assert message.startswith("maker/mine cannot be used: models/mine holds commit aaaaaaaaaaaa of maker/mine")
-        assert message.endswith("python download_model.py maker/mine --force")
+        assert message.endswith(f"{download_command('maker/mine')} --force")
         assert scorers.asked == []
 
     def test_a_precision_the_device_does_not_have_is_told(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from rerank.catalog import catalog as catalog_module
 from rerank.catalog.built_in import BUILT_IN, EMBEDDED, EMBEDDED_MODEL_ID, LARGE_MODEL_ID
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, download_command, embedded_folder
@@ -254,7 +253,8 @@ class TestOperatorsChoice:
 
     def test_of_a_folder_without_a_model_says_what_is_missing(self, catalog: Catalog, tmp_path: Path) -> None:
         with pytest.raises(
-            SettingsError, match=r"^RERANK_DEFAULT_MODEL / MODEL_NAME_OR_PATH: .*config\.json is missing"
+            SettingsError,
+            match=r"^RERANK_DEFAULT_MODEL / MODEL_NAME_OR_PATH / --default-model: .*config\.json is missing",
         ):
             catalog.choose_default(str(tmp_path))
 
@@ -285,20 +285,41 @@ class TestACardWithAPathElsewhere:
         assert catalog.folder(catalog.resolve(str(elsewhere))) == elsewhere
 
 
+def program(file: Path) -> None:
+    """Write a file that a shell would run."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch(mode=0o755)
+
+
 class TestDownloadCommand:
-    """Can be typed as it stands, however the server was installed."""
+    """Can be typed as it stands, however the server was installed and wherever it was started."""
 
-    def test_with_a_python_from_elsewhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sys, "prefix", "/usr")
+    @pytest.fixture(autouse=True)
+    def programs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The folder of a Python that is not on the PATH, as one below the current folder."""
+        programs = tmp_path / ".venv" / "bin"
+        programs.mkdir(parents=True)
+        monkeypatch.setattr(sys, "executable", str(programs / "python"))
+        monkeypatch.setenv("PATH", str(tmp_path / "elsewhere"))
+        monkeypatch.chdir(tmp_path)
+        return programs
+
+    def test_with_the_command_on_the_path(self, programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        program(programs / "rerank")
+        monkeypatch.setenv("PATH", str(programs))
+        assert download_command("maker/base") == "rerank pull maker/base"
+
+    def test_with_the_command_next_to_this_python(
+        self, programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        program(programs / "rerank")
+        assert download_command("maker/base") == ".venv/bin/rerank pull maker/base"
+        (tmp_path / "other").mkdir()
+        monkeypatch.chdir(tmp_path / "other")
+        assert download_command("maker/base") == "rerank pull maker/base"
+
+    def test_without_the_command(self) -> None:
         assert download_command("maker/base") == "python download_model.py maker/base"
-
-    def test_with_the_checkouts_own_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(sys, "prefix", str(Path(catalog_module.__file__).parents[2] / ".venv"))
-        assert download_command("maker/base") == ".venv/bin/python download_model.py maker/base"
-
-    def test_of_an_installed_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(catalog_module, "__file__", "/lib/site-packages/rerank/catalog/catalog.py")
-        assert download_command("maker/base") == "rerank-download maker/base"
 
 
 class TestNamesakes:

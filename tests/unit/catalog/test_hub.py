@@ -86,7 +86,7 @@ class TestInspect:
 
     def test_refused_connection_fails_without_a_pause(self, unused_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
-        with pytest.raises(WeightsMissing, match=r"python download_model\.py org/tiny-reranker") as caught:
+        with pytest.raises(WeightsMissing, match=f"`{download_command(NAME)}`") as caught:
             inspect_repository(NAME, endpoint=f"http://127.0.0.1:{unused_port}")
 
         assert caught.value.failure is FetchFailure.UNREACHABLE

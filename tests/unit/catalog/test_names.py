@@ -174,6 +174,13 @@ class TestUnknownNames:
             "Known models: BAAI/bge-reranker-large, BAAI/bge-reranker-base."
         )
 
+    def test_where_more_are_known_than_listed_the_error_says_where_all_are(self) -> None:
+        with pytest.raises(ModelNotFound) as unknown:
+            resolve("bge", [ModelCard(id=f"model-{number}") for number in range(11)], MODELS)
+        assert unknown.value.elsewhere == " These are 10 of 11; /v1/models and `rerank models` list all."
+        assert unknown.value.message.startswith("The model `bge` does not exist. Known models: model-")
+        assert unknown.value.message.endswith("." + unknown.value.elsewhere)
+
     def test_an_endless_name_is_not_repeated_in_full(self) -> None:
         with pytest.raises(ModelNotFound) as unknown:
             resolve("x" * 10_000, CARDS, MODELS)

@@ -11,7 +11,9 @@ import pytest
 
 import rerank
 from rerank.cli import main as module
+from rerank.cli import models
 from rerank.cli.main import COMMANDS, download_main, main, server_main
+from tests.unit.catalog.folders import write_checkpoint
 
 ROOT = Path(__file__).parents[3]
 HELPED = [[], *([command] for command in COMMANDS), ["key", "new"]]
@@ -82,7 +84,7 @@ def test_wrong_settings_end_every_command_with_their_name(
         (["--port", "0"], ["serve", "--port", "0"]),
         (["--help"], ["serve", "--help"]),
         (["serve", "--port", "0"], ["serve", "--port", "0"]),
-        (["models", "--url", "http://a:1"], ["ps", "--url", "http://a:1"]),
+        (["models", "--url", "http://a:1"], ["ps", "--all", "--url", "http://a:1"]),
         (["verify", "name"], ["verify", "name"]),
         (["key", "new", "chat"], ["key", "new", "chat"]),
     ],
@@ -118,7 +120,6 @@ def test_models_lists_the_known_models(capsys: pytest.CaptureFixture[str]) -> No
         ("fi", ["llama-nemotron-rerank-1b-v2"], ["mmarco-mMiniLMv2-L12-H384-v1"]),
         ("cpu, ZH,", ["bge-reranker-base", "bge-reranker-v2-m3"], ["Qwen3-Reranker-8B"]),
         ("commercial", ["zerank-1-small"], ["zerank-2"]),
-        ("", ["zerank-2"], []),
     ],
 )
 def test_models_lists_those_for_every_wish(
@@ -130,6 +131,44 @@ def test_models_lists_those_for_every_wish(
     assert not names & set(left_out)
 
 
-def test_an_unknown_wish_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "--for", "cpu,chinese"]) == 2
-    assert "'chinese' is none of cpu, commercial and the two letters of a language" in capsys.readouterr().err
+@pytest.mark.parametrize("wish", ["xx", "中文", "*", "chinois"])
+def test_an_unknown_wish_is_refused_with_those_there_are(wish: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--for", f"cpu,{wish}"]) == 2
+    said = capsys.readouterr().err
+    assert f"'{wish}' is none of cpu, commercial and the languages that models name. These are ar, bn, " in said
+    assert ", vi, zh; models for many languages may read others." in said
+
+
+@pytest.mark.parametrize(("wish", "meant"), [("cn", "zh"), ("JP", "ja"), ("chinese", "zh")])
+def test_a_country_taken_for_its_language_is_refused_with_the_language(
+    wish: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["models", "--for", wish]) == 2
+    assert f"'{wish.lower()}' is none of cpu, " in (said := capsys.readouterr().err)
+    assert f"Did you mean {meant}? " in said
+
+
+def test_every_language_that_is_suggested_is_one_that_a_model_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--for", ",".join(models._MEANT.values())]) == 0
+    assert "BAAI/bge-reranker-v2-m3 " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wishes", ["", ",", " , "])
+def test_no_wish_is_refused(wishes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--for", wishes]) == 2
+    assert "--for: it is empty; give cpu, commercial, or the two letters of a language" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["BAAI/bge-reranker-bas", "bge-reranker-bas"])
+def test_verify_tells_an_unknown_name_with_the_nearest_ones(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", name]) == 2
+    assert f"rerank: The model `{name}` does not exist. Known models: BAAI/bge-" in capsys.readouterr().err
+
+
+def test_verify_tells_a_folder_without_known_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(tmp_path / "maker" / "mine")
+    assert main(["verify", "maker/mine"]) == 2
+    assert capsys.readouterr().err == "rerank: no scores are known of mine\n"

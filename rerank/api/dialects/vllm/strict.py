@@ -30,6 +30,7 @@ from rerank.api.errors import ERROR_RESPONSES, ErrorBody, ErrorDetail, Problem
 from rerank.api.models import VllmModelList, list_models
 from rerank.api.services import ServicesDep
 from rerank.core import Pair, ScoringOptions, ScoringRequest, Truncation
+from rerank.errors import ModelNotFound
 
 
 def _listed(value: Any) -> Any:
@@ -120,7 +121,10 @@ def render_error(problem: Problem) -> tuple[int, dict[str, Any]]:
     """vLLM's error object alone; without a key, its one word."""
     if problem.status == 401:
         return 401, {"error": "Unauthorized"}
-    detail = ErrorDetail(message=problem.message, type=problem.type, param=problem.param, code=problem.status)
+    # vLLM's message does not say where models are listed
+    elsewhere = problem.error.elsewhere if isinstance(problem.error, ModelNotFound) else ""
+    message = problem.message.removesuffix(elsewhere)
+    detail = ErrorDetail(message=message, type=problem.type, param=problem.param, code=problem.status)
     return problem.status, StrictError(error=detail).model_dump()
 
 
