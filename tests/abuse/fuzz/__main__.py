@@ -2,7 +2,7 @@
 
     python -m tests.abuse.fuzz --cases 100000 --seconds 1200
 
-Sends half of them to a server with keys and half to one without, each a process of its own with a tiny model: requests
+Sends half of them to a server with keys and half to one without, each a process of its own with tiny models: requests
 that its documentation allows (schemathesis), bodies of odd values in odd encodings and odd addresses (Hypothesis), and
 bytes that are nearly HTTP. Prints how many of each kind there were and how they were answered. A failure is a 5xx that
 is not 503 or 504, no answer, a server that no longer serves, a traceback in its log, memory or open files that grow;

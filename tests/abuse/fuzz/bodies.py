@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from hypothesis import strategies as st
 
 from tests.abuse.fuzz.judge import Note, Objection, fuzz, judge, shown
-from tests.abuse.fuzz.strategies import FIELDS, SCORING, VALUES, WAYS, encoded
+from tests.abuse.fuzz.strategies import EMBEDDING, FIELDS, SCORING, VALUES, WAYS, encoded
 from tests.abuse.fuzz.target import Connection, Target
 from tests.abuse.support import SECONDS
 
@@ -44,9 +45,9 @@ class Request(NamedTuple):
 
 
 @st.composite
-def _bodies(draw: st.DrawFn, keys: tuple[str, ...]) -> Request:
-    path = draw(st.sampled_from(tuple(SCORING)))
-    body: dict[str, Any] = SCORING[path] | draw(st.dictionaries(FIELDS, VALUES, max_size=3))
+def _bodies(draw: st.DrawFn, keys: tuple[str, ...], plain: Mapping[str, dict[str, Any]]) -> Request:
+    path = draw(st.sampled_from(tuple(plain)))
+    body = plain[path] | draw(st.dictionaries(FIELDS, VALUES, max_size=3))
     for field in draw(st.sets(FIELDS, max_size=1)):
         body.pop(field, None)
     content, said = encoded(body, draw(st.just("plain") | st.sampled_from(WAYS)))
@@ -75,7 +76,12 @@ def _with_key(headers: dict[str, str], draw: st.DrawFn, keys: tuple[str, ...]) -
 
 def bodies(target: Target, seed: int, cases: int, note: Note) -> None:
     """Bodies of odd values, sent in odd ways."""
-    _send_all(target, _bodies(target.keys), seed, cases, note)
+    _send_all(target, _bodies(target.keys, SCORING), seed, cases, note)
+
+
+def embeddings(target: Target, seed: int, cases: int, note: Note) -> None:
+    """The same for an embedding model."""
+    _send_all(target, _bodies(target.keys, EMBEDDING), seed, cases, note)
 
 
 def pages(target: Target, seed: int, cases: int, note: Note) -> None:

@@ -12,7 +12,7 @@ import requests
 
 from benchmarks.resources import usage
 from benchmarks.soak_record import Course, Look, courses
-from tests.abuse.fuzz.bodies import bodies, pages
+from tests.abuse.fuzz.bodies import bodies, embeddings, pages
 from tests.abuse.fuzz.documented import documented
 from tests.abuse.fuzz.judge import Note, Objection
 from tests.abuse.fuzz.target import KEY, Target
@@ -22,11 +22,12 @@ Fuzzer = Callable[[Target, int, int, Note], None]
 KINDS: dict[str, Fuzzer] = {
     "documented": documented,
     "bodies": bodies,
+    "embeddings": embeddings,
     "pages": pages,
     "headers": headers,
     "wire": wire,
 }
-_SHARES = {"documented": 1, "bodies": 4, "pages": 1, "headers": 1, "wire": 3}
+_SHARES = {"documented": 1, "bodies": 3, "embeddings": 1, "pages": 1, "headers": 1, "wire": 3}
 """Of ten cases."""
 _ROUND = 2000
 """Cases of all kinds together, each kind once."""

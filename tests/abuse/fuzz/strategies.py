@@ -10,6 +10,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+EMBEDDER = "tiny-embedder"
+"""An embedding model, with a prompt for queries; its vectors may be cut."""
 PATHS = ("/v1/rerank", "/rerank", "/tei/rerank", "/reranks", "/v1/score", "/infinity/rerank", "/v1/ranking", "/nowhere")
 BODY = {"query": "capital of France", "documents": ["Paris, capital of France", "Berlin"]}
 JSON = st.recursive(
@@ -31,6 +33,7 @@ FIELDS = st.sampled_from(
             "text_2",
         ),
         *("chat_template_kwargs", "max_tokens_per_doc", "truncate_prompt_tokens"),
+        *("inputs", "dimensions", "encoding_format", "normalize", "prompt_name", "input_type"),
     )
 )
 _NAMES = (
@@ -48,6 +51,7 @@ HEADERS = st.lists(
 _EXTREMES: tuple[Any, ...] = (
     *(0, -1, 1, 2, 2**31, 2**63, -(2**63) - 1, 10**400, 1e-320, 1e308, -0.0, float("nan"), float("inf")),
     *("", " ", "\x00", "\ud800", "\u202e\u0301" * 50, "<|im_end|>", "[SEP]", "1", "END", "NONE", "left", "_" * 500),
+    *("base64", "query", EMBEDDER),
     *("tiny", "TINY/", "./models/tiny", "models--a--b", "../../etc/passwd", "a/" * 300, "BAAI/bge-reranker-base"),
     *([], {}, [[]], [None], [""], [{}], [{"text": "a"}], {"text": "a"}, ["a"] * 200, {"a": {"b": {"c": []}}}),
 )
@@ -81,6 +85,13 @@ SCORING: dict[str, dict[str, Any]] = {
     "/v1/models/tiny/pin": {"pinned": True},
 }
 """A plain body for every address that takes one. One that the server does not have answers 404, which is right too."""
+_VECTORS = {"model": EMBEDDER, "dimensions": 8, "prompt_name": "query"}
+EMBEDDING: dict[str, dict[str, Any]] = {
+    "/v1/embeddings": _VECTORS | {"input": ["capital of France", "Paris"], "encoding_format": "base64"},
+    "/embed": _VECTORS | {"inputs": ["capital of France", "Paris"]},
+    "/tei/embed": _VECTORS | {"inputs": "capital of France", "normalize": False},
+}
+"""A plain body for every address that gives vectors, for a model that has them."""
 
 Encoded = tuple[bytes, tuple[str, ...]]
 """A body as it goes over the wire, and the headers that say what it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from rerank.access.keyring import key_hash
 from rerank.catalog.built_in import EMBEDDED_MODEL_ID
+from tests.abuse.fuzz.strategies import BODY, EMBEDDER, EMBEDDING
 from tests.abuse.support import SECONDS, RawClient, post_bytes
 from tests.process.server import ServerProcess
 from tests.support.waiting import wait_until
@@ -29,7 +31,7 @@ _LOAD_SECONDS = 120
 _SETTINGS = {
     "RERANK_DEFAULT_MODEL": MODEL,
     # the one that the documentation's examples name, too
-    "RERANK_PRELOAD": f"{MODEL},{EMBEDDED_MODEL_ID}",
+    "RERANK_PRELOAD": f"{MODEL},{EMBEDDER},{EMBEDDED_MODEL_ID}",
     "HOST": "127.0.0.1",
     # small, so that made-up requests meet the limits
     "MAX_BODY_BYTES": "100000",
@@ -38,7 +40,7 @@ _SETTINGS = {
     "TIMEOUT": "20",
     "LOG_LEVEL": "INFO",
 }
-_PLAIN = b'{"query": "capital of France", "documents": ["Paris, capital of France", "Berlin"]}'
+_PLAIN = {"/v1/rerank": BODY} | EMBEDDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,12 @@ class Target:
         """Why the server no longer serves an ordinary caller; empty if it does."""
         if not self.raw.is_served():
             return "/health is not answered with 200"
-        asked = post_bytes("/v1/rerank", _PLAIN, f"Authorization: Bearer {KEY}")
-        statuses = self.raw.exchange(asked).statuses
-        return "" if statuses == [200] else f"a plain rerank request is answered with {statuses}"
+        for path, body in _PLAIN.items():
+            asked = post_bytes(path, json.dumps(body).encode(), f"Authorization: Bearer {KEY}")
+            statuses = self.raw.exchange(asked).statuses
+            if statuses != [200]:
+                return f"a plain request to {path} is answered with {statuses}"
+        return ""
 
 
 class Connection:
@@ -105,13 +110,20 @@ class Connection:
         self._connection = None
 
 
+def make_models(folder: Path) -> None:
+    """A reranker and an embedding model, the same each time."""
+    # the processes that send import this module too, and need no torch
+    from tests.support.tiny_checkpoints import make_embedding_model, make_xlm_roberta
+    from tests.support.tiny_language_models import change_config
+
+    make_xlm_roberta(folder / MODEL)
+    change_config(make_embedding_model(folder / EMBEDDER, prompts={"query": "find: "}), is_matryoshka=True)
+
+
 @contextmanager
 def serving(folder: Path, *, guarded: bool) -> Iterator[tuple[Target, ServerProcess]]:
     """A server in a folder of its own, with keys or without."""
-    # the processes that send import this module too, and need no torch
-    from tests.support.tiny_checkpoints import make_xlm_roberta
-
-    make_xlm_roberta(folder / "models" / MODEL)
+    make_models(folder / "models")
     settings = _SETTINGS | {"RERANK_MODELS_DIR": str(folder / "models")}
     if guarded:
         (folder / "keys.toml").write_text(_KEYS_FILE)
