@@ -104,8 +104,7 @@ class RateLimits:
         if tokens > most:
             raise InvalidRequest(
                 f"The request holds about {tokens} tokens; the key {caller.name} may use {most} a minute. "
-                "Send the documents in parts.",
-                param="documents",
+                "Send it in parts."
             )
         missing = held - await self._tokens_left(RateLimitItemPerMinute(most), caller)
         if missing > 0:

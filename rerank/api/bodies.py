@@ -43,11 +43,11 @@ bounds_var: ContextVar[BodyBounds] = ContextVar("bounds")
 """Bounds of the current request; set before its body is validated."""
 
 
-def check_length(items: list[Any]) -> None:
-    """Refuse a list of more texts than the server takes, before any of them is looked at. Raises TooManyDocuments."""
+def check_length(items: list[Any], field: str | None) -> None:
+    """Refuse a field of more texts than the server takes, before any of them is looked at. Raises TooManyDocuments."""
     most = bounds_var.get().documents
     if len(items) > most:
-        raise TooManyDocuments(len(items), most)
+        raise TooManyDocuments(len(items), most, field or "documents")
 
 
 class JsonRoute(Route):

@@ -139,7 +139,7 @@ class Gateway:
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResult:
         """The vector of every text of a request, by one model. Raises what ``score`` raises."""
-        self._check(request.texts, "text")
+        self._check(request.texts, "text", "texts")
         card, _ = await self._choose(request.model, request.caller)
         if self.registry.status(card).state is not State.READY:
             await asyncio.to_thread(self._refuse_reranker, card)
@@ -258,11 +258,11 @@ class Gateway:
         default = self.default_for(caller)
         return default.card, f"default: {default.reason}"
 
-    def _check(self, items: Sequence[object], noun: str) -> None:
+    def _check(self, items: Sequence[object], noun: str, param: str = "documents") -> None:
         if not items:
             raise NothingToScore(f"At least one {noun} element must be given")
         if len(items) > self.limits.max_documents:
-            raise TooManyDocuments(len(items), self.limits.max_documents)
+            raise TooManyDocuments(len(items), self.limits.max_documents, param)
 
     def _times(self, within: float | None, budget: float | None = None) -> Times:
         limit = self.limits.timeout

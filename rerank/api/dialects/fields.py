@@ -244,7 +244,7 @@ def _joined(documents: Any, fields: Sequence[str]) -> Any:
     """
     if not isinstance(documents, list):
         return _joined([documents], fields)[0]
-    check_length(documents)
+    check_length(documents, "documents")
     joined, room = [], bounds_var.get().bytes
     for index, document in enumerate(documents):
         text = _text_of_fields(document, fields, index) if isinstance(document, dict) else None

@@ -9,6 +9,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     FailFast,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
@@ -69,9 +70,9 @@ def encodable(text: str) -> str:
     return text
 
 
-def _listed(value: Any, read_each: ValidatorFunctionWrapHandler) -> Any:
+def _listed(value: Any, read_each: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
     if isinstance(value, list):
-        check_length(value)
+        check_length(value, info.field_name)
     # nearly every list holds plain strings only; there may be thousands of them, so they are looked at together
     if isinstance(value, list) and all(type(item) is str for item in value) and _is_encodable("".join(value)):
         return value

@@ -93,11 +93,15 @@ class TestLength:
         bounds_var.reset(token)
 
     def test_as_many_texts_as_the_server_takes_pass(self) -> None:
-        check_length([1, 2, 3])
+        check_length([1, 2, 3], "documents")
 
-    def test_one_text_too_many_is_refused_with_both_numbers(self) -> None:
-        with pytest.raises(TooManyDocuments, match="holds 4 documents; this server takes at most 3 at once"):
-            check_length([1, 2, 3, 4])
+    @pytest.mark.parametrize(
+        ("field", "noun"), [("documents", "documents"), ("passages", "passages"), ("input", "texts")]
+    )
+    def test_one_text_too_many_is_refused_with_both_numbers(self, field: str, noun: str) -> None:
+        with pytest.raises(TooManyDocuments, match=f"holds 4 {noun}; this server takes at most 3 at once") as refused:
+            check_length([1, 2, 3, 4], field)
+        assert refused.value.param == field
 
 
 class TestRoute:

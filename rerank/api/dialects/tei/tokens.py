@@ -38,7 +38,7 @@ def _several(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     sequences = value if all(isinstance(item, list) for item in value) else [value]
-    check_length(sequences)
+    check_length(sequences, "ids")
     if sum(map(len, sequences)) > MAX_TOKENS:
         raise PydanticCustomError("too_many_ids", "At most {most} ids are decoded at once", {"most": MAX_TOKENS})
     return sequences

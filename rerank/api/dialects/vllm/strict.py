@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, FailFast, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationInfo
 
 from rerank.api.bodies import JsonRoute, check_length
 from rerank.api.dialects.dialect import Dialect
@@ -33,9 +33,9 @@ from rerank.core import Pair, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import ModelNotFound
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, list):
-        check_length(value)
+        check_length(value, info.field_name)
     return [value] if isinstance(value, str) else value
 
 
