@@ -118,7 +118,7 @@ def test_vectors_of_another_model_have_length_one_only_at_teis_addresses_unless_
     assert (lengths(found) == pytest.approx(1, abs=1e-5)) is normalised
 
 
-@pytest.mark.parametrize("asked", ["float", "base64"])
+@pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("dimensions", [None, 5])
 def test_normalize_false_gives_the_vectors_before_the_module_that_normalises(
     served: TestClient, references: References, asked: str, dimensions: int | None
@@ -132,24 +132,14 @@ def test_normalize_false_gives_the_vectors_before_the_module_that_normalises(
     assert lengths(found) != pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("asked", ["/embed", "/tei/embed"])
-@pytest.mark.parametrize("model", [NORMALISED, PLAIN])
-def test_normalize_false_at_teis_addresses_gives_the_vectors_of_all_modules(
-    served: TestClient, references: References, asked: str, model: str
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("dimensions", [None, 5])
+def test_normalize_false_changes_nothing_where_no_module_normalises(
+    served: TestClient, references: References, asked: str, dimensions: int | None
 ) -> None:
-    found = vectors(served, asked, model, normalize=False)
+    found = vectors(served, asked, PLAIN, dimensions=dimensions, normalize=False)
 
-    assert found == pytest.approx(references[model].encode(TEXTS), abs=1e-5)
-    assert (lengths(found) == pytest.approx(1, abs=1e-5)) is (model == NORMALISED)
-
-
-@pytest.mark.parametrize("asked", ["/embed", "/tei/embed"])
-def test_normalize_false_at_teis_addresses_gives_shorter_vectors_as_they_are(
-    served: TestClient, references: References, asked: str
-) -> None:
-    found = vectors(served, asked, PLAIN, dimensions=5, normalize=False)
-
-    assert found == pytest.approx(references[PLAIN].encode(TEXTS, truncate_dim=5), abs=1e-5)
+    assert found == pytest.approx(references[PLAIN].encode(TEXTS, truncate_dim=dimensions), abs=1e-5)
 
 
 @pytest.mark.parametrize("asked", ASKED)

@@ -20,7 +20,7 @@ class EmbedBody(VectorsBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": [*EXAMPLE_DOCUMENTS]}]})
 
     inputs: Texts = Field(description="A text, or a list of texts.")
-    normalize: bool = Field(default=True, description="false: vectors as the model's own modules leave them.")
+    normalize: bool = Field(default=True, description="false: vectors as they are before any is made of length 1.")
 
     def embedding_request(self) -> EmbeddingRequest:
         """The request in the gateway's terms."""
@@ -28,7 +28,7 @@ class EmbedBody(VectorsBody):
             truncation=self.truncation(),
             prompt=self.prompt_name,
             dimensions=self.dimensions,
-            normalised=self.normalize or None,
+            normalised=self.normalize,
         )
         return EmbeddingRequest(tuple(self.inputs), self.model_name, options)
 
