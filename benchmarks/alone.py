@@ -29,7 +29,6 @@ def engine_alone(
     models_dir: Path,
     card: ModelCard | None = None,
     budget: BatchBudget = CPU_BATCH,
-    runtime: str = "auto",
 ) -> Iterator[Score]:
     """A checkpoint in this engine; ``models_dir`` keeps what is converted. Raises NotAvailableError."""
     card = replace(card or ModelCard(id=folder.name), path=folder)
@@ -37,7 +36,7 @@ def engine_alone(
         "rerank_models_dir": models_dir,
         "rerank_model_device": "cpu",
         "rerank_model_precision": precision,
-        "rerank_model_runtime": runtime,
+        "rerank_model_runtime": "auto",
         "rerank_batch_size": budget.pairs,
         "rerank_batch_tokens": budget.tokens,
     }

@@ -67,14 +67,10 @@ class Traffic:
     models: int
     utilisation: float
     """Share of the devices' time that scoring takes."""
-    zipf: float = 1.0
-    """Exponent of the models' popularity."""
     bursts: float = 1.0
     """How many times its mean rate a model is asked for during a quarter of the time; 1 is Poisson's arrivals."""
     documents: float = 50.0
     """Median of a request; log-normal, at most 1,000."""
-    error: float = 0.3
-    """Standard deviation of the logarithm of a router's estimate of a request's work."""
     read_rate: float = 1e9
     """Bytes of weights that are read per second."""
     warm_up: float = 360.0
@@ -84,6 +80,10 @@ class Traffic:
 
 
 Floats = numpy.typing.NDArray[numpy.float64]
+_ZIPF = 1.0
+"""Exponent of the models' popularity."""
+_ERROR = 0.3
+"""Standard deviation of the logarithm of a router's estimate of a request's work."""
 _SPREAD = 0.8
 """Standard deviation of the logarithm of the number of documents."""
 _MOST_DOCUMENTS = 1_000
@@ -107,7 +107,7 @@ def arrivals(traffic: Traffic, requests: int, seed: int) -> list[Arrival]:
     """The warm-up's requests and about ``requests`` after it, in order. The same for the same seed."""
     random = numpy.random.default_rng(seed)
     models = catalog(traffic, random)
-    popularity = 1.0 / numpy.arange(1, len(models) + 1) ** traffic.zipf
+    popularity = 1.0 / numpy.arange(1, len(models) + 1) ** _ZIPF
     rates = popularity / popularity.sum() * _rate_of_all(traffic, models, popularity / popularity.sum())
     seconds = traffic.warm_up + max(traffic.least, requests / float(rates.sum()))
     found = [
@@ -130,7 +130,7 @@ def _of_one_model(
 ) -> Iterator[Arrival]:
     times = _times(rate, seconds, traffic.bursts, random)
     sizes = _documents(traffic, len(times), random)
-    errors = numpy.exp(random.normal(0, traffic.error, len(times)))
+    errors = numpy.exp(random.normal(0, _ERROR, len(times)))
     for number, (at, size, error) in enumerate(zip(times, sizes, errors, strict=True)):
         work = float(size) * model.pair_seconds
         yield Arrival(at, model, work, work * float(error), f"{model.card.id} {number}")

@@ -20,9 +20,9 @@ from rerank.scorers.base import Scorer
 
 
 @contextmanager
-def scheduled(scorer: Scorer, budget: BatchBudget = CPU_BATCH, device: str = "cpu") -> Iterator[Score]:
-    """The logits of one request after another."""
-    with scheduler_of(budget, device) as scheduler:
+def scheduled(scorer: Scorer, budget: BatchBudget = CPU_BATCH) -> Iterator[Score]:
+    """The logits of one request after another, on a CPU."""
+    with scheduler_of(budget, "cpu") as scheduler:
         yield lambda pairs: scheduler.submit((scorer,), scorer.encode(pairs)).future.result()
 
 

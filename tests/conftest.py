@@ -72,6 +72,13 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """One that a test may stop."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
 def hub() -> Iterator[FakeHub]:
     with FakeHub() as running:
         yield running

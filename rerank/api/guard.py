@@ -31,7 +31,7 @@ def guard(
     open_paths: Collection[str],
     renderer_at: Callable[[str], ErrorRenderer],
     metrics: Metrics,
-    tracing: Tracing | None = None,
+    tracing: Tracing | None,
 ) -> None:
     """Put ids, keys and limits of bodies before an application; ``renderer_at``: the renderer of errors at a path."""
     # the last one added is the first to see a request

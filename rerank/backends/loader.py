@@ -21,6 +21,7 @@ from rerank.catalog.cards import ModelCard, Precision
 from rerank.catalog.catalog import Catalog, download_command
 from rerank.catalog.checkpoint import Checkpoint, check_sha256, read_checkpoint
 from rerank.catalog.downloads import DownloadRules, Downloads
+from rerank.catalog.folder_files import shown
 from rerank.catalog.weight_files import WEIGHTS_FILE, parameters
 from rerank.devices import Device, is_out_of_memory, memory_in_use, release_memory
 from rerank.errors import (
@@ -162,7 +163,7 @@ class LocalLoader:
         if card.repo is None:
             raise WeightsMissing(
                 f"{card.id} has no weights on disk and names no Hub repository. Put them into "
-                f"{self._shown(self._catalog.own_folder(card))}.",
+                f"{shown(self._catalog.own_folder(card))}.",
                 FetchFailure.NOT_FOUND,
             )
         self._rules.check(card, configured=self._catalog.is_configured(card))
@@ -216,10 +217,6 @@ class LocalLoader:
                 f"{card.id} cannot be loaded now: memory ran out. Unload another model or give the server more memory; "
                 "the next request will retry.",
             ) from error
-
-    @staticmethod
-    def _shown(folder: Path) -> str:
-        return f"{folder.parent.name}/{folder.name}"
 
     @staticmethod
     def _repair(card: ModelCard) -> str:

@@ -16,8 +16,6 @@ from rerank.errors import SettingsError
 from rerank.schemas import Schema
 from rerank.text_file import UnfitFile, read_text
 
-AUTO = "auto"
-"""In a card: the file of the model in the folder, if there is one."""
 FOLDER = "calibrations"
 _MAX_BYTES = 1_000_000
 _MAX_FILES = 1000

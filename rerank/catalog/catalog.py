@@ -16,6 +16,7 @@ from rerank.catalog.built_in import BUILT_IN, EMBEDDED_MODEL_ID, LARGE_MODEL_ID
 from rerank.catalog.calibrations import Calibrations, calibrations_folder
 from rerank.catalog.cards import ModelCard, merge_cards
 from rerank.catalog.checkpoint import Checkpoint, is_started, read_checkpoint
+from rerank.catalog.folder_files import shown
 from rerank.catalog.folders import Listing, ModelsFolder
 from rerank.catalog.found import card_of_folder, cards_of, is_repository
 from rerank.catalog.manifest import read_manifest
@@ -222,7 +223,7 @@ class Catalog:
             logger.warning("%s pins revision %r, but nothing says which one %s is", card.id, card.revision, folder)
         elif not fetched.is_of(card.revision):
             raise WeightsBroken(
-                f"{folder.parent.name}/{folder.name} holds commit {fetched.commit[:12]} of {fetched.repo}, fetched as "
+                f"{shown(folder)} holds commit {fetched.commit[:12]} of {fetched.repo}, fetched as "
                 f"{fetched.revision or 'its default branch'}, but the models file pins revision {card.revision!r}"
             )
 

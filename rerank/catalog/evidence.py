@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from rerank.catalog.folder_files import MOST_BYTES, broken, reading
 from rerank.catalog.ports import Port
-from rerank.errors import WeightsBroken
-from rerank.text_file import UnfitFile, read_json, read_text
+from rerank.text_file import read_json, read_text
 
-_BYTES = 32_000_000
 _ROLES = tuple(re.compile(rf"""(["']){role}\1""") for role in ("query", "document"))
 """A template of a reranker reads a message for each of them."""
 _ANSWERS = tuple(re.compile(rf"\b{word}\b") for word in ("yes", "no"))
@@ -108,7 +107,7 @@ def read_modules(folder: Path) -> tuple[Module, ...]:
     if listed is None:
         return ()
     if not isinstance(listed, list):
-        raise _broken(file, "is not a JSON list")
+        raise broken(file, "is not a JSON list")
     return tuple(
         Module(str(module.get("type", "")), str(module.get("path", "")))
         for module in listed
@@ -119,13 +118,9 @@ def read_modules(folder: Path) -> tuple[Module, ...]:
 def _template(folder: Path) -> str | None:
     """The default chat template, in the places where transformers looks for it."""
     file = folder / "chat_template.jinja"
-    try:
+    with reading(file):
         if file.is_file():
-            return read_text(file, _BYTES)
-    except UnfitFile as error:
-        raise _broken(file, str(error)) from error
-    except OSError as error:
-        raise _broken(file, f"cannot be read ({error.strerror})") from error
+            return read_text(file, MOST_BYTES)
     template = _object(folder / "tokenizer_config.json").get("chat_template")
     if isinstance(template, list):
         named = (entry for entry in template if isinstance(entry, dict) and entry.get("name") == "default")
@@ -140,13 +135,5 @@ def _object(file: Path) -> Mapping[str, Any]:
 
 def _read(file: Path) -> Any:
     """The file as JSON; None where there is none. Raises WeightsBroken."""
-    try:
-        return read_json(file, _BYTES) if file.is_file() else None
-    except UnfitFile as error:
-        raise _broken(file, str(error)) from error
-    except OSError as error:
-        raise _broken(file, f"cannot be read ({error.strerror})") from error
-
-
-def _broken(file: Path, what: str) -> WeightsBroken:
-    return WeightsBroken(f"{file.parent.name}/{file.name} {what}")
+    with reading(file):
+        return read_json(file, MOST_BYTES) if file.is_file() else None

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rerank.errors import WeightsBroken
 from rerank.text_file import UnfitFile, read_json
 
-_JSON_BYTES = 32_000_000
-"""Of a configuration or an index; the largest published ones have a few million."""
+MOST_BYTES = 32_000_000
+"""Of a configuration, an index or a template; the largest published ones have a few million."""
 
 
 def read_object(file: Path) -> dict[str, Any]:
     """A JSON object. Raises WeightsBroken."""
-    content = _parse_json(file)
+    with reading(file):
+        content = read_json(file, MOST_BYTES)
     if not isinstance(content, dict):
         raise broken(file, "is not a JSON object")
     return content
@@ -25,9 +28,11 @@ def read_optional(file: Path) -> dict[str, Any]:
     return read_object(file) if file.is_file() else {}
 
 
-def _parse_json(file: Path) -> Any:
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """Raises WeightsBroken for what cannot be read of a file."""
     try:
-        return read_json(file, _JSON_BYTES)
+        yield
     except UnfitFile as error:
         raise broken(file, str(error)) from error
     except FileNotFoundError:
@@ -37,7 +42,7 @@ def _parse_json(file: Path) -> Any:
 
 
 def shown(file: Path) -> str:
-    """A path that identifies the file without revealing the server's folders to clients."""
+    """A path that identifies a file or folder without revealing the server's folders to clients."""
     return f"{file.parent.name}/{file.name}"
 
 

@@ -60,7 +60,7 @@ def cached_folder(card: ModelCard) -> Path | None:
     if card.repo is None:
         return None
     try:
-        config = _cached_file(card.repo, "config.json", card.revision)
+        config = _cached_config(card.repo, card.revision)
         if not isinstance(config, str):
             return None
         return read_checkpoint(Path(config).parent, card).folder
@@ -71,13 +71,13 @@ def cached_folder(card: ModelCard) -> Path | None:
         return None
 
 
-def _cached_file(repo: str, name: str, revision: str | None) -> object:
+def _cached_config(repo: str, revision: str | None) -> object:
     if not Path(constants.HF_HUB_CACHE, CACHED + repo.replace("/", "--")).is_dir():
         return None
     # slow to import, and only needed where the cache has the model
     from huggingface_hub import try_to_load_from_cache
 
-    return try_to_load_from_cache(repo, name, revision=revision)
+    return try_to_load_from_cache(repo, "config.json", revision=revision)
 
 
 @cache

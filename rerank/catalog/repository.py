@@ -20,6 +20,7 @@ from pydantic import Field, StringConstraints
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.failures import Source, explaining
+from rerank.catalog.folder_files import shown
 from rerank.catalog.names import is_plain
 from rerank.catalog.other_kinds import other_format
 from rerank.catalog.pickles import pickled_weights
@@ -249,7 +250,7 @@ def source_of(card: ModelCard, revision: str | None, endpoint: str | None, desti
         revision=revision,
         endpoint=endpoint,
         token=token_for(endpoint),
-        folder=f"{destination.parent.name}/{destination.name}" if destination else f"models/{card.basename}",
+        folder=shown(destination) if destination else f"models/{card.basename}",
     )
 
 

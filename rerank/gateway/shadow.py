@@ -17,7 +17,7 @@ from rerank.gateway.estimate import held_bytes
 from rerank.gateway.rarely import Rarely
 from rerank.results import ScoringResult
 from rerank.telemetry import stages_var
-from rerank.telemetry.events import Observe, Shadowed, ShadowOutcome, ignore
+from rerank.telemetry.events import Observe, Shadowed, ShadowOutcome
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Shadows:
         self,
         ask: Ask,
         admission: Admission,
-        observe: Observe = ignore,
+        observe: Observe,
         *,
         draw: Callable[[], float] = random.random,
         after: float = _AFTER,

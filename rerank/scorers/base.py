@@ -241,7 +241,7 @@ _REDUCE = "Please reduce the length of the input prompt"
 """Clients of vLLM recognise the error by these words."""
 
 
-def query_too_long(query_tokens: int, limit: int, max_length: int, *, whole: bool = True) -> InvalidRequest:
+def query_too_long(query_tokens: int, limit: int, max_length: int, *, whole: bool) -> InvalidRequest:
     """The error for a query that alone fills the limit; queries are never cut."""
     return InvalidRequest(
         f"The query takes {_counted(query_tokens, whole=whole)} of the {limit} tokens it may have, which leaves no "
@@ -258,7 +258,7 @@ def too_long(index: int, tokens: int, limit: int, *, whole: bool = True) -> Pair
     return PairTooLong(index, _exceeding("{} with the query", tokens, limit, whole=whole))
 
 
-def text_too_long(index: int, tokens: int, limit: int, *, whole: bool = True) -> InvalidRequest:
+def text_too_long(index: int, tokens: int, limit: int, *, whole: bool) -> InvalidRequest:
     """The same for a text to embed."""
     return InvalidRequest(_exceeding(f"input.{index}", tokens, limit, whole=whole), param="input_tokens")
 

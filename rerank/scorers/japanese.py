@@ -12,7 +12,9 @@ from typing import Any
 from tokenizers import NormalizedString, PreTokenizedString, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 
-from rerank.errors import ModelUnsupported, WeightsBroken
+from rerank.catalog.folder_files import broken
+from rerank.errors import ModelUnsupported
+from rerank.scorers.tokenizer_settings import token_text
 
 _DICTIONARIES = {"unidic_lite": "unidic-lite", "ipadic": "ipadic", "unidic": "unidic"}
 """Packages by the names that checkpoints give them."""
@@ -25,7 +27,7 @@ def japanese_tokenizer(folder: Path, config: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer that ``tokenizer_config.json`` describes. Raises ModelUnsupported and WeightsBroken."""
     _refuse_other_ways(config)
     vocabulary = _vocabulary(folder / "vocab.txt")
-    special = {name: _content(config.get(name, f"[{name.removesuffix('_token').upper()}]")) for name in _SPECIAL}
+    special = {name: token_text(config.get(name, f"[{name.removesuffix('_token').upper()}]")) for name in _SPECIAL}
     _refuse_added_tokens(config, special.values())
     mecab = config.get("mecab_kwargs") or {}
     single = config.get("subword_tokenizer_type", "wordpiece") == "character"
@@ -117,7 +119,7 @@ def _refuse_other_ways(config: Mapping[str, Any]) -> None:
 
 def _refuse_added_tokens(config: Mapping[str, Any], known: Collection[str]) -> None:
     """Raise ModelUnsupported for tokens that the settings add to the vocabulary."""
-    added = {_content(token) for token in (config.get("added_tokens_decoder") or {}).values()}
+    added = {token_text(token) for token in (config.get("added_tokens_decoder") or {}).values()}
     if others := added - set(known):
         raise ModelUnsupported(f"its tokenizer adds tokens of its own to BertJapaneseTokenizer's ({min(others)}).")
 
@@ -132,10 +134,5 @@ def _vocabulary(file: Path) -> dict[str, int]:
     try:
         lines = file.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise WeightsBroken(f"{file.parent.name}/{file.name} cannot be read, which holds the tokens") from error
+        raise broken(file, "cannot be read, which holds the tokens") from error
     return {token: number for number, token in enumerate(lines)}
-
-
-def _content(token: Any) -> str:
-    """A token is a text, or an object that holds it."""
-    return str(token["content"] if isinstance(token, dict) else token)

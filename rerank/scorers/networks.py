@@ -66,7 +66,7 @@ def open_converted(
     example: Inputs,
     checkpoint: Checkpoint,
     placement: Placement,
-    walked: WalkedElsewhere | None = None,
+    walked: WalkedElsewhere | None,
 ) -> Runtime | None:
     """The network in OpenVINO; None where the device does not take it, or it cannot be converted, as the log says."""
     if not placement.device.openvino:

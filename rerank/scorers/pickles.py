@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from rerank.catalog.folder_files import broken
 from rerank.catalog.pickles import pickles_in, safe_name
 from rerank.catalog.weight_files import WEIGHTS_FILE, WEIGHTS_INDEX
 from rerank.devices import free_memory, is_out_of_memory
@@ -59,9 +60,10 @@ def _read(file: Path) -> object:
     if zipped:
         _refuse_compressed(file)
     elif (size := file.stat().st_size) > (free := free_memory("cpu")):
-        raise WeightsBroken(
-            f"{_shown(file)} has {human_size(size)} and is of an old format that has to fit into memory, where "
-            f"{human_size(free)} are free. Convert it on a machine with more."
+        raise broken(
+            file,
+            f"has {human_size(size)} and is of an old format that has to fit into memory, where "
+            f"{human_size(free)} are free. Convert it on a machine with more.",
         )
     try:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)  # nosec B614
@@ -70,19 +72,18 @@ def _read(file: Path) -> object:
     except Exception as error:
         # errors over a broken file have no common class
         if is_out_of_memory(error):
-            raise WeightsBroken(
-                f"{_shown(file)} does not fit into memory. Convert it on a machine with more."
-            ) from error
-        raise WeightsBroken(f"{_shown(file)} is corrupt or cut short ({shown_error(error, file.parent)})") from error
+            raise broken(file, "does not fit into memory. Convert it on a machine with more.") from error
+        raise broken(file, f"is corrupt or cut short ({shown_error(error, file.parent)})") from error
 
 
 def _unsafe(file: Path, told: str) -> WeightsBroken:
     found = _GLOBAL.search(told)
     if found is None:
-        return WeightsBroken(f"{_shown(file)} is not a pickle of tensors: it is corrupt, or of another kind")
-    return WeightsBroken(
-        f"{_shown(file)} holds more than weights: it names {found[1]}, and to read such a pickle is to run what it "
-        "names. It was not converted, and nothing of it ran. Use safetensors of this model, or another model."
+        return broken(file, "is not a pickle of tensors: it is corrupt, or of another kind")
+    return broken(
+        file,
+        f"holds more than weights: it names {found[1]}, and to read such a pickle is to run what it "
+        "names. It was not converted, and nothing of it ran. Use safetensors of this model, or another model.",
     )
 
 
@@ -92,15 +93,15 @@ def _refuse_compressed(file: Path) -> None:
         with zipfile.ZipFile(file) as archive:
             stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise WeightsBroken(f"{_shown(file)} is corrupt or cut short ({error})") from error
+        raise broken(file, f"is corrupt or cut short ({error})") from error
     if not stored:
-        raise WeightsBroken(f"{_shown(file)} is a compressed archive, which torch does not write: it is not read")
+        raise broken(file, "is a compressed archive, which torch does not write: it is not read")
 
 
 def _apart(content: object, file: Path) -> dict[str, torch.Tensor]:
     """The tensors by name, each with memory of its own: safetensors has no word for those that share it."""
     if not isinstance(content, Mapping) or not content or not all(map(_is_plain, content.values())):
-        raise WeightsBroken(f"{_shown(file)} holds no table of tensors by name, as models of transformers have")
+        raise broken(file, "holds no table of tensors by name, as models of transformers have")
     seen: set[int] = set()
     tensors = {}
     for name, value in content.items():
@@ -123,10 +124,6 @@ def _write(tensors: dict[str, torch.Tensor], target: Path) -> None:
     except SafetensorError as error:
         if found := _OS_ERROR.search(str(error)):
             raise OSError(int(found[1]), os.strerror(int(found[1])), str(target)) from error
-        raise WeightsBroken(f"{_shown(target)} cannot be written: {error}") from error
+        raise broken(target, f"cannot be written: {error}") from error
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _shown(file: Path) -> str:
-    return f"{file.parent.name}/{file.name}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from tokenizers import Tokenizer
 
-from rerank.activations import CHOOSABLE, SIGMOID, Activation
+from rerank.activations import CHOOSABLE, Activation
 from rerank.catalog.checkpoint import JAPANESE_TOKENIZER, Checkpoint
 from rerank.catalog.weight_files import read_header, shapes
 from rerank.errors import ModelUnsupported, WeightsBroken
@@ -153,7 +153,7 @@ def gives_types(folder: Path) -> bool:
     return names is None or "token_type_ids" in names
 
 
-def checkpoint_activation(folder: Path, default: Activation = SIGMOID) -> Activation:
+def checkpoint_activation(folder: Path, default: Activation) -> Activation:
     """The activation the checkpoint asks for, in the three places sentence-transformers looks; else the default."""
     config = read_json(folder / "config.json")
     wanted = (

@@ -27,7 +27,7 @@ def is_overridden(tokenizer: Json, config: Json) -> bool:
     kind = str(config.get("tokenizer_class")).removesuffix("Fast")
     return (
         any(config.get(name) not in (None, kind in _XLM_R and name == "add_prefix_space") for name in _ALWAYS_ASKED)
-        or any(_content(config.get(name, token)) != token for name, token in _FRAMES.get(kind, ()))
+        or any(token_text(config.get(name, token)) != token for name, token in _FRAMES.get(kind, ()))
         or not set(_named_tokens(config)) <= _known_tokens(tokenizer)
         or (kind in _BERT and not _is_berts(tokenizer.get("normalizer") or {}, config))
         or (kind in _XLM_R and not _splits_at_spaces(tokenizer.get("pre_tokenizer") or {}))
@@ -74,9 +74,9 @@ def _named_tokens(config: Json) -> Iterator[str]:
     for name in _TOKEN_LISTS:
         tokens = config.get(name) or ()
         for token in tokens.values() if isinstance(tokens, dict) else tokens:
-            yield _content(token)
+            yield token_text(token)
 
 
-def _content(token: Any) -> str:
+def token_text(token: Any) -> str:
     """A token is a text, or an object that holds it."""
     return str(token["content"] if isinstance(token, dict) else token)

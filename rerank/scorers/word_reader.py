@@ -81,11 +81,6 @@ class WordReader:
         if self._seams and not self._agrees():
             self._seams = None
 
-    @property
-    def looks_up(self) -> bool:
-        """True where the tokens of a text are those of its words."""
-        return self._seams is not None
-
     def read(self, texts: Sequence[str]) -> list[ReadText]:
         """Each text's tokens."""
         if self._seams is None:

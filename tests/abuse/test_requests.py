@@ -16,7 +16,7 @@ from rerank.api.auth import PUBLIC_PATHS
 from rerank.api.dialects.main import MainDialect
 from rerank.api.receiving import LimitBody
 from tests.abuse.support import MEGABYTE, RawClient, post_bytes
-from tests.support.app import DOCUMENTS, PATIENCE, QUERY, AppUnderTest, GatedScorer, LiveServer, error_message
+from tests.support.app import DOCUMENTS, PATIENCE, QUERY, AppUnderTest, GatedScorer, LiveServer, bearer, error_message
 
 KEY, OTHER_KEY = "sk-of-the-test", "sk-of-another-test"
 BODY = {"query": QUERY, "documents": DOCUMENTS}
@@ -53,10 +53,6 @@ def live(locked: AppUnderTest) -> Iterator[RawClient]:
         yield RawClient("127.0.0.1", server.port)
 
 
-def bearer(key: str = KEY) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
-
-
 class TestPaths:
     @pytest.mark.parametrize("prefix", sorted({*PUBLIC_PATHS, "/docs/", "/static-offline-docs", "/llm", "/v1", "/l/"}))
     def test_no_prefix_of_a_proxy_opens_a_path(
@@ -73,7 +69,7 @@ class TestPaths:
                     404,
                     405,
                 ), asked
-        answer = client.post(f"http://127.0.0.1:8000{prefix}/v1/rerank", json=BODY, headers=bearer())
+        answer = client.post(f"http://127.0.0.1:8000{prefix}/v1/rerank", json=BODY, headers=bearer(KEY))
         assert answer.status_code == 200
 
     @pytest.mark.parametrize("path", sorted(PUBLIC_PATHS))
@@ -87,7 +83,7 @@ class TestPaths:
     def test_doubled_slashes_are_one(self, locked: AppUnderTest, path: str) -> None:
         client = locked.client
         assert client.post(f"http://127.0.0.1:8000{path}", json=BODY).status_code == 401
-        assert client.post(f"http://127.0.0.1:8000{path}", json=BODY, headers=bearer()).status_code == 200
+        assert client.post(f"http://127.0.0.1:8000{path}", json=BODY, headers=bearer(KEY)).status_code == 200
 
     @pytest.mark.parametrize(
         "path",
@@ -98,12 +94,12 @@ class TestPaths:
 
     @pytest.mark.parametrize("path", ["/health", "/", "/v1/models", "/metrics", "/docs", "/version"])
     def test_head_is_answered_like_get(self, locked: AppUnderTest, path: str) -> None:
-        wanted, got = (locked.client.request(method, path, headers=bearer()) for method in ("GET", "HEAD"))
+        wanted, got = (locked.client.request(method, path, headers=bearer(KEY)) for method in ("GET", "HEAD"))
         assert (got.status_code, got.content) == (wanted.status_code, b"") == (200, b"")
         assert got.headers["content-type" if wanted.content else "content-length"]
 
     def test_head_of_what_has_no_get_is_refused(self, locked: AppUnderTest) -> None:
-        assert locked.client.head("/v1/rerank", headers=bearer()).status_code == 405
+        assert locked.client.head("/v1/rerank", headers=bearer(KEY)).status_code == 405
         assert locked.client.head("/v1/models").status_code == 401
 
     @pytest.mark.parametrize(
@@ -153,7 +149,7 @@ class TestPages:
         assert opened.client.get("/health", headers={"Host": host}).status_code == 200
 
     def test_with_a_key_names_and_pages_do_not_matter(self, locked: AppUnderTest) -> None:
-        headers = {"Host": "evil.example", "Origin": "https://evil.example"} | bearer()
+        headers = {"Host": "evil.example", "Origin": "https://evil.example"} | bearer(KEY)
         assert locked.client.post("/v1/rerank", json=BODY, headers=headers).status_code == 200
 
     def test_a_listed_page_may_send_any_header(self, locked: AppUnderTest) -> None:
@@ -176,7 +172,7 @@ def compressed(coding: str, content: bytes = RAW_BODY) -> bytes:
 
 class TestEncodings:
     def send(self, app: AppUnderTest, coding: str, content: bytes) -> Any:
-        headers = {"Content-Encoding": coding, "Content-Type": "application/json"} | bearer()
+        headers = {"Content-Encoding": coding, "Content-Type": "application/json"} | bearer(KEY)
         return app.client.post("/v1/rerank", content=content, headers=headers)
 
     @pytest.mark.parametrize("coding", ["gzip", "X-GZIP", "deflate", "raw"])

@@ -10,7 +10,7 @@ import pytest
 from rerank.access.keyring import key_hash
 from rerank.access.keys_file import read_keys_file
 from rerank.scorers.fake import WordOverlapScorer
-from tests.support.app import DOCUMENTS, MODEL, QUERY, AppUnderTest, GatedScorer
+from tests.support.app import DOCUMENTS, MODEL, QUERY, AppUnderTest, GatedScorer, bearer
 from tests.support.local_cluster import serving
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import PATIENCE
@@ -23,10 +23,6 @@ def keys_file(folder: Path, *keys: str) -> Path:
     entries = [f'[[key]]\nname = "{key}"\nsha256 = "{key_hash(key)}"\nrequests_per_minute = 2\n' for key in keys]
     file.write_text("\n".join(entries))
     return file
-
-
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
 
 
 async def test_a_new_key_and_a_new_model_are_known_once_it_has_read_its_files_again(tmp_path: Path) -> None:

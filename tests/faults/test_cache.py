@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -19,12 +18,6 @@ from tests.support.waiting import wait_until
 from .aftermath import assert_well
 
 
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 def answers_from_cache(app: AppUnderTest) -> bool:
     """True if every score of an answer was kept; the answer is right in any case."""
     response = app.rerank()
@@ -35,31 +28,31 @@ def answers_from_cache(app: AppUnderTest) -> bool:
     return cached > 0
 
 
-def test_redis_that_is_taken_away_and_comes_back(open_app: OpenApp, redis: RedisServer) -> None:
-    app = open_app(cache=redis.url)
+def test_redis_that_is_taken_away_and_comes_back(open_app: OpenApp, own_redis: RedisServer) -> None:
+    app = open_app(cache=own_redis.url)
     wait_until(lambda: answers_from_cache(app))
-    redis.kill()
+    own_redis.kill()
     assert not answers_from_cache(app)
     wait_until(lambda: value(app.client, "rerank_cache_errors_total", operation="read", store="redis") > 0)
     assert_well(app)
-    redis.start()
+    own_redis.start()
     wait_until(lambda: answers_from_cache(app))
     assert_well(app)
 
 
-def test_redis_that_hangs(open_app: OpenApp, redis: RedisServer) -> None:
-    app = open_app(cache=redis.url)
+def test_redis_that_hangs(open_app: OpenApp, own_redis: RedisServer) -> None:
+    app = open_app(cache=own_redis.url)
     wait_until(lambda: answers_from_cache(app))
-    redis.freeze()
+    own_redis.freeze()
     assert not answers_from_cache(app)
     assert_well(app)
-    redis.thaw()
+    own_redis.thaw()
     wait_until(lambda: answers_from_cache(app))
 
 
-def test_redis_that_is_not_there_at_the_start(open_app: OpenApp, redis: RedisServer) -> None:
-    redis.kill()
-    app = open_app(cache=redis.url)
+def test_redis_that_is_not_there_at_the_start(open_app: OpenApp, own_redis: RedisServer) -> None:
+    own_redis.kill()
+    app = open_app(cache=own_redis.url)
     assert not answers_from_cache(app)
     assert_well(app)
 

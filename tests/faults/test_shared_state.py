@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from rerank.access.keyring import key_hash
@@ -21,12 +19,6 @@ KEYS = {key_hash("CHAT"): Caller("chat", admin=True, requests_per_minute=4)}
 """A key with a limit, on a server that needs none."""
 
 
-@pytest.fixture
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
 def ask(app: AppUnderTest, times: int = 1) -> list[int]:
     """Statuses of the key's requests."""
     body, headers = {"query": QUERY, "documents": DOCUMENTS}, {"Authorization": "Bearer CHAT"}
@@ -37,52 +29,52 @@ def is_up(app: AppUnderTest) -> bool:
     return value(app.client, "rerank_state_up", store="redis") == 1
 
 
-def test_a_shared_redis_that_is_killed_and_comes_back(open_app: OpenApp, redis: RedisServer) -> None:
-    one, other = (open_app(named_keys=KEYS, state_url=redis.url) for _ in range(2))
+def test_a_shared_redis_that_is_killed_and_comes_back(open_app: OpenApp, own_redis: RedisServer) -> None:
+    one, other = (open_app(named_keys=KEYS, state_url=own_redis.url) for _ in range(2))
     assert [*ask(one), *ask(other), *ask(one), *ask(other)] == [200] * 4
     assert [*ask(one), *ask(other)] == [429] * 2
-    redis.kill()
+    own_redis.kill()
     # each counts for itself, what it let through before included
     assert (ask(one, 3), ask(other, 3)) == ([200, 200, 429], [200, 200, 429])
     for app in (one, other):
         assert not is_up(app)
         assert value(app.client, "rerank_state_errors_total") > 0
         assert_well(app)
-    redis.start()
+    own_redis.start()
     wait_until(lambda: is_up(one) and is_up(other))
-    third = open_app(named_keys=KEYS, state_url=redis.url)
-    fourth = open_app(named_keys=KEYS, state_url=redis.url)
+    third = open_app(named_keys=KEYS, state_url=own_redis.url)
+    fourth = open_app(named_keys=KEYS, state_url=own_redis.url)
     assert [*ask(third, 3), *ask(fourth, 3)] == [200, 200, 200, 200, 429, 429]
     assert_well(one)
 
 
-def test_a_shared_redis_that_hangs(open_app: OpenApp, redis: RedisServer) -> None:
-    app = open_app(named_keys=KEYS, state_url=redis.url, state_seconds=1.0)
+def test_a_shared_redis_that_hangs(open_app: OpenApp, own_redis: RedisServer) -> None:
+    app = open_app(named_keys=KEYS, state_url=own_redis.url, state_seconds=1.0)
     wait_until(lambda: is_up(app))
-    redis.freeze()
+    own_redis.freeze()
     assert ask(app, 5) == [200, 200, 200, 200, 429]
     assert not is_up(app)
     assert_well(app)
-    redis.thaw()
+    own_redis.thaw()
     wait_until(lambda: is_up(app))
 
 
 def test_a_shared_redis_that_is_not_there_at_the_start(
-    open_app: OpenApp, redis: RedisServer, caplog: pytest.LogCaptureFixture
+    open_app: OpenApp, own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    redis.kill()
-    app = open_app(named_keys=KEYS, state_url=redis.url.replace("//", "//:a-secret@"))
+    own_redis.kill()
+    app = open_app(named_keys=KEYS, state_url=own_redis.url.replace("//", "//:a-secret@"))
     assert ask(app, 5) == [200, 200, 200, 200, 429]
     assert_well(app)
-    assert f"RERANK_STATE_URL: redis://***@127.0.0.1:{redis.port}/0 cannot be used" in caplog.text
+    assert f"RERANK_STATE_URL: redis://***@127.0.0.1:{own_redis.port}/0 cannot be used" in caplog.text
     assert "secret" not in caplog.text + app.client.get("/metrics").text
 
 
 def test_a_caller_that_fills_one_server_has_no_share_of_another_that_is_full(
-    open_app: OpenApp, redis: RedisServer
+    open_app: OpenApp, own_redis: RedisServer
 ) -> None:
     keys = {key_hash(name.upper()): Caller(name, admin=True) for name in ("greedy", "other", "modest")}
-    options = {"named_keys": keys, "state_url": redis.url, "max_inflight_documents": 4}
+    options = {"named_keys": keys, "state_url": own_redis.url, "max_inflight_documents": 4}
     scorers = [GatedScorer(), GatedScorer()]
     there, here = (open_app(scorer, **options) for scorer in scorers)
 

@@ -12,7 +12,7 @@ import pytest
 
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
-from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, AppUnderTest, GatedScorer, error_message
+from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, AppUnderTest, GatedScorer, bearer, error_message
 
 from .conftest import OpenApp
 
@@ -111,10 +111,6 @@ class TestActs:
     def test_nonsense_is_400(self, local: AppUnderTest) -> None:
         assert act(local, "pin", json={"pinned": "perhaps"}).status_code == 400
         assert act(local, "pin", params={"pinned": "perhaps"}).status_code == 400
-
-
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
 
 
 @pytest.fixture(scope="module")

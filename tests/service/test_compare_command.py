@@ -13,8 +13,8 @@ import pytest
 from rerank.cli.main import main
 from rerank.core import Finished, PendingLogits
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
-from rerank.settings import setting_names
 from tests.support.app import MODEL, OTHER_MODEL, EmbeddingScorer, GatedScorer
+from tests.support.settings import forget_settings
 
 from .conftest import Serve
 
@@ -38,11 +38,8 @@ class UndecidedScorer(WordOverlapScorer):
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
+    forget_settings(monkeypatch, tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for names in setting_names().values():
-        for name in names:
-            monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture

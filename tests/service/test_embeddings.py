@@ -16,10 +16,10 @@ from rerank.devices import choose_device
 from rerank.gateway.estimate import estimated_tokens
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
-from tests.support.app import MODEL, OTHER_MODEL, AppUnderTest, error_message
+from tests.support.app import MODEL, OTHER_MODEL, AppUnderTest, bearer, error_message
 
 from .conftest import OpenApp
-from .test_keys import authorised, named
+from .test_keys import named
 from .test_metrics import value
 
 DIALECTS = {"/v1/embeddings": "embeddings", "/embeddings": "embeddings", "/embed": "TEI", "/tei/embed": "TEI"}
@@ -51,7 +51,7 @@ def tokens(checkpoint: Path) -> int:
 
 def ask(app: AppUnderTest, path: str = "/v1/embeddings", key: str = "", **fields: Any) -> Response:
     """Ask for vectors of the texts; every address knows TEI's name of the field."""
-    return app.client.post(path, json={"inputs": TEXTS} | fields, headers=authorised(key) if key else {})
+    return app.client.post(path, json={"inputs": TEXTS} | fields, headers=bearer(key) if key else {})
 
 
 def given(answer: Response) -> int:
@@ -98,7 +98,7 @@ def test_vectors_and_scores_share_the_minute_of_a_key(open_app: OpenApp, embedde
     app = open_app(embedder, named_keys=named(chat=Caller("chat", requests_per_minute=1)))
     assert given(ask(app, key="CHAT")) == len(TEXTS)
     body = {"query": "q", "documents": ["a"]}
-    refused = app.client.post("/v1/rerank", json=body, headers=authorised("CHAT"))
+    refused = app.client.post("/v1/rerank", json=body, headers=bearer("CHAT"))
     assert "has used up its 1 requests a minute" in error_message(refused, 429, "RateLimitError")
 
 
@@ -129,7 +129,7 @@ def test_an_operator_sees_what_vectors_have_taken_of_a_minute(open_app: OpenApp,
     chat = Caller("chat", requests_per_minute=5)
     app = open_app(embedder, named_keys=named(boss=Caller("boss", admin=True), chat=chat))
     ask(app, key="CHAT")
-    listed = app.client.get("/v1/keys", headers=authorised("BOSS")).json()["data"]
+    listed = app.client.get("/v1/keys", headers=bearer("BOSS")).json()["data"]
     assert {key["name"]: key["requests_left"] for key in listed} == {"boss": None, "chat": 4}
 
 

@@ -11,7 +11,7 @@ from rerank.api.dialects.main import MainDialect
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.core import Caller
-from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, GatedScorer
+from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, GatedScorer, bearer
 
 from .conftest import OpenApp
 from .test_metrics import value
@@ -27,10 +27,6 @@ IDLE: dict[str, object] = {
     "draining": False,
     "models": {},
 }
-
-
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
 
 
 def test_an_idle_server(open_app: OpenApp) -> None:

@@ -13,18 +13,15 @@ from rich.console import Console
 from rerank.cli import ps
 from rerank.cli.main import main
 from rerank.cli.terminal import CommandFailed
-from rerank.settings import setting_names
 from tests.support.app import MODEL, OTHER_MODEL
+from tests.support.settings import forget_settings
 
 from .conftest import Serve
 
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    for names in setting_names().values():
-        for name in names:
-            monkeypatch.delenv(name, raising=False)
+    forget_settings(monkeypatch, tmp_path)
 
 
 @pytest.mark.parametrize("options", [(), ("--all",)], ids=["in memory", "all"])

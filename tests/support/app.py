@@ -366,12 +366,17 @@ class LiveServer:
             connection.close()
 
 
-def request_bytes(body: Any, path: str = "/v1/rerank") -> bytes:
-    """A whole request as it goes over the wire."""
+def request_bytes(body: Any) -> bytes:
+    """A whole request to rerank as it goes over the wire."""
     content = json.dumps(body).encode()
-    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(content)}"]
+    lines = ["POST /v1/rerank HTTP/1.1", "Host: localhost", f"Content-Length: {len(content)}"]
     head = "\r\n".join([*lines, "Content-Type: application/json", "", ""])
     return head.encode() + content
+
+
+def bearer(key: str) -> dict[str, str]:
+    """Headers that bring a key."""
+    return {"Authorization": f"Bearer {key}"}
 
 
 class AccessLog(logging.Handler):

@@ -43,7 +43,6 @@ def make_xlm_roberta(
     seed: int = 0,
     labels: int = 1,
     hidden: int = 32,
-    layers: int = 2,
     initializer_range: float = 0.5,
     limit_in_tokenizer: bool = True,
 ) -> Path:
@@ -68,7 +67,7 @@ def make_xlm_roberta(
     config = XLMRobertaConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=hidden,
-        num_hidden_layers=layers,
+        num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=2 * hidden,
         max_position_embeddings=positions,
@@ -83,7 +82,7 @@ def make_xlm_roberta(
     return folder
 
 
-def make_bert(folder: Path, positions: int = 128, *, seed: int = 0, activation: str | None = None) -> Path:
+def make_bert(folder: Path, *, seed: int = 0, activation: str | None = None) -> Path:
     """A BERT reranker with segment ids, as the ms-marco family is one, in ``folder``.
 
     ``activation`` is what the checkpoint asks for, for example ``torch.nn.modules.linear.Identity``.
@@ -106,7 +105,7 @@ def make_bert(folder: Path, positions: int = 128, *, seed: int = 0, activation: 
         cls_token="[CLS]",
         sep_token="[SEP]",
         mask_token="[MASK]",
-        model_max_length=positions,
+        model_max_length=128,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     ).save_pretrained(folder)
     config = BertConfig(
@@ -115,7 +114,7 @@ def make_bert(folder: Path, positions: int = 128, *, seed: int = 0, activation: 
         num_hidden_layers=2,
         num_attention_heads=4,
         intermediate_size=64,
-        max_position_embeddings=positions,
+        max_position_embeddings=128,
         initializer_range=0.5,
     )
     config.num_labels = 1

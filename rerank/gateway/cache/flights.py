@@ -34,11 +34,6 @@ class Flights:
     def __init__(self) -> None:
         self._of: dict[tuple[str, bytes], _Flight] = {}
 
-    @property
-    def under_way(self) -> int:
-        """Number of pairs that are being scored."""
-        return len(self._of)
-
     async def score(
         self, caller: str, keys: Sequence[bytes], compute: Compute, until: float | None = None
     ) -> dict[bytes, RawScore]:

@@ -27,7 +27,12 @@ from rerank.scorers.pretrained import (
     refuse_unknown_type,
 )
 from rerank.scorers.sentence_transformers.converted import convert_body
-from rerank.scorers.sentence_transformers.scorers import cross_encoder_scorer, reads_plain_pairs, trial_pairs
+from rerank.scorers.sentence_transformers.scorers import (
+    PlainPairScorer,
+    PromptedPairScorer,
+    reads_plain_pairs,
+    trial_pairs,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +61,8 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Score
     body = _body(model, length, checkpoint, placement) if converts else None
     score_in_fp32(model)
     precision = placement.device.torch_precision
-    return cross_encoder_scorer(model, length, bytes_per_token, precision, activation, card, body)
+    kind = PlainPairScorer if reads_plain_pairs(model) else PromptedPairScorer
+    return kind(model, length, bytes_per_token, precision, activation, card, body)
 
 
 def _may_convert(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> bool:

@@ -18,29 +18,11 @@ from rerank.catalog.cards import ModelCard
 from rerank.core import Finished, Pair, PendingLogits, ScoringOptions, Span, Truncation
 from rerank.runtimes.base import Runtime, TokenIds, pending
 from rerank.runtimes.padding import pad
-from rerank.scorers.base import Reading, ReadsInParts, Scorer, document_limit, finish, pair_limit, too_long
+from rerank.scorers.base import Reading, ReadsInParts, document_limit, finish, pair_limit, too_long
 from rerank.scorers.excerpts import read_texts
 from rerank.scorers.labels import score_of_labels
 from rerank.scorers.text_reader import TextReader
 from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy, tokens_wanted
-
-
-def cross_encoder_scorer(
-    model: CrossEncoder,
-    max_length: int,
-    bytes_per_token: int,
-    precision: str,
-    activation: Activation,
-    card: ModelCard,
-    body: Runtime | None = None,
-) -> Scorer:
-    """The scorer that fits how the model wants its pairs: as plain token ids, or as texts for a prompt of its own.
-
-    ``precision`` is what the model was loaded in; an instruction in the card replaces the checkpoint's. ``body`` is
-    what runs its body, if that is not torch.
-    """
-    kind = PlainPairScorer if reads_plain_pairs(model) else PromptedPairScorer
-    return kind(model, max_length, bytes_per_token, precision, activation, card, body)
 
 
 def trial_pairs(model: CrossEncoder, max_length: int) -> dict[str, numpy.ndarray]:
@@ -73,7 +55,11 @@ def reads_plain_pairs(model: CrossEncoder) -> bool:
 
 
 class SavedScorer(ReadsInParts):
-    """A CrossEncoder: its properties and its forward pass."""
+    """A CrossEncoder: its properties and its forward pass.
+
+    ``precision`` is what the model was loaded in; an instruction in the card replaces the checkpoint's. ``body`` is
+    what runs its body, if that is not torch.
+    """
 
     padded = True
 

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from rerank.settings import setting_names
+from tests.support.settings import forget_settings
 
 T = TypeVar("T")
 
@@ -16,11 +15,7 @@ T = TypeVar("T")
 @pytest.fixture(autouse=True)
 def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting comes from the machine that runs the tests, and no file either."""
-    known = {name for names in setting_names().values() for name in names}
-    for name in list(os.environ):
-        if name.upper() in known or name.upper().startswith("RERANK_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    forget_settings(monkeypatch, tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ import pytest
 from typer.main import get_command
 
 from rerank.cli import serve
-from rerank.settings import Settings, setting_names
+from rerank.settings import Settings
+from tests.support.settings import forget_settings
 
 WriteDotEnv = Callable[[str], None]
 
@@ -28,11 +28,7 @@ def from_command_line(arguments: Sequence[str]) -> Settings:
 @pytest.fixture(autouse=True)
 def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting comes from the machine that runs the tests."""
-    known = {name for names in setting_names().values() for name in names}
-    for name in list(os.environ):
-        if name.upper() in known or name.upper().startswith("RERANK_"):
-            monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    forget_settings(monkeypatch, tmp_path)
 
 
 @pytest.fixture

@@ -197,5 +197,5 @@ async def test_every_request_ends_with_its_own_scores_however_others_end(chance:
             task.cancel()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         assert outcome is None or isinstance(outcome, ValueError | asyncio.CancelledError), outcome
-    assert not flights.under_way
+    assert not flights._of
     assert not +running

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -15,12 +15,6 @@ from tests.support.redis_server import RedisServer
 
 PATIENCE = 60.0
 """Seconds; a loaded machine may need many times the 50 ms that a request waits."""
-
-
-@pytest.fixture
-def own_server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
 
 
 @pytest.fixture
@@ -62,14 +56,14 @@ async def test_lookups_at_the_same_time_get_their_own_answers(store: RedisStore)
     assert found == [[bytes([number])] for number in range(200)]
 
 
-async def test_killed_and_started_again_it_is_used_again(own_server: RedisServer) -> None:
-    clock, plain = Clock(), RedisStore(own_server.url, ttl=60)
+async def test_killed_and_started_again_it_is_used_again(own_redis: RedisServer) -> None:
+    clock, plain = Clock(), RedisStore(own_redis.url, ttl=60)
     store = GuardedStore(plain, "redis", PATIENCE, clock=clock)
     await plain.put({b"a": b"1"})
     assert await store.get([b"a"]) == [b"1"]
-    own_server.kill()
+    own_redis.kill()
     assert await store.get([b"a"]) == [None]
-    own_server.start()
+    own_redis.start()
     clock.now = 100
     assert await store.get([b"a"]) == [None]
     await plain.put({b"a": b"2"})
@@ -77,15 +71,15 @@ async def test_killed_and_started_again_it_is_used_again(own_server: RedisServer
     await store.close()
 
 
-async def test_one_that_hung_answers_no_lookup_with_the_answer_of_another(own_server: RedisServer) -> None:
-    store = RedisStore(own_server.url, ttl=60)
+async def test_one_that_hung_answers_no_lookup_with_the_answer_of_another(own_redis: RedisServer) -> None:
+    store = RedisStore(own_redis.url, ttl=60)
     await store.put({b"a": b"1", b"b": b"2"})
-    own_server.freeze()
+    own_redis.freeze()
     for _ in range(3):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await store.get([b"a"])
-    own_server.thaw()
+    own_redis.thaw()
     assert await store.get([b"b"]) == [b"2"]
     await store.close()
 
