@@ -91,6 +91,7 @@ if __name__ == "__main__":
     # as the server does when libraries are there; packing imports torch
     scorer.start(scorer.encode([Pair("", "")], ScoringOptions()))
     garbage.spare_what_is_there()
+    garbage.search_rarely()
     settings = Settings(_env_file=None)
     app = AppUnderTest(
         Path("models"),

@@ -6,7 +6,6 @@ Importing torch takes seconds, so it is left to the first model that needs it, o
 from __future__ import annotations
 
 import ctypes
-import gc
 import importlib.util
 import logging
 import os
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from rerank import cgroups
+from rerank import cgroups, garbage
 from rerank.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -189,10 +188,10 @@ def runs_packed(device: Device) -> bool:
     return device.dtype != torch.float32 and torch.cuda.get_device_capability(device.name) >= _LEAST_CAPABILITY
 
 
-def release_memory() -> None:
-    """Return the memory of deleted objects to the system. Blocks."""
+def release_memory(made: int | None = None) -> None:
+    """Return the memory of deleted objects to the system. Blocks. ``made``: see ``garbage.search``."""
     # modules and what watches them refer to each other
-    gc.collect()
+    garbage.search(made)
     if torch := sys.modules.get("torch"):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

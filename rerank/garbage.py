@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ _SERVING = 10_000
 for. With Python's 700 those of 1,000 documents, whose objects live at the same time, took a quarter longer."""
 _lock = threading.Lock()
 _pauses = 0
+_spared = 0
+_modules = 0
+"""As many were imported when objects were last spared."""
 
 
 @contextmanager
@@ -41,7 +45,40 @@ def resume() -> None:
             gc.enable()
 
 
-def spare_what_is_there() -> None:
-    """For a server, once it has started: leave all objects out of the search that there are now, and search rarely."""
-    gc.freeze()
+def search_rarely() -> None:
+    """For a server, once it has started."""
     gc.set_threshold(_SERVING)
+
+
+def spare_what_is_there() -> None:
+    """Leave all objects out of the search that there are now."""
+    global _spared, _modules
+    with _lock:
+        _modules = len(sys.modules)
+        gc.freeze()
+        _spared += 1
+
+
+def spare_libraries() -> None:
+    """The same where something was imported since.
+
+    Libraries stay for good, and looking through torch's stops every request for a fifth of a second.
+    """
+    if len(sys.modules) > _modules:
+        spare_what_is_there()
+
+
+def times_spared() -> int:
+    """How often objects were left out: a name for this moment, for ``search``."""
+    return _spared
+
+
+def search(made: int | None = None) -> None:
+    """Free what nothing refers to, also what was made at this moment and left out since then."""
+    with _lock:
+        left_out = made is not None and made < _spared
+        if left_out:
+            gc.unfreeze()
+        gc.collect()
+        if left_out:
+            gc.freeze()

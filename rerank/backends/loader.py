@@ -33,6 +33,7 @@ from rerank.errors import (
     WeightsBroken,
     WeightsMissing,
 )
+from rerank.garbage import times_spared
 from rerank.scheduling.scheduler import Scheduler
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
@@ -118,6 +119,7 @@ class LocalLoader:
         placements = self._placements_of(card)
         with self._explained(card):
             import_libraries(checkpoint, card, placements)
+        made = times_spared()
         devices = [placement.device for placement in placements]
         before = {device.name: memory_in_use(device.name) for device in devices}
         stamps = stamps_of(checkpoint)
@@ -134,7 +136,7 @@ class LocalLoader:
             load_seconds=time.monotonic() - started,
             size=_measure(checkpoint, devices, before),
         )
-        backend = LocalBackend(replicas, self._scheduler, self._tokenisers)
+        backend = LocalBackend(replicas, self._scheduler, self._tokenisers, made)
         _log_ready(card, backend, local)
         contents = _contents(card, checkpoint, stamps)
         return LoadedModel(

@@ -10,6 +10,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
+from rerank import garbage
 from rerank.backends.tokenisers import Tokenisers
 from rerank.core import (
     UNSCORED,
@@ -46,8 +47,14 @@ class LocalBackend:
     gives_logits = True
     cacheable = True
 
-    def __init__(self, replicas: Sequence[Scorer], scheduler: Scheduler, tokenisers: Tokenisers) -> None:
-        """``replicas`` are the same model once on each device, in the scheduler's order of devices."""
+    def __init__(
+        self, replicas: Sequence[Scorer], scheduler: Scheduler, tokenisers: Tokenisers, made: int | None = None
+    ) -> None:
+        """``replicas`` are the same model once on each device, in the scheduler's order of devices.
+
+        ``made``: when their loading began, see ``garbage.times_spared``; None: now.
+        """
+        self._made = garbage.times_spared() if made is None else made
         self._replicas = tuple(replicas)
         # the same whatever the device
         self.max_length = replicas[0].max_length
@@ -155,7 +162,7 @@ class LocalBackend:
     def close(self) -> None:
         """See ``Backend.close``."""
         self._replicas = self._embedders = ()
-        release_memory()
+        release_memory(self._made)
 
 
 def _note_times(job: Job) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from collections.abc import Sequence
-from functools import cache
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Pair, ScoringOptions, Truncation
 from rerank.errors import InvalidRequest
-from rerank.garbage import paused
+from rerank.garbage import paused, spare_libraries
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.libraries import import_transformers
 from rerank.scorers.load import family_module
@@ -43,11 +41,4 @@ def import_libraries(checkpoint: Checkpoint, card: ModelCard, placements: Sequen
         family_module(checkpoint, card)
         if any(needs_torch(checkpoint, placement) for placement in placements):
             import_transformers()
-    _freeze_libraries()
-
-
-@cache
-def _freeze_libraries() -> None:
-    # once, before there is a model: libraries stay for good, and looking through them at each load and unload would
-    # stop every request for a fifth of a second
-    gc.freeze()
+    spare_libraries()

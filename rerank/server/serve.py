@@ -71,6 +71,7 @@ def _hasten() -> None:
 
 def _stop_hastening() -> None:
     garbage.spare_what_is_there()
+    garbage.search_rarely()
     garbage.resume()
     sys.setswitchinterval(_ORDINARY_SWITCH_SECONDS)
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import gc
+import sys
+import weakref
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 
@@ -37,5 +40,38 @@ def ordinary() -> Iterator[tuple[int, int, int]]:
 def test_a_server_searches_rarely_and_not_among_what_was_there(ordinary: tuple[int, int, int]) -> None:
     there = gc.get_freeze_count()
     garbage.spare_what_is_there()
+    garbage.search_rarely()
     assert gc.get_freeze_count() > there
     assert gc.get_threshold() == (10_000, *ordinary[1:])
+
+
+class Loop:
+    """What only a search frees."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_libraries_are_spared_once_they_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    garbage.spare_libraries()
+    before = garbage.times_spared()
+    garbage.spare_libraries()
+    assert garbage.times_spared() == before
+
+    monkeypatch.setitem(sys.modules, "a_library_of_the_test", ModuleType("a_library_of_the_test"))
+    garbage.spare_libraries()
+    assert garbage.times_spared() == before + 1
+
+
+def test_a_search_finds_what_was_spared_since_it_was_made() -> None:
+    made, loop = garbage.times_spared(), Loop()
+    gone = weakref.ref(loop)
+    garbage.spare_what_is_there()
+    spared = gc.get_freeze_count()
+    del loop
+
+    garbage.search(garbage.times_spared())
+    assert gone() is not None
+    garbage.search(made)
+    assert gone() is None
+    assert gc.get_freeze_count() > spared / 2
