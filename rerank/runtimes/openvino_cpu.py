@@ -38,6 +38,8 @@ _UNFINISHED = ".unfinished"
 _LAYOUT = 6
 # of the largest number that a network puts out: how far a conversion may be off, in fp32
 _TOLERANCE = 1e-4
+# what is compiled for one shape of an operation; with OpenVINO's 5,000 memory grew by hundreds of MB as shapes came
+_KERNELS = 1000
 # multiple of the weights in fp32: the torch module, shared with the converted network, and compiling
 _MEMORY_TO_CONVERT = 2.5
 
@@ -78,6 +80,7 @@ class OpenVinoRuntime:
                 "INFERENCE_PRECISION_HINT": hint,
                 "PERFORMANCE_HINT": "LATENCY",
                 "DYNAMIC_QUANTIZATION_GROUP_SIZE": stretch(network) if int8 else 0,
+                "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS,
                 **_threads(),
             },
         )
