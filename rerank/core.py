@@ -79,8 +79,11 @@ class TextTokenizer(Protocol):
         """The tokens of a whole text, with or without ``special`` tokens."""
         ...
 
-    def text(self, ids: Sequence[int], *, special: bool) -> str:
-        """The text that ids stand for, with or without ``special`` tokens. Raises InvalidRequest for an unknown id."""
+    def text(self, ids: Sequence[int], *, special: bool, field: str) -> str:
+        """The text that ids stand for, with or without ``special`` tokens.
+
+        Raises InvalidRequest for an unknown id, naming its place in ``field``.
+        """
         ...
 
 

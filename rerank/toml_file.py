@@ -27,24 +27,41 @@ def read_toml(path: Path, schema: type[Content]) -> Content:
     if not path.exists():
         # nothing to check, and building a schema takes a start's time
         return schema.model_construct()
-    content: dict[str, Any] = {}
+    content = _content_of(path)
     try:
-        content = tomllib.loads(read_text(path, _LIMIT))
         return schema.model_validate(content)
-    except UnfitFile as error:
-        raise SettingsError(f"{path}: it {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not valid TOML: {error}") from error
-    except RecursionError:
-        raise SettingsError(f"{path}: not valid TOML: nested too deeply") from None
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         said = first["msg"].removeprefix("Value error, ")
         whose = _id_at(content, first["loc"])
         raise SettingsError(f"{path}: {where}: {said}{whose}" if where else f"{path}: {said}") from error
+
+
+def _content_of(path: Path) -> dict[str, Any]:
+    """The file as TOML. Raises SettingsError naming it."""
+    try:
+        content = tomllib.loads(read_text(path, _LIMIT))
+        _check_integers(content)
+        return content
+    except UnfitFile as error:
+        raise SettingsError(f"{path}: it {error}") from error
+    except RecursionError:
+        raise SettingsError(f"{path}: not valid TOML: nested too deeply") from None
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        # tomllib's own, or Python's for an integer of more digits than it reads
+        raise SettingsError(f"{path}: not valid TOML: {error}") from error
+
+
+def _check_integers(content: Any) -> None:
+    """Raise ValueError for an integer that no field here could compute with: TOML's have 64 bits, Python's any."""
+    if isinstance(content, int) and not -(2**63) <= content < 2**63:
+        raise ValueError("an integer has more than 64 bits")
+    items = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    for item in items:
+        _check_integers(item)
 
 
 def _id_at(content: Any, location: Sequence[int | str]) -> str:

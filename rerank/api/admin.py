@@ -8,11 +8,11 @@ from typing import Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from rerank.access.allowance import Allowance
 from rerank.access.keyring import Keyring
-from rerank.api.bodies import JsonRoute
+from rerank.api.bodies import JsonRoute, TolerantBody
 from rerank.api.errors import ERROR_RESPONSES
 from rerank.api.models import MODEL_IN_PATH, ModelInfo, model_info
 from rerank.api.origins import hostname, is_loopback
@@ -24,7 +24,7 @@ from rerank.errors import Forbidden, InvalidRequest, Unauthorized
 from rerank.schemas import Schema
 
 
-class PinBody(BaseModel):
+class PinBody(TolerantBody):
     """True keeps the model in memory."""
 
     pinned: bool = Field(default=True, description="false: it may be unloaded again when room is needed.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request, Response
+from pydantic import BaseModel, model_validator
 from starlette.types import Receive, Scope
 
 from rerank.api.routes import Route
@@ -48,6 +49,20 @@ def check_length(items: list[Any], field: str | None) -> None:
     most = bounds_var.get().documents
     if len(items) > most:
         raise TooManyDocuments(len(items), most, field or "documents")
+
+
+def present(body: Any) -> Any:
+    """A body without its nulls, which count as absent."""
+    return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body
+
+
+class TolerantBody(BaseModel):
+    """A body whose nulls count as absent."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _present(cls, body: Any) -> Any:
+        return present(body)
 
 
 class JsonRoute(Route):

@@ -65,11 +65,11 @@ class Words:
             [(0, 0), *spans, (0, 0)],
         )
 
-    def text(self, ids: Sequence[int], *, special: bool) -> str:
+    def text(self, ids: Sequence[int], *, special: bool, field: str) -> str:
         """See ``TextTokenizer.text``."""
         for place, number in enumerate(ids):
             if number >= _VOCABULARY:
-                raise InvalidRequest(f"tokens.{place}: the model has no token {number}.", param=f"tokens.{place}")
+                raise InvalidRequest(f"{field}.{place}: the model has no token {number}.", param=f"{field}.{place}")
         return " ".join(self._word(number) for number in ids if special or number > 1)
 
     def _word(self, number: int) -> str:

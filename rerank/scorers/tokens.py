@@ -75,11 +75,11 @@ class Vocabulary:
         (read,) = self._tokenizer.encode_batch([text], add_special_tokens=special)
         return _EncodedText(self._tokenizer, read)
 
-    def text(self, ids: Sequence[int], *, special: bool) -> str:
+    def text(self, ids: Sequence[int], *, special: bool, field: str) -> str:
         """See ``TextTokenizer.text``."""
         for place, number in enumerate(ids):
             if self._tokenizer.id_to_token(number) is None:
-                raise InvalidRequest(f"tokens.{place}: the model has no token {number}.", param=f"tokens.{place}")
+                raise InvalidRequest(f"{field}.{place}: the model has no token {number}.", param=f"{field}.{place}")
         (text,) = self._tokenizer.decode_batch([list(ids)], skip_special_tokens=not special)
         return str(text)
 

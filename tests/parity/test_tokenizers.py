@@ -51,7 +51,9 @@ def test_ids_become_the_text_that_the_tokenizer_makes(
     scorer: Scorer, reference: PreTrainedTokenizerBase, text: str, special: bool
 ) -> None:
     ids = reference.encode(text)
-    assert scorer.tokenizer.text(ids, special=special) == reference.decode(ids, skip_special_tokens=not special)
+    assert scorer.tokenizer.text(ids, special=special, field="ids") == reference.decode(
+        ids, skip_special_tokens=not special
+    )
 
 
 def test_a_token_says_which_characters_it_stands_for(scorer: Scorer) -> None:
@@ -63,5 +65,5 @@ def test_a_token_says_which_characters_it_stands_for(scorer: Scorer) -> None:
 
 def test_an_id_that_no_token_has_is_named(scorer: Scorer) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        scorer.tokenizer.text([1, 2, 2**31], special=True)
+        scorer.tokenizer.text([1, 2, 2**31], special=True, field="tokens")
     assert refusal.value.param == "tokens.2"

@@ -77,6 +77,7 @@ class TestActs:
         [
             ({}, True),
             ({"json": {}}, True),
+            ({"json": {"pinned": None}}, True),
             ({"json": {"pinned": True}}, True),
             ({"json": {"pinned": False}}, False),
             ({"params": {"pinned": "false"}}, False),

@@ -51,6 +51,13 @@ def test_strictly_too(open_app: OpenApp, case: str) -> None:
     assert without_ids(app.post("/invocations", body).json()) == without_ids(app.post(path, body).json())
 
 
+def test_null_shows_no_task_where_vllm_is_spoken_strictly(open_app: OpenApp) -> None:
+    app = open_app(main_dialect=MainDialect.STRICT_VLLM)
+    body = {"query": QUERY, "documents": DOCUMENTS, "text_1": None}
+    assert app.post("/invocations", body).status_code == 200
+    assert app.post("/invocations", body | {"top_n": None}).json()["error"]["param"] == "body.top_n"
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
@@ -79,6 +86,7 @@ def test_a_tei_body_is_refused_in_teis_words(app: AppUnderTest) -> None:
         ("/pooling", {"task": "token_embed", "input": "x"}, "token_embed"),
         ("/v1/embeddings", {"input": "x"}, "embed"),
         ("/invocations", {"input": "x"}, "embed"),
+        ("/invocations", {"input": "x", "query": None, "text_1": None}, "embed"),
         ("/invocations", {"messages": []}, "generate"),
     ],
 )

@@ -123,6 +123,8 @@ class TestTei:
             ("/tei/tokenize", {"inputs": ["x"] * 5001}, "MAX_DOCUMENTS"),
             ("/tei/decode", {"ids": [[1], 2]}, "ids.0.0: "),
             ("/tei/decode", {"ids": [0, -1]}, "ids.0.1: "),
+            ("/tei/decode", {"ids": [2**32 - 1]}, "ids.0.0: the model has no token 4294967295."),
+            ("/tei/decode", {"ids": [[0], [2**32 - 1]]}, "ids.1.0: the model has no token"),
             ("/tei/decode", {"ids": [[0] * 70_000] * 2}, "ids: At most 131072 ids are decoded at once"),
             ("/tei/decode", {"ids": [[]] * 5001}, "MAX_DOCUMENTS"),
         ],

@@ -85,6 +85,28 @@ def test_null_is_absent(app: AppUnderTest, field: str) -> None:
     assert body["results"] == app.rerank().json()["results"]
 
 
+@pytest.mark.parametrize("path", ["/v1/rerank", "/invocations"])
+@pytest.mark.parametrize(
+    "field", ["property", "texts", "passages", "docs", "input", "inputs", "text_1", "data_1", "queries", "messages"]
+)
+def test_null_shows_no_dialect_and_no_task(app: AppUnderTest, path: str, field: str) -> None:
+    plain = {"query": QUERY, "documents": DOCUMENTS}
+    assert app.post(path, plain | {field: None}).json()["results"] == app.post(path, plain).json()["results"]
+
+
+@pytest.mark.parametrize("field", ["texts", "passages"])
+@pytest.mark.parametrize("null", ["documents", "input"])
+def test_null_hides_no_dialect(app: AppUnderTest, field: str, null: str) -> None:
+    plain = {"query": QUERY, field: DOCUMENTS}
+    assert app.post("/rerank", plain | {null: None}).json() == app.post("/rerank", plain).json()
+
+
+def test_null_erases_nothing_outside(app: AppUnderTest) -> None:
+    inside = {"query": QUERY, "documents": DOCUMENTS, "docs": None}
+    body = {"top_n": 1, "query": None, "input": inside, "parameters": {"top_n": None}}
+    assert indices(app.post("/v1/rerank", body)) == ALL[:1]
+
+
 def test_all_nulls_at_once(app: AppUnderTest) -> None:
     assert indices(app.rerank(**dict.fromkeys(OPTIONAL_FIELDS))) == ALL
 

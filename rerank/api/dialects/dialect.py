@@ -28,7 +28,7 @@ class SharedBody:
     """A dialect's part of the addresses that several dialects share."""
 
     recognises: Callable[[Mapping[str, Any]], bool]
-    """True for a JSON object in this dialect."""
+    """True for a JSON object, given without its nulls, in this dialect."""
     body: type[BaseModel]
     render: Callable[[Any, ScoringResult], Any]
     """The answer to a body."""

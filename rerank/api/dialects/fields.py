@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     FailFast,
@@ -20,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from rerank.api.bodies import bounds_var, check_length
+from rerank.api.bodies import TolerantBody, bounds_var, check_length, present
 from rerank.api.dialects.texts import Text, Texts, encodable
 from rerank.core import Chunking, Pair, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import InvalidRequest
@@ -53,17 +52,12 @@ Truncate = Annotated[bool, Field(validation_alias=AliasChoices("truncate", "trun
 TruncationSide = Annotated[Side, Field(validation_alias=AliasChoices("truncation_side", "truncation_direction"))]
 
 
-class ModelBody(BaseModel):
+class ModelBody(TolerantBody):
     """A request to a model."""
 
     model_config = ConfigDict(extra="ignore")
 
     model: Name | None = Field(default=None, description="Name of a model; absent or empty: the default one.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _present(cls, body: Any) -> Any:
-        return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body
 
     @property
     def model_name(self) -> str | None:
@@ -224,12 +218,14 @@ class DocumentsBody(ScoringBody):
         flat = dict(body)
         for part in ("input", "parameters"):
             if isinstance(body.get(part), dict):
-                flat |= body[part]
+                flat |= present(body[part])
         fields = flat.get("rank_fields")
         # what is not a list, or too long for one, is refused as a field
         if isinstance(fields, list) and 0 < len(fields) <= _MAX_RANK_FIELDS:
             names = dict.fromkeys(name for name in fields if isinstance(name, str))
-            flat |= {place: _joined(flat[place], [*names]) for place in _DOCUMENTS if flat.get(place) is not None}
+            flat |= {
+                place: _joined(flat[place], [*names], place) for place in _DOCUMENTS if flat.get(place) is not None
+            }
         return flat
 
     def scoring_request(self) -> ScoringRequest:
@@ -237,17 +233,17 @@ class DocumentsBody(ScoringBody):
         return self.request_for([Pair(self.query, document) for document in self.documents], self.top_n)
 
 
-def _joined(documents: Any, fields: Sequence[str]) -> Any:
-    """Documents, or one alone, with those that are objects as texts of these fields.
+def _joined(documents: Any, fields: Sequence[str], place: str) -> Any:
+    """Documents, or one alone, of a field ``place``, with those that are objects as texts of these fields.
 
     Raises TooManyDocuments; InvalidRequest for texts that are longer together than a body may be.
     """
     if not isinstance(documents, list):
-        return _joined([documents], fields)[0]
-    check_length(documents, "documents")
+        return _joined([documents], fields, place)[0]
+    check_length(documents, place)
     joined, room = [], bounds_var.get().bytes
     for index, document in enumerate(documents):
-        text = _text_of_fields(document, fields, index) if isinstance(document, dict) else None
+        text = _text_of_fields(document, fields, f"{place}.{index}") if isinstance(document, dict) else None
         room -= len(text or "")
         if room < 0:
             raise InvalidRequest("The fields that rank_fields names are too long together.", param="rank_fields")
@@ -255,11 +251,11 @@ def _joined(documents: Any, fields: Sequence[str]) -> Any:
     return joined
 
 
-def _text_of_fields(document: dict[str, Any], fields: Sequence[str], index: int) -> str | None:
+def _text_of_fields(document: dict[str, Any], fields: Sequence[str], place: str) -> str | None:
     """The fields that an object has, a line each, in JSON's spelling where they are no strings; None if it has none."""
     values = [document[name] for name in fields if document.get(name) is not None]
     try:
         spelled = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in values]
     except RecursionError as error:
-        raise InvalidRequest(f"documents.{index} is nested too deep.", param=f"documents.{index}") from error
+        raise InvalidRequest(f"{place} is nested too deep.", param=place) from error
     return "\n".join(spelled) if values else None

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Discriminator, Tag
 
-from rerank.api.bodies import JsonRoute
+from rerank.api.bodies import JsonRoute, present
 from rerank.api.dialects.dialect import Dialect
 from rerank.api.dialects.scoring import answers, require_json
 from rerank.api.dialects.shared import ANSWER, ANSWER_EXAMPLES, ERRORS, AnyBody, SharedRoute, rerank
@@ -36,8 +36,9 @@ _TASKS = {
 
 def task_of(body: Any) -> str:
     """The task of a body; an unrecognised one counts as a rerank request, whose error says what is missing."""
-    if isinstance(body, dict) and not isinstance(body.get("input"), dict):
-        return next((task for task, fields in _TASKS.items() if any(name in body for name in fields)), _RERANK)
+    said = present(body)
+    if isinstance(said, dict) and not isinstance(said.get("input"), dict):
+        return next((task for task, fields in _TASKS.items() if any(name in said for name in fields)), _RERANK)
     return _RERANK
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Discriminator, Tag
 
-from rerank.api.bodies import JsonRoute
+from rerank.api.bodies import JsonRoute, present
 from rerank.api.dialects import vllm
 from rerank.api.dialects.dialect import AsksForScores, Dialect, SharedBody
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
@@ -37,7 +37,8 @@ _SHARED: dict[str, SharedBody] = {name: dialect.shared for name, dialect in _DIA
 
 def dialect_of(body: Any) -> str:
     """Name of a body's dialect; what is no flat object passes for vLLM's, which says what is wrong with it."""
-    flat = body if isinstance(body, dict) and "input" not in body else {}
+    said = present(body)
+    flat = said if isinstance(said, dict) and "input" not in said else {}
     return next((name for name, shared in _SHARED.items() if shared.recognises(flat)), vllm.DIALECT.name)
 
 

@@ -63,6 +63,8 @@ def test_two_keys_of_one_name_cannot_be(file: Path) -> None:
         ("", "it holds no key; delete it"),
         ("# nobody", "it holds no key"),
         ("[[key", "not valid TOML"),
+        (f'[[key]]\nname = "a"\nsha256 = "{HASH}"\nrequests_per_minute = {"9" * 4301}', "not valid TOML"),
+        (f'[[key]]\nname = "a"\nsha256 = "{HASH}"\ntokens_per_minute = 0x{"f" * 5000}', "not valid TOML"),
         (f'[[key]]\nsha256 = "{HASH}"', "key.0.name: Field required"),
         ('[[key]]\nname = "a"', "key.0.sha256: Field required"),
         (f'[[key]]\nname = "a b"\nsha256 = "{HASH}"', "key.0.name"),

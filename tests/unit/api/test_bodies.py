@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.api.bodies import BodyBounds, JsonRoute, bounds_var, check_length, parse
+from rerank.api.dialects.vllm.bodies import RerankBody
 from rerank.errors import InvalidRequest, TooManyDocuments
 
 FEW = BodyBounds(documents=1, bytes=10**9)
@@ -102,6 +103,15 @@ class TestLength:
         with pytest.raises(TooManyDocuments, match=f"holds 4 {noun}; this server takes at most 3 at once") as refused:
             check_length([1, 2, 3, 4], field)
         assert refused.value.param == field
+
+    def test_a_document_nested_too_deep_is_named_by_the_field_it_came_in(self) -> None:
+        deep: Any = "text"
+        for _ in range(100_000):
+            deep = [deep]
+        body = {"query": "q", "passages": [{"n": ""}, {"n": deep}], "rank_fields": ["n"]}
+        with pytest.raises(InvalidRequest, match=r"^passages\.1 is nested too deep\.$") as refused:
+            RerankBody.model_validate(body)
+        assert refused.value.param == "passages.1"
 
 
 class TestRoute:

@@ -71,6 +71,34 @@ def test_a_few_bytes_unpack_in_pieces_of_a_quarter_megabyte() -> None:
     decoder.end()
 
 
+@pytest.mark.parametrize("case", PACKED)
+@pytest.mark.parametrize("size", [1000, 1_000_000])
+@pytest.mark.parametrize("beyond", [0, 1, 9, 257, 262_144])
+# zlib takes the last byte with the match or not, as the bits fall
+@pytest.mark.parametrize("query", ["", "a", "france"])
+def test_a_match_may_cross_the_end_of_a_piece(case: str, size: int, beyond: int, query: str) -> None:
+    coding, pack = PACKED[case]
+    data = f'{{"query":"{query}","documents":["b"]}}'.encode().ljust(262_144 + beyond)
+    packed = pack(data)
+    assert decoded(coding, [packed[place : place + size] for place in range(0, len(packed), size)]) == data
+
+
+@pytest.mark.parametrize("size", [1, 30, 10_000])
+def test_gzip_may_have_several_members(size: int) -> None:
+    packed = gzip.compress(b"a") + gzip.compress(b"") + gzip.compress(b"b" * 100_000)
+    assert (
+        decoded("gzip", [packed[place : place + size] for place in range(0, len(packed), size)])
+        == b"a" + b"b" * 100_000
+    )
+
+
+def test_members_of_nothing_are_counted() -> None:
+    empty = gzip.compress(b"")
+    assert decoded("gzip", [empty * 1000]) == b""
+    with pytest.raises(InvalidRequest, match=r"^The body is gzip of more than 1000 members\. Send it as one\.$"):
+        decoded("gzip", [empty * 1_000_000])
+
+
 def test_a_body_of_nothing_is_whole() -> None:
     assert decoded("gzip", []) == decoded("deflate", [b""]) == b""
 
@@ -80,7 +108,8 @@ BROKEN = {
     "plain text as gzip": ("gzip", b"plain text"),
     "deflate as gzip": ("gzip", zlib.compress(b"a")),
     "a byte behind the end": ("gzip", gzip.compress(b"a") + b"x"),
-    "a second body": ("gzip", gzip.compress(b"a") * 2),
+    "half of a second member": ("gzip", gzip.compress(b"a") + gzip.compress(b"a")[:-1]),
+    "a second body": ("deflate", zlib.compress(b"a") * 2),
     "deflate that ends early": ("deflate", zlib.compress(b"a")[:-1]),
     "a window too large": ("deflate", b"\x88" + zlib.compress(b"a")[1:]),
     "gzip as deflate": ("deflate", gzip.compress(b"a")),

@@ -154,6 +154,9 @@ class TestModelsFile:
         [
             ("[[model]\nid = 1", "not valid TOML"),
             ('[[model]]\nid = "a"\nid = "b"', "not valid TOML"),
+            (f'[[model]]\nid = "a"\nmax_length = {"9" * 4301}', "not valid TOML"),
+            (f'[[model]]\nid = "a"\nkeep_alive = {2**63}', "not valid TOML: an integer has more than 64 bits"),
+            (f"{'a.' * 2000}a = 1", "not valid TOML: nested too deeply"),
             ('[[model]]\nid = "a"\n[[model]]\nrepo = "x/y"', "model.1.id"),
             ('[[model]]\nid = ""', "model.0.id"),
             ('[[model]]\nid = "   "', "model.0.id"),

@@ -73,14 +73,15 @@ async def test_a_model_stays_in_memory_where_only_its_names_changed(gateway: Gat
     assert gateway.catalog.resolve("nick").id == "maker/mine"
 
 
+@pytest.mark.parametrize(("length", "said"), [('"long"', "model.0.max_length"), ("9" * 4301, "not valid TOML")])
 async def test_a_wrong_file_changes_nothing_and_is_told(
-    gateway: Gateway, file: Path, caplog: pytest.LogCaptureFixture
+    gateway: Gateway, file: Path, caplog: pytest.LogCaptureFixture, length: str, said: str
 ) -> None:
     model = await get(gateway.registry, gateway.default.card)
-    write(file, '[[model]]\nid = "maker/mine"\nmax_length = "long"\n')
+    write(file, f'[[model]]\nid = "maker/mine"\nmax_length = {length}\n')
     reload_cards(gateway, check, "maker/mine")
     assert gateway.registry.loaded() == (model,)
-    assert f"models and keys unchanged: {file}: model.0.max_length" in caplog.text
+    assert f"models and keys unchanged: {file}: {said}" in caplog.text
 
 
 async def test_cards_without_the_default_model_change_nothing(

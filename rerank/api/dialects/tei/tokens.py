@@ -119,4 +119,5 @@ async def decode(body: DecodeBody, request: Request, services: ServicesDep) -> R
 
 
 def _texts(tokenizer: TextTokenizer, body: DecodeBody) -> list[str]:
-    return [tokenizer.text(ids, special=not body.skip_special_tokens) for ids in body.ids]
+    special = not body.skip_special_tokens
+    return [tokenizer.text(ids, special=special, field=f"ids.{index}") for index, ids in enumerate(body.ids)]

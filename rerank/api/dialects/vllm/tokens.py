@@ -117,7 +117,7 @@ async def detokenize(body: DetokenizeBody, request: Request, services: ServicesD
         services,
         body.model_name,
         (1, len(body.tokens)),
-        lambda tokenizer: tokenizer.text(body.tokens, special=True),
+        lambda tokenizer: tokenizer.text(body.tokens, special=True, field="tokens"),
     )
     return json_answer(DetokenizeAnswer(prompt=result.value))
 
