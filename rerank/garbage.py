@@ -75,10 +75,10 @@ def times_spared() -> int:
 
 def search(made: int | None = None) -> None:
     """Free what nothing refers to, also what was made at this moment and left out since then."""
-    with _lock:
-        left_out = made is not None and made < _spared
-        if left_out:
-            gc.unfreeze()
-        gc.collect()
-        if left_out:
-            gc.freeze()
+    left_out = made is not None and made < _spared
+    if left_out:
+        gc.unfreeze()
+    gc.collect()
+    if left_out:
+        # what else there is by now was made earlier than that
+        spare_what_is_there()

@@ -64,14 +64,20 @@ def test_libraries_are_spared_once_they_are_imported(monkeypatch: pytest.MonkeyP
 
 
 def test_a_search_finds_what_was_spared_since_it_was_made() -> None:
-    made, loop = garbage.times_spared(), Loop()
-    gone = weakref.ref(loop)
+    first, made = Loop(), garbage.times_spared()
     garbage.spare_what_is_there()
+    second, made_later = Loop(), garbage.times_spared()
+    gone, gone_later = weakref.ref(first), weakref.ref(second)
     spared = gc.get_freeze_count()
-    del loop
 
-    garbage.search(garbage.times_spared())
+    del first
+    garbage.search(made_later)
     assert gone() is not None
     garbage.search(made)
     assert gone() is None
     assert gc.get_freeze_count() > spared / 2
+
+    # the search spared what was there, as the other
+    del second
+    garbage.search(made_later)
+    assert gone_later() is None
