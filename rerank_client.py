@@ -393,8 +393,8 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """
     if value is None:
         return None
-    if re.fullmatch(r"\s*[0-9]+(\.[0-9]+)?\s*", value):
-        return min(float(value), MAX_TIMEOUT_S)
+    if number := re.fullmatch(r"\s*([0-9]+(\.[0-9]+)?)\s*", value):
+        return min(float(number[1]), MAX_TIMEOUT_S)
     try:
         date = parsedate_to_datetime(value)
         moment = date if date.tzinfo else date.replace(tzinfo=UTC)

@@ -104,6 +104,7 @@ def test_backoff_doubles_up_to_its_cap() -> None:
         (None, None),
         ("7", 7.0),
         (" 0.5 ", 0.5),
+        ("7\x1f", 7.0),
         ("-3", None),
         ("soon", None),
         ("", None),
