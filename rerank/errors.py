@@ -129,7 +129,7 @@ class NothingToScore(InvalidRequest):
 class TooManyDocuments(InvalidRequest):
     """The request holds more documents, or texts of another name, than the server takes at once."""
 
-    def __init__(self, texts: int, most: int, param: str = "documents") -> None:
+    def __init__(self, texts: int, most: int, param: str) -> None:
         noun = param if param in ("documents", "passages") else "texts"
         super().__init__(
             f"The request holds {texts} {noun}; this server takes at most {most} at once (MAX_DOCUMENTS). "

@@ -105,7 +105,7 @@ class Gateway:
 
         Raises a RerankError: the request is wrong, the model is unavailable, or time ran out.
         """
-        self._check(request.pairs, "text_pair")
+        self._check(request.pairs, "text_pair", "documents")
         check_calibrated(request)
         plan, reason = await self._plan(request)
         times = self._times(request.within, request.budget)
@@ -258,7 +258,7 @@ class Gateway:
         default = self.default_for(caller)
         return default.card, f"default: {default.reason}"
 
-    def _check(self, items: Sequence[object], noun: str, param: str = "documents") -> None:
+    def _check(self, items: Sequence[object], noun: str, param: str) -> None:
         if not items:
             raise NothingToScore(f"At least one {noun} element must be given")
         if len(items) > self.limits.max_documents:

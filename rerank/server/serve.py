@@ -11,7 +11,7 @@ import sys
 import threading
 from contextlib import nullcontext
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 
@@ -93,9 +93,10 @@ def _check_host(settings: Settings) -> None:
 def _check_port(host: str, port: int) -> None:
     """Raise SettingsError for a port that is taken or not allowed, of which uvicorn says no more than its number."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    for family, kind, protocol, _, address in found:
+    for family, _, _, _, address in found:
         try:
-            _try_to_bind(family, kind, protocol, address)
+            # with the options that uvicorn sets
+            socket.create_server(address, family=family).close()
         except OSError as error:
             # what else is wrong with it uvicorn says
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
@@ -103,14 +104,6 @@ def _check_port(host: str, port: int) -> None:
                 raise SettingsError(
                     f"RERANK_PORT / PORT: port {port} of {host} {why}. Choose another one, as in `--port 8001`."
                 ) from error
-
-
-def _try_to_bind(family: int, kind: int, protocol: int, address: Any) -> None:
-    with socket.socket(family, kind, protocol) as bound:
-        if os.name == "posix":
-            # as uvicorn does: connections that were closed a moment ago do not count
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
 
 
 class _Server(uvicorn.Server):

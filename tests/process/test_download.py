@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import signal
 import socket
@@ -23,7 +22,7 @@ from rerank.catalog.catalog import download_command
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.staging import staging_folder
 from rerank.cli.main import main
-from tests.process.server import wait_for_bytes
+from tests.process.server import clean_environment, wait_for_bytes
 from tests.support.fake_hub import FakeHub, FakeRepository, tiny_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -84,12 +83,10 @@ def visible(models: Path) -> list[str]:
 
 def start(hub: FakeHub, folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """The real command in a process of its own, with a Hugging Face home of its own."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "RERANK_"))}
-    environment |= {"HF_HOME": str(folder / "hf"), "HF_ENDPOINT": hub.url, "RERANK_MIN_FREE_DISK": "0"}
     return subprocess.Popen(
         [sys.executable, str(ROOT / "download_model.py"), *arguments],
         cwd=folder,
-        env=environment,
+        env=clean_environment(folder) | {"HF_ENDPOINT": hub.url},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
