@@ -78,8 +78,8 @@ def _check_wishes(asked: Sequence[str], languages: Iterable[str]) -> None:
         if wish not in (*_WISHES, *known):
             hint = f"Did you mean {_MEANT[wish]}? " if wish in _MEANT else ""
             raise ValueError(
-                f"{wish!r} is none of cpu, commercial and the languages that models name. {hint}These are "
-                f"{', '.join(known)}; models for many languages may read others."
+                f"{wish!r} is none of cpu, commercial and the languages that models name. {hint}The languages "
+                f"are {', '.join(known)}; models for many languages may read others."
             )
 
 

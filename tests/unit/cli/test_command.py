@@ -135,7 +135,7 @@ def test_models_lists_those_for_every_wish(
 def test_an_unknown_wish_is_refused_with_those_there_are(wish: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--for", f"cpu,{wish}"]) == 2
     said = capsys.readouterr().err
-    assert f"'{wish}' is none of cpu, commercial and the languages that models name. These are ar, bn, " in said
+    assert f"'{wish}' is none of cpu, commercial and the languages that models name. The languages are ar, bn, " in said
     assert ", vi, zh; models for many languages may read others." in said
 
 
