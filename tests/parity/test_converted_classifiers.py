@@ -1,4 +1,4 @@
-"""Classifiers without a body of ours: on a CPU their bodies run in OpenVINO, if that computes what torch does."""
+"""Cross-encoders without a body of ours: on a CPU their bodies run in OpenVINO, if that computes what torch does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rerank.runtimes import openvino_cpu
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 from tests.parity.conversions import convert_others
-from tests.parity.layouts import Make, causal, encoder
+from tests.parity.layouts import ZERANK, Make, causal, chain, encoder, then, with_logit_score
 
 PAIRS = [
     Pair("what is machine learning?", text)
@@ -66,6 +66,39 @@ def test_scores_are_those_of_predict(tmp_path: Path, make: Make) -> None:
         assert scorer.runtime.startswith(runtime)
         assert logits(scorer, PAIRS) == pytest.approx(expected, abs=1e-4)
         assert logits(scorer, PAIRS[3:]) == pytest.approx(expected[3:], abs=1e-4)
+
+
+asked = partial(causal, model_type="qwen3", template=ZERANK)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(then(asked, lambda folder: with_logit_score(folder, 7)), id="words-of-its-own"),
+        pytest.param(then(asked, partial(chain, pooling="lasttoken")), id="modules-behind-the-body"),
+        pytest.param(
+            then(partial(causal, model_type="qwen3", template=None), partial(chain, pooling="lasttoken")),
+            id="modules-without-a-template",
+        ),
+        pytest.param(then(partial(encoder, model_type="albert", body=True), partial(chain, pooling="max")), id="max"),
+        pytest.param(
+            partial(causal, model_type="phi", template=ZERANK.replace("system", "user"), classifier=True),
+            id="classifier-with-a-template",
+        ),
+    ],
+)
+def test_templates_and_modules_stay_around_the_converted_body(tmp_path: Path, make: Make) -> None:
+    make(tmp_path / "tiny")
+    pairs = [pair for pair in PAIRS if len(pair.document) < LENGTH]
+    model = CrossEncoder(str(tmp_path / "tiny"), device="cpu")
+    texts = [(pair.query, pair.document) for pair in pairs]
+    expected = model.predict(texts, activation_fn=torch.nn.Identity()).tolist()
+
+    for runtime in ("openvino", "torch"):
+        scorer = load(tmp_path / "tiny", runtime)
+        assert scorer.runtime.startswith(runtime)
+        assert logits(scorer, pairs) == pytest.approx(expected, abs=1e-4)
+        assert logits(scorer, pairs[2:]) == pytest.approx(expected[2:], abs=1e-4)
 
 
 def test_a_conversion_is_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Classifiers of transformers on a CPU: the body in OpenVINO, the head behind it in torch and fp32."""
+"""Cross-encoders of sentence-transformers on a CPU: the body in OpenVINO, what follows it in torch and fp32."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sentence_transformers import CrossEncoder
 from torch import nn
 
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.runtimes.base import Inputs, Runtime
+from rerank.runtimes.base import Runtime
 from rerank.runtimes.padding import example_ids
 from rerank.scorers.base import Placement
 from rerank.scorers.half_precision import cast_weights
@@ -22,6 +22,7 @@ from rerank.scorers.networks import WalkedElsewhere, open_converted
 logger = logging.getLogger(__name__)
 
 _OUTPUTS = ("last_hidden_state", "pooler_output")
+_SHORT, _LONG = ("warm", "up"), ("warm", "up and running " * 200)
 
 
 class BodyVectors(nn.Module):
@@ -45,11 +46,12 @@ class BodyVectors(nn.Module):
 
 
 class ConvertedBody(nn.Module):
-    """Stands in a classifier where its body was: takes what the body takes, and answers as it does."""
+    """Stands in a model where its body was: takes what the body takes, and answers as it does."""
 
     def __init__(self, body: nn.Module, runtime: Runtime, names: tuple[str, ...], answer: partial[Any]) -> None:
         """``names`` are the runtime's inputs; ``answer`` makes of its outputs what the body returns."""
         super().__init__()
+        self.config = body.config
         self._signature = inspect.signature(body.forward)
         self._runtime = runtime
         self._names = names
@@ -74,8 +76,10 @@ class _Call:
     """The tensors in the answer that a head reads."""
 
 
-def convert_body(model: CrossEncoder, trial: Inputs, checkpoint: Checkpoint, placement: Placement) -> Runtime | None:
-    """Put the classifier's body into OpenVINO, if that gives what torch gives for the ``trial``.
+def convert_body(
+    model: CrossEncoder, instruction: str | None, checkpoint: Checkpoint, placement: Placement
+) -> Runtime | None:
+    """Put the model's body into OpenVINO, if that gives what torch gives for a short and a long pair.
 
     Else the body stays as it is, in the precision that torch has there, and the log says why.
     """
@@ -85,16 +89,18 @@ def convert_body(model: CrossEncoder, trial: Inputs, checkpoint: Checkpoint, pla
     # OpenVINO's fused attention gives NaN where a token sees none, as padding does next to a sliding window
     body.set_attn_implementation("eager")
     body.config.use_cache = False
-    runtime = _opened(model, trial, checkpoint, placement)
+    runtime = _opened(model, instruction, checkpoint, placement)
     if runtime is None:
         body.set_attn_implementation(kernel)
-        cast_weights(body, placement.device.dtype)
+        cast_weights(network, placement.device.dtype)
     return runtime
 
 
-def _opened(model: CrossEncoder, trial: Inputs, checkpoint: Checkpoint, placement: Placement) -> Runtime | None:
+def _opened(
+    model: CrossEncoder, instruction: str | None, checkpoint: Checkpoint, placement: Placement
+) -> Runtime | None:
     network: Any = model.transformers_model
-    body, call = network.base_model, _observed(model, tuple(trial))
+    body, call = network.base_model, _observed(model, model.preprocess([_SHORT], prompt=instruction))
     if call is None:
         logger.warning(
             "%s runs in plain torch, which is slower: its head asks its body in a way of its own",
@@ -102,31 +108,50 @@ def _opened(model: CrossEncoder, trial: Inputs, checkpoint: Checkpoint, placemen
         )
         return None
     make = partial(BodyVectors, body, call.outputs)
-    walked = WalkedElsewhere({name: trial[name] for name in call.names}, network.config.to_dict())
+    texts = model.preprocess([_SHORT, _LONG], prompt=instruction)
+    walked = WalkedElsewhere({name: texts[name].numpy() for name in call.names}, network.config.to_dict())
     runtime = open_converted(make, example_ids(call.names), checkpoint, placement, walked)
     if runtime is not None:
         answer = partial(_answer, call.kind, call.outputs)
-        setattr(network, network.base_model_prefix, ConvertedBody(body, runtime, call.names, answer))
+        _replace(model, body, ConvertedBody(body, runtime, call.names, answer))
     return runtime
 
 
 @torch.inference_mode()
-def _observed(model: CrossEncoder, names: tuple[str, ...]) -> _Call | None:
-    """The one call of the body in a forward pass; None if there are more, or it gets other tensors than these names."""
+def _observed(model: CrossEncoder, features: dict[str, Any]) -> _Call | None:
+    """The one call of the body in a forward pass; None if there are more, or it gets other tensors than the features.
+
+    None also for a body whose answer is not one that heads read.
+    """
     network: Any = model.transformers_model
-    body, calls = network.base_model, []
-    watch = body.register_forward_hook(lambda _, *call: calls.append(call), with_kwargs=True)
-    model({name: torch.from_numpy(array) for name, array in example_ids(names).items()})
-    watch.remove()
+    names, body, calls = tuple(features), network.base_model, []
+    forward = body.forward
+
+    def watched(*given: Any, **named: Any) -> Any:
+        calls.append((inspect.signature(forward).bind(*given, **named).arguments, forward(*given, **named)))
+        return calls[-1][1]
+
+    # sentence-transformers calls it by this name, which hooks do not see
+    body.forward = watched
+    try:
+        model(features)
+    finally:
+        del body.forward
     if len(calls) != 1:
         return None
-    given, named, found = calls[0]
-    asked = inspect.signature(body.forward).bind(*given, **named).arguments
+    asked, found = calls[0]
     tensors = {name for name, value in asked.items() if isinstance(value, torch.Tensor)}
-    if not {"input_ids", "attention_mask"} <= tensors <= set(names):
-        return None
     outputs = tuple(name for name in _OUTPUTS if found.get(name) is not None)
+    if not outputs or not {"input_ids", "attention_mask"} <= tensors <= set(names):
+        return None
     return _Call(tuple(name for name in names if name in tensors), type(found), outputs)
+
+
+def _replace(model: nn.Module, part: nn.Module, other: nn.Module) -> None:
+    holder, name = next(
+        (module, name) for module in model.modules() for name, own in module.named_children() if own is part
+    )
+    setattr(holder, name, other)
 
 
 def _answer(kind: Any, outputs: tuple[str, ...], *tensors: torch.Tensor) -> Any:

@@ -14,9 +14,8 @@ from rerank.catalog.evidence import Evidence
 from rerank.catalog.own_code import runs_own_code
 from rerank.catalog.recognition import prompt_lines
 from rerank.errors import ModelUnsupported
-from rerank.runtimes.base import Runtime
 from rerank.scorers.base import Placement, Scorer
-from rerank.scorers.half_precision import cast_weights, score_in_fp32
+from rerank.scorers.half_precision import score_in_fp32
 from rerank.scorers.labels import activation_of
 from rerank.scorers.networks import fit_length
 from rerank.scorers.normalising import normalise_saved
@@ -31,7 +30,6 @@ from rerank.scorers.sentence_transformers.scorers import (
     PlainPairScorer,
     PromptedPairScorer,
     reads_plain_pairs,
-    trial_pairs,
 )
 
 logger = logging.getLogger(__name__)
@@ -50,38 +48,19 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Score
     _refuse_unknown_words(evidence)
     activation = activation_of(checkpoint, card)
     logger.info("%s runs through sentence-transformers: no other family claims it", card.id)
-    converts = _may_convert(checkpoint, card, placement)
+    converts = placement.device.openvino and not runs_own_code(checkpoint.folder, card)
     # what is converted keeps its weights in fp32
     model = _saved_model(checkpoint, card, placement, torch.float32 if converts else placement.device.dtype)
     _refuse_chat_template(evidence, model)
     if card.normalises:
         normalise_saved(model.tokenizer)
-    length = fit_length(card, placement, checkpoint, model.max_seq_length)
+    model.max_seq_length = length = fit_length(card, placement, checkpoint, model.max_seq_length)
     bytes_per_token = activation_bytes(model.transformers_model.config)
-    body = _body(model, length, checkpoint, placement) if converts else None
+    body = convert_body(model, card.instruction, checkpoint, placement) if converts else None
     score_in_fp32(model)
     precision = placement.device.torch_precision
     kind = PlainPairScorer if reads_plain_pairs(model) else PromptedPairScorer
     return kind(model, length, bytes_per_token, precision, activation, card, body)
-
-
-def _may_convert(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> bool:
-    """True for a classifier of transformers where OpenVINO may run its body."""
-    return (
-        placement.device.openvino
-        and checkpoint.architecture.endswith("ForSequenceClassification")
-        and not checkpoint.evidence.chain_scores
-        and not runs_own_code(checkpoint.folder, card)
-    )
-
-
-def _body(model: CrossEncoder, length: int, checkpoint: Checkpoint, placement: Placement) -> Runtime | None:
-    """What runs the body of a classifier that reads plain pairs; None for torch, in its precision there."""
-    network: Any = model.transformers_model
-    if reads_plain_pairs(model) and network.base_model is not network:
-        return convert_body(model, trial_pairs(model, length), checkpoint, placement)
-    cast_weights(network, placement.device.dtype)
-    return None
 
 
 class _SavedChain(CrossEncoder):

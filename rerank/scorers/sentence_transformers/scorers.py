@@ -15,21 +15,14 @@ from tokenizers import Tokenizer
 
 from rerank.activations import Activation
 from rerank.catalog.cards import ModelCard
-from rerank.core import Finished, Pair, PendingLogits, ScoringOptions, Span, Truncation
+from rerank.core import Finished, Pair, PendingLogits, ScoringOptions, Span
 from rerank.runtimes.base import Runtime, TokenIds, pending
 from rerank.runtimes.padding import pad
-from rerank.scorers.base import Reading, ReadsInParts, document_limit, finish, pair_limit, too_long
+from rerank.scorers.base import Reading, ReadsInParts, document_limit, pair_limit, too_long
 from rerank.scorers.excerpts import read_texts
 from rerank.scorers.labels import score_of_labels
 from rerank.scorers.text_reader import TextReader
 from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy, tokens_wanted
-
-
-def trial_pairs(model: CrossEncoder, max_length: int) -> dict[str, numpy.ndarray]:
-    """A batch of a short and a long pair."""
-    pairs = [Pair("warm", "up"), Pair("warm", "up and running " * 200)]
-    tokenizer = PairTokenizer(private_copy(model.tokenizer))
-    return padded_pairs(model, finish(tokenizer.pairs(pairs, Truncation(), max_length)))
 
 
 def padded_pairs(model: CrossEncoder, batch: Sequence[TokenIds]) -> dict[str, numpy.ndarray]:
@@ -154,8 +147,6 @@ class PromptedPairScorer(SavedScorer):
     takes_instruction = True
 
     def _read_with(self, tokenizer: Tokenizer) -> None:
-        model = self._model
-        model.max_seq_length = self.max_length
         self._tokenizer = tokenizer
         self._reader = TextReader(tokenizer)
         special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
