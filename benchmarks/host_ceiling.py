@@ -6,7 +6,7 @@ The whole server over HTTP, with tokenisers of the published sizes (XLM-RoBERTa'
 merged bytes) and a scorer that lays batches out and computes nothing. Documents of 115 made-up words: new ones, then
 the same once more, with another query. The load comes from this process, on the same machine. Prints pairs and tokens
 a second, pairs for each second that the server's threads computed (a core's worth), and the milliseconds of each stage
-per request.
+per request. ``--server-cores 0,1`` (Linux) leaves the server these cores alone and the load the others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -39,11 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--documents", type=int, nargs="+", default=[10, 100, 1000])
     parser.add_argument("--pairs", type=int, default=20_000, help="for each number of documents")
     parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--server-cores", metavar="0,1", help="default: the server shares all cores with the load")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "rerank-benchmarks")
     options = parser.parse_args(arguments)
+    apart = _apart(options.server_cores) if options.server_cores else ()
     print(f"{'':<12} {'documents':>9} {'':<5} {'pairs/s':>8} {'tokens/s':>9} {'of a core':>9}  stages, ms a request")
     for kind in options.kinds:
-        command = (sys.executable, "-m", "benchmarks.host_server", "{port}", kind, str(options.folder / "host"))
+        command = (*apart, sys.executable, "-m", "benchmarks.host_server", "{port}", kind, str(options.folder / "host"))
         contestant = Contestant(f"host-{kind}", command, {"PYTHONPATH": str(ROOT)})
         with serving(contestant, options.folder / "logs") as server:
             for documents in options.documents:
@@ -67,6 +71,12 @@ def rows(server: RunningServer, documents: int, options: argparse.Namespace) -> 
             each = ", ".join(f"{name} {(after[name] - before[name]) / requests * 1000:.2f}" for name in before)
             rates = [len(made) / seconds, requests * tokens / seconds, len(made) / computed]
             yield seen, f"{rates[0]:>8.0f} {rates[1]:>9.0f} {rates[2]:>9.0f}  {each}"
+
+
+def _apart(cores: str) -> tuple[str, ...]:
+    """What keeps a command to these cores; this process leaves them."""
+    os.sched_setaffinity(0, os.sched_getaffinity(0) - {int(core) for core in cores.split(",")})
+    return (shutil.which("taskset") or "taskset", "-c", cores)
 
 
 def _address(server: RunningServer) -> str:
