@@ -11,6 +11,7 @@
     python -m benchmarks.families      each kind of model against its floor, encoders against sentence-transformers
     python -m benchmarks.quality DATA  what a lower precision costs in ranking (with --data)
     python -m benchmarks.gpu           against sentence-transformers and the model card on a GPU (where there is one)
+    python -m benchmarks.gpu_steps     each step of a layer on a GPU, and other ways to take it (by hand only)
 
 Peers that `make bench-peers` has not installed are left out, and named.
 """
