@@ -56,7 +56,11 @@ class Admission:
         self._most = most
         self._clock = clock
         self._rate = DrainRate()
+        self._local_rate = DrainRate()
+        """That of local work alone: another server's time says nothing of when this one's devices are free."""
         self._work_room = _Room(clock)
+        self._local_room = _Room(clock)
+        """The part of the work being processed that takes time of this server's devices alone."""
         self._waiting_room = _Room(clock)
         self._of_models: Counter[str] = Counter()
         self.elsewhere = Elsewhere()
@@ -115,11 +119,12 @@ class Admission:
         waiting: bool = False,
         within: float | None = None,
         models: Sequence[str] = (),
+        local: bool = True,
     ) -> Iterator[Place]:
         """Reserve capacity for a request's work until it ends. ``models``: those that it begins with.
 
-        Raises Overloaded or ServerStopping before anything is done, also if the work could not end ``within`` the
-        seconds given, at the rate of the last half minute.
+        Raises Overloaded or ServerStopping before anything is done, also if ``local`` work, which takes time of this
+        server's devices alone, could not end ``within`` the seconds given, at the rate of the last half minute.
 
         A single request is always admitted, however large: there is nothing to wait for. If one caller has used all
         capacity, another is still admitted up to an equal share, so up to twice the limit can be in flight. What a
@@ -128,24 +133,28 @@ class Admission:
         if self.closed:
             raise ServerStopping("The server is shutting down.")
         self._check_room(work, caller, waiting=waiting)
-        if within is not None and not waiting:
+        if within is not None and local and not waiting:
             self._check_deadline(work, within)
-        place = Place(self, work, caller, waiting=waiting)
+        place = Place(self, work, caller, waiting=waiting, local=local)
         shares = _shares(work.tokens, models)
         self._of_models.update(shares)
+        self.requests += 1
         self._idle.clear()
         try:
             yield place
         finally:
-            place.leave()
             # keeps only what is more than 0
             self._of_models -= shares
+            self.requests -= 1
             if not self.requests:
                 self._idle.set()
+            place.leave()
 
-    def room(self, *, waiting: bool) -> _Room:
-        """The counter that applies."""
-        return self._waiting_room if waiting else self._work_room
+    def rooms(self, *, waiting: bool, local: bool) -> list[_Room]:
+        """The counters that apply."""
+        if waiting:
+            return [self._waiting_room]
+        return [self._work_room, self._local_room] if local else [self._work_room]
 
     def has_spare(self, work: Work) -> bool:
         """True while less than half of the capacity is taken, with this work in addition."""
@@ -154,7 +163,7 @@ class Admission:
         return not self.closed and all(not most or taken * 2 <= most for taken, most in amounts)
 
     def _check_room(self, work: Work, caller: str, *, waiting: bool) -> None:
-        room = self.room(waiting=waiting)
+        room = self._waiting_room if waiting else self._work_room
         if not room.taken.documents:
             return
         after, own = room.taken + work, room.of(caller) + work
@@ -182,25 +191,27 @@ class Admission:
     def _seconds_for(self, tokens: float) -> float:
         """Estimated seconds for a number of tokens, from one second to a minute."""
         rate = self._rate.per_second(self._clock())
-        return min(max(tokens / rate, 1.0), 60.0) if rate else 1.0
+        return _within_a_minute(tokens / rate) if rate else 1.0
 
     def _check_deadline(self, work: Work, within: float) -> None:
-        rate = self._rate.per_second(self._clock())
+        rate = self._local_rate.per_second(self._clock())
         if rate is None:
             return
+        local = self._local_room
         # requests share the device by turns, so a short one does not wait for the end of long ones
-        ahead = min(self.in_flight.tokens, work.tokens * self.requests)
+        ahead = min(local.taken.tokens, work.tokens * local.requests)
         needed = (ahead + work.tokens) / rate
         if needed > within:
             raise Overloaded(
-                f"At the present rate {work.documents} documents would take {needed:.1f} s, but have {within:g} s. "
+                f"At the present rate the request would take {needed:.1f} s, but has {within:g} s. "
                 "Send fewer documents, or try again later.",
-                retry_after=self._seconds_for(self.in_flight.tokens),
+                retry_after=_within_a_minute(local.taken.tokens / rate),
             )
 
-    def note_done(self, began: float, work: Work) -> None:
+    def note_done(self, began: float, work: Work, *, local: bool) -> None:
         """Note an answered request that began then."""
-        self._rate.note(began, self._clock(), work.tokens)
+        for rate in [self._rate, self._local_rate] if local else [self._rate]:
+            rate.note(began, self._clock(), work.tokens)
 
     def now(self) -> float:
         """Current time."""
@@ -215,11 +226,16 @@ def _shares(tokens: int, models: Sequence[str]) -> Counter[str]:
     return shares
 
 
+def _within_a_minute(seconds: float) -> float:
+    return min(max(seconds, 1.0), 60.0)
+
+
 class _Room:
     """Work by caller."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.taken = Work()
+        self.requests = 0
         self.since = clock()
         """When it was last empty."""
         self._clock = clock
@@ -243,46 +259,51 @@ class _Room:
         if not self._by_caller:
             self.since = self._clock()
         self.taken += work
+        self.requests += 1
         self._by_caller[caller] = self.of(caller) + work
 
     def give_back(self, caller: str, work: Work) -> None:
         """Subtract work."""
         self.taken -= work
+        self.requests -= 1
         left = self.of(caller) - work
         if left.documents:
             self._by_caller[caller] = left
         else:
-            del self._by_caller[caller]
+            # it is gone already if another request without documents has ended
+            self._by_caller.pop(caller, None)
 
 
 class Place:
     """The capacity reserved for one request."""
 
-    def __init__(self, admission: Admission, work: Work, caller: str, *, waiting: bool) -> None:
+    def __init__(self, admission: Admission, work: Work, caller: str, *, waiting: bool, local: bool) -> None:
         self._admission = admission
         self._work = work
         self._caller = caller
         self._waits = waiting
-        self._room = admission.room(waiting=waiting)
-        self._began = admission.now()
-        admission.requests += 1
-        self._room.take(caller, work)
+        self._local = local
+        self._enter()
 
     def begin(self) -> None:
         """Begin the request's work: its model, or the first of them, is loaded."""
         if not self._waits:
             return
         self._waits = False
-        self._began = self._admission.now()
-        self._room.give_back(self._caller, self._work)
-        self._room = self._admission.room(waiting=False)
-        self._room.take(self._caller, self._work)
+        self.leave()
+        self._enter()
 
     def done(self) -> None:
         """Count the request's work as done."""
-        self._admission.note_done(self._began, self._work)
+        self._admission.note_done(self._began, self._work, local=self._local)
 
     def leave(self) -> None:
         """Free the capacity."""
-        self._admission.requests -= 1
-        self._room.give_back(self._caller, self._work)
+        for room in self._rooms:
+            room.give_back(self._caller, self._work)
+
+    def _enter(self) -> None:
+        self._began = self._admission.now()
+        self._rooms = self._admission.rooms(waiting=self._waits, local=self._local)
+        for room in self._rooms:
+            room.take(self._caller, self._work)

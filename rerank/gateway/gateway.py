@@ -192,7 +192,9 @@ class Gateway:
         cold, models = self._is_cold(cards), [card.id for card in cards if scored]
         await self.rates.check(caller, work.tokens)
         # what is refused for want of room does not count: it is sent again, here or to another server
-        with self.admission.admit(work, caller=caller.name, waiting=cold, within=within, models=models) as place:
+        with self.admission.admit(
+            work, caller=caller.name, waiting=cold, within=within, models=models, local=_is_local(cards)
+        ) as place:
             async with self.rates.spend(caller, work.tokens) as spending:
                 result = await answer(place)
                 if scored:
@@ -275,6 +277,11 @@ class Gateway:
             return still_loading(card, times.seconds)
         took = f"{times.seconds:g} s ({times.limit})"
         return DeadlineExceeded(f"The request was not done within {took}. Send fewer documents.")
+
+
+def _is_local(cards: Sequence[ModelCard]) -> bool:
+    """True if the work takes time of this machine's devices, and none of another server's."""
+    return any(card.has_weights for card in cards) and not any(card.upstream for card in cards)
 
 
 def _gives_no_vectors(card: ModelCard, family: str) -> WrongTask:

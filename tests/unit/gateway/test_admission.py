@@ -65,6 +65,16 @@ async def test_once_closed_no_request_is_admitted_and_admitted_ones_end(admissio
     await drained
 
 
+@pytest.mark.parametrize("waiting", [False, True])
+async def test_requests_without_documents_overlap_and_end(admission: Admission, waiting: bool) -> None:
+    with admission.admit(Work(), waiting=waiting) as first, admission.admit(Work(), waiting=waiting) as second:
+        first.begin()
+        second.begin()
+    assert admission.requests == 0
+    admission.close()
+    await asyncio.wait_for(admission.drained(), 10)
+
+
 async def test_an_idle_server_is_drained(admission: Admission) -> None:
     admission.close()
     await admission.drained()
@@ -96,8 +106,7 @@ def test_a_deadline_that_cannot_be_met_is_refused_at_once() -> None:
         with pytest.raises(Overloaded) as refusal, admission.admit(work(50), within=9.0):
             pass
         assert refusal.value.message == (
-            "At the present rate 50 documents would take 10.0 s, but have 9 s. "
-            "Send fewer documents, or try again later."
+            "At the present rate the request would take 10.0 s, but has 9 s. Send fewer documents, or try again later."
         )
         assert refusal.value.retry_after == 10.0
         with admission.admit(work(50), within=10.0):
@@ -113,7 +122,7 @@ def test_a_short_request_does_not_wait_for_the_end_of_a_long_one() -> None:
 def test_a_short_request_waits_for_a_turn_of_each_request_in_flight() -> None:
     admission, _ = after_some_work(10_000, 10)
     with admission.admit(work(1000)), admission.admit(work(1000)):
-        with pytest.raises(Overloaded, match=r"5 documents would take 1\.5 s"), admission.admit(work(5), within=1.4):
+        with pytest.raises(Overloaded, match=r"the request would take 1\.5 s"), admission.admit(work(5), within=1.4):
             pass
         with admission.admit(work(5), within=1.5):
             assert admission.requests == 3
@@ -126,7 +135,7 @@ def test_work_on_a_model_in_memory_counts_from_its_admission() -> None:
         with admission.admit(work(10)) as place:
             clock.now += 1.0
             place.done()
-    with pytest.raises(Overloaded, match=r"100 documents would take 10\.0 s"), admission.admit(work(100), within=9.0):
+    with pytest.raises(Overloaded, match=r"the request would take 10\.0 s"), admission.admit(work(100), within=9.0):
         pass
 
 
@@ -139,8 +148,27 @@ def test_work_that_waited_for_a_model_counts_from_its_beginning() -> None:
             place.begin()
             clock.now += 1.0
             place.done()
-    with pytest.raises(Overloaded, match=r"100 documents would take 10\.0 s"), admission.admit(work(100), within=9.0):
+    with pytest.raises(Overloaded, match=r"the request would take 10\.0 s"), admission.admit(work(100), within=9.0):
         pass
+
+
+def test_work_of_other_servers_says_nothing_of_this_ones_devices() -> None:
+    admission, clock = after_some_work(1000, 10)
+    for _ in range(3):
+        with admission.admit(work(1), local=False) as place:
+            clock.now += 5.0
+            place.done()
+    with ExitStack() as elsewhere:
+        for _ in range(9):
+            elsewhere.enter_context(admission.admit(work(50), local=False))
+        with admission.admit(work(50), within=5.0):
+            assert admission.requests == 10
+
+
+def test_work_of_other_servers_is_not_refused_by_the_rate_of_this_ones_devices() -> None:
+    admission, _ = after_some_work(1000, 10)
+    with admission.admit(work(500), within=1.0, local=False):
+        assert admission.requests == 1
 
 
 def test_without_a_rate_every_deadline_is_let_in() -> None:

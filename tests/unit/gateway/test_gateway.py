@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from rerank.catalog.built_in import EMBEDDED
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog, DefaultModel
 from rerank.catalog.routes import Fallback
-from rerank.catalog.upstreams import deadline_var
+from rerank.catalog.upstreams import Upstream, deadline_var
 from rerank.core import Pair, RawScore, ScoringOptions, ScoringRequest, Truncation
 from rerank.errors import (
     DeadlineExceeded,
@@ -31,11 +31,13 @@ from rerank.gateway.admission import Admission, Work
 from rerank.gateway.gateway import Gateway, Limits
 from rerank.registry.lifecycle import State
 from rerank.registry.registry import Registry
+from tests.support.clock import Clock
 from tests.support.fake_loader import FakeLoader, NoBackend, loaded
 
 WAIT = 10.0
 SOON = 0.02
 BASE = ModelCard(id="maker/base")
+FAR = ModelCard(id="maker/far", upstream=Upstream("tei", "http://far"))
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Backend(NoBackend):
     cancelled: bool = False
     asked: list[ScoringOptions] = field(default_factory=list)
     deadlines: list[float] = field(default_factory=list)
+    on_score: Callable[[], object] = lambda: None
 
     async def score(
         self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "", until: float | None = None
@@ -58,6 +61,7 @@ class Backend(NoBackend):
         self.asked.append(options)
         self.deadlines.append(deadline_var.get())
         self.entered.set()
+        self.on_score()
         if self.error:
             raise self.error
         if self.hangs:
@@ -256,6 +260,34 @@ class TestRoom:
         parts.may_load.set()
         assert len((await waiting).scores) == 8
         assert (parts.admission.in_flight, parts.admission.waiting, parts.admission.requests) == (Work(), Work(), 0)
+
+
+class TestRate:
+    """Requests of a second each, and then one that at their rate would take ten."""
+
+    @pytest.mark.parametrize(
+        ("done", "asked", "refused"),
+        [(BASE, BASE, True), (FAR, BASE, False), (BASE, FAR, False), (FAR, FAR, False)],
+        ids=["here", "elsewhere, asked here", "here, asked elsewhere", "elsewhere"],
+    )
+    async def test_time_of_another_server_refuses_nothing_here(
+        self, parts: GatewayParts, done: ModelCard, asked: ModelCard, refused: bool
+    ) -> None:
+        clock = Clock()
+        parts.admission, parts.catalog = Admission(Work(100, 100_000), clock), Catalog(Path("none"), (BASE, FAR))
+        gateway = parts.gateway()
+        for card in (asked, done):
+            async with parts.registry.lease(card):
+                pass
+        parts.backend.on_score = lambda: setattr(clock, "now", clock.now + 1.0)
+        for _ in range(3):
+            await gateway.score(ask("a" * 100, model=done.id))
+        request = ask("a" * 1000, model=asked.id, within=WAIT / 2)
+        if refused:
+            with pytest.raises(Overloaded, match="At the present rate the request would take"):
+                await gateway.score(request)
+        else:
+            assert (await gateway.score(request)).model == asked.id
 
 
 class TestLease:
