@@ -6,7 +6,8 @@
                                                                                    none waits: forgotten ◀─────┘
 
 A failed load is forgotten. A draining model takes no new work: new requests wait until it is unloaded and loaded again.
-Otherwise a busy model would never drain and could block another for ever.
+Otherwise a busy model would never drain and could block another for ever. A model that is nothing on this machine does
+not drain: its requests go on while it is unloaded, and new ones do not wait for them.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class Model:
         return decisions + (self.leave() if self.unwanted else [])
 
     def leave(self) -> list[Decision]:
-        """Unload it: at once if idle, after its requests if busy, after its load if loading."""
+        """Unload it: at once if idle or not on this machine, after its requests if busy, after its load if loading."""
         if self.phase is not Phase.READY:
             self.unwanted = not self.leaving
             return []
@@ -147,6 +148,7 @@ class Model:
         """Its memory has been freed. With waiting callers it is loaded again, otherwise forgotten."""
         done: list[Decision] = [Done(ticket) for ticket in self.dismissals]
         self.dismissals.clear()
+        self.leases.clear()
         if not self.waiting:
             return done
         ticket, self.card = next(iter(self.waiting.items()))
@@ -161,6 +163,11 @@ class Model:
         self.dismissals.clear()
         return refused + done
 
+    @property
+    def _is_here(self) -> bool:
+        """False if its requests can go on once it is unloaded. Its card may be the reloaded one already."""
+        return self.takes_memory or self.card.has_weights
+
     def _grant(self, ticket: Ticket, now: float) -> list[Decision]:
         self.waiting.pop(ticket, None)
         self.leases.add(ticket)
@@ -168,7 +175,7 @@ class Model:
         return [Grant(ticket, self.card.id)]
 
     def _unload_if_drained(self) -> list[Decision]:
-        if self.phase is not Phase.DRAINING or self.leases:
+        if self.phase is not Phase.DRAINING or (self.leases and self._is_here):
             return []
         self.phase = Phase.UNLOADING
         return [Unload(self.card.id)]

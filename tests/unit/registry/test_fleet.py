@@ -32,6 +32,7 @@ from rerank.registry.fleet import Fleet
 from rerank.registry.lifecycle import State
 
 A, B, C = (ModelCard(id=name) for name in "abc")
+FAR = ModelCard(id="far", upstream=Upstream("tei", "http://far"))
 
 
 class Desk:
@@ -325,6 +326,19 @@ class TestReload:
     def test_reload_of_a_loading_model_serves_who_waits_and_lets_it_go(self, desk: Desk) -> None:
         desk.tell(Want(1, A), found(A, 10), Reload((replace(A, revision="v2"),)))
         assert desk.tell(loaded(A, 10), Release(1)) == [Grant(1, "a"), Unload("a")]
+
+    def test_reload_of_a_model_behind_another_server_waits_for_no_request_of_it(self, desk: Desk) -> None:
+        desk.load(FAR, 0, ticket=1, release=False)
+        newer = replace(FAR, upstream=Upstream("tei", "http://repaired"))
+        assert desk.tell(Reload((newer,)), Want(2, newer)) == [Unload("far")]
+        assert desk.tell(Unloaded("far"), found(newer, 0)) == [Find(newer, 2), Load("far")]
+        assert desk.tell(loaded(newer, 0), Release(1)) == [Grant(2, "far")]
+        assert desk.fleet.row(newer).leases == 1
+
+    def test_reload_that_puts_a_model_behind_another_server_waits_for_its_requests_here(self, desk: Desk) -> None:
+        desk.load(A, 10, ticket=1, release=False)
+        assert desk.tell(Reload((replace(FAR, id="a"),))) == []
+        assert desk.tell(Release(1)) == [Unload("a")]
 
 
 class TestShutdown:

@@ -12,6 +12,7 @@ import pytest
 from rerank.backends.base import FoundModel, LoadedModel
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.upstreams import Upstream
 from rerank.errors import (
     FetchFailure,
     ModelTooLarge,
@@ -361,6 +362,15 @@ class TestUnloading:
         registry.reload([newer])
         assert (await get(registry, newer)).card is newer
         assert loader.closed == ["maker/base"]
+
+    async def test_unloading_of_a_model_behind_another_server_waits_for_no_request_of_it(
+        self, registry: Registry, loader: Loader
+    ) -> None:
+        loader.release.set()
+        far, repaired = (replace(CARD, upstream=Upstream("tei", f"http://{host}")) for host in ("far", "repaired"))
+        async with registry.lease(far):
+            registry.reload([repaired])
+            assert (await get(registry, repaired, WAIT)).card is repaired
 
 
 class TestStatus:
