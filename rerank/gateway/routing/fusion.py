@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rerank.catalog.routes import Fusion
+from rerank.core import any_truncated
 from rerank.gateway.ranking import rank
 from rerank.results import NOT_SCORED, DocumentScore
 
@@ -32,7 +33,7 @@ def _fused(scores: Scores, relevance: float) -> DocumentScore:
         relevance,
         relevance,
         tokens=sum(score.tokens for score in scored),
-        truncated=any(score.truncated for score in scored),
+        truncated=any_truncated(score.truncated for score in scored),
         best_chunk=next((score.best_chunk for score in scored if score.best_chunk), None),
         chunks=next((score.chunks for score in scored if score.chunks), ()),
     )
@@ -49,10 +50,18 @@ def _by_rank(rankings: Sequence[Scores], weights: Sequence[float]) -> list[float
 
 
 def _by_relevance(rankings: Sequence[Scores], weights: Sequence[float]) -> list[float]:
+    shares = _shares(weights)
+    # no sum of relevance, which could be infinite
     return [
-        sum(weight * score.relevance for weight, score in zip(weights, scores, strict=True)) / sum(weights)
+        sum(share * score.relevance for share, score in zip(shares, scores, strict=True))
         for scores in zip(*rankings, strict=True)
     ]
+
+
+def _shares(weights: Sequence[float]) -> list[float]:
+    """Equal ones if only models are left that count for nothing."""
+    whole = sum(weights)
+    return [weight / whole if whole else 1 / len(weights) for weight in weights]
 
 
 _FUSIONS: dict[Fusion, Callable[[Sequence[Scores], Sequence[float]], list[float]]] = {

@@ -39,10 +39,10 @@ def _ordered(places: Sequence[int], layer: Layer) -> list[int]:
 
 
 def _below(score: DocumentScore, floor: float) -> DocumentScore:
-    """The score with its relevance mapped below a floor, monotonically; not below 0 if the floor is above."""
+    """The score with its relevance mapped below a floor, monotonically; not below 0 unless the floor is."""
     if floor == math.inf:
         return score
     relevance = score.relevance
     part = (1 + relevance / (1 + abs(relevance))) / 2
-    mapped = floor * part if floor > 0 else floor - 1 + part
+    mapped = floor * part if floor >= 0 else floor - 1 + part
     return score._replace(relevance=mapped)

@@ -262,9 +262,11 @@ class Run:
         answers = [answer for answer in found if answer]
         if not answers:
             raise ModelUnavailable(f"No model of {plan.card.id} is available.")
-        weights = [weight for weight, answer in zip(ensemble.weights, found, strict=False) if answer]
-        fused = _joined(plan.card, fuse([answer.scores for answer in answers], ensemble.fusion, weights), answers)
-        return fused._replace(degraded=fused.degraded or None in found)
+        # a member that had no time for any document does not count as one that gave all of them nothing
+        counted = [answer for answer in answers if answer.any_scored] or answers
+        weights = [weight for weight, answer in zip(ensemble.weights, found, strict=False) if answer in counted]
+        fused = _joined(plan.card, fuse([answer.scores for answer in counted], ensemble.fusion, weights), answers)
+        return fused._replace(degraded=fused.degraded or len(counted) < len(found))
 
     async def _member(self, plan: Blend, member: Plan, places: Sequence[int], times: Times) -> Answer | None:
         """A member's answer; None if it is unavailable and the ensemble answers without it."""

@@ -75,6 +75,22 @@ def test_details_are_those_of_all_members() -> None:
     assert whole.chunks == ()
 
 
+@pytest.mark.parametrize(("said", "truncated"), [((False, False), False), ((False, None), None), ((None, True), True)])
+def test_a_document_may_have_been_cut_by_any_member(said: tuple[bool | None, ...], truncated: bool | None) -> None:
+    (fused,) = fuse([[DocumentScore(0.5, 0.0, truncated=each)] for each in said], "mean")
+    assert fused.truncated is truncated
+
+
+def test_members_that_count_for_nothing_count_equally_where_no_other_is_left() -> None:
+    assert [score.relevance for score in fuse([scores(1.0, 0.5), scores(0.0, 0.5)], "weighted", [0, 0])] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("fusion", ["mean", "weighted"])
+def test_fused_relevance_is_finite(fusion: Fusion) -> None:
+    fused = fuse([scores(1.7e308, -1.7e308)] * 2, fusion)
+    assert [score.relevance for score in fused] == [1.7e308, -1.7e308]
+
+
 @pytest.mark.parametrize("fusion", FUSIONS)
 @given(relevances=RELEVANCES, models=st.integers(1, 4))
 def test_a_fusion_of_equal_rankings_is_that_ranking(fusion: Fusion, relevances: list[float], models: int) -> None:

@@ -44,13 +44,20 @@ def test_documents_that_no_stage_scored_come_last_as_they_came() -> None:
 
 @pytest.mark.parametrize(
     ("relevance", "floor", "mapped"),
-    [(1.0, 0.8, 0.6), (0.0, 0.8, 0.4), (-1.0, 0.8, 0.2), (1.0, 0.0, -0.25), (0.0, -2.0, -2.5)],
+    [(1.0, 0.8, 0.6), (0.0, 0.8, 0.4), (-1.0, 0.8, 0.2), (1.0, 0.0, 0.0), (0.0, -2.0, -2.5)],
 )
 def test_relevance_of_an_earlier_stage_is_mapped_below_the_lowest_of_the_later(
     relevance: float, floor: float, mapped: float
 ) -> None:
     found = merged([0, 1], [layer(d0=relevance, d1=9.0), layer(d1=floor)])
     assert [score.relevance for score in found] == [pytest.approx(mapped), floor]
+
+
+def test_below_a_lowest_relevance_of_0_all_is_sorted_too() -> None:
+    first = layer(d0=0.1, d1=0.9, d2=0.5) | {3: NOT_SCORED}
+    ranked = rank(merged([0, 1, 2, 3], [first, layer(d1=0.0)]), None)
+    assert [document.index for document in ranked] == [1, 2, 0, 3]
+    assert [document.relevance_score for document in ranked] == [0.0] * 4
 
 
 def test_the_best_are_kept_in_order() -> None:

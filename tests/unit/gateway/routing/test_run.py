@@ -10,7 +10,7 @@ import pytest
 from rerank.backends.base import LoadedModel
 from rerank.catalog.calibrations import Calibrations
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.routes import CascadeStage, Ensemble, Fallback, Route
+from rerank.catalog.routes import CascadeStage, Ensemble, Fallback, Fusion, Route
 from rerank.core import UNSCORED, Pair, RawScore, ScoringOptions, ScoringRequest
 from rerank.errors import InvalidRequest, ModelUnavailable, RerankError, StillLoading
 from rerank.gateway.cache.pair_cache import PairCache
@@ -195,6 +195,24 @@ class TestBlend:
         assert answer.degraded
         assert sorted(range(DOCUMENTS), key=lambda place: -answer.scores[place].key) == [1, 2, 0]
         assert sorted(outcomes(run)) == [("broken", "ModelUnavailable"), ("whole", "ok")]
+
+    @pytest.mark.parametrize("fusion", ["rrf", "mean", "weighted"])
+    async def test_a_member_that_had_no_time_does_not_count(self, clock: Clock, fusion: Fusion) -> None:
+        models = Models(clock, quick=logits(1, 3, 2), late=logits(9, 9, 9))
+        models.seconds["late"] = 10
+        run = run_of(models)
+        weights = (1.0, 3.0) if fusion == "weighted" else ()
+        answer = await ask(run, plan(Ensemble(("quick", "late"), fusion, weights)), Times.starting(100, budget=10))
+        alone = await ask(run_of(models), plan(Ensemble(("quick",), fusion, weights[:1])))
+        assert [score.relevance for score in answer.scores] == [score.relevance for score in alone.scores]
+        assert (answer.degraded, answer.partial) == (True, True)
+        assert sorted(outcomes(run)) == [("late", "DeadlineExceeded"), ("quick", "ok")]
+
+    async def test_members_of_which_none_had_time_leave_everything_unscored(self, clock: Clock) -> None:
+        models = Models(clock, one=logits(1, 2, 3), two=logits(1, 2, 3))
+        models.seconds["one"] = 10
+        answer = await ask(run_of(models), plan(Ensemble(("one", "two"))), Times.starting(100, budget=10))
+        assert (answer.any_scored, answer.degraded, answer.partial) == (False, False, True)
 
     async def test_without_any_member_there_is_no_answer(self, clock: Clock) -> None:
         models = Models(clock, one=ModelUnavailable("no"), two=ModelUnavailable("no"))
