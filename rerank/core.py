@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 
@@ -28,8 +28,8 @@ class RawScore(NamedTuple):
 
     logit: float
     tokens: int
-    truncated: bool = False
-    """True if the document was cut."""
+    truncated: bool | None = False
+    """True if the document was cut; None if the server that has the model does not say."""
 
     @property
     def scored(self) -> bool:
@@ -39,6 +39,12 @@ class RawScore(NamedTuple):
 
 UNSCORED = RawScore(-math.inf, 0)
 """In place of the score of a pair that there was no time for."""
+
+
+def any_truncated(parts: Iterable[bool | None]) -> bool | None:
+    """True if one was cut; None if that is not known of all."""
+    said = set(parts)
+    return True if True in said else None if None in said else False
 
 
 class Span(NamedTuple):

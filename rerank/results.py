@@ -25,8 +25,8 @@ class DocumentScore(NamedTuple):
     """Documents are sorted by it: the raw logit, or a fused score."""
     tokens: int = 0
     """Tokens the model read for it."""
-    truncated: bool = False
-    """True if part of the document was not read."""
+    truncated: bool | None = False
+    """True if part of the document was not read; None if that is not known."""
     stage: int | None = None
     """Stage of the cascade that scored it, from 1; None for other models."""
     best_chunk: Chunk | None = None

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from rerank.activations import ToRelevance
 from rerank.catalog.cards import ModelCard
-from rerank.core import Chunking, Pair, RawScore, Span
+from rerank.core import Chunking, Pair, RawScore, Span, any_truncated
 from rerank.results import NOT_SCORED, Chunk, DocumentScore
 
 _CHUNKING = Chunking(most=32)
@@ -80,9 +80,9 @@ class _Document(NamedTuple):
         return [chunk for chunk in self.chunks if chunk.raw.scored]
 
     @property
-    def truncated(self) -> bool:
-        """True unless all of the document was read."""
-        return self._has_gaps or any(chunk.raw.truncated or not chunk.raw.scored for chunk in self.chunks)
+    def truncated(self) -> bool | None:
+        """See ``DocumentScore.truncated``."""
+        return self._has_gaps or any_truncated(not chunk.raw.scored or chunk.raw.truncated for chunk in self.chunks)
 
     @property
     def _has_gaps(self) -> bool:

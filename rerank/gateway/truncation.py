@@ -26,7 +26,7 @@ class Truncations:
 
     def note(self, model: str, max_length: int, scores: Sequence[DocumentScore]) -> None:
         """Count the truncated documents that a model scored for a request, and warn of the first in an hour."""
-        truncated = sum(score.truncated for score in scores)
+        truncated = sum(score.truncated is True for score in scores)
         if not truncated:
             return
         self._observe(DocumentsTruncated(model, truncated))

@@ -102,6 +102,16 @@ def test_an_upstream_is_shown_with_its_breaker(server: str, upstream: FakeUpstre
     assert upstream.calls[0].headers["authorization"] == "Bearer sk-very-secret"
 
 
+def test_what_an_upstream_does_not_say_of_truncation_is_left_out(server: str, upstream: FakeUpstream) -> None:
+    for _ in range(2):
+        assert all("truncated" not in result for result in rerank(server).json()["results"])
+    results = upstream.scores(DOCUMENTS[:2])["results"]
+    upstream.will_answer(body={"results": [one | {"truncated": not one["index"]} for one in results]})
+    found = rerank(server, documents=DOCUMENTS[:2], query="another").json()["results"]
+    assert {one["index"]: one["truncated"] for one in found} == {0: True, 1: False}
+    assert len(upstream.calls) == 2
+
+
 def test_neither_embeddings_nor_tokens_come_from_an_upstream(server: str, upstream: FakeUpstream) -> None:
     for path, body in (("/v1/embeddings", {"input": "a"}), ("/tokenize", {"prompt": "a"}), ("/classify", {})):
         answer = requests.post(server + path, json=body, timeout=60)

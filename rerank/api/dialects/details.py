@@ -44,8 +44,8 @@ class Details(RareDetails):
 
     tokens: int
     """Tokens the model read for it."""
-    truncated: bool
-    """true: part of the document was not read."""
+    truncated: NotRequired[bool]
+    """true: part of the document was not read. Absent if the server that has the model does not say."""
 
 
 def rare_details(document: ScoredDocument) -> RareDetails:
@@ -65,7 +65,10 @@ def rare_details(document: ScoredDocument) -> RareDetails:
 def details(document: ScoredDocument) -> Details:
     """Everything about a result but its index and score."""
     score = document.score
-    return {"tokens": score.tokens, "truncated": score.truncated, **rare_details(document)}
+    found = Details(tokens=score.tokens)
+    if score.truncated is not None:
+        found["truncated"] = score.truncated
+    return {**found, **rare_details(document)}
 
 
 def _chunk(chunk: Chunk) -> ChunkScore:

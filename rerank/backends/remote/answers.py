@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rerank.text_file import UnfitFile, parse_json
@@ -15,10 +15,10 @@ class Nonsense(ValueError):
 
 
 class Scored(NamedTuple):
-    """A document's score, and whether the upstream says that it was cut."""
+    """A document's score, and whether it was cut; None if the upstream does not say."""
 
     score: float
-    truncated: bool = False
+    truncated: bool | None = None
 
 
 class Answer(NamedTuple):
@@ -46,7 +46,8 @@ _TOKENS = (
 )
 _MESSAGES = (("error", "message"), ("error",), ("message",), ("detail",), ("code",))
 _MAX_REASON = 300
-_MAX_TOKENS = 2**53
+_MAX_TOKENS = 2**32
+"""The cache has 32 bits for the tokens of a pair."""
 _DOCUMENT = re.compile(r"\b(?:documents|texts|passages|inputs)(?:\.|\[| )(\d{1,6})\b\]?")
 
 
@@ -70,8 +71,7 @@ def _in_order(results: Sequence[Any], documents: int) -> list[Scored]:
         index = _index(result, documents)
         if scores[index] is not None:
             raise Nonsense(f"two scores for document {index}")
-        # a gateway of this kind says whether
-        scores[index] = Scored(_score(result), result.get("truncated") is True)
+        scores[index] = Scored(_score(result), _truncated(result))
     return [score for score in scores if score is not None]
 
 
@@ -95,25 +95,34 @@ def _score(result: dict[str, Any]) -> float:
     return number
 
 
+def _truncated(result: dict[str, Any]) -> bool | None:
+    """Servers of this kind say it, others do not."""
+    said = result.get("truncated")
+    return said if isinstance(said, bool) else None
+
+
 def _tokens(body: Any) -> int | None:
     tokens = _first(body, _TOKENS, int)
-    return tokens if tokens is not None and 0 <= tokens < _MAX_TOKENS else None
+    return tokens if tokens is not None and 0 < tokens < _MAX_TOKENS else None
 
 
-def read_reason(content: bytes) -> Reason:
-    """What an error answer of any API says; empty where it says nothing that can be shown."""
+def read_reason(content: bytes, documents: int, mask: Callable[[str], str] = str) -> Reason:
+    """What the error answer to a call with a number of ``documents`` says, ``mask``ed; empty where it says nothing."""
     try:
         body = parse_json(content)
     except UnfitFile:
         return Reason("")
-    said = _first(body, _MESSAGES, str) or ""
-    named = _DOCUMENT.search(_param(body)) or _DOCUMENT.search(said[:_MAX_REASON])
-    text = _DOCUMENT.sub("the document", said[:_MAX_REASON])
-    return Reason(_printable(text), int(named[1]) if named else None)
+    # a part of a key is not recognised, so it is masked before the text is cut
+    said = mask(_first(body, _MESSAGES, str) or "")[:_MAX_REASON]
+    param = (_first(body, (("error", "param"),), str) or "")[:_MAX_REASON]
+    named = next((index for text in (param, said) for index in _named(text) if index < documents), None)
+    text = _DOCUMENT.sub(lambda found: "the document" if int(found[1]) == named else found[0], said)
+    return Reason(_printable(text), named)
 
 
-def _param(body: Any) -> str:
-    return (_first(body, (("error", "param"),), str) or "")[:_MAX_REASON]
+def _named(text: str) -> Iterator[int]:
+    """Numbers that may be documents' indices: "at most documents 1000" has one, too."""
+    return (int(found[1]) for found in _DOCUMENT.finditer(text))
 
 
 def _printable(text: str) -> str:

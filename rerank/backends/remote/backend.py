@@ -51,7 +51,6 @@ class RemoteBackend(RanksOnly):
         self, pairs: Sequence[Pair], options: ScoringOptions, *, caller: str = "", until: float | None = None
     ) -> list[RawScore]:
         """See ``Backend.score``."""
-        del caller
         self._refuse_what_it_lacks(options)
         if self.takes_instruction and options.instruction is None:
             options = replace(options, instruction=self._card.instruction)
@@ -60,7 +59,8 @@ class RemoteBackend(RanksOnly):
         parts = split(pairs, self._most if until is None else min(self._most, _IN_TIME))
         scores = [UNSCORED] * len(pairs)
         with timed("upstream"):
-            for part, raw in zip(parts, await self._all(parts, options, until), strict=True):
+            found = await self._all(parts, options, until, caller)
+            for part, raw in zip(parts, found, strict=True):
                 for places, score in zip(part.places, raw, strict=True):
                     for place in places:
                         scores[place] = score
@@ -75,12 +75,14 @@ class RemoteBackend(RanksOnly):
         tokens = min(self.max_length, asked) if asked > 0 else self.max_length
         return await asyncio.to_thread(estimated_chunks, pairs, tokens, chunking)
 
-    async def _all(self, parts: Sequence[Part], options: ScoringOptions, until: float | None) -> list[list[RawScore]]:
+    async def _all(
+        self, parts: Sequence[Part], options: ScoringOptions, until: float | None, caller: str
+    ) -> list[list[RawScore]]:
         """The raw scores of every part; ``UNSCORED`` for those that did not come until then."""
         seconds = None if until is None else max(until - time.monotonic(), 0)
         if not parts or seconds == 0:
             return [[UNSCORED] * len(part.documents) for part in parts]
-        async with running(self._part(part, options) for part in parts) as tasks:
+        async with running(self._part(part, options, caller) for part in parts) as tasks:
             await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
             for task in tasks:
                 if task.done():
@@ -90,10 +92,10 @@ class RemoteBackend(RanksOnly):
                 for task, part in zip(tasks, parts, strict=True)
             ]
 
-    async def _part(self, part: Part, options: ScoringOptions) -> list[RawScore]:
+    async def _part(self, part: Part, options: ScoringOptions, caller: str) -> list[RawScore]:
         body = self._encode(Question(part.query, part.documents, self._model, options))
-        with placed_by(lambda index: part.places[index][0] if index < len(part.places) else index):
-            answer = await self._client.ask(body, len(part.documents))
+        with placed_by(lambda index: part.places[index][0]):
+            answer = await self._client.ask(body, len(part.documents), caller)
         return raw_scores(part, answer)
 
     def _refuse_what_it_lacks(self, options: ScoringOptions) -> None:

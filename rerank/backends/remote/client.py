@@ -15,6 +15,7 @@ from rerank.backends.remote.answers import Answer, Nonsense, read_answer
 from rerank.backends.remote.breaker import Breaker, BreakerOpen, BreakerState, Permit
 from rerank.backends.remote.codecs import Body
 from rerank.backends.remote.failures import Failures
+from rerank.backends.remote.fair_semaphore import FairSemaphore
 from rerank.backends.remote.http import HttpAnswer, HttpPool, TooLong
 from rerank.backends.remote.retries import CallFailed, Clock, Sleep, retrying
 from rerank.catalog.upstreams import HOPS_HEADER, MAX_HOPS, Upstream, deadline_var, hops_var
@@ -26,7 +27,9 @@ logger = logging.getLogger(__name__)
 _LARGE = 256 * 1024
 """Bytes of an answer from which on it is parsed on a thread."""
 _PATIENCE = 5.0
-"""Seconds after which a call that is cancelled counts as failed: of several in a row not one was answered."""
+"""Seconds after which a call without an answer counts as failed: of several in a row not one was answered."""
+_NEARLY = 0.9
+"""Share of a timeout below ``_PATIENCE`` that counts as all of it."""
 _MIN_ANSWER = 1_000_000
 _PER_BYTE = 4
 """Bytes of an answer per byte of its request: some APIs send the documents back, escaped."""
@@ -69,7 +72,7 @@ class Client:
         self._clock = clock
         self._sleep = sleep
         self._failures = Failures(target.model, target.key)
-        self._free = asyncio.Semaphore(target.upstream.max_concurrency)
+        self._places = FairSemaphore(target.upstream.max_concurrency)
 
     @property
     def state(self) -> BreakerState:
@@ -80,8 +83,11 @@ class Client:
         level = logging.WARNING if state is BreakerState.OPEN else logging.INFO
         logger.log(level, "%s: the breaker of its upstream is %s", self._target.model, state)
 
-    async def ask(self, body: Body, documents: int) -> Answer:
-        """The scores of a number of ``documents``, after retries if need be. Raises a RerankError."""
+    async def ask(self, body: Body, documents: int, caller: str = "") -> Answer:
+        """The scores of a number of ``documents``, after retries if need be. Raises a RerankError.
+
+        Callers take turns where more calls are wanted than may be under way.
+        """
         if hops_var.get() >= MAX_HOPS:
             raise UpstreamLoop(
                 f"The request for {self._target.model} has passed {MAX_HOPS} servers: their upstreams form a loop."
@@ -89,23 +95,23 @@ class Client:
         ends = self._clock() + self._target.upstream.timeout
         repeated = retrying(min(ends, deadline_var.get()), self._clock, self._sleep)
         try:
-            return await repeated(self._attempt, body, documents, ends)
+            return await repeated(self._attempt, body, documents, ends, caller)
         except CallFailed as failed:
             raise failed.error from failed
 
-    async def _attempt(self, body: Body, documents: int, ends: float) -> Answer:
-        await self._enter(ends)
+    async def _attempt(self, body: Body, documents: int, ends: float, caller: str) -> Answer:
+        await self._enter(ends, caller)
         try:
             # made here, because calls that still wait would hold a long query each
             return await self._guarded(to_json(body), documents, ends)
         finally:
-            self._free.release()
+            self._places.release()
 
-    async def _enter(self, ends: float) -> None:
+    async def _enter(self, ends: float, caller: str) -> None:
         """Wait until fewer calls than allowed are under way."""
         try:
             async with asyncio.timeout(max(ends - self._clock(), 0)):
-                await self._free.acquire()
+                await self._places.acquire(caller)
         except TimeoutError:
             most = self._target.upstream.max_concurrency
             raise CallFailed(
@@ -135,7 +141,10 @@ class Client:
         try:
             answer = await self._call(content, documents, ends)
         except CallFailed as failed:
-            self._learn(permit, healthy=failed.healthy)
+            if isinstance(failed.__cause__, TimeoutError):
+                self._drop(permit, self._clock() - began)
+            else:
+                self._learn(permit, healthy=failed.healthy)
             raise
         except BaseException:
             self._drop(permit, self._clock() - began)
@@ -150,8 +159,11 @@ class Client:
             self._breaker.failed(permit, self._clock())
 
     def _drop(self, permit: Permit, seconds: float) -> None:
-        """The caller did not wait any longer; an upstream that hangs must not escape notice by that."""
-        if seconds < _PATIENCE:
+        """There was no more time, or the caller left; an upstream that hangs must not escape notice by that.
+
+        A call that waited for others has little time, which says nothing of the upstream.
+        """
+        if seconds < min(_PATIENCE, _NEARLY * self._target.upstream.timeout):
             self._breaker.dropped(permit)
         else:
             self._learn(permit, healthy=False)
@@ -160,7 +172,7 @@ class Client:
         """Raises CallFailed."""
         answer = await self._post(content, max(ends - self._clock(), 0.001))
         if answer.status != 200:
-            raise self._failures.of_answer(answer)
+            raise self._failures.of_answer(answer, documents)
         read = partial(read_answer, answer.content, documents)
         try:
             return await asyncio.to_thread(read) if len(answer.content) > _LARGE else read()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import ssl
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from rerank.backends.remote.answers import Reason, read_reason
 from rerank.backends.remote.retries import CallFailed, parse_retry_after
-from rerank.errors import DocumentRefused, InvalidRequest, Overloaded, RerankError, UpstreamFailed
+from rerank.errors import DocumentRefused, InvalidRequest, Overloaded, RerankError, UpstreamFailed, UpstreamLoop
 
 if TYPE_CHECKING:
     from rerank.backends.remote.http import HttpAnswer
@@ -19,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 _RETRIED = frozenset({429, 502, 503, 504})
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
+_LOOP = 508
 _RETRY_SECONDS = 5.0
 """Retry-After where an overloaded upstream names no time."""
 _HINTS = {
@@ -38,13 +38,16 @@ class Failures:
         self._model = model
         self._key = key.get_secret_value() if key else None
 
-    def of_answer(self, answer: HttpAnswer) -> CallFailed:
-        """An answer whose status is not 200."""
-        reason = self._masked(read_reason(answer.content))
+    def of_answer(self, answer: HttpAnswer, documents: int) -> CallFailed:
+        """An answer to a call with a number of ``documents`` whose status is not 200."""
+        reason = read_reason(answer.content, documents, self._mask)
         logger.warning("%s: the upstream answered %d: %s", self._model, answer.status, reason.text or "no reason")
         after = parse_retry_after(answer.headers.get("Retry-After"))
         if answer.status in _ABOUT_THE_REQUEST:
             return CallFailed(self._refusal(reason), "refused", healthy=True)
+        if answer.status == _LOOP:
+            how = "answered 508: servers that are each other's upstreams form a loop"
+            return CallFailed(UpstreamLoop(f"The server that has {self._model} {how}."), healthy=True)
         again = answer.status in _RETRIED
         if answer.status == 429:
             return CallFailed(self._overloaded(after), "overloaded", again=again, after=after, healthy=True)
@@ -55,10 +58,12 @@ class Failures:
         import aiohttp
 
         logger.warning("%s: the upstream did not answer: %s", self._model, self._mask(str(error) or repr(error)))
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return CallFailed(self._failed("has no certificate that is trusted"), "unreachable")
+        if isinstance(error, aiohttp.ClientSSLError):
+            return CallFailed(self._failed("does not answer with TLS (https:// in models.toml)"), "unreachable")
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            trusted = not isinstance(error, aiohttp.ClientSSLError | ssl.SSLError)
-            how = "cannot be reached" if trusted else "has no certificate that is trusted"
-            return CallFailed(self._failed(how), "unreachable", again=trusted)
+            return CallFailed(self._failed("cannot be reached"), "unreachable", again=True)
         if isinstance(error, TimeoutError):
             return CallFailed(self._failed(f"did not answer within {seconds:.3g} s"), "timeout")
         return CallFailed(self._failed("broke the connection"), "broken", again=True)
@@ -87,9 +92,6 @@ class Failures:
 
     def _failed(self, how: str, after: float | None = None) -> RerankError:
         return UpstreamFailed(f"The server that has {self._model} {how}.", retry_after=after)
-
-    def _masked(self, reason: Reason) -> Reason:
-        return reason._replace(text=self._mask(reason.text))
 
     def _mask(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text

@@ -14,7 +14,8 @@ from rerank.core import Pair, RawScore, ScoringOptions
 _DIGEST_BYTES = 16
 _LAYOUT = b"2"
 """Raised when keys or scores are written in another way: stores survive a new version of this server."""
-_SCORE = struct.Struct("<dI?")
+_SCORE = struct.Struct("<dIB")
+_TRUNCATED = (False, True, None)
 
 
 def keys_of(fingerprint: str, pairs: Sequence[Pair], options: ScoringOptions) -> Iterator[bytes]:
@@ -29,15 +30,16 @@ def keys_of(fingerprint: str, pairs: Sequence[Pair], options: ScoringOptions) ->
 
 def pack(score: RawScore) -> bytes:
     """A score as it is kept."""
-    return _SCORE.pack(score.logit, score.tokens, score.truncated)
+    return _SCORE.pack(score.logit, score.tokens, _TRUNCATED.index(score.truncated))
 
 
 def unpack(kept: bytes | None) -> RawScore | None:
     """The score that was kept; None for what is no score."""
     if kept is None or len(kept) != _SCORE.size:
         return None
-    score = RawScore(*_SCORE.unpack(kept))
-    return score if math.isfinite(score.logit) else None
+    logit, tokens, truncated = _SCORE.unpack(kept)
+    known = math.isfinite(logit) and truncated < len(_TRUNCATED)
+    return RawScore(logit, tokens, _TRUNCATED[truncated]) if known else None
 
 
 def _facts(options: ScoringOptions) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from rerank.backends.base import Backend, LoadedModel
+from rerank.catalog.upstreams import hops_var
 from rerank.core import Pair, RawScore, ScoringOptions
 from rerank.errors import placed_by
 from rerank.gateway.cache.flights import Flights
@@ -64,7 +65,9 @@ class PairCache:
             return scores
 
         missing = [key for key in dict.fromkeys(keys) if key not in known]
-        computed = await self._flights.score(caller, missing, compute_and_keep, until) if missing else {}
+        # a request that upstreams lead back here must not wait for itself
+        flyer = f"{caller} {hops_var.get()}"
+        computed = await self._flights.score(flyer, missing, compute_and_keep, until) if missing else {}
         return Scores([(known.get(key) or computed[key]) for key in keys], sum(key in known for key in keys))
 
     async def _known(self, store: Store, model: str, keys: Sequence[bytes]) -> dict[bytes, RawScore]:

@@ -108,6 +108,12 @@ class TestChunkedScores:
     def test_a_chunk_that_was_cut_is_truncation(self) -> None:
         assert score(RawScore(1, 5), RawScore(2, 5, truncated=True), spans=THREE[:2]).truncated
 
+    def test_chunks_that_may_have_been_cut_make_truncation_unknown(self) -> None:
+        whole, unknown, cut = (RawScore(1, 5, truncated=said) for said in (False, None, True))
+        assert score(whole, unknown, spans=THREE[:2]).truncated is None
+        assert score(unknown, cut, spans=THREE[:2]).truncated is True
+        assert score(unknown, UNSCORED, spans=THREE[:2]).truncated is True
+
     def test_chunks_that_there_was_no_time_for_are_left_out(self) -> None:
         found = score(RawScore(1, 5), UNSCORED, RawScore(2, 4), spans=THREE, aggregate="mean", listed=True)
         assert found == DocumentScore(

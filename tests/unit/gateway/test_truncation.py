@@ -27,6 +27,11 @@ def truncations(observed: list[Event], clock: Clock) -> Truncations:
     return Truncations(observed.append, Rarely(clock))
 
 
+def test_documents_of_which_it_is_not_known_are_not_counted(truncations: Truncations, observed: list[Event]) -> None:
+    truncations.note("m", 512, [CUT._replace(truncated=None)])
+    assert observed == []
+
+
 def test_truncated_documents_are_counted_per_model(truncations: Truncations, observed: list[Event]) -> None:
     truncations.note("a", 512, [CUT, READ, CUT])
     truncations.note("b", 512, [READ])

@@ -19,8 +19,8 @@ def test_scores_are_in_the_order_of_the_documents(order: list[int]) -> None:
     assert [scored.score for scored in answer.scores] == [0.0, 0.1, 0.2, 0.3, 0.4]
 
 
-@pytest.mark.parametrize(("said", "truncated"), [(True, True), (False, False), ("yes", False), (1, False)])
-def test_a_gateway_says_which_documents_were_cut(said: object, truncated: bool) -> None:
+@pytest.mark.parametrize(("said", "truncated"), [(True, True), (False, False), ("yes", None), (1, None)])
+def test_a_gateway_says_which_documents_were_cut(said: object, truncated: bool | None) -> None:
     content = json.dumps({"results": [ONE | {"truncated": said}]}).encode()
     assert read_answer(content, 1).scores == [(0.5, truncated)]
 
@@ -35,14 +35,15 @@ def test_a_gateway_says_which_documents_were_cut(said: object, truncated: bool) 
         ({"rankings": [{"index": 0, "logit": 0.5}]}, None),
         ([{"index": 0, "score": 0.5, "text": "a"}], None),
         ({"results": [ONE], "usage": {"total_tokens": -7}}, None),
-        ({"results": [ONE], "usage": {"total_tokens": 0}}, 0),
-        ({"results": [ONE], "usage": {"total_tokens": 2**53}}, None),
+        ({"results": [ONE], "usage": {"total_tokens": 0}}, None),
+        ({"results": [ONE], "usage": {"total_tokens": 2**32 - 1}}, 2**32 - 1),
+        ({"results": [ONE], "usage": {"total_tokens": 2**32}}, None),
         ({"results": [ONE], "usage": {"total_tokens": True}}, None),
         ({"results": [ONE], "usage": "none"}, None),
     ],
 )
 def test_every_shape_of_answer_is_read(body: Any, tokens: int | None) -> None:
-    assert read_answer(json.dumps(body).encode(), 1) == ([(0.5, False)], tokens)
+    assert read_answer(json.dumps(body).encode(), 1) == ([(0.5, None)], tokens)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,9 @@ def test_nonsense_is_refused(content: bytes, said: str) -> None:
         ({"error": {"message": "too long", "param": "documents.3"}}, Reason("too long", 3)),
         ({"error": {"message": "documents.3 is too long", "param": None}}, Reason("the document is too long", 3)),
         ({"error": "texts[2] is empty", "error_type": "Validation"}, Reason("the document is empty", 2)),
+        ({"error": {"message": "texts[0] is empty", "param": "texts.4"}}, Reason("the document is empty", 0)),
+        ({"error": {"message": "documents.4 and documents.1"}}, Reason("documents.4 and the document", 1)),
+        ({"message": "at most documents 1000"}, Reason("at most documents 1000")),
         ({"message": "no documents"}, Reason("no documents")),
         ({"detail": "bad\x1b[31m\nbody"}, Reason("bad [31m body")),
         ({"detail": [{"msg": "x"}], "code": "Throttling"}, Reason("Throttling")),
@@ -89,8 +93,13 @@ def test_nonsense_is_refused(content: bytes, said: str) -> None:
     ],
 )
 def test_every_shape_of_error_is_read(body: Any, reason: Reason) -> None:
-    assert read_reason(json.dumps(body).encode()) == reason
+    assert read_reason(json.dumps(body).encode(), 4) == reason
 
 
 def test_an_error_that_is_not_json_says_nothing() -> None:
-    assert read_reason(b"<html>502</html>") == Reason("")
+    assert read_reason(b"<html>502</html>", 1) == Reason("")
+
+
+def test_what_is_masked_is_masked_before_it_is_cut() -> None:
+    content = json.dumps({"message": "x" * 297 + "secret"}).encode()
+    assert read_reason(content, 1, lambda text: text.replace("secret", "***")) == Reason("x" * 297 + "***")

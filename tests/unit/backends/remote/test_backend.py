@@ -323,6 +323,26 @@ async def test_a_refusal_that_names_no_document_is_passed_on(upstream: FakeUpstr
 
 
 @pytest.mark.parametrize(
+    "message", ["documents[999] is too long", "the maximum number of documents 1000 is exceeded", "inputs.3 is empty"]
+)
+async def test_a_refusal_that_names_no_document_of_the_call_is_passed_on_as_it_is(
+    message: str, upstream: FakeUpstream, ask: Ask
+) -> None:
+    upstream.will_answer(400, {"error": {"message": message, "param": "documents.7"}})
+    with pytest.raises(InvalidRequest) as refused:
+        await ask(upstream).score()
+    assert message in refused.value.message
+    assert refused.value.param == "documents"
+
+
+async def test_no_part_of_a_key_is_shown(upstream: FakeUpstream, ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    upstream.will_answer(400, {"error": {"message": "x" * 294 + KEY}})
+    with pytest.raises(InvalidRequest) as refused:
+        await ask(upstream, key=KEY).score()
+    assert KEY[:3] not in refused.value.message + caplog.text
+
+
+@pytest.mark.parametrize(
     ("answer", "said"),
     [
         ({"body": b"<html>hello</html>"}, "not JSON"),
@@ -373,6 +393,19 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(certificate: Pat
         assert upstream.calls == []
 
 
+async def test_a_server_without_tls_is_told_from_one_without_a_trusted_certificate(
+    upstream: FakeUpstream, ask: Ask
+) -> None:
+    def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(UpstreamFailed, match="acme/far does not answer with TLS"):
+            await ask(upstream, url=f"https://127.0.0.1:{port}").score()
+
+
 async def test_an_answer_that_takes_too_long_is_given_up(upstream: FakeUpstream, ask: Ask) -> None:
     upstream.will_answer(held=threading.Event())
     with pytest.raises(UpstreamFailed, match=r"did not answer within 0\.1 s"):
@@ -416,7 +449,7 @@ async def test_cancelling_reaches_the_call(upstream: FakeUpstream, ask: Ask) -> 
     scoring.cancel()
     with pytest.raises(asyncio.CancelledError):
         await scoring
-    assert asked.client._free._value == 16
+    assert asked.client._places.free == 16
     assert asked.client.state == "closed"
     assert [task.get_name() for task in asyncio.all_tasks()] == [asyncio.current_task().get_name()]  # type: ignore[union-attr]
 
@@ -434,6 +467,55 @@ async def test_an_upstream_that_hangs_is_noticed_though_no_caller_waits_for_its_
         scoring.cancel()
         await asyncio.gather(scoring, return_exceptions=True)
     assert asked.client.state == state
+
+
+@pytest.mark.parametrize("allowed", [0.1, 2, 30])
+async def test_an_upstream_that_hangs_for_its_timeout_opens_the_breaker(
+    allowed: float, upstream: FakeUpstream, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(upstream, timeout=allowed)
+
+    async def post(*_: object, seconds: float, **__: object) -> None:
+        asked.clock.now += seconds
+        raise TimeoutError
+
+    monkeypatch.setattr(asked.client._pool, "post", post)
+    for _ in range(5):
+        with pytest.raises(UpstreamFailed, match=f"did not answer within {allowed:g} s"):
+            await asked.score()
+    assert asked.client.state == "open"
+
+
+async def test_calls_that_begin_late_because_others_are_under_way_open_no_breaker(
+    upstream: FakeUpstream, ask: Ask
+) -> None:
+    release = threading.Event()
+    upstream.will_answer(body=upstream.scores(["one"]), times=5, held=release)
+    upstream.always_answers(held=threading.Event())
+    asked = ask(upstream, max_concurrency=5, timeout=600)
+    scoring = [asyncio.create_task(asked.score(PAIRS[:1])) for _ in range(10)]
+    for _ in range(5):
+        await asyncio.to_thread(upstream.reached.acquire)
+    asked.clock.now += 599.9
+    release.set()
+    outcomes = await asyncio.gather(*scoring, return_exceptions=True)
+    assert [isinstance(outcome, UpstreamFailed) for outcome in outcomes] == [False] * 5 + [True] * 5
+    assert asked.client.state == "closed"
+
+
+async def test_a_caller_with_many_calls_does_not_keep_out_another(upstream: FakeUpstream, ask: Ask) -> None:
+    release = threading.Event()
+    upstream.will_answer(body=upstream.scores(["one"]), held=release)
+    asked = ask(upstream, max_documents=1, max_concurrency=1)
+    flood = asyncio.create_task(asked.score([Pair("q", "x" * number) for number in range(1, 6)], caller="flood"))
+    await asyncio.to_thread(upstream.reached.acquire)
+    other = asyncio.create_task(asked.score([Pair("q", "other")], caller="other"))
+    for _ in range(20):
+        # it is not far to the place where it waits
+        await asyncio.sleep(0)
+    release.set()
+    await asyncio.gather(flood, other)
+    assert [call.documents for call in upstream.calls].index(["other"]) == 2
 
 
 async def test_what_did_not_come_in_time_is_unscored(upstream: FakeUpstream, ask: Ask) -> None:
@@ -455,7 +537,7 @@ async def test_after_its_time_nothing_is_asked(upstream: FakeUpstream, ask: Ask)
 
 async def test_a_call_that_may_not_begin_in_time_is_overload(upstream: FakeUpstream, ask: Ask) -> None:
     asked = ask(upstream, max_concurrency=1, timeout=0.1)
-    await asked.client._free.acquire()
+    await asked.client._places.acquire("another")
     with pytest.raises(Overloaded, match="max_concurrency"):
         await asked.score()
     assert upstream.calls == []
@@ -489,6 +571,16 @@ async def test_a_loop_of_servers_is_cut(upstream: FakeUpstream, ask: Ask) -> Non
     finally:
         hops_var.reset(token)
     assert [call.headers["x-rerank-hops"] for call in upstream.calls] == ["1", str(MAX_HOPS)]
+
+
+async def test_a_loop_that_an_upstream_has_found_is_told_and_opens_no_breaker(upstream: FakeUpstream, ask: Ask) -> None:
+    upstream.always_answers(508)
+    asked = ask(upstream)
+    for number in range(1, 7):
+        with pytest.raises(UpstreamLoop, match="acme/far answered 508"):
+            await asked.score()
+        assert len(upstream.calls) == number
+    assert asked.client.state == "closed"
 
 
 async def test_a_large_answer_is_read_off_the_loop(

@@ -36,7 +36,7 @@ def test_the_tokens_of_a_part_are_shared_out(documents: int, tokens: int) -> Non
 def test_tokens_that_are_not_told_are_estimated() -> None:
     part = Part("q" * 8, ["d" * 5, ""], [[0], [1]])
     found = raw_scores(part, Answer([Scored(0.1), Scored(0.2, truncated=True)], None))
-    assert found == [RawScore(0.1, 4), RawScore(0.2, 3, truncated=True)]
+    assert found == [RawScore(0.1, 4, truncated=None), RawScore(0.2, 3, truncated=True)]
     assert [type(score.tokens) for score in found] == [int, int]
 
 

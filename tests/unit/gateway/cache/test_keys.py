@@ -12,14 +12,18 @@ from rerank.gateway.cache.keys import keys_of, pack, unpack
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@given(FLOATS, st.integers(0, 2**32 - 1), st.booleans())
-def test_a_score_is_read_as_it_was_written(logit: float, tokens: int, truncated: bool) -> None:
+@given(FLOATS, st.integers(0, 2**32 - 1), st.booleans() | st.none())
+def test_a_score_is_read_as_it_was_written(logit: float, tokens: int, truncated: bool | None) -> None:
     score = RawScore(logit, tokens, truncated)
     assert unpack(pack(score)) == score
 
 
 @pytest.mark.parametrize(
-    "kept", [None, b"", b"1", pack(RawScore(1.0, 2)) + b"\0", pack(RawScore(math.nan, 1)), pack(RawScore(math.inf, 1))]
+    "kept",
+    [
+        *(None, b"", b"1", pack(RawScore(1.0, 2)) + b"\0", pack(RawScore(1.0, 2))[:-1] + b"\3"),
+        *(pack(RawScore(math.nan, 1)), pack(RawScore(math.inf, 1))),
+    ],
 )
 def test_what_is_no_score_is_not_found(kept: bytes | None) -> None:
     assert unpack(kept) is None

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.upstreams import MAX_HOPS, hops_var
 from rerank.core import UNSCORED, Pair, RawScore, ScoringOptions, ScoringRequest, Truncation
-from rerank.errors import PairTooLarge
+from rerank.errors import PairTooLarge, UpstreamLoop
 from rerank.gateway.cache.memory import MemoryStore
 from rerank.gateway.cache.pair_cache import PairCache
 from rerank.telemetry.events import CacheLookup, Event, Observe, ignore
@@ -177,6 +178,20 @@ async def test_equal_pairs_of_two_requests_at_the_same_time_are_computed_once() 
     answers = await asyncio.gather(*[logits(cache, backend, ask("a", "bb")) for _ in range(3)])
     assert answers == [[101.0, 102.0]] * 3
     assert backend.asked == [["a", "bb"]]
+
+
+async def test_a_request_that_comes_back_through_a_loop_of_servers_does_not_wait_for_itself() -> None:
+    cache, request = cache_of(10), ask("a")
+
+    class Loop(Backend):
+        async def score(self, pairs: Sequence[Pair], options: ScoringOptions, **_: object) -> list[RawScore]:
+            hops_var.set(hops_var.get() + 1)
+            if hops_var.get() > MAX_HOPS:
+                raise UpstreamLoop("the servers form a loop")
+            return (await cache.score(model_of(self), pairs, options)).raw
+
+    with pytest.raises(UpstreamLoop):
+        await asyncio.wait_for(cache.score(model_of(Loop()), request.pairs, request.options), 10)
 
 
 async def test_the_pairs_asked_for_last_are_kept() -> None:
