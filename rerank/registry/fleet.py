@@ -72,7 +72,7 @@ class Fleet:
 
     def handle(self, event: Event, now: float) -> list[Decision]:
         """The decisions after an event at ``now``, in order."""
-        return [*self._apply(event, now), *self._begin_loads()]
+        return [*self._apply(event, now), *self._begin_loads(now)]
 
     def row(self, card: ModelCard) -> Row:
         """Snapshot of a model."""
@@ -156,9 +156,9 @@ class Fleet:
             case Loaded(name, size):
                 return self._loaded(name, size, now)
             case Failed(name, error):
-                return self._models.pop(name).fail(error)
+                return self._kept_if_awaited(name, self._models[name].failed(error, now))
             case Unloaded(name):
-                return self._unloaded(name, now)
+                return self._kept_if_awaited(name, self._models[name].unloaded(now))
 
     def _want(self, ticket: Ticket, card: ModelCard, now: float) -> list[Decision]:
         if self._stopped:
@@ -183,10 +183,9 @@ class Fleet:
         left = {device: limit - size.get(device, 0) for device, limit in self._budget.items()}
         return decisions + self._dismiss_all(overfull(left, others))
 
-    def _unloaded(self, name: str, now: float) -> list[Decision]:
-        model = self._models[name]
-        decisions = model.unloaded(now)
-        if not model.waiting:
+    def _kept_if_awaited(self, name: str, decisions: list[Decision]) -> list[Decision]:
+        """The decisions at the end of a model, which is forgotten unless a caller waits for it."""
+        if not self._models[name].waiting:
             del self._models[name]
         return decisions
 
@@ -224,7 +223,7 @@ class Fleet:
         self._stopped = True
         return [decision for model in self._models.values() for decision in model.fail(_stopping())]
 
-    def _begin_loads(self) -> list[Decision]:
+    def _begin_loads(self, now: float) -> list[Decision]:
         """Load every queued model that takes no memory, then the first of the others if it fits.
 
         Models that take memory are loaded one at a time.
@@ -244,9 +243,8 @@ class Fleet:
                     # it ran before: its measurement must not lock it out
                     model.size = model.estimate
                 case Never():
-                    decisions += self._models.pop(self._queue.pop(0)).fail(
-                        too_large(model.card.id, room.needed, room.device, room.available, room.pinned)
-                    )
+                    error = too_large(model.card.id, room.needed, room.device, room.available, room.pinned)
+                    decisions += self._kept_if_awaited(self._queue.pop(0), model.failed(error, now))
                 case _:
                     return decisions + self._dismiss_all(room.evict)
         return decisions

@@ -5,9 +5,10 @@
        └───────────────────────────────── a caller waits for it again ◀────────────────────────────────────────┤
                                                                                    none waits: forgotten ◀─────┘
 
-A failed load is forgotten. A draining model takes no new work: new requests wait until it is unloaded and loaded again.
-Otherwise a busy model would never drain and could block another for ever. A model that is nothing on this machine does
-not drain: its requests go on while it is unloaded, and new ones do not wait for them.
+A failed load is forgotten. If the catalog is reloaded during a load, requests from before it get this load, and later
+ones the next. A draining model takes no new work: new requests wait until it is unloaded and loaded again. Otherwise a
+busy model would never drain and could block another for ever. A model that is nothing on this machine does not drain:
+its requests go on while it is unloaded, and new ones do not wait for them.
 """
 
 from __future__ import annotations
@@ -59,8 +60,11 @@ class Model:
     """A model in memory, or on its way in or out."""
 
     card: ModelCard
+    """The catalog's."""
     since: float
     """When its current load was first requested."""
+    source: ModelCard = field(init=False)
+    """The card it is loaded by, or was found by; older than ``card`` if the catalog was reloaded since."""
     phase: Phase = Phase.FINDING
     size: Size = field(default_factory=dict)
     """Bytes it takes, measured or expected."""
@@ -76,6 +80,14 @@ class Model:
     """Tickets that wait until it is unloaded."""
     unwanted: bool = False
     """True if it is to be unloaded as soon as it has served the waiting tickets."""
+
+    def __post_init__(self) -> None:
+        self.source = self.card
+
+    @property
+    def replaced(self) -> bool:
+        """True if the catalog's card for it describes another model than the one that is loaded."""
+        return not self.card.loads_like(self.source)
 
     @property
     def in_memory(self) -> bool:
@@ -101,7 +113,7 @@ class Model:
         """A caller asks for it."""
         if self.phase is Phase.READY:
             return self._grant(ticket, now)
-        self.waiting[ticket] = card
+        self.waiting[ticket] = self.card if self.replaced else card
         return []
 
     def release(self, ticket: Ticket, now: float) -> list[Decision]:
@@ -128,7 +140,7 @@ class Model:
         self.phase = Phase.READY
         self.size = size
         self.last_used = now
-        decisions = [decision for ticket in list(self.waiting) for decision in self._grant(ticket, now)]
+        decisions = [decision for ticket in self._served() for decision in self._grant(ticket, now)]
         return decisions + (self.leave() if self.unwanted else [])
 
     def leave(self) -> list[Decision]:
@@ -140,23 +152,32 @@ class Model:
         return self._unload_if_drained()
 
     def follow(self, card: ModelCard) -> None:
-        """The reloaded catalog has this card for it; waiting callers get the next load with it."""
+        """The reloaded catalog has this card for it; callers that wait for the next load get it with that."""
+        served = () if self.leaving else self._served()
         self.card = card
-        self.waiting = dict.fromkeys(self.waiting, card)
+        self.waiting = {ticket: self.source if ticket in served else card for ticket in self.waiting}
 
     def unloaded(self, now: float) -> list[Decision]:
-        """Its memory has been freed. With waiting callers it is loaded again, otherwise forgotten."""
+        """It is out of memory. With waiting callers it is loaded again, otherwise forgotten."""
         done: list[Decision] = [Done(ticket) for ticket in self.dismissals]
         self.dismissals.clear()
         self.leases.clear()
         if not self.waiting:
             return done
         ticket, self.card = next(iter(self.waiting.items()))
+        self.source = self.card
         self.phase, self.since, self.size, self.unwanted = Phase.FINDING, now, {}, False
         return [*done, Find(self.card, ticket)]
 
+    def failed(self, error: RerankError, now: float) -> list[Decision]:
+        """It cannot be loaded: fail the callers of this load. Those of the next one have it found again."""
+        refused: list[Decision] = [Refuse(ticket, error) for ticket in self._served()]
+        for ticket in self._served():
+            del self.waiting[ticket]
+        return refused + self.unloaded(now)
+
     def fail(self, error: RerankError) -> list[Decision]:
-        """It cannot be loaded: fail the waiting callers and forget it."""
+        """Fail all waiting callers and forget it."""
         refused: list[Decision] = [Refuse(ticket, error) for ticket in self.waiting]
         done: list[Decision] = [Done(ticket) for ticket in self.dismissals]
         self.waiting.clear()
@@ -165,8 +186,12 @@ class Model:
 
     @property
     def _is_here(self) -> bool:
-        """False if its requests can go on once it is unloaded. Its card may be the reloaded one already."""
-        return self.takes_memory or self.card.has_weights
+        """False if its requests can go on once it is unloaded."""
+        return self.takes_memory or self.source.has_weights
+
+    def _served(self) -> list[Ticket]:
+        """The callers that wait for the load under way."""
+        return [ticket for ticket, card in self.waiting.items() if not self.replaced or card.loads_like(self.source)]
 
     def _grant(self, ticket: Ticket, now: float) -> list[Decision]:
         self.waiting.pop(ticket, None)

@@ -340,6 +340,20 @@ class TestReload:
         assert desk.tell(Reload((replace(FAR, id="a"),))) == []
         assert desk.tell(Release(1)) == [Unload("a")]
 
+    def test_reload_of_a_loading_model_loads_again_for_who_comes_after_it(self, desk: Desk) -> None:
+        newer = replace(A, revision="v2")
+        desk.tell(Want(1, A), found(A, 10), Reload((newer,)))
+        assert desk.tell(Want(2, newer), loaded(A, 10), Release(1)) == [Grant(1, "a"), Unload("a")]
+        assert desk.tell(Unloaded("a"), found(A, 10), loaded(A, 10)) == [Find(newer, 2), Load("a"), Grant(2, "a")]
+
+    def test_reload_of_a_model_that_never_fits_finds_it_again_for_who_comes_after_it(self, desk: Desk) -> None:
+        newer = replace(A, revision="v2")
+        desk.tell(Want(1, A), Reload((newer,)), Want(2, newer))
+        refused, *rest = desk.tell(found(A, 10**6))
+        assert isinstance(refused, Refuse)
+        assert refused.ticket == 1
+        assert rest == [Find(newer, 2)]
+
 
 class TestShutdown:
     def test_shutdown_refuses_who_waits_and_who_comes(self, desk: Desk) -> None:

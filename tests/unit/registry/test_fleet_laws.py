@@ -1,4 +1,7 @@
-"""Whatever happens in whatever order: nobody waits for ever, nobody's model is taken away, no budget is overdrawn."""
+"""Whatever happens in whatever order: nobody waits for ever, nobody's model is taken away, no budget is overdrawn.
+
+And whoever comes after a reload gets no model of before it.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,9 @@ class World(RuleBasedStateMachine):
         self.now = 0.0
         self.tickets = 0
         self.revision = 0
+        self.current = dict.fromkeys(SIZES, 0)
+        self.source: dict[str, int] = {}
+        self.least: dict[int, int] = {}
         self.waiting: dict[int, str] = {}
         self.held: dict[int, str] = {}
         self.asked: set[int] = set()
@@ -66,6 +72,9 @@ class World(RuleBasedStateMachine):
     def obey(self, decision: Decision) -> None:
         match decision:
             case Find(card, _):
+                if self.found.get(card.id, 0) > BUDGET:
+                    del self.found[card.id]
+                self.source[card.id] = int(card.revision or 0)
                 assert card.id not in [*self.finding, *self.found, *self.loading, *self.memory]
                 self.finding.append(card.id)
             case Load(name):
@@ -84,6 +93,7 @@ class World(RuleBasedStateMachine):
                 assert name in self.memory
                 assert name not in self.unloading
                 assert self.waiting.pop(ticket) == name
+                assert self.source[name] >= self.least[ticket]
                 self.held[ticket] = name
             case Refuse(ticket, _):
                 del self.waiting[ticket]
@@ -109,6 +119,7 @@ class World(RuleBasedStateMachine):
     def want(self, name: str) -> None:
         ticket = self.next_ticket()
         self.waiting[ticket] = name
+        self.least[ticket] = self.current[name]
         self.tell(Want(ticket, self.card(name)))
 
     @rule(data=st.data())
@@ -166,6 +177,7 @@ class World(RuleBasedStateMachine):
     @rule(gone=st.sets(names, max_size=2), changed=st.booleans())
     def reload(self, gone: set[str], changed: bool) -> None:
         self.revision += changed
+        self.current |= dict.fromkeys(set(SIZES) - gone, self.revision)
         self.tell(Reload(tuple(self.card(name) for name in SIZES if name not in gone)))
 
     @rule(seconds=st.integers(0, 10))

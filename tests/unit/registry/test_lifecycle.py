@@ -64,7 +64,7 @@ class TestLoading:
     def test_loading_that_fails_refuses_everybody(self, model: Model) -> None:
         model.want(1, CARD, 0.0)
         model.want(2, CARD, 0.0)
-        assert model.fail(ERROR) == [Refuse(1, ERROR), Refuse(2, ERROR)]
+        assert model.failed(ERROR, 0.5) == [Refuse(1, ERROR), Refuse(2, ERROR)]
 
     @pytest.mark.parametrize("phase", [Phase.FINDING, Phase.QUEUED, Phase.LOADING])
     def test_loading_is_one_state_for_people(self, phase: Phase) -> None:
@@ -134,7 +134,56 @@ class TestLeaving:
     def test_a_failed_load_is_as_good_as_having_left(self, model: Model) -> None:
         model.dismissals.append(7)
         model.leave()
-        assert model.fail(ERROR) == [Done(7)]
+        assert model.failed(ERROR, 0.5) == [Done(7)]
+
+
+class TestReplacement:
+    NEWER = replace(CARD, revision="v2")
+
+    @pytest.fixture(params=[Phase.FINDING, Phase.QUEUED, Phase.LOADING])
+    def overtaken(self, request: pytest.FixtureRequest, model: Model) -> Model:
+        """A model whose card was replaced during its load; ticket 1 waited before, ticket 2 came after."""
+        model.want(1, CARD, 0.0)
+        if request.param is not Phase.FINDING:
+            model.found(SIZE, SIZE)
+        if request.param is Phase.LOADING:
+            model.begin()
+        model.follow(self.NEWER)
+        model.leave()
+        model.want(2, self.NEWER, 0.5)
+        return model
+
+    def test_replacement_during_a_load_serves_who_waited_before_and_loads_again_for_the_others(
+        self, overtaken: Model
+    ) -> None:
+        assert overtaken.loaded(SIZE, 1.0) == [Grant(1, CARD.id)]
+        assert overtaken.release(1, 2.0) == [Unload(CARD.id)]
+        assert overtaken.unloaded(3.0) == [Find(self.NEWER, 2)]
+        assert not overtaken.replaced
+        assert overtaken.loaded(SIZE, 4.0) == [Grant(2, CARD.id)]
+
+    def test_replacement_during_a_load_that_fails_refuses_who_waited_before_alone(self, overtaken: Model) -> None:
+        assert overtaken.failed(ERROR, 1.0) == [Refuse(1, ERROR), Find(self.NEWER, 2)]
+        assert (overtaken.phase, overtaken.unwanted, overtaken.replaced) == (Phase.FINDING, False, False)
+
+    def test_replacement_counts_for_a_caller_with_the_old_card(self, overtaken: Model) -> None:
+        overtaken.want(3, CARD, 0.6)
+        assert overtaken.loaded(SIZE, 1.0) == [Grant(1, CARD.id)]
+
+    def test_replacement_may_be_replaced(self, overtaken: Model) -> None:
+        newest = replace(CARD, revision="v3")
+        overtaken.follow(newest)
+        assert overtaken.failed(ERROR, 1.0) == [Refuse(1, ERROR), Find(newest, 2)]
+
+    def test_replacement_that_is_taken_back_serves_all(self, overtaken: Model) -> None:
+        overtaken.follow(CARD)
+        assert overtaken.loaded(SIZE, 1.0) == [Grant(1, CARD.id), Grant(2, CARD.id)]
+
+    def test_replacement_by_a_card_that_loads_the_same_serves_all(self, model: Model) -> None:
+        model.want(1, CARD, 0.0)
+        model.follow(replace(CARD, pinned=True))
+        model.want(2, replace(CARD, pinned=True), 0.5)
+        assert model.loaded(SIZE, 1.0) == [Grant(1, CARD.id), Grant(2, CARD.id)]
 
 
 def test_who_waits_for_the_next_load_gets_the_new_card(ready: Model) -> None:
