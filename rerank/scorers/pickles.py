@@ -7,7 +7,8 @@ import os
 import pickle  # nosec B403  # for its error alone
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -26,32 +27,60 @@ _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 """The name that a pickle asks for, in torch's message."""
 _OS_ERROR = re.compile(r"os error (\d+)")
 _UNFINISHED = ".unfinished"
+_METADATA = "__metadata__"
+"""The one name that safetensors keep for themselves."""
+_FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+_NUMBERS = {*_FLOATS, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool}
+_PERMISSIONS = 0o777
+_NAMES = 4
+"""Names that a table of words has in a model: the shared one, the encoder's, the decoder's and the head's."""
 
 
 def convert_pickles(folder: Path) -> tuple[Path, ...]:
     """Write the tensors of each pickle in the folder next to it, and return the pickles, which stay.
 
-    A file appears whole or not at all, and what names the parts of a set appears last. Raises WeightsBroken for a
-    pickle that holds anything but tensors, and OSError where the disk is full.
+    A file appears whole, and what names the parts of a set appears last; an error leaves none of them. Raises
+    WeightsBroken for a pickle that holds anything but weights, and OSError where the disk is full.
     """
     pickles = pickles_in(folder)
-    for parent in dict.fromkeys(file.parent for file in pickles):
-        _convert_set([file for file in pickles if file.parent == parent], parent)
+    with ExitStack() as undo:
+        for parent in dict.fromkeys(file.parent for file in pickles):
+            _convert_set([file for file in pickles if file.parent == parent], parent, undo)
+        undo.pop_all()
     return pickles
 
 
-def _convert_set(pickles: Iterable[Path], folder: Path) -> None:
+def _convert_set(pickles: Iterable[Path], folder: Path, undo: ExitStack) -> None:
     places: dict[str, str] = {}
     for file in pickles:
-        tensors = _apart(_read(file), file)
         target = safe_name(file.name)
-        _write(tensors, folder / target)
+        undo.callback((folder / target).unlink, missing_ok=True)
+        with _explaining(file):
+            tensors = _apart(_read(file), file)
+            _write(tensors, folder / target, file)
         places |= dict.fromkeys(tensors, target)
     if set(places.values()) != {WEIGHTS_FILE}:
         index = json.dumps({"metadata": {}, "weight_map": places}, indent=1)
         unfinished = folder / (WEIGHTS_INDEX + _UNFINISHED)
+        for file in (unfinished, folder / WEIGHTS_INDEX):
+            undo.callback(file.unlink, missing_ok=True)
         unfinished.write_text(index + "\n", encoding="utf-8")
         unfinished.replace(folder / WEIGHTS_INDEX)
+
+
+@contextmanager
+def _explaining(file: Path) -> Iterator[None]:
+    """Turn what torch raises over tensors into WeightsBroken."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise _failed(file, "cannot be converted", error) from error
+
+
+def _failed(file: Path, what: str, error: Exception) -> WeightsBroken:
+    if is_out_of_memory(error):
+        return broken(file, "does not fit into memory. Convert it on a machine with more.")
+    return broken(file, f"{what} ({shown_error(error, file.parent)})")
 
 
 def _read(file: Path) -> object:
@@ -71,9 +100,7 @@ def _read(file: Path) -> object:
         raise _unsafe(file, str(error)) from error
     except Exception as error:
         # errors over a broken file have no common class
-        if is_out_of_memory(error):
-            raise broken(file, "does not fit into memory. Convert it on a machine with more.") from error
-        raise broken(file, f"is corrupt or cut short ({shown_error(error, file.parent)})") from error
+        raise _failed(file, "is corrupt or cut short", error) from error
 
 
 def _unsafe(file: Path, told: str) -> WeightsBroken:
@@ -100,26 +127,51 @@ def _refuse_compressed(file: Path) -> None:
 
 def _apart(content: object, file: Path) -> dict[str, torch.Tensor]:
     """The tensors by name, each with memory of its own: safetensors has no word for those that share it."""
-    if not isinstance(content, Mapping) or not content or not all(map(_is_plain, content.values())):
-        raise broken(file, "holds no table of tensors by name, as models of transformers have")
     seen: set[int] = set()
     tensors = {}
-    for name, value in content.items():
+    for name, value in _table(content, file).items():
         tensor = value.detach().contiguous()
         memory = tensor.untyped_storage().data_ptr()
-        tensors[str(name)] = tensor.clone() if memory in seen else tensor
+        tensors[name] = tensor.clone() if memory in seen else tensor
         seen.add(memory)
     return tensors
 
 
+def _table(content: object, file: Path) -> Mapping[str, torch.Tensor]:
+    """The content, if it is weights that take about as many bytes as their pickle. Raises WeightsBroken."""
+    table = "holds no table of tensors by name, as models of transformers have"
+    if not isinstance(content, Mapping) or not content:
+        raise broken(file, table)
+    for name, value in content.items():
+        if not (_is_name(name) and _is_plain(value)):
+            raise broken(file, f"{table}: {str(name)[:80]!a} is no tensor that this server reads")
+    needed, held = sum(value.nbytes for value in content.values()), file.stat().st_size
+    if needed > _NAMES * held:
+        raise broken(
+            file, f"has {human_size(held)}, but its tensors would take {human_size(needed)}: they are no weights"
+        )
+    return content
+
+
+def _is_name(name: object) -> bool:
+    # surrogates, which JSON cannot hold, are not printable
+    return isinstance(name, str) and name.isprintable() and name != _METADATA
+
+
 def _is_plain(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_quantized
+    """True for numbers in memory, in an order and a format that safetensors have and models are read in."""
+    if not isinstance(value, torch.Tensor) or value.is_nested or value.is_neg():
+        return False
+    return value.layout == torch.strided and value.device.type == "cpu" and value.dtype in _NUMBERS
 
 
-def _write(tensors: dict[str, torch.Tensor], target: Path) -> None:
+def _write(tensors: dict[str, torch.Tensor], target: Path, pickled: Path) -> None:
+    """Write a file with the permissions of the pickle."""
     unfinished = target.with_name(target.name + _UNFINISHED)
     try:
         save_file(tensors, unfinished, {"format": "pt"})
+        # safetensors would let only the owner read it
+        unfinished.chmod(pickled.stat().st_mode & _PERMISSIONS)
         unfinished.replace(target)
     except SafetensorError as error:
         if found := _OS_ERROR.search(str(error)):

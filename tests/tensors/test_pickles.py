@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.nested import nested_tensor
 
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.errors import WeightsBroken
@@ -116,6 +118,16 @@ def compressed(file: Path) -> None:
         archive.writestr("archive/data.pkl", bytes(100_000))
 
 
+def of_two_lengths(file: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.save({"w": nested_tensor([torch.ones(2), torch.ones(3)])}, file)
+
+
+def saved(content: object) -> Callable[[Path], None]:
+    return lambda file: torch.save(content, file)
+
+
 @pytest.mark.parametrize(
     ("write", "told"),
     [
@@ -127,9 +139,35 @@ def compressed(file: Path) -> None:
         (lambda file: torch.save([torch.ones(2)], file), "mine/pytorch_model.bin holds no table of tensors by name"),
         (lambda file: torch.save({}, file), "mine/pytorch_model.bin holds no table of tensors by name"),
         (lambda file: torch.save({"state_dict": {"w": torch.ones(2)}}, file), "mine/pytorch_model.bin holds no table"),
-        (lambda file: torch.save({"w": torch.eye(2).to_sparse()}, file), "mine/pytorch_model.bin holds no table"),
+        (saved({"w": torch.eye(2).to_sparse()}), "mine/pytorch_model.bin holds no table"),
+        (saved({"w": torch.empty(2, device="meta")}), "mine/pytorch_model.bin holds no table"),
+        (of_two_lengths, "mine/pytorch_model.bin holds no table"),
+        (saved({"w": torch.ones(2, dtype=torch.complex64)}), "mine/pytorch_model.bin holds no table"),
+        (saved({"w": torch.ones(2, dtype=torch.uint16)}), "mine/pytorch_model.bin holds no table"),
+        (saved({"w": torch.ones(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)}), "mine/pytorch_model.bin holds"),
+        (saved({"w": torch.ones(2, dtype=torch.complex64).conj().imag}), "mine/pytorch_model.bin holds no table"),
+        (saved({1: torch.ones(2)}), "mine/pytorch_model.bin holds no table of tensors by name"),
+        (saved({"__metadata__": torch.ones(2)}), "mine/pytorch_model.bin holds no table of tensors by name"),
+        (saved({"w\ud800": torch.ones(2)}), "mine/pytorch_model.bin holds no table of tensors by name"),
+        (saved({"w": torch.zeros(1).expand(10**13)}), "mine/pytorch_model.bin has 2 kB, but its tensors would take"),
+        (saved(dict.fromkeys(map(str, range(50)), torch.ones(1000))), "mine/pytorch_model.bin has"),
     ],
-    ids=["cut", "compressed", "no-pickle", "empty", "numbers", "list", "nothing", "nested", "sparse"],
+    ids=[
+        *(
+            "cut",
+            "compressed",
+            "no-pickle",
+            "empty",
+            "numbers",
+            "list",
+            "nothing",
+            "nested",
+            "sparse",
+            "meta",
+            "jagged",
+        ),
+        *("complex", "uint16", "float4", "negative", "number", "metadata", "surrogate", "expanded", "names"),
+    ],
 )
 def test_a_pickle_that_is_no_table_of_tensors_is_refused_by_name(
     folder: Path, write: Callable[[Path], Any], told: str
@@ -141,6 +179,43 @@ def test_a_pickle_that_is_no_table_of_tensors_is_refused_by_name(
     assert refusal.value.message.startswith(told)
     assert len(refusal.value.message) < 500
     assert contents(folder) == ["pytorch_model.bin"]
+
+
+def test_a_table_of_words_may_have_four_names(folder: Path) -> None:
+    table = torch.ones(1000)
+    torch.save(dict.fromkeys(("shared", "encoder", "decoder", "head"), table), folder / "pytorch_model.bin")
+
+    convert_pickles(folder)
+    assert len(load_file(folder / "model.safetensors")) == 4
+
+
+def test_a_part_that_is_refused_leaves_no_other_converted(folder: Path) -> None:
+    torch.save({"w1": torch.ones(1)}, folder / "pytorch_model-00001-of-00002.bin")
+    torch.save({"w2": torch.ones(1, dtype=torch.complex64)}, folder / "pytorch_model-00002-of-00002.bin")
+
+    with pytest.raises(WeightsBroken, match="'w2' is no tensor that this server reads"):
+        convert_pickles(folder)
+    assert contents(folder) == ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"]
+
+
+def test_tensors_that_torch_cannot_copy_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"weight": torch.ones(10)}, folder / "pytorch_model.bin")
+
+    def copy(_tensor: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError("no kernel")
+
+    monkeypatch.setattr(torch.Tensor, "contiguous", copy)
+    with pytest.raises(WeightsBroken, match=r"pytorch_model\.bin cannot be converted \(no kernel\)"):
+        convert_pickles(folder)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o644])
+def test_weights_have_the_permissions_of_their_pickle(folder: Path, mode: int) -> None:
+    torch.save({"weight": torch.ones(10)}, folder / "pytorch_model.bin")
+    (folder / "pytorch_model.bin").chmod(mode)
+
+    convert_pickles(folder)
+    assert (folder / "model.safetensors").stat().st_mode & 0o777 == mode
 
 
 def test_an_old_format_that_does_not_fit_into_memory_is_not_begun(
