@@ -88,15 +88,22 @@ def add_key(path: Path, caller: Caller) -> str:
         raise SettingsError(f"{path}: there is a key {caller.name}; delete its entry first, or take another name")
     key = f"rk-{secrets.token_urlsafe(32)}"
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _OWNER_ONLY)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(_entry(caller, key_hash(key), first=not known))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, _OWNER_ONLY)
+        with os.fdopen(descriptor, "r+", encoding="utf-8") as file:
+            file.write(_separator(file.read()) + _entry(caller, key_hash(key)))
     except OSError as error:
         raise SettingsError(f"{path}: cannot be written: {error.strerror}") from error
     return key
 
 
-def _entry(caller: Caller, sha256: str, *, first: bool) -> str:
+def _separator(before: str) -> str:
+    """An empty line between the entries, and the end of a line that has none."""
+    if not before:
+        return ""
+    return "\n" if before.endswith("\n") else "\n\n"
+
+
+def _entry(caller: Caller, sha256: str) -> str:
     lines = ["[[key]]", f'name = "{caller.name}"', f'sha256 = "{sha256}"']
     if caller.models is not None:
         lines.append(f"models = [{_quoted(caller.models)}]")
@@ -106,7 +113,7 @@ def _entry(caller: Caller, sha256: str, *, first: bool) -> str:
         lines.append(f"tokens_per_minute = {caller.tokens_per_minute}")
     if caller.admin:
         lines.append("admin = true")
-    return ("" if first else "\n") + "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _quoted(names: Sequence[str]) -> str:

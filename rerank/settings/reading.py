@@ -39,7 +39,7 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     try:
         settings = Settings(**(given or {}))
     except ValidationError as error:
-        raise SettingsError("; ".join(_explain(dict(problem)) for problem in error.errors())) from error
+        raise SettingsError("; ".join(_explain(dict(problem)) for problem in error.errors())) from None
     except UnreadableSetting as error:
         raise SettingsError(str(error)) from error
     _refuse_unknown(without_service_links(os.environ))
@@ -97,6 +97,16 @@ def _check_env_file() -> None:
     for binding in bindings:
         if binding.error:
             raise SettingsError(f"{ENV_FILE}: line {binding.original.line} cannot be read; is a quote left open?")
+        if "${" in (binding.value or "") and _is_secret(binding.key or ""):
+            raise SettingsError(
+                f"{ENV_FILE}: {binding.key} holds ${{...}}, which is replaced in this file. Set it in the environment, "
+                "or take another key."
+            )
+
+
+def _is_secret(name: str) -> bool:
+    """True for names of keys and tokens; one of a file is a path."""
+    return any(word in name.upper() for word in ("KEY", "TOKEN")) and not name.upper().endswith(("_FILE", "_PATH"))
 
 
 def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
@@ -115,5 +125,7 @@ def _explain(problem: dict[str, Any]) -> str:
         return str(problem["msg"]).removeprefix("Value error, ")
     given = str(problem["loc"][0]).upper()
     name = next((" / ".join(names) for names in setting_names().values() if given in names), given)
-    shown = "" if "KEY" in name else f" (got {without_password(repr(problem['input']))})"
-    return f"{name}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+    value = problem["input"]
+    shown = repr(without_password(value)) if isinstance(value, str) else without_password(repr(value))
+    got = "" if "KEY" in name else f" (got {shown})"
+    return f"{name}: {problem['msg'].removeprefix('Value error, ')}{got}"

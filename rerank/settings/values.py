@@ -67,10 +67,20 @@ def _host(value: str) -> str:
     return host
 
 
-def _hub_address(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
+def hub_address(value: str) -> str:
+    """The address of a Hub. Raises ValueError, which does not show it: it may hold a password."""
+    if not (value.startswith(("http://", "https://")) and _host_of(value)):
         raise ValueError("it has to be a whole address that begins with https:// or http://")
     return value
+
+
+def _host_of(address: str) -> str | None:
+    """The host, None also where the port is none."""
+    try:
+        parts = urlsplit(address)
+        return None if parts.port == 0 else parts.hostname
+    except ValueError:
+        return None
 
 
 def _keys(value: SecretStr) -> SecretStr:
@@ -116,20 +126,17 @@ def _redis_address(value: str) -> str:
 
 
 def _is_redis_address(address: str) -> bool:
-    """True for a host, a port, a user and password, and the number of a database; no further options."""
-    try:
-        parts = urlsplit(address)
-        return bool(parts.hostname and parts.port != 0 and re.fullmatch(r"/?\d*", parts.path)) and not (
-            parts.query or parts.fragment
-        )
-    except ValueError:
-        # a port that is not a number
+    """True for a host, a port, a user and password, and the number of a database; with TLS also for an authority."""
+    if not _host_of(address):
         return False
+    parts = urlsplit(address)
+    authority = parts.scheme == "rediss" and re.fullmatch(r"ssl_ca_certs=[^&]+", parts.query)
+    return bool(re.fullmatch(r"/?\d*", parts.path) and (authority or not parts.query) and not parts.fragment)
 
 
 def without_password(address: str) -> str:
-    """An address that may be shown: user and password are left out."""
-    return re.sub(r"(?<=://).*@", "***@", address)
+    """An address that may be shown, be it malformed: user and password are left out."""
+    return re.sub(r"^([^@]*?://)?.*@", r"\1***@", address, flags=re.DOTALL)
 
 
 def _log_format(value: Any) -> Any:
@@ -155,7 +162,7 @@ Memory = Annotated[str, AfterValidator(_memory)]
 Precision = Annotated[Literal["auto", "fp32", "bf16", "fp16", "int8"], BeforeValidator(precision_name)]
 Devices = Annotated[str, AnyCase, AfterValidator(_devices)]
 Host = Annotated[str, AfterValidator(_host)]
-HubAddress = Annotated[str, AfterValidator(_hub_address)]
+HubAddress = Annotated[str, AfterValidator(hub_address)]
 UserPath = Annotated[Path, AfterValidator(expand_home)]
 """A path in which `~` is the user's home."""
 Keys = Annotated[SecretStr, AfterValidator(_keys)]

@@ -49,6 +49,16 @@ def test_what_a_person_wrote_there_stays(file: Path) -> None:
     assert next(iter(read_keys_file(file))) == HASH
 
 
+@pytest.mark.parametrize(
+    "written", ["# mine", "# mine\n", f'[[key]]\nname = "old"\nsha256 = "{HASH}"', "\n", "\ufeff# mine"]
+)
+def test_a_key_begins_on_a_line_of_its_own(file: Path, written: str) -> None:
+    file.write_text(written, encoding="utf-8")
+    add_key(file, Caller("new"))
+    assert file.read_text(encoding="utf-8").startswith(written)
+    assert "new" in {caller.name for caller in read_keys_file(file).values()}
+
+
 def test_two_keys_of_one_name_cannot_be(file: Path) -> None:
     add_key(file, Caller("chat"))
     before = file.read_text()

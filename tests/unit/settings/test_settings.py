@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -499,6 +500,70 @@ def test_scores_are_kept_for_a_time_that_can_be(ttl: str) -> None:
 def test_an_address_of_the_shared_state_that_cannot_be_is_refused(address: str) -> None:
     with pytest.raises(SettingsError, match=r"^RERANK_STATE_URL: it has to be redis://HOST:PORT/0"):
         from_command_line(["--state-url", address])
+
+
+@pytest.mark.parametrize("name", ["RERANK_STATE_URL", "RERANK_CACHE"])
+def test_an_address_with_tls_may_name_an_authority(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "rediss://:secret@redis.example:6380/0?ssl_ca_certs=/etc/ssl/own.pem"
+    monkeypatch.setenv(name, address)
+    settings = read_settings()
+    assert address in (settings.state_url, settings.cache)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "redis://host?ssl_ca_certs=own.pem",
+        "rediss://host?ssl_ca_certs=",
+        "rediss://host?ssl_ca_certs=own.pem&ssl_cert_reqs=none",
+        "rediss://host?ssl_cert_reqs=none",
+        "rediss://host?ssl_ca_certs=own.pem#more",
+    ],
+)
+def test_an_address_has_no_other_option(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RERANK_STATE_URL", address)
+    with pytest.raises(SettingsError, match=r"^RERANK_STATE_URL: it has to be redis://HOST:PORT/0"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "shown"),
+    [
+        ("RERANK_STATE_URL", "redis:/:secretpw@host:6379", "***@host:6379"),
+        ("RERANK_STATE_URL", ":secretpw@host:6379", "***@host:6379"),
+        ("RERANK_CACHE", "redis:secretpw@host:6379", "***@host:6379"),
+        ("RERANK_CACHE", "me:secretpw@host://x@y", "***@y"),
+        ("HF_ENDPOINT", "user:secretpw@mirror", "***@mirror"),
+        ("HF_ENDPOINT", "https://user:secretpw@[::1", "https://***@[::1"),
+        ("HF_ENDPOINT", "https://user:secretpw@h\u2100.co", "https://***@h\u2100.co"),
+        ("HF_ENDPOINT", "https://hub:port", "https://hub:port"),
+        ("HF_ENDPOINT", "https://hub:0", "https://hub:0"),
+        ("HF_ENDPOINT", "https://", "https://"),
+        ("HF_ENDPOINT", "https://user:secretpw@", "https://***@"),
+    ],
+)
+def test_a_refused_address_is_shown_without_its_password(
+    name: str, address: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, address)
+    with pytest.raises(SettingsError) as refused:
+        read_settings()
+    assert str(refused.value).endswith(f"(got {shown!r})")
+    assert "secretpw" not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize("name", ["RERANK_API_KEY", "rerank_admin_key", "HF_TOKEN"])
+def test_a_key_in_dot_env_that_would_be_changed_is_refused(name: str, dot_env: WriteDotEnv) -> None:
+    dot_env(f"{name}='pass${{NOPE}}word'\n")
+    with pytest.raises(SettingsError, match=rf"^\.env: {name} holds \$\{{\.\.\.\}}, which is replaced") as refused:
+        read_settings()
+    assert "pass" not in str(refused.value)
+
+
+def test_paths_in_dot_env_may_name_variables(dot_env: WriteDotEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_FOLDER", "/srv")
+    dot_env("RERANK_MODELS_DIR=${SOME_FOLDER}/models\nRERANK_KEYS_FILE=${SOME_FOLDER}/keys.toml\n")
+    assert read_settings().models_dir == Path("/srv/models")
 
 
 def test_a_password_of_the_shared_state_is_never_shown() -> None:
