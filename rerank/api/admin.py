@@ -14,7 +14,7 @@ from rerank.access.allowance import Allowance
 from rerank.access.keyring import Keyring
 from rerank.api.bodies import JsonRoute, TolerantBody
 from rerank.api.errors import ERROR_RESPONSES
-from rerank.api.models import MODEL_IN_PATH, ModelInfo, model_info
+from rerank.api.models import MODEL_IN_PATH, ModelInfo, known_or_loaded, model_info
 from rerank.api.origins import hostname, is_loopback
 from rerank.api.services import ServicesDep, caller_of
 from rerank.catalog.cards import ModelCard
@@ -149,7 +149,7 @@ def _key(caller: Caller, left: Allowance) -> KeyInfo:
 
 async def _one(model: str, request: Request, services: ServicesDep) -> ModelCard:
     """A model of its own. Raises InvalidRequest for one that is made of others."""
-    card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
+    card = await known_or_loaded(services, model, caller_of(request))
     if card.route:
         named = ", ".join(members_of(card.route))
         raise InvalidRequest(f"{card.id} is made of {named}: name one of these.", param="model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
@@ -16,6 +17,7 @@ from rerank.calibration import Method
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.rerank_apis import host_of, model_of, tokens_of
 from rerank.catalog.routes import kind_of, members_of
+from rerank.core import Caller
 from rerank.registry.fleet import Row
 from rerank.registry.lifecycle import State
 from rerank.schemas import Schema
@@ -169,9 +171,10 @@ router = APIRouter(route_class=Route, tags=["models"], responses=_RESPONSES)
 async def list_models(request: Request, services: ServicesDep) -> ModelList:
     """The default model first, then those in memory, then those on disk, then the rest; only what the key may use."""
     caller = caller_of(request)
-    cards = [card for card in await run_in_threadpool(services.catalog.cards) if caller.may_use(card.id)]
-    known = await run_in_threadpool(lambda: [_on_disk(services, card) for card in cards])
-    infos = [_info(services, card, facts) for card, facts in zip(cards, known, strict=True)]
+    known = await run_in_threadpool(services.catalog.cards)
+    cards = [card for card in (*known, *_removed(services, known)) if caller.may_use(card.id)]
+    places = await run_in_threadpool(lambda: [_on_disk(services, card) for card in cards])
+    infos = [_info(services, card, facts) for card, facts in zip(cards, places, strict=True)]
     default = services.gateway.default.card.id
     infos.sort(key=lambda info: (info.id != default, not info.loaded, not info.local))
     return ModelList(data=infos)
@@ -180,8 +183,22 @@ async def list_models(request: Request, services: ServicesDep) -> ModelList:
 @router.get(f"/v1/models/{MODEL_IN_PATH}", summary="One model", responses=_OF_ONE)
 async def get_model(model: str, request: Request, services: ServicesDep) -> ModelInfo:
     """A model by id or by any name it answers to; ids may hold slashes."""
-    card = await run_in_threadpool(services.gateway.find, model, caller_of(request))
-    return await model_info(services, card)
+    return await model_info(services, await known_or_loaded(services, model, caller_of(request)))
+
+
+async def known_or_loaded(services: Services, name: str, caller: Caller) -> ModelCard:
+    """The model of this name; also one in memory whose folder was removed, by its id. Raises as ``find_model``."""
+    removed = _removed(services, await run_in_threadpool(services.catalog.cards))
+    found = next((card for card in removed if card.id == name and caller.may_use(card.id)), None)
+    if found:
+        return found
+    return await run_in_threadpool(services.gateway.find, name, caller)
+
+
+def _removed(services: Services, known: Iterable[ModelCard]) -> list[ModelCard]:
+    """Models in memory that the catalog has no more."""
+    ids = {card.id for card in known}
+    return [model.card for model in services.registry.loaded() if model.card.id not in ids]
 
 
 async def model_info(services: Services, card: ModelCard) -> ModelInfo:

@@ -22,7 +22,7 @@ from rerank.catalog.found import card_of_folder, cards_of, is_repository
 from rerank.catalog.manifest import read_manifest
 from rerank.catalog.models_file import read_models_file
 from rerank.catalog.names import MAX_NAME, NameIndex
-from rerank.catalog.places import cached_folder, place_of
+from rerank.catalog.places import Owners, cached_folder, place_of
 from rerank.catalog.weight_files import other_format_in
 from rerank.errors import ModelNotFound, SettingsError, WeightsBroken
 
@@ -75,6 +75,7 @@ class Catalog:
         self._configured = {card.id for card in added}
         self._calibrations = calibrations
         self._known: _Known | None = None
+        self._owners = Owners.of(self._cards)
 
     @classmethod
     def open(cls, models_dir: Path, models_file: Path) -> Catalog:
@@ -150,7 +151,7 @@ class Catalog:
         programs lay models out. Where another card has that basename already, or another repository was fetched there,
         the folder is named after the whole id, so that no model is ever answered with another's weights.
         """
-        return place_of(card, _with_weights(self._cards), self.models_dir, self._folders.listing)
+        return place_of(card, self._owners_now(), self.models_dir, self._folders.listing)
 
     def is_local(self, card: ModelCard) -> bool:
         """True if a whole checkpoint of the card is on disk."""
@@ -231,12 +232,19 @@ class Catalog:
         """All cards, rebuilt only after a change."""
         listing, described, known = self._folders.listing(), self._cards, self._known
         if known is None or known.listing is not listing or known.described is not described:
-            stored = _with_weights(described)
-            places = {card.id: place_of(card, stored, self.models_dir, lambda: listing) for card in stored}
+            owners, stored = self._owners_now(), (card for card in described if card.has_weights)
+            places = {card.id: place_of(card, owners, self.models_dir, lambda: listing) for card in stored}
             cards = (*described, *self._discovered(listing, places))
             known = _Known(described, listing, cards, NameIndex.of(cards, self.models_dir, places))
             self._known = known
         return known
+
+    def _owners_now(self) -> Owners:
+        """The owners of folders, rebuilt only after a change of the cards."""
+        described, owners = self._cards, self._owners
+        if owners.cards is not described:
+            self._owners = owners = Owners.of(described)
+        return owners
 
     def _discovered(self, listing: Listing, places: Mapping[str, Path]) -> list[ModelCard]:
         """Cards of the folders that no card describes, each with an id of its own."""
@@ -251,10 +259,6 @@ class Catalog:
                 ids.add(card.id)
                 found.append(card)
         return found
-
-
-def _with_weights(cards: tuple[ModelCard, ...]) -> tuple[ModelCard, ...]:
-    return tuple(card for card in cards if card.has_weights)
 
 
 def _without_configuration(folder: Path, where: str) -> str:

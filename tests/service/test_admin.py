@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from rerank.access.keyring import key_hash
 from rerank.backends.base import LoadedModel
 from rerank.catalog.cards import ModelCard
+from rerank.core import Caller
 from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, AppUnderTest, GatedScorer, bearer, error_message
 
 from .conftest import OpenApp
@@ -205,6 +208,43 @@ class TestWhoMay:
         app = open_once(client=ELSEWHERE, admin_keys=(ADMIN_KEY,))
         response = app.client.post(f"/v1/models/{MODEL.id}/{name}{suffix}")
         assert response.status_code in (401, 404, 405)
+
+
+class TestRemovedFolder:
+    """Its model is still in memory."""
+
+    BOUND = "key-of-one-model"
+
+    @pytest.fixture
+    def app(self, open_app: OpenApp) -> AppUnderTest:
+        callers = {ADMIN_KEY: Caller("admin", admin=True), self.BOUND: Caller("bound", admin=True, models=(MODEL.id,))}
+        app = open_app(named_keys={key_hash(key): caller for key, caller in callers.items()})
+        folder = app.gateway.catalog.models_dir / "gone"
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        assert act(app, "load", "gone", headers=bearer(ADMIN_KEY)).status_code == 200
+        shutil.rmtree(folder)
+        return app
+
+    @staticmethod
+    def listed(app: AppUnderTest, key: str) -> dict[str, bool]:
+        models = app.client.get("/v1/models", headers=bearer(key)).json()["data"]
+        return {model["id"]: model["loaded"] for model in models}
+
+    def test_removed_folder_leaves_its_model_listed_until_it_is_unloaded(self, app: AppUnderTest) -> None:
+        assert self.listed(app, ADMIN_KEY)["gone"]
+        assert app.client.get("/v1/models/gone", headers=bearer(ADMIN_KEY)).json()["state"] == "ready"
+
+        assert act(app, "unload", "gone", headers=bearer(ADMIN_KEY)).json()["state"] == "absent"
+        assert "gone" not in self.listed(app, ADMIN_KEY)
+        error_message(act(app, "unload", "gone", headers=bearer(ADMIN_KEY)), 404, "NotFoundError")
+
+    def test_removed_folder_is_no_model_to_load(self, app: AppUnderTest) -> None:
+        error_message(act(app, "load", "gone", headers=bearer(ADMIN_KEY)), 404, "NotFoundError")
+
+    def test_removed_folder_is_hidden_from_a_key_for_other_models(self, app: AppUnderTest) -> None:
+        assert "gone" not in self.listed(app, self.BOUND)
+        error_message(act(app, "unload", "gone", headers=bearer(self.BOUND)), 404, "NotFoundError")
 
 
 def test_an_admin_key_may_do_what_a_usual_key_may(open_app: OpenApp) -> None:

@@ -548,6 +548,29 @@ class TestPinnedRevision:
         assert "maker/mine pins revision 'v2', but nothing says which one" in caplog.text
 
 
+def test_each_card_is_looked_at_a_few_times_however_many_there_are(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def basename(card: ModelCard) -> str:
+        nonlocal looks
+        looks += 1
+        return card.id.rsplit("/", 1)[-1]
+
+    def looks_at(count: int) -> int:
+        nonlocal looks
+        looks = 0
+        catalog = Catalog(models, tuple(ModelCard(id=f"maker/m{number}") for number in range(count)))
+        for card in catalog.cards():
+            catalog.own_folder(card)
+        return looks
+
+    monkeypatch.setattr(ModelCard, "basename", property(basename))
+    few = looks_at(0)
+    assert looks_at(200) - few == 2 * (looks_at(100) - few)
+
+
 def test_a_folder_with_weights_of_another_format_is_told_by_them(catalog: Catalog, models: Path) -> None:
     (models / "mine").mkdir()
     (models / "mine" / "mine-Q4_K_M.gguf").touch()
