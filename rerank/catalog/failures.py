@@ -30,6 +30,10 @@ class CorruptFile(Exception):
     """A file's bytes are not those the Hub states; ``args[0]`` is its path in the repository."""
 
 
+class MissingFile(Exception):
+    """The Hub lists a file and does not have it; ``args[0]`` is its path in the repository."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Source and destination of a download, for messages."""
@@ -102,6 +106,14 @@ class Source:
             FetchFailure.NOT_FOUND,
         )
 
+    def incomplete(self, path: str) -> WeightsMissing:
+        """``path`` is the path in the repository of a file that is listed there."""
+        return self._missing(
+            f"The Hub at {self.site} lists {path} of {self.repo}, but does not have it (404). Run "
+            f"`{download_command(self.model_id)}` later, or through another endpoint ({_MIRROR}); or {self._copy}.",
+            FetchFailure.NOT_FOUND,
+        )
+
     def no_safetensors(self, what: str) -> WeightsMissing:
         """The repository holds nothing that this server would load; ``what``, sentences, continues its name."""
         return self._missing(
@@ -149,6 +161,8 @@ def explaining(source: Source) -> Iterator[None]:
         yield
     except CorruptFile as error:
         raise source.corrupt(error.args[0]) from error
+    except MissingFile as error:
+        raise source.incomplete(error.args[0]) from error
     except OfflineModeIsEnabled as error:
         raise source.offline() from error
     except HfHubHTTPError as error:

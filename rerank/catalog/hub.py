@@ -11,19 +11,21 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from http import HTTPStatus
 from pathlib import Path
 
 from huggingface_hub import hf_hub_url
+from huggingface_hub.errors import HfHubHTTPError
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import is_started, read_checkpoint, refuse_other_kinds
-from rerank.catalog.failures import Source, explaining
+from rerank.catalog.failures import MissingFile, Source, explaining
 from rerank.catalog.manifest import MANIFEST
 from rerank.catalog.own_code import refuse_untrusted_code
 from rerank.catalog.pickles import pickles_in
 from rerank.catalog.repository import Repository, inspect_source, is_weights, source_of
 from rerank.catalog.room import check_room, keeping_free, sized
-from rerank.catalog.staging import exclusive, prune, put_in_place, settle, staging_folder
+from rerank.catalog.staging import check_vacant, exclusive, prune, put_in_place, settle, staging_folder
 from rerank.catalog.transfer import RemoteFile, transfer
 from rerank.catalog.weight_files import WEIGHTS_FILE
 from rerank.errors import WeightsBroken
@@ -48,12 +50,12 @@ def fetch(
     """Bring a model to the folder ``destination`` and return that folder.
 
     ``progress`` gets the bytes on disk and the bytes in all. A folder that is there is returned as it is, unless
-    ``replace``; then it stays usable until the new one is whole. ``accept`` raises for a repository that should not be
-    fetched, and ``min_free`` bytes of the disk stay free. With ``convert`` pickled weights are fetched where there are
-    no others, and it makes safetensors of them. While another process or thread fetches the same
-    model this one waits. Raises WeightsMissing, WeightsBroken (what is there, or what the Hub has, is no checkpoint),
-    ModelUnavailable (it needs code that its card does not trust), and OSError where the disk misbehaves in other ways
-    than being full or read-only.
+    ``replace``; then it stays usable until the new one is whole. An empty folder gives way, and nothing else does.
+    ``accept`` raises for a repository that should not be fetched, and ``min_free`` bytes of the disk stay free. With
+    ``convert`` pickled weights are fetched where there are no others, and it makes safetensors of them. While another
+    process or thread fetches the same model this one waits. Raises WeightsMissing, WeightsBroken (what is there, or
+    what the Hub has, is no checkpoint), ModelUnavailable (it needs code that its card does not trust), and OSError
+    where the disk misbehaves in other ways than being full or read-only.
     """
     card = model if isinstance(model, ModelCard) else ModelCard(id=model, repo=model)
     if card.repo is None:
@@ -67,8 +69,10 @@ def fetch(
         accept(repository)
     with explaining(source), exclusive(destination, card.id):
         settle(destination)
-        if is_started(destination) and not replace:
-            return read_checkpoint(destination, card).folder
+        if not replace:
+            if is_started(destination):
+                return read_checkpoint(destination, card).folder
+            check_vacant(destination, card.id)
         staging = staging_folder(destination)
         prune(staging, repository.files)
         check_room(staging, repository, source, min_free)
@@ -78,7 +82,7 @@ def fetch(
             if convert and repository.pickled_bytes:
                 _convert(staging, convert)
             _finish(staging, card, repository, revision)
-        put_in_place(staging, destination)
+        put_in_place(staging, destination, replace=replace)
     return destination
 
 
@@ -137,7 +141,12 @@ def _download(
 ) -> None:
     for file in files:
         url = hf_hub_url(source.repo, file.path, revision=commit, endpoint=source.endpoint)
-        transfer(url, file, staging / file.path, report, source.token)
+        try:
+            transfer(url, file, staging / file.path, report, source.token)
+        except HfHubHTTPError as error:
+            if error.response.status_code != HTTPStatus.NOT_FOUND:
+                raise
+            raise MissingFile(file.path) from error
 
 
 def _unwatched(_done: int, _total: int) -> None:

@@ -9,11 +9,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import TypeVar
 
 import httpx2
 from httpx2._utils import get_environment_proxies
@@ -30,6 +32,8 @@ _TOKEN_BYTES = 10_000
 _ANSWER_BYTES = 16_000_000
 """Of a description of a repository; those of thousands of files have a few million."""
 _ERROR_BYTES = 64_000
+_ERROR_SECONDS = 5.0
+T = TypeVar("T")
 
 # it asks the Hub for a list of coding agents, and its own default Hub even where another endpoint is set
 constants.HF_HUB_DISABLE_TELEMETRY = True
@@ -77,7 +81,13 @@ def token_for(endpoint: str) -> str | None:
     """
     if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
         return None
-    token = get_token() if endpoint == constants.ENDPOINT else _own_token()
+    try:
+        token = get_token() if endpoint == constants.ENDPOINT else _own_token()
+    except (OSError, UnicodeDecodeError, UnfitFile) as error:
+        # other errors' text may hold the token
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        logger.warning("the token in %s cannot be read (%s); none is sent", constants.HF_TOKEN_PATH, why)
+        return None
     if token and not (token.isascii() and token.isprintable()):
         logger.warning("HF_TOKEN holds characters that no token has; it is not sent")
         return None
@@ -88,18 +98,22 @@ def _own_token() -> str | None:
     token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
     try:
         token = token or read_text(Path(constants.HF_TOKEN_PATH), _TOKEN_BYTES)
-    except (OSError, UnfitFile):
+    except FileNotFoundError:
         return None
     return token.strip() or None
 
 
 @contextmanager
-def answer(url: str, token: str | None, timeout: float, **headers: str) -> Iterator[httpx2.Response]:
-    """The answer to a GET, its body still to be read. Raises HfHubHTTPError, OfflineModeIsEnabled and HTTPError."""
+def answer(url: str, token: str | None, timeout: float, seconds: float, **headers: str) -> Iterator[httpx2.Response]:
+    """The answer to a GET, its body still to be read. Raises HfHubHTTPError, OfflineModeIsEnabled and HTTPError.
+
+    ``timeout`` applies to each address of the host's name, and to each part of the answer that comes; ``seconds`` to
+    all until the body begins.
+    """
     sent = build_hf_headers(token=token or False) | {"Accept-Encoding": "identity"} | headers
-    response = _follow(_session().build_request("GET", url, headers=sent, timeout=timeout))
+    request = _session().build_request("GET", url, headers=sent, timeout=timeout)
+    response = _within(seconds, partial(_begun, request), late=httpx2.Response.close)
     try:
-        _raise_for_status(response)
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise httpx2.DecodingError("the answer is compressed, which was not asked for")
         yield response
@@ -112,6 +126,42 @@ def _session() -> httpx2.Client:
         return get_session()
     except OSError as error:
         raise httpx2.ConnectError(f"SSL_CERT_FILE or SSL_CERT_DIR: {error.strerror or error}") from error
+
+
+def _within(seconds: float, work: Callable[[], T], late: Callable[[T], None]) -> T:
+    """The outcome of ``work``. Raises ReadTimeout after ``seconds``; ``late`` gets what comes after that.
+
+    On a thread, because looking up a name, trying its addresses in turn, and headers that trickle know no common limit.
+    """
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="hub-read", daemon=True).start()
+    try:
+        return outcome.result(seconds)
+    except TimeoutError as error:
+        outcome.add_done_callback(partial(_hand_over, late))
+        raise httpx2.ReadTimeout(f"no whole answer within {seconds:g} s") from error
+
+
+def _hand_over(late: Callable[[T], None], outcome: Future[T]) -> None:
+    if outcome.exception() is None:
+        late(outcome.result())
+
+
+def _begun(request: httpx2.Request) -> httpx2.Response:
+    """The answer at the end of the redirects, its body still to be read. Raises HfHubHTTPError."""
+    response = _follow(request)
+    with ExitStack() as failed:
+        failed.callback(response.close)
+        _raise_for_status(response)
+        failed.pop_all()
+    return response
 
 
 def _follow(request: httpx2.Request) -> httpx2.Response:
@@ -130,25 +180,12 @@ def read(url: str, token: str | None, timeout: float, seconds: float) -> bytes:
 
     ``timeout`` applies to each address of the host's name.
     """
-    content: Future[bytes] = Future()
-
-    def run() -> None:
-        try:
-            content.set_result(_content(url, token, timeout, seconds))
-        except Exception as error:
-            content.set_exception(error)
-
-    # on a thread, because looking up a name and trying its addresses in turn know no common limit
-    threading.Thread(target=run, name="hub-read", daemon=True).start()
-    try:
-        return content.result(seconds)
-    except TimeoutError as error:
-        raise httpx2.ReadTimeout(f"no whole answer within {seconds:g} s") from error
+    return _within(seconds, partial(_content, url, token, timeout, seconds), late=lambda _: None)
 
 
 def _content(url: str, token: str | None, timeout: float, seconds: float) -> bytes:
     deadline = time.monotonic() + seconds
-    with answer(url, token, timeout) as response:
+    with answer(url, token, timeout, seconds) as response:
         content = bytearray()
         for chunk in response.iter_raw(65536):
             content += chunk
@@ -160,13 +197,13 @@ def _content(url: str, token: str | None, timeout: float, seconds: float) -> byt
 
 
 def _raise_for_status(response: httpx2.Response) -> None:
-    """Raise HfHubHTTPError for an error, of whose body only the beginning is read: it may have no end."""
+    """Raise HfHubHTTPError for an error, of whose body only the beginning is read: it may have no end, or trickle."""
     if response.is_success or response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return
-    content = b""
-    for chunk in response.iter_raw(_ERROR_BYTES):
+    content, ends = b"", time.monotonic() + _ERROR_SECONDS
+    for chunk in response.iter_raw():
         content += chunk
-        if len(content) >= _ERROR_BYTES:
+        if len(content) >= _ERROR_BYTES or time.monotonic() >= ends:
             break
     kept = {name: response.headers[name] for name in ("X-Error-Code", "X-Error-Message") if name in response.headers}
     hf_raise_for_status(httpx2.Response(response.status_code, headers=kept, content=content, request=response.request))

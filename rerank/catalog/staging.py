@@ -11,6 +11,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from rerank.catalog.catalog import download_command
+from rerank.catalog.folder_files import broken
 from rerank.catalog.transfer import RemoteFile, part_of
 
 _LOG = logging.getLogger(__name__)
@@ -39,6 +41,25 @@ def exclusive(destination: Path, model_id: str) -> Iterator[None]:
         lock.release()
 
 
+def check_vacant(destination: Path, model_id: str) -> None:
+    """Raise WeightsBroken unless nothing, or an empty folder, is where the model belongs."""
+    if occupied := _occupied_by(destination):
+        raise broken(
+            destination,
+            f"{occupied}, where {model_id} belongs. Move it away, or replace it with "
+            f"`{download_command(model_id)} --force`.",
+        )
+
+
+def _occupied_by(destination: Path) -> str | None:
+    if destination.is_symlink():
+        return "is a link that leads to no model"
+    if destination.is_dir():
+        entry = next(destination.iterdir(), None)
+        return f"holds {entry.name!a}" if entry else None
+    return "is no folder" if os.path.lexists(destination) else None
+
+
 def prune(staging: Path, files: tuple[RemoteFile, ...]) -> None:
     """Delete what an earlier run left of another commit. Raises OSError."""
     staging.mkdir(exist_ok=True)
@@ -48,10 +69,13 @@ def prune(staging: Path, files: tuple[RemoteFile, ...]) -> None:
             entry.unlink()
 
 
-def put_in_place(staging: Path, destination: Path) -> None:
-    """One rename; what was there before is moved aside first and deleted last. Raises OSError, all being as before."""
+def put_in_place(staging: Path, destination: Path, *, replace: bool) -> None:
+    """One rename. With ``replace`` what was there before is moved aside first and deleted last.
+
+    Raises OSError, all being as before: also for more than an empty folder that is there, without ``replace``.
+    """
     aside = _sibling(destination, "replaced")
-    if os.path.lexists(destination):
+    if replace and os.path.lexists(destination):
         destination.rename(aside)
     try:
         staging.rename(destination)
@@ -75,4 +99,5 @@ def settle(destination: Path) -> None:
 
 
 def _sibling(destination: Path, kind: str) -> Path:
-    return staging_folder(destination).with_name(f"{destination.name}.{kind}")
+    # no name of a repository begins with a dot: a model `x.lock` is none of the siblings of `x`
+    return staging_folder(destination).with_name(f".{destination.name}.{kind}")

@@ -48,6 +48,8 @@ class Patience:
     pace_seconds: float = 60.0
     pace_bytes: int = 64_000
     """A connection that brings less in that time is given up like one that broke."""
+    answer_seconds: float = 60.0
+    """A connection whose answer has not begun by then is given up, too."""
 
 
 PATIENCE = Patience()
@@ -118,7 +120,7 @@ class _Transfer:
     def _append(self, held: int) -> None:
         """Ask once for the bytes from ``held`` on. Raises RemoteProtocolError if the answer ends early."""
         wanted = {"Range": f"bytes={held}-"} if held else {}
-        with answer(self.url, self.token, _TIMEOUT, **wanted) as response:
+        with answer(self.url, self.token, _TIMEOUT, self.patience.answer_seconds, **wanted) as response:
             if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise CorruptFile(self.file.path)
             if response.status_code != HTTPStatus.PARTIAL_CONTENT and held:

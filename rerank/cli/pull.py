@@ -25,6 +25,7 @@ from rerank.cli.models import asked, named_licence, show_models
 from rerank.cli.terminal import CommandFailed, complain, verbatim
 from rerank.errors import FetchFailure, ModelUnsupported, RerankError, WeightsBroken, WeightsMissing
 from rerank.settings import read_settings
+from rerank.settings.values import hub_address
 from rerank.units import expand_home, human_size
 
 _EPILOG = """
@@ -93,6 +94,14 @@ def _path(text: str | None) -> Path | None:
         raise typer.BadParameter(str(error)) from error
 
 
+def _address(text: str | None) -> str | None:
+    """The address of a Hub, of the command line."""
+    try:
+        return hub_address(text) if text else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--endpoint") from None
+
+
 _Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="Id, alias, folder name, or organisation/name.")
 ]
@@ -146,7 +155,8 @@ def pull(
         cards = asked(ctx, catalog, names or (), every=every)
         if revision and len(cards) > 1:
             ctx.fail("--revision is for one model")
-        options = _Options(revision, endpoint or settings.hf_endpoint, force, quiet, settings.min_free_bytes, convert)
+        hub = _address(endpoint) or settings.hf_endpoint
+        options = _Options(revision, hub, force, quiet, settings.min_free_bytes, convert)
         results = [_provide(card, catalog, options) for card in cards]
     raise typer.Exit(next((result for result in results if result), Exit.DONE))
 
@@ -213,7 +223,7 @@ def _fetch_unless_there(card: ModelCard, catalog: Catalog, options: _Options) ->
             revision=options.revision,
             endpoint=options.endpoint,
             progress=progress,
-            replace=there,
+            replace=there or options.force,
             min_free=options.min_free,
             convert=_convert if options.convert else None,
         )

@@ -263,6 +263,20 @@ class TestWhatIsThere:
         assert read_checkpoint(models / "tiny-reranker")
         assert visible(models) == ["tiny-reranker"]
 
+    def test_a_file_in_the_place_of_a_model_needs_force(
+        self, command: Command, repository: FakeRepository, models: Path
+    ) -> None:
+        models.mkdir()
+        (models / "tiny-reranker").write_text("mine")
+
+        refused = command(NAME)
+        assert refused.status == 7
+        assert "models/tiny-reranker is no folder" in refused.err
+        assert (models / "tiny-reranker").read_text() == "mine"
+
+        assert command(NAME, "--force").status == 0
+        assert read_checkpoint(models / "tiny-reranker")
+
     def test_another_revision_replaces_the_model(
         self, command: Command, hub: FakeHub, repository: FakeRepository, models: Path
     ) -> None:
@@ -319,6 +333,13 @@ class TestFailures:
         assert "rerank: " in outcome.err
         assert outcome.out == ""
         assert visible(models) == []
+
+    @pytest.mark.parametrize("endpoint", ["https://me:secret@[::1", "https://hub:port", "https://", "me:secret@hub"])
+    def test_an_endpoint_that_is_no_address_is_wrong_usage(self, command: Command, endpoint: str) -> None:
+        outcome = command(NAME, "--endpoint", endpoint)
+        assert outcome.status == 2
+        assert "--endpoint: it has to be a whole address that begins with https:// or http://" in outcome.err
+        assert "secret" not in outcome.err
 
     def test_an_unknown_revision_is_not_found(self, command: Command, repository: FakeRepository) -> None:
         assert command(NAME, "--revision", "v9").status == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 import socket
 import threading
@@ -24,7 +25,7 @@ from rerank.catalog.failures import explaining
 from rerank.catalog.hub import fetch
 from rerank.catalog.manifest import MANIFEST, read_manifest
 from rerank.catalog.repository import inspect_repository, select_files, source_of
-from rerank.catalog.session import read
+from rerank.catalog.session import read, token_for
 from rerank.catalog.staging import staging_folder
 from rerank.catalog.transfer import RemoteFile
 from rerank.errors import FetchFailure, ModelUnavailable, ModelUnsupported, WeightsBroken, WeightsMissing
@@ -399,6 +400,30 @@ class TestFetch:
         assert f"{hub.url}/{NAME}" in error.message
         assert "set HF_TOKEN" in error.message
 
+    @pytest.mark.parametrize("endpoint", [constants.ENDPOINT, "https://mirror.invalid"])
+    @pytest.mark.parametrize(
+        ("spoil", "why"),
+        [(Path.mkdir, r"\w[\w ]+"), (lambda file: file.write_bytes(b"hf_secret\xff"), "it is no text")],
+        ids=["folder", "bytes"],
+    )
+    def test_a_token_that_cannot_be_read_is_not_sent(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+        endpoint: str,
+        spoil: Callable[[Path], object],
+        why: str,
+    ) -> None:
+        file = tmp_path / "token"
+        spoil(file)
+        for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(file))
+        assert token_for(endpoint) is None
+        assert re.search(rf"the token in {re.escape(str(file))} cannot be read \({why}\); none is sent", caplog.text)
+        assert "secret" not in caplog.text
+
     def test_gated_with_a_token(
         self, hub: FakeHub, repository: FakeRepository, destination: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -438,6 +463,14 @@ class TestFetch:
         monkeypatch.setenv("HF_TOKEN", "hf_owner")
         fetch(NAME, destination, endpoint=hub.url)
         assert read_checkpoint(destination)
+
+    def test_a_file_that_a_mirror_lacks_is_named(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path
+    ) -> None:
+        repository.files[WEIGHTS].status = 404
+        error = failure_of(hub, destination)
+        assert error.failure is FetchFailure.NOT_FOUND
+        assert f"The Hub at {hub.url} lists {WEIGHTS} of {NAME}, but does not have it" in error.message
 
     def test_the_folder_to_copy_to_is_the_models_own(
         self, hub: FakeHub, repository: FakeRepository, tmp_path: Path
@@ -557,7 +590,7 @@ class TestPlace:
         (destination / "config.json").write_text("{}")
         fetch(NAME, destination, endpoint=hub.url, replace=True)
         assert (destination / WEIGHTS).exists()
-        assert [entry.name for entry in staging_folder(destination).parent.iterdir()] in ([], ["tiny-reranker.lock"])
+        assert [entry.name for entry in staging_folder(destination).parent.iterdir()] in ([], [".tiny-reranker.lock"])
 
     def test_a_link_is_replaced_but_not_followed(
         self, hub: FakeHub, repository: FakeRepository, destination: Path, tmp_path: Path
@@ -585,8 +618,69 @@ class TestPlace:
         (destination / "old").touch()
         staging_folder(destination).parent.mkdir()
         with pytest.raises(FileNotFoundError):
-            staging.put_in_place(staging_folder(destination), destination)
+            staging.put_in_place(staging_folder(destination), destination, replace=True)
         assert (destination / "old").exists()
+
+    @pytest.mark.parametrize(
+        ("occupy", "told"),
+        [
+            (lambda place: place.write_text("mine"), "is no folder"),
+            (lambda place: place.symlink_to("nowhere"), "is a link that leads to no model"),
+            (lambda place: [place.mkdir(), (place / ".git").mkdir()], r"holds '\.git'"),
+        ],
+        ids=["file", "dangling-link", "hidden-entries"],
+    )
+    def test_only_a_replacement_removes_what_is_no_model(
+        self,
+        hub: FakeHub,
+        repository: FakeRepository,
+        destination: Path,
+        occupy: Callable[[Path], object],
+        told: str,
+    ) -> None:
+        destination.parent.mkdir()
+        occupy(destination)
+        before = destination.lstat()
+        with pytest.raises(WeightsBroken, match=f"models/tiny-reranker {told}, where {NAME} belongs") as caught:
+            fetch(NAME, destination, endpoint=hub.url)
+        assert f"`{download_command(NAME)} --force`" in caught.value.message
+        assert destination.lstat() == before
+        assert not hub.requests_of(WEIGHTS)
+
+        fetch(NAME, destination, endpoint=hub.url, replace=True)
+        assert read_checkpoint(destination)
+
+    def test_an_empty_folder_gives_way(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
+        destination.mkdir(parents=True)
+        fetch(NAME, destination, endpoint=hub.url)
+        assert read_checkpoint(destination)
+
+    def test_what_comes_during_a_download_stays(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path
+    ) -> None:
+        def put(_done: int, _total: int) -> None:
+            destination.mkdir(exist_ok=True)
+            (destination / "config.json").write_text("mine")
+
+        with pytest.raises(OSError, match="not empty"):
+            fetch(NAME, destination, endpoint=hub.url, progress=put)
+        assert (destination / "config.json").read_text() == "mine"
+
+    def test_a_model_may_be_named_as_a_lock_is(self, hub: FakeHub, destination: Path) -> None:
+        other = destination.with_name("tiny-reranker.lock")
+        for name, place in ((NAME, destination), (f"{NAME}.lock", other)):
+            hub.add_repository(name, tiny_checkpoint())
+            fetch(name, place, endpoint=hub.url)
+        assert [read_checkpoint(place).folder for place in (destination, other)] == [destination, other]
+
+    def test_an_unfinished_model_named_as_a_replaced_one_is_kept(
+        self, hub: FakeHub, repository: FakeRepository, destination: Path
+    ) -> None:
+        unfinished = staging_folder(destination.with_name("tiny-reranker.replaced"))
+        unfinished.mkdir(parents=True)
+        (unfinished / "config.json").write_text("{}")
+        fetch(NAME, destination, endpoint=hub.url, replace=True)
+        assert (unfinished / "config.json").exists()
 
     def test_two_at_once_fetch_once(self, hub: FakeHub, repository: FakeRepository, destination: Path) -> None:
         weights = repository.files[WEIGHTS]

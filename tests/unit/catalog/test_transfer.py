@@ -13,6 +13,7 @@ import pytest
 from huggingface_hub import hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError
 
+from rerank.catalog import session
 from rerank.catalog.failures import CorruptFile
 from rerank.catalog.transfer import Patience, RemoteFile, part_of, transfer
 from tests.support.fake_hub import FakeFile, FakeHub
@@ -107,6 +108,64 @@ def test_bytes_that_are_not_the_files_are_deleted(
     with pytest.raises(CorruptFile, match=WEIGHTS):
         bring()
     assert list(target.parent.iterdir()) == []
+
+
+@contextlib.contextmanager
+def dripping(beginning: bytes, drop: bytes) -> Iterator[str]:
+    """Where a server answers with drops, for as long as the context is open."""
+    closed = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            # until the client leaves
+            with connection, contextlib.suppress(ConnectionError):
+                connection.sendall(beginning)
+                while not closed.wait(0.01):
+                    connection.sendall(drop)
+
+        server = threading.Thread(target=serve, daemon=True)
+        server.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        closed.set()
+        server.join()
+
+
+@pytest.mark.parametrize(
+    ("beginning", "drop"),
+    [(b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x"), (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n")],
+    ids=["header", "early-hints"],
+)
+def test_an_answer_that_never_begins_is_given_up(target: Path, beginning: bytes, drop: bytes) -> None:
+    remote = RemoteFile(WEIGHTS, 10**9, None, "b" * 40)
+    with (
+        dripping(beginning, drop) as url,
+        pytest.raises(httpx2.ReadTimeout, match=r"no whole answer within 0\.1 s"),
+    ):
+        transfer(url, remote, target, lambda _: None, patience=Patience((), answer_seconds=0.1))
+
+
+def test_an_error_that_trickles_is_still_an_error(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_ERROR_SECONDS", 0.0)
+    remote = RemoteFile(WEIGHTS, 10**9, None, "b" * 40)
+    with (
+        dripping(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 60000\r\n\r\n", b"x") as url,
+        pytest.raises(HfHubHTTPError, match="403"),
+    ):
+        transfer(url, remote, target, lambda _: None, patience=Patience(()))
+
+
+def test_an_answer_that_comes_too_late_is_closed() -> None:
+    asked, closed = threading.Event(), threading.Event()
+
+    def work() -> str:
+        asked.wait()
+        return "late"
+
+    with pytest.raises(httpx2.ReadTimeout):
+        session._within(0.0, work, late=lambda _: closed.set())
+    asked.set()
+    assert closed.wait(20)
 
 
 @pytest.fixture
