@@ -279,12 +279,15 @@ def build_rerank_body(
     activation = None if raw is None else not raw  # vLLM's name for it
     wanted = {"model": model, "top_n": top_n, **options, "use_activation": activation}
     given = {name: value for name, value in wanted.items() if value is not None}
-    return json.dumps({"query": query, "documents": texts, **given}, ensure_ascii=False).encode()
+    return json.dumps({"query": query, "documents": texts, **given}, ensure_ascii=False, allow_nan=False).encode()
 
 
 def parse_rerank(reply: _Reply, document_count: int) -> RerankResults:
     """The results in the server's order (descending score). Raises InvalidResponseError."""
     results = [_parse_result(reply, result, document_count) for result in _list_of_objects(reply, "results")]
+    indices = sorted(result.index for result in results)
+    if twice := [index for index, following in itertools.pairwise(indices) if index == following]:
+        raise _invalid(reply, f"two results have index {twice[0]}")
     content = _json_or_none(reply.body)
     model, meta = content.get("model"), content.get("meta")
     return RerankResults(results, model if isinstance(model, str) else None, meta if isinstance(meta, dict) else {})
@@ -445,6 +448,10 @@ class _Client(ABC):
         max_retries: int = 2,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
+        named = ("base_url", base_url, str), ("api_key", api_key or "", str), ("max_retries", max_retries, int)
+        for name, value, kind in (*named, ("max_answer_bytes", max_answer_bytes, int)):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} must be {kind.__name__}, not {type(value).__name__}")
         key = (api_key or "").strip()
         if not (key.isascii() and key.isprintable()):
             raise ValueError("api_key must be printable ASCII")
@@ -454,6 +461,7 @@ class _Client(ABC):
             raise ValueError("max_answer_bytes must be at least 1")
         self.base_url = normalize_base_url(base_url)
         self.timeout = timeout
+        self._connect_timeout = min(timeout, CONNECT_TIMEOUT_S)
         self.max_retries = max_retries
         self.max_answer_bytes = max_answer_bytes
         self._api_key = key
@@ -471,7 +479,7 @@ class _Client(ABC):
     def _request(self, method: str, path: str, body: bytes | None = None) -> _Request:
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "rerank-client"}
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
         if self._api_key:
             headers["Authorization"] = f"Bearer {self._api_key}"
         return _Request(method, self.base_url + path, headers, body)
@@ -505,9 +513,9 @@ class RerankClient(_Client):
     """Asynchronous client, over aiohttp. Share one among all tasks; each event loop that uses it gets a session.
 
     ``base_url``: the server's root, with or without ``/v1`` or ``/v1/rerank``. ``api_key``: sent as a bearer token.
-    ``timeout``: seconds of silence after which an answer is given up; connecting gets at most 10 of them, and waiting
-    for one of the 100 pooled connections does not count. ``max_retries``: tries after the first, see ``retry_delay``.
-    ``max_answer_bytes``: a larger answer, once decompressed, is an InvalidResponseError.
+    ``timeout``: seconds without progress after which a request is given up; connecting gets at most 10 of them, and
+    waiting for one of the 100 pooled connections does not count. ``max_retries``: tries after the first, see
+    ``retry_delay``. ``max_answer_bytes``: a larger answer, once decompressed, is an InvalidResponseError.
     """
 
     _library = "aiohttp"
@@ -571,18 +579,36 @@ class RerankClient(_Client):
     async def _exchange(self, request: _Request) -> _Reply:
         self._check_open()
         session = await self._session()
-        data = None if request.body is None else io.BytesIO(request.body)  # aiohttp warns of bytes above 1 MiB
         try:
-            async with session.request(
-                request.method, request.url, headers=request.headers, data=data, allow_redirects=False
-            ) as response:
+            async with (
+                asyncio.timeout(None) as silence,
+                session.request(
+                    request.method,
+                    request.url,
+                    headers=request.headers,
+                    data=None if request.body is None else self._sent(request.body, silence),
+                    allow_redirects=False,
+                ) as response,
+            ):
+                self._progress(silence)
                 body = _Body(response.status, response.headers, self.max_answer_bytes)
                 async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+                    self._progress(silence)
                     body.add(chunk)
                 return body.reply()
         except (self._aiohttp.ClientError, TimeoutError) as error:
             connecting = isinstance(error, self._aiohttp.ConnectionTimeoutError)
             raise self._failure(error, request.url, isinstance(error, TimeoutError) and not connecting) from error
+
+    def _progress(self, silence: asyncio.Timeout) -> None:
+        silence.reschedule(asyncio.get_running_loop().time() + self.timeout)
+
+    async def _sent(self, body: bytes, silence: asyncio.Timeout) -> AsyncGenerator[bytes, None]:
+        # aiohttp asks for a chunk when the one before is sent; its own timeout begins only after the last
+        for start in range(0, len(body), _CHUNK_BYTES):
+            self._progress(silence)
+            yield body[start : start + _CHUNK_BYTES]
+        self._progress(silence)
 
     async def _session(self) -> aiohttp.ClientSession:
         loop = asyncio.get_running_loop()
@@ -593,7 +619,7 @@ class RerankClient(_Client):
                 auto_decompress=False,  # _Body does, within its limit
                 connector=self._aiohttp.TCPConnector(limit=POOL_SIZE, keepalive_timeout=KEEPALIVE_S),
                 timeout=self._aiohttp.ClientTimeout(
-                    total=None, sock_connect=min(self.timeout, CONNECT_TIMEOUT_S), sock_read=self.timeout
+                    total=None, sock_connect=self._connect_timeout, sock_read=self.timeout
                 ),
             )
             keeper = _keep(session)
@@ -605,7 +631,7 @@ class RerankClient(_Client):
 class SyncRerankClient(_Client):
     """Blocking client, over requests. Share one among threads; works in notebooks and inside a running event loop too.
 
-    The arguments are those of RerankClient.
+    The arguments are those of RerankClient; of ``timeout``, sending gets at most 10 seconds, too.
     """
 
     _library = "requests"
@@ -613,7 +639,9 @@ class SyncRerankClient(_Client):
     def _prepare(self, library: Any) -> None:
         self._requests = library
         self._urllib3 = importlib.import_module("urllib3")  # which requests is made on
-        self._session: requests.Session = library.Session()
+        # else a redirect's body is read whole, and its address may be no URL, even where it is not followed
+        kind = type("Session", (library.Session,), {"get_redirect_target": lambda *_: None})
+        self._session: requests.Session = kind()
         # else ~/.netrc would replace the key and a proxy variable would catch even localhost
         self._session.trust_env = False
         self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
@@ -677,8 +705,8 @@ class SyncRerankClient(_Client):
                 request.method,
                 request.url,
                 headers=request.headers,
-                data=request.body,
-                timeout=(min(self.timeout, CONNECT_TIMEOUT_S), self.timeout),
+                data=None if request.body is None else io.BytesIO(request.body),  # whole, it would be one long wait
+                timeout=(self._connect_timeout, self.timeout),
                 allow_redirects=False,
                 stream=True,
             )
@@ -689,7 +717,9 @@ class SyncRerankClient(_Client):
                 return body.reply()
         except (failures.RequestException, self._urllib3.exceptions.HTTPError) as error:
             silent = isinstance(error, failures.Timeout | self._urllib3.exceptions.ReadTimeoutError)
-            silent = silent or isinstance(_innermost(error), TimeoutError)
+            if not silent and isinstance(_innermost(error), TimeoutError):
+                message = f"{request.url} read nothing of the request for {self._connect_timeout:g} s"
+                raise TimeoutFailedError(message) from error
             timed_out = silent and not isinstance(error, failures.ConnectTimeout)
             raise self._failure(error, request.url, timed_out) from error
 

@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import gc
 import importlib
+import re
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -192,9 +193,10 @@ def test_the_message_is_found_in_the_body(call: Caller, server: FakeServer, cont
     assert caught.value.request_id is None
 
 
-def test_a_redirect_is_named_and_not_followed(call: Caller, server: FakeServer) -> None:
-    server.script.append(Answer(308, "", {"Location": "https://elsewhere/v1/rerank"}))
-    with pytest.raises(InvalidResponseError, match="redirects to https://elsewhere"):
+@pytest.mark.parametrize("address", ["https://elsewhere/v1/rerank", "http://[no-address"])
+def test_a_redirect_is_named_and_not_followed(call: Caller, server: FakeServer, address: str) -> None:
+    server.script.append(Answer(308, "", {"Location": address}))
+    with pytest.raises(InvalidResponseError, match=f"redirects to {re.escape(address)};"):
         call(server.url, "rerank", "q", ["a"])
     assert len(server.seen) == 1
 
@@ -209,6 +211,7 @@ def test_a_redirect_is_named_and_not_followed(call: Caller, server: FakeServer) 
         Answer(200, {"data": []}),
         Answer(200, {"results": {}}),
         Answer(200, {"results": [3]}),
+        Answer(200, {"results": [{"index": 0, "relevance_score": 0.5}] * 2}),
         one_result(index=1),
         one_result(index=-1),
         one_result(index=True),
@@ -242,6 +245,23 @@ def test_html_is_shown_in_the_message(call: Caller, server: FakeServer) -> None:
 def test_impossible_settings_are_refused_at_once(call: Caller, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"api_key|timeout"):
         call.client_class("http://localhost", **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"base_url": None},
+        {"base_url": b"http://localhost"},
+        {"api_key": b"k"},
+        {"api_key": 5},
+        {"max_retries": None},
+        {"max_retries": 1.5},
+        {"max_answer_bytes": 1.5},
+    ],
+)
+def test_settings_of_another_type_are_refused_at_once(call: Caller, options: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"{next(iter(options))} must be (str|int), not "):
+        call.client_class(**options)
 
 
 @pytest.mark.parametrize("library", ["aiohttp", "requests"])

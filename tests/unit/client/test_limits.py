@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import gzip
 import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import time
@@ -58,7 +60,7 @@ BOMB = gzip.compress(bytes(100_000_000))
 
 
 class TestAnswersThatAreTooLarge:
-    @pytest.mark.parametrize("status", [200, 400])
+    @pytest.mark.parametrize("status", [200, 302, 400])
     @pytest.mark.parametrize(
         ("content", "headers"),
         [
@@ -73,7 +75,9 @@ class TestAnswersThatAreTooLarge:
     def test_answers_that_are_too_large_are_given_up(
         self, call: Caller, server: FakeServer, content: Any, headers: dict[str, str], status: int
     ) -> None:
-        answer = Answer(status, content() if callable(content) else content, headers)
+        answer = Answer(
+            status, content() if callable(content) else content, {"Location": "http://elsewhere", **headers}
+        )
         server.script.append(answer)
         tracemalloc.start()
         try:
@@ -181,6 +185,31 @@ class TestTimeouts:
         server.behave = lambda _: Answer(content=first_half())
         with pytest.raises(TimeoutFailedError):
             call.with_options(server.url, timeout=0.2)("rerank", "q", ["a"])
+
+    # asyncio keeps what was not sent until the server is gone
+    @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+    def test_a_server_that_reads_nothing_is_given_up(self, call: Caller) -> None:
+        # the system accepts connections and takes what fits into its buffers
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            given_up = {"async": "did not answer within", "sync": "read nothing of the request for"}
+            with pytest.raises(TimeoutFailedError, match=rf"{given_up[call.kind]} 0\.2 s"):
+                call.with_options(url, timeout=0.2)("rerank", "q", ["a" * 30_000_000])
+        gc.collect()
+
+    async def test_each_part_of_a_request_that_is_sent_is_progress(self) -> None:
+        loop = asyncio.get_running_loop()
+        body, limits = os.urandom(150_000), []
+        async with asyncio.timeout(None) as silence, RerankClient(timeout=3600) as client:
+            sent = bytearray()
+            async for part in client._sent(body, silence):
+                sent += part
+                limits.append(silence.when())
+                silence.reschedule(None)
+            limits.append(silence.when())
+        assert sent == body
+        assert len(limits) == 4
+        assert all(limit and loop.time() + 3000 < limit <= loop.time() + 3600 for limit in limits)
 
     def test_an_answer_that_breaks_off_is_a_lost_connection(self, call: Caller, server: FakeServer) -> None:
         server.behave = lambda _: Answer(content=b"{", headers={"Content-Length": "10", "Connection": "close"})

@@ -136,6 +136,14 @@ def test_what_is_no_list_of_documents_is_refused(documents: Any) -> None:
         build_rerank_body("q", documents)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_are_not_in_json_are_refused(number: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        build_rerank_body("q", ["one"], min_score=number)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        build_rerank_body("q", [{"text": "one", "price": number}])
+
+
 def test_an_error_says_all_it_knows_and_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(OverloadedError("full", 429, "abc", 2.0)))
     assert isinstance(error, OverloadedError)
