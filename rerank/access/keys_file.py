@@ -20,7 +20,8 @@ from rerank.toml_file import read_toml
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,64}$")]
 _Hash = Annotated[str, StringConstraints(pattern="^[0-9a-fA-F]{64}$", to_lower=True)]
-_Limit = Annotated[int, Field(ge=1)]
+_Limit = Annotated[int, Field(ge=1, le=2**63 - 1)]
+"""The largest integer of TOML is its maximum."""
 _OWNER_ONLY = 0o600
 _NEW_KEY = "rerank key new NAME"
 

@@ -81,10 +81,8 @@ class Catalog:
     def open(cls, models_dir: Path, models_file: Path) -> Catalog:
         """Read models file and calibrations, where there are any; look into the models folder. Raises SettingsError."""
         added = read_models_file(models_file)
-        calibrations = Calibrations.read(calibrations_folder(models_dir), added)
-        catalog = cls(models_dir, added, models_file, calibrations)
-        catalog._folders.check()
-        return catalog
+        ModelsFolder(models_dir).check()
+        return cls(models_dir, added, models_file, Calibrations.read(calibrations_folder(models_dir), added))
 
     def reload(self, check: Callable[[Catalog], None] = lambda _: None) -> ReloadReport:
         """Read the models file again and take its cards, and the calibrations.
@@ -190,6 +188,8 @@ class Catalog:
 
         Raises SettingsError.
         """
+        if not name.strip():
+            raise SettingsError("the name of a model is empty")
         card = self._operators(name)
         self._configured.add(card.id)
         return card

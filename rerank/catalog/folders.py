@@ -89,12 +89,13 @@ class ModelsFolder:
         """True if the last look saw more than a few entries."""
 
     def check(self) -> None:
-        """Raise SettingsError where the folder is there but cannot be looked into."""
+        """Raise SettingsError where the folder is there but cannot be looked into, and where it cannot be."""
         try:
-            if os.path.lexists(self.path):
-                with os.scandir(self.path):
-                    pass
+            with os.scandir(self.path):
+                pass
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not os.path.lexists(self.path):
+                return
             raise SettingsError(f"RERANK_MODELS_DIR: {self.path} cannot be read: {error.strerror}") from error
 
     def listing(self) -> Listing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -95,23 +95,26 @@ def bench(
     # the processes that measure repeat what is said here
     configure_logging("error", settings.log_format)
     catalog = Catalog.open(settings.models_dir, settings.models_file)
-    names = _on_disk(catalog, models) if models else _all_on_disk(catalog)
+    chosen = _on_disk(catalog, models) if models else {name: name for name in _all_on_disk(catalog)}
     kinds = _kinds(device or _devices(), precision)
     requests = _requests(file, documents)
     form: Form = "json" if as_json else "markdown" if markdown else "table"
     try:
-        failed = _print_runs(names, kinds, requests, seconds, form)
+        failed = _print_runs(chosen, kinds, requests, seconds, form)
     except KeyboardInterrupt:
         raise CommandFailed("interrupted", 130) from None
     raise typer.Exit(1 if failed else 0)
 
 
-def _on_disk(catalog: Catalog, names: Sequence[str]) -> list[str]:
-    """Each model once. Raises SettingsError for an unknown one, and CommandFailed for one that is not on disk."""
+def _on_disk(catalog: Catalog, names: Sequence[str]) -> dict[str, str]:
+    """Each model once: its id, and its name, which may be a folder.
+
+    Raises SettingsError for an unknown one, and CommandFailed for one that is not on disk.
+    """
     cards = [(catalog.operator_choice(name), name) for name in names]
     for card, _ in cards:
         _check(catalog, card)
-    return list({card.id: name for card, name in cards}.values())
+    return {card.id: name for card, name in cards}
 
 
 def _check(catalog: Catalog, card: ModelCard) -> None:
@@ -165,16 +168,18 @@ def _requests(file: Path | None, documents: int) -> list[Request]:
 
 
 def _print_runs(
-    names: Sequence[str], kinds: Sequence[tuple[str, str]], requests: Sequence[Request], seconds: float, form: Form
+    models: Mapping[str, str], kinds: Sequence[tuple[str, str]], requests: Sequence[Request], seconds: float, form: Form
 ) -> int:
     """Measure and print; the number of runs that failed."""
     from rerank.evaluation.apart import Failed, run_apart
     from rerank.evaluation.speed import Run
 
-    width = max(map(len, (*names, _NAMES[0])))
+    # lines have the ids, those of failures the names
+    width = max(map(len, (*models, *models.values(), _NAMES[0])))
     _print_heading(form, width)
     failed = 0
-    for run in (Run(name, device, precision, requests, seconds) for name in names for device, precision in kinds):
+    runs = [Run(name, *kind, requests, seconds) for name in models.values() for kind in kinds]
+    for run in runs:
         try:
             with _status(run):
                 speed = run_apart(_measure, run)

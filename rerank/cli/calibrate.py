@@ -88,6 +88,7 @@ def calibrate_command(
     The order of a ranking never changes; what a score means does.
     """
     data, files = _data(to, on, labels), Files(queries, corpus, qrels, run)
+    _check_output(output)
     wanted = Wanted(depth, sample, seed, judged=to is None)
 
     async def work(settings: Settings) -> tuple[_Measured, Path]:
@@ -116,6 +117,16 @@ def _data(to: str | None, on: Path | None, labels: Path | None) -> Path:
     if data is None or not data.exists():
         raise CommandFailed(f"there is no {data}", 2)
     return data
+
+
+def _check_output(file: Path | None) -> None:
+    """Before anything is scored: the file is replaced in the end. Raises CommandFailed."""
+    if file is None:
+        return
+    if not file.parent.is_dir():
+        raise CommandFailed(f"--output: there is no folder {file.parent}", 2)
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise CommandFailed(f"--output: {file} is not a regular file", 2)
 
 
 async def _measure(

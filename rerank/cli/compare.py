@@ -169,7 +169,8 @@ async def _opened(settings: Settings, model: _Side, reference: _Side) -> AsyncIt
             await shared.distinct(ours, (model.name, reference.name))
             yield _Opened(model, ours), _Opened(reference, ours)
             return
-        async with open_rankers(settings, reference.server, shared.key_of(settings, reference.key)) as theirs:
+        key = shared.key_of(settings, reference.key)
+        async with open_rankers(settings, reference.server, key, "--reference-server") as theirs:
             yield _Opened(model, ours), _Opened(reference, theirs)
 
 

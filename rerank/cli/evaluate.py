@@ -36,7 +36,7 @@ examples:
 data:
   a folder     queries.jsonl and corpus.jsonl (BEIR), or queries.tsv and collection.tsv; qrels/test.tsv, qrels.tsv or
                qrels.txt; run.* (TREC, or JSON), or else BM25 finds 100 candidates per query
-  FILE.jsonl   lines of {{"query": ..., "documents": [...], "relevances": [...]}}
+  FILE.jsonl   (or .ndjson) lines of {{"query": ..., "documents": [...], "relevances": [...]}}
   FILE.csv     the same in columns (lists as JSON), or a row per pair: query, document, relevance
 
 {shared.STATUSES}

@@ -35,7 +35,7 @@ Key = Annotated[
 ]
 Depth = Annotated[int | None, typer.Option(min=1, help="Rank this many candidates of each query. Default: all.")]
 Sample = Annotated[int | None, typer.Option(min=1, help="Take this many queries, drawn by --seed. Default: all.")]
-Seed = Annotated[int, typer.Option(help="Of whatever is drawn.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of whatever is drawn.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Instruction = Annotated[str | None, typer.Option(help="Task of the models that take one.")]
 Chunks = Annotated[

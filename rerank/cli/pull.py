@@ -201,6 +201,8 @@ def _fetch_unless_there(card: ModelCard, catalog: Catalog, options: _Options) ->
     if card.id == EMBEDDED_MODEL_ID and card.repo is None:
         print(f"{card.id}: bundled with the server, nothing to download")
         return
+    if not card.has_weights:
+        raise RerankError(f"{card.id} has no weights to download; name the models it is made of, if any")
     destination = catalog.own_folder(card)
     there = is_started(destination)
     if there and options.convert and not options.force and pickles_in(destination):

@@ -27,6 +27,7 @@ from rerank.evaluation.bulk.running import Tally, rank_items
 from rerank.evaluation.bulk.trec import TrecRun
 from rerank.evaluation.rankers import Asked, Rankers, open_rankers
 from rerank.evaluation.reading.lines import lines_in
+from rerank.evaluation.reading.lists import LIST_FORMATS
 from rerank.evaluation.reading.text_store import TextStore
 from rerank.evaluation.reading.texts import texts_of
 from rerank.settings import Settings
@@ -57,7 +58,7 @@ exit status:
   130  interrupted; the same command goes on
   141  the output was closed, as by head
 """
-_SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".run": "trec", ".trec": "trec", ".txt": "trec"}
+_SUFFIXES = {**LIST_FORMATS, ".run": "trec", ".trec": "trec", ".txt": "trec"}
 _CLOSED = 141
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -32,7 +33,7 @@ class _Index:
             self._ids.append(name)
             words.append([numbers[term] for term in terms(text)])
         self._numbers = dict(numbers)
-        self._bm25: Any = needed("bm25s").BM25(k1=K1, b=B, method="lucene", auto_compile=False)
+        self._bm25: Any = _library().BM25(k1=K1, b=B, method="lucene", auto_compile=False)
         if numbers:
             self._bm25.index((words, self._numbers), create_empty_token=False, show_progress=False)
 
@@ -42,3 +43,10 @@ class _Index:
             return tuple(self._ids[:depth])
         order = numpy.argsort(-self._bm25.get_scores_from_ids(known), kind="stable")
         return tuple(self._ids[place] for place in order[:depth])
+
+
+def _library() -> Any:
+    library = needed("bm25s")
+    # its import sets the level to DEBUG, whatever the program's is
+    logging.getLogger("bm25s").setLevel(logging.WARNING)
+    return library

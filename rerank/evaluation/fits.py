@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from rerank.calibration import Beta, Cubic, Curve, Isotonic, Method, Platt
 from rerank.evaluation.needs import needed
 
 Numbers = NDArray[numpy.float64]
+_Curve = TypeVar("_Curve", Beta, Platt)
 Fit = Callable[[Numbers, Numbers], Curve | None]
 """The curve of scores and their targets within 0..1; None if the method has no curve that rises for them."""
 
@@ -57,7 +58,7 @@ def fit_isotonic(scores: Numbers, targets: Numbers) -> Isotonic | None:
 def fit_platt(scores: Numbers, targets: Numbers) -> Platt | None:
     """Logistic regression on the score."""
     found = _logistic(scores[:, None], targets)
-    return Platt(found[0], found[1]) if found and found[0] > 0 else None
+    return _within_bounds(Platt, *found) if found and found[0] > 0 else None
 
 
 def fit_beta(scores: Numbers, targets: Numbers) -> Beta | None:
@@ -74,10 +75,18 @@ def fit_beta(scores: Numbers, targets: Numbers) -> Beta | None:
         a, (b, c) = 0.0, _logistic(logarithms[:, 1:], targets) or (0.0, 0.0)
     elif b < 0:
         b, (a, c) = 0.0, _logistic(logarithms[:, :1], targets) or (0.0, 0.0)
-    return Beta(a, b, c) if min(a, b) >= 0 and a + b > 0 else None
+    return _within_bounds(Beta, a, b, c) if min(a, b) >= 0 and a + b > 0 else None
 
 
 FITS: dict[Method, Fit] = {"cubic": fit_cubic, "isotonic": fit_isotonic, "beta": fit_beta, "platt": fit_platt}
+
+
+def _within_bounds(curve: Callable[..., _Curve], *parameters: float) -> _Curve | None:
+    """The curve; None where scores are too close together for the numbers that it may have."""
+    try:
+        return curve(*parameters)
+    except ValueError:
+        return None
 
 
 def _logistic(features: Numbers, targets: Numbers) -> tuple[float, ...] | None:

@@ -13,6 +13,8 @@ DEFAULT = ("nDCG@10", "RR@10", "AP", "R@10")
 _EXAMPLES = "nDCG@10, RR@10, AP, R@100, P@5, Success@1, AP(rel=2)"
 _BOUND = 1_000_000
 """Of cutoffs and grades. trec_eval ends the process at some numbers outside of it."""
+_NOT_RELEVANT = -1
+"""Lowest grade that trec_eval takes: below it, it writes outside of its memory."""
 _TRIED_GRADES, _TRIED_RUN = {"1": {"a": 1, "b": 0}}, {"1": {"a": 2.0, "b": 1.0}}
 """What a measure is tried with."""
 
@@ -33,7 +35,7 @@ class Measures:
         self._numbers = {query: str(number) for number, query in enumerate(grades)}
         self._measures = {str(measure): measure for measure in map(_parsed, names)}
         self._evaluator = _evaluator(
-            self._measures.values(), {self._numbers[query]: dict(judged) for query, judged in grades.items()}
+            self._measures.values(), {self._numbers[query]: _within(judged) for query, judged in grades.items()}
         )
 
     @property
@@ -83,6 +85,11 @@ def _check_bounds(measure: Any) -> None:
         value = measure.params.get(parameter, 1)
         if not 0 < value <= _BOUND:
             raise ValueError(f"{parameter} is {value}, and may be from 1 to {_BOUND}")
+
+
+def _within(judged: Mapping[str, int]) -> dict[str, int]:
+    """Grades that trec_eval can compute with."""
+    return {document: max(grade, _NOT_RELEVANT) for document, grade in judged.items()}
 
 
 def _evaluator(measures: Iterable[Any], grades: Mapping[str, Mapping[str, int]]) -> Any:

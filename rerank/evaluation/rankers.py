@@ -222,10 +222,12 @@ class ServerRankers:
         relevance = [0.0] * len(documents)
         for result in results:
             relevance[result.index] = result.relevance_score
-        tokens = sum(result.details.get("tokens", 0) for result in results)
-        order = tuple(result.index for result in results)
+        counts = (result.details.get("tokens") for result in results)
+        tokens = sum(count for count in counts if isinstance(count, int))
+        # the scores are what is measured, whatever order they come in
+        order = tuple(result.index for result in sorted(results, key=lambda result: -result.relevance_score))
         if sorted(order) != list(range(len(documents))):
-            raise RerankError(f"the server ranked {len(order)} of {len(documents)} documents")
+            raise RerankError(f"the server ranked {len(set(order))} of {len(documents)} documents")
         return Ranked(tuple(relevance), order, tokens, time.perf_counter() - began)
 
     async def embed(self, name: str, texts: Sequence[str]) -> list[Vector] | None:
@@ -255,17 +257,28 @@ def _refuse_another(name: str, answer: ScoringResult | RerankResults) -> None:
         )
 
 
+def _client_of(server: str, key: str | None, option: str) -> ServerClient:
+    """Raises SettingsError for what is no address, and for a key that no header can hold."""
+    try:
+        return ServerClient(server, key, timeout=_SILENCE)
+    except ValueError as error:
+        raise SettingsError(f"{option} {shown(server)}: {error}") from error
+
+
 @asynccontextmanager
 async def open_rankers(
-    settings: Settings, server: str | None = None, key: str | None = None
+    settings: Settings, server: str | None = None, key: str | None = None, option: str = "--server"
 ) -> AsyncIterator[OpenRankers]:
-    """The models of this machine, or of the ``server`` with this address. Raises RerankError and SettingsError."""
+    """The models of this machine, or of the ``server`` with this address, which the ``option`` named.
+
+    Raises RerankError and SettingsError.
+    """
     if server is None:
         catalog = Catalog.open(settings.models_dir, settings.models_file)
         async with Engine.open(settings, catalog) as engine:
             yield EngineRankers(engine)
         return
-    async with ServerClient(server, key, timeout=_SILENCE) as client:
+    async with _client_of(server, key, option) as client:
         with _as_ours():
             # a wrong address or key is an error now, not after the data was read
             await client.models()

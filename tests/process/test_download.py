@@ -148,6 +148,17 @@ class TestFetching:
         assert "bundled with the server" in outcome.out
         assert not hub.requests
 
+    @pytest.mark.parametrize(
+        ("name", "status", "said"), [("lexical", 1, "no weights to download"), ("", 2, "is empty")]
+    )
+    def test_what_has_no_weights_or_no_name_is_not_fetched(
+        self, command: Command, hub: FakeHub, name: str, status: int, said: str
+    ) -> None:
+        outcome = command(name)
+        assert outcome.status == status
+        assert said in outcome.err
+        assert not hub.requests
+
     def test_only_needed_files_are_fetched(self, command: Command, hub: FakeHub, models: Path) -> None:
         hub.add_repository(NAME, tiny_checkpoint() | {"pytorch_model.bin": b"pickle", "README.md": b"hello"})
         assert command(NAME).status == 0

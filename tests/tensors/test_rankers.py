@@ -123,6 +123,19 @@ async def test_a_servers_answer_is_put_into_the_callers_order() -> None:
     assert await rankers.identity("baai/BGE-reranker-base") == "BAAI/bge-reranker-base"
 
 
+async def test_a_servers_scores_are_the_ranking_whatever_order_they_come_in() -> None:
+    rankers, _ = asked([RerankResult(1, 0.2, None), RerankResult(2, 0.7, None), RerankResult(0, 0.2, None)])
+
+    assert (await rankers.ask("name", QUERY, DOCUMENTS)).order == (2, 1, 0)
+
+
+async def test_what_a_server_says_of_tokens_counts_if_it_is_a_number() -> None:
+    said = [4, "many", None]
+    rankers, _ = asked([RerankResult(index, 0.5, None, {"tokens": tokens}) for index, tokens in enumerate(said)])
+
+    assert (await rankers.ask("name", QUERY, DOCUMENTS)).tokens == 4
+
+
 @pytest.mark.parametrize(("name", "version"), [("baai/bge-reranker-BASE", "12ab"), ("another", ""), ("alias", "")])
 async def test_a_server_is_asked_once_before_it_tells_the_version(name: str, version: str) -> None:
     rankers, client = asked([RerankResult(0, 0.5, None)])
@@ -159,7 +172,7 @@ async def test_another_models_scores_and_half_answers_are_refused(meta: dict[str
 async def test_an_answer_with_documents_missing_is_refused(indices: tuple[int, ...]) -> None:
     rankers, _ = asked([RerankResult(index, 0.5, None) for index in indices])
 
-    with pytest.raises(RerankError, match="of 3 documents"):
+    with pytest.raises(RerankError, match="the server ranked 2 of 3 documents"):
         await rankers.ask("name", QUERY, DOCUMENTS)
 
 

@@ -9,7 +9,7 @@ from itertools import groupby, islice
 from typing import IO
 
 from rerank.evaluation.bulk.items import Choices, Done, Item, Lines, Outcome, best
-from rerank.evaluation.reading.csv_rows import Row, even, rows_of
+from rerank.evaluation.reading.csv_rows import Row, even, heading_of, rows_of
 from rerank.evaluation.reading.lines import readable
 
 _QUERY, _DOCUMENT, _ID = "query", "document", "query_id"
@@ -27,7 +27,7 @@ class CsvPairs:
         """See ``Format.items``."""
         # what follows a broken line may be part of a cell
         rows = rows_of(readable(lines))
-        heading = next(rows, None)
+        heading = heading_of(rows)
         if heading is None:
             return
         self._names = heading.cells

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from rerank.evaluation.reading.lines import LONGEST_LINE, DataError, Line
+from rerank.evaluation.reading.lines import LONGEST_LINE, DataError, Line, shown
 
 
 class Row(NamedTuple):
@@ -34,6 +35,14 @@ def rows_of(lines: Iterable[Line]) -> Iterator[Row]:
                 yield Row(current, cells)
     except csv.Error as error:
         raise (current.wrong(str(error)) if current else DataError(str(error))) from error
+
+
+def heading_of(rows: Iterator[Row]) -> Row | None:
+    """The first row, which names the columns; None if there is none. Raises DataError for two of one name."""
+    heading = next(rows, None)
+    if heading and (twice := next((name for name, count in Counter(heading.cells).items() if name and count > 1), "")):
+        raise heading.line.wrong(f"two columns have the name {shown(twice)}")
+    return heading
 
 
 def even(rows: Iterable[Row], columns: int) -> Iterator[Row]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rerank.evaluation.collection import Collection
-from rerank.evaluation.reading.csv_rows import even, rows_of
+from rerank.evaluation.reading.csv_rows import even, heading_of, rows_of
 from rerank.evaluation.reading.lines import (
     DataError,
     Line,
@@ -25,6 +25,8 @@ from rerank.evaluation.reading.lines import (
 from rerank.evaluation.reading.wanted import Wanted
 from rerank.text_file import UnfitFile, parse_json
 
+LIST_FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+"""Formats by suffix."""
 _IDS = ("id", "_id", "query_id")
 
 
@@ -45,7 +47,7 @@ class _Asked:
 def read_lists(path: Path, wanted: Wanted) -> Collection:
     """The collection in a file, whose order of documents is the first stage's. Raises DataError."""
     asked: dict[str, _Asked] = {}
-    for entry in _from_csv(path) if path.suffix == ".csv" else _from_jsonl(path):
+    for entry in _from_csv(path) if LIST_FORMATS[path.suffix.lower()] == "csv" else _from_jsonl(path):
         if entry.id in asked:
             raise entry.line.wrong(f"the query's id {shown(entry.id)} stands here for the second time")
         asked[entry.id] = entry
@@ -77,7 +79,7 @@ def _from_jsonl(path: Path) -> Iterator[_Asked]:
 
 def _from_csv(path: Path) -> Iterator[_Asked]:
     rows = rows_of(text_lines(path))
-    heading = next(rows, None)
+    heading = heading_of(rows)
     if heading is None:
         raise DataError(f"{path}: holds no query")
     line, names = heading

@@ -27,7 +27,7 @@ class Candidate(NamedTuple):
 
 def candidates_of(path: Path) -> Iterator[Candidate]:
     """The documents of a run, in the order of the file. Raises DataError."""
-    return _from_json(path) if path.suffix == ".json" else _from_trec(path)
+    return _from_json(path) if path.suffix.lower() == ".json" else _from_trec(path)
 
 
 def read_run(path: Path, wanted: Collection[str] | None) -> dict[str, tuple[str, ...]]:

@@ -22,7 +22,7 @@ class Text(NamedTuple):
 
 def texts_of(path: Path) -> Iterator[Text]:
     """The texts of a file, as they are asked for. Raises DataError."""
-    if path.suffix in (".jsonl", ".json"):
+    if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         for line, record in records_of(path):
             yield Text(line, identifier(_field(record, _IDS, line), line, "the id"), _whole(record, line))
         return

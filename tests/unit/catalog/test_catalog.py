@@ -203,6 +203,11 @@ class TestOperatorsChoice:
     def test_may_be_a_known_name(self, catalog: Catalog) -> None:
         assert catalog.operator_choice("bge-reranker-large") is LARGE
 
+    @pytest.mark.parametrize("name", ["", " "])
+    def test_an_empty_name_is_refused(self, catalog: Catalog, name: str) -> None:
+        with pytest.raises(SettingsError, match=r"^the name of a model is empty$"):
+            catalog.operator_choice(name)
+
     def test_may_be_any_repository_which_callers_may_then_use(self, catalog: Catalog) -> None:
         with pytest.raises(ModelNotFound):
             catalog.resolve("org/name")

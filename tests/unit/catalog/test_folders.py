@@ -12,7 +12,7 @@ from rerank.catalog.built_in import BUILT_IN
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.catalog import Catalog
 from rerank.catalog.folders import ModelsFolder
-from rerank.errors import ModelNotFound
+from rerank.errors import ModelNotFound, SettingsError
 from tests.support.clock import Clock
 
 from .folders import write_cache_snapshot, write_checkpoint, write_json
@@ -36,6 +36,16 @@ def models(tmp_path: Path) -> Path:
 def others(catalog: Catalog) -> list[str]:
     """Ids of the models that no card describes."""
     return [card.id for card in catalog.cards()[len(BUILT_IN) :]]
+
+
+def test_a_models_folder_that_cannot_be_is_named_and_one_that_is_missing_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"^RERANK_MODELS_DIR: .*/file/models cannot be read: Not a directory$"):
+        Catalog.open(tmp_path / "file" / "models", tmp_path / "models.toml")
+    (tmp_path / "dangling").symlink_to("elsewhere")
+    with pytest.raises(SettingsError, match=r"^RERANK_MODELS_DIR: .*/dangling cannot be read: No such file"):
+        Catalog.open(tmp_path / "dangling", tmp_path / "models.toml")
+    assert others(Catalog.open(tmp_path / "none" / "models", tmp_path / "models.toml")) == []
 
 
 class TestLayouts:

@@ -63,6 +63,21 @@ def test_a_line_is_printed_for_each_run_and_a_failure_says_why(
     assert [len(request) for request in runs[0].requests] == [20] * 64
 
 
+@pytest.mark.usefixtures("folder")
+def test_columns_are_as_wide_as_ids_that_are_longer_than_names(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_checkpoint(folder / "models" / "bge-reranker-base")
+
+    def run_apart(_: Callable[..., Any], run: Run) -> Speed:
+        return Speed("BAAI/bge-reranker-base", run.device, run.precision, "torch", 1, 10**8, 100, 2000, 12, 20, None)
+
+    monkeypatch.setattr(apart, "run_apart", run_apart)
+    assert main(["bench", "bge-reranker-base", "--device", "cpu", "--precision", "fp32"]) == 0
+    _, _, heading, measured = capsys.readouterr().out.splitlines()
+    assert heading.index("device") == measured.index("cpu")
+
+
 @pytest.mark.usefixtures("runs", "folder")
 def test_json_is_an_object_per_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", *BOTH, "--json"]) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -106,6 +107,37 @@ def test_where_there_is_no_agreement_nothing_is_written(
     assert main(["calibrate", "model", "--to", "noise", "--on", str(data)]) == 1
     assert capsys.readouterr().err.startswith("rerank: no agreement, nothing was written: ")
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("pipe", "--output: pipe is not a regular file"),
+        ("link", "--output: link is not a regular file"),
+        ("dangling", "--output: dangling is not a regular file"),
+        ("folder", "--output: folder is not a regular file"),
+        ("nowhere/own.json", "--output: there is no folder nowhere"),
+    ],
+)
+def test_an_output_that_would_be_replaced_or_made_silently_is_refused_before_anything_is_scored(
+    rankers: Numbers, data: Path, tmp_path: Path, output: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo("pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(data)
+    (tmp_path / "dangling").symlink_to("elsewhere")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert main(["calibrate", "model", "--to", "api", "--on", str(data), "--output", output]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert rankers.asked == set()
+
+
+@pytest.mark.usefixtures("rankers")
+def test_an_output_replaces_the_calibration_of_an_earlier_fit(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text("{}", encoding="utf-8")
+    assert main(["calibrate", "model", "--to", "api", "--on", str(data), "--output", "own.json"]) == 0
+    assert read_calibration(tmp_path / "own.json").reference == "acme/api"
 
 
 @pytest.mark.usefixtures("rankers")

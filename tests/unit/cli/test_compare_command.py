@@ -70,6 +70,7 @@ def test_json_has_every_query_and_no_number_for_what_is_undefined(
         (["again", "once-more"], "again and once-more are the same model"),
         (["lexical", "again", "--plot", "scores.pdf"], "--plot: the file's name must end in .svg or .png"),
         (["lexical", "again", "--plot", "nowhere/scores.svg"], "--plot: there is no folder nowhere"),
+        (["lexical", "again", "--reference-server", "gpu:8000"], "--reference-server gpu:8000: base_url must be like"),
         (["lexical", "again", "--run", "nowhere.trec"], "data.jsonl: is not a folder"),
     ],
 )

@@ -100,6 +100,11 @@ def test_a_page_is_written(data: str, tmp_path: Path) -> None:
         (["again", "lexical", "once-more"], "again and once-more are the same model"),
         (["lexical", "--measure", "nDGC"], "'nDGC' is not a measure (measure not found: nDGC). Measures are nDCG@10, "),
         (["lexical", "--html", "nowhere/page.html"], "--html: there is no folder nowhere"),
+        (["lexical", "--server", "localhost:8000"], "--server localhost:8000: base_url must be like http://host:8000"),
+        (
+            ["lexical", "--server", "http://a", "--api-key", "\u00e9"],
+            "--server http://a: api_key must be printable ASCII",
+        ),
         (["lexical", "--qrels", "nowhere.tsv"], "nowhere.tsv: cannot be read (No such file or directory)"),
     ],
 )
@@ -108,6 +113,15 @@ def test_what_cannot_be_evaluated_is_refused(
 ) -> None:
     assert main(["evaluate", data, *arguments]) == 2
     assert capsys.readouterr().err.startswith(f"rerank: {message}")
+
+
+def test_a_negative_seed_is_refused_before_anything_is_scored(
+    data: str, interrupt_once: InterruptOnce, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answered = interrupt_once(lambda *_: False)
+    assert main(["evaluate", data, "lexical", "--seed", "-1"]) == 2
+    assert "'--seed'" in capsys.readouterr().err
+    assert answered == []
 
 
 def test_data_that_is_missing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

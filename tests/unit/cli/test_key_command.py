@@ -45,6 +45,7 @@ def test_a_new_key_takes_every_option(folder: Path) -> None:
     [
         (["a b"], "name: String should match pattern"),
         (["chat", "--requests-per-minute", "0"], "requests-per-minute: Input should be greater than or equal to 1"),
+        (["chat", "--requests-per-minute", str(2**63)], "requests-per-minute: Input should be less than or equal to"),
         (["chat", "--model", "bge-reranker-bas"], "BAAI/bge-reranker-base"),
         (["known"], "there is a key known; delete its entry first"),
     ],
@@ -60,6 +61,12 @@ def test_an_invalid_key_is_refused_and_nothing_written(
     assert said in shown.err
     assert shown.out == ""
     assert (folder / "keys.toml").read_text() == before
+
+
+def test_the_largest_limit_can_be_read_again(folder: Path) -> None:
+    assert main(["key", "new", "chat", "--requests-per-minute", str(2**63 - 1)]) == 0
+    (caller,) = read_keys_file(folder / "keys.toml").values()
+    assert caller.requests_per_minute == 2**63 - 1
 
 
 def test_help_says_that_the_key_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:

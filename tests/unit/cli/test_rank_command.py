@@ -83,6 +83,8 @@ def test_a_run_of_trec_becomes_one_with_texts_from_files(tmp_path: Path, capfd: 
         (["in.jsonl", "--output", "none/out"], 2, "none is not a folder"),
         (["in.jsonl", "--model", "BAAI/bge-reranker-base"], 3, "is not on disk; fetch it first"),
         (["in.jsonl", "--model", "nope"], 2, "The model `nope` does not exist"),
+        (["in.jsonl", "--model", ""], 2, "the name of a model is empty"),
+        (["in.jsonl", "--server", "localhost:8000"], 2, "--server localhost:8000: base_url must be like"),
         (["in.jsonl", "--server", "http://127.0.0.1:9"], 3, "the server: cannot reach"),
         (["in.parquet"], 2, "in.parquet: its suffix tells no format; give --format"),
         (["in.jsonl", "--corpus", "c.tsv"], 2, "--queries and --corpus belong to a TREC run"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from rerank.cli.main import COMMANDS
+from rerank.evaluation.reading.runs import read_run
 from rerank.settings import setting_names
 
 ROOT = Path(__file__).parents[3]
@@ -103,6 +105,15 @@ def test_settings_in_documents_exist(document: str) -> None:
     named = set(re.findall(r"`(RERANK_[A-Z_]+)", (ROOT / document).read_text(encoding="utf-8")))
     # settings of rerank_client.py, and of LightRAG
     assert named <= known | {"RERANK_", "RERANK_BASE_URL", "RERANK_BINDING", "RERANK_BINDING_HOST"}
+
+
+@pytest.mark.parametrize("page", ["evaluation.md", "evaluation.zh-CN.md"])
+def test_the_recipe_for_trec_dl_makes_a_run(page: str, tmp_path: Path) -> None:
+    (recipe,) = re.findall(r"^awk .+$", (ROOT / "docs" / "guides" / page).read_text(encoding="utf-8"), re.MULTILINE)
+    rows = "1\t12\twhat is a panda?\tcars\n1\t10\twhat is a panda?\ta bear\n2\t11\tblue sky\tthe sky\n"
+    (tmp_path / "msmarco-passagetest2019-top1000.tsv").write_text(rows, encoding="utf-8")
+    subprocess.run(["bash", "-c", recipe], cwd=tmp_path, check=True)
+    assert read_run(tmp_path / "run.txt", None) == {"1": ("12", "10"), "2": ("11",)}
 
 
 def test_the_architecture_lists_every_folder_and_module() -> None:

@@ -129,6 +129,11 @@ class TestFits:
     def test_targets_that_are_all_alike_have_no_curve(self, method: Method, targets: Numbers) -> None:
         assert FITS[method](SCORES, targets) is None
 
+    def test_scores_that_are_nearly_alike_have_no_curve_with_a_slope(self) -> None:
+        targets = (numpy.random.default_rng(0).random(200) < SCORES).astype(float)
+        found = {method: fit(0.5 + SCORES * 1e-10, targets) for method, fit in FITS.items()}
+        assert [method for method, curve in found.items() if curve] == ["cubic", "isotonic"]
+
     @pytest.mark.parametrize("method", FITS)
     def test_scores_that_are_all_alike_have_no_curve(self, method: Method) -> None:
         assert FITS[method](SCORES * 0 + 0.5, SCORES) is None

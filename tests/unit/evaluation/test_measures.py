@@ -7,6 +7,7 @@ from math import log2
 import numpy
 import pytest
 
+from rerank.evaluation import measures as of_measures
 from rerank.evaluation.intervals import interval_of, significance
 from rerank.evaluation.measures import DEFAULT, Measures, UnknownMeasure
 
@@ -44,6 +45,14 @@ def test_the_order_of_the_ranking_counts_whatever_the_ids_are() -> None:
     measures = Measures(["RR"], {"q": {documents[2500]: 1}})
     assert measures.values({"q": documents})["RR"] == pytest.approx((1 / 2501,))
     assert measures.values({"q": documents[::-1]})["RR"] == pytest.approx((1 / 500,))
+
+
+def test_grades_below_minus_1_count_as_minus_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """trec_eval would write outside of its memory."""
+    given: list[object] = []
+    monkeypatch.setattr(of_measures, "_evaluator", lambda _, grades: given.append(grades))
+    Measures([], {"q": {"a": 1, "b": 0, "c": -1, "d": -2, "e": -1_000_000}})
+    assert given == [{"0": {"a": 1, "b": 0, "c": -1, "d": -1, "e": -1}}]
 
 
 def test_names_are_those_of_ir_measures() -> None:

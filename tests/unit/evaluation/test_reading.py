@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -101,6 +102,33 @@ def test_lists_of_documents_are_read_from_jsonl(tmp_path: Path) -> None:
     assert read.candidates == {"1": ("1.1", "1.2"), "7": ("7.1",)}
     assert read.grades == {"1": {"1.1": 1, "1.2": 0}}
     assert read_collection(file, Files(), JUDGED).queries == {"1": "red"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("mine.JSONL", LISTS[0]),
+        ("mine.ndjson", LISTS[0]),
+        ("mine.CSV", "query,document,relevance,,\nred,apple,1,,\n"),
+    ],
+)
+def test_files_of_lists_are_told_by_every_suffix_that_rank_takes(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert list(read_collection(tmp_path / name, Files(), JUDGED).queries.values()) == ["red"]
+
+
+def test_texts_and_runs_are_told_by_suffixes_in_any_case(tmp_path: Path) -> None:
+    queries = '{"_id": "q1", "text": "red"}\n{"_id": "q2", "text": "blue"}\n'
+    folder = beir(tmp_path, {"queries.NDJSON": queries, "a.JSON": '{"q1": ["d2", "d1"]}'})
+    read = read_collection(folder, Files(queries=folder / "queries.NDJSON", run=folder / "a.JSON"), Wanted())
+    assert (read.queries, read.candidates) == ({"q1": "red"}, {"q1": ("d2", "d1")})
+
+
+def test_the_first_stage_logs_nothing_of_its_library(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    # as its import does
+    caplog.set_level(logging.DEBUG, "bm25s")
+    read_collection(beir(tmp_path), Files(), JUDGED)
+    assert [record.message for record in caplog.records if record.name == "bm25s"] == []
 
 
 @pytest.mark.parametrize(
@@ -209,7 +237,8 @@ def test_text_in_another_encoding_is_refused_at_its_line(tmp_path: Path) -> None
         ("a.csv", "id,query,document\n1,a,b\n1,z,c\n", "a.csv:3: the id '1' stands here with another query"),
         ("a.csv", "query,document\na\n", "a.csv:2: 1 cells; the heading has 2"),
         ("a.csv", 'query,document\na,"b', "a.csv:2: unexpected end of data"),
-        ("a.txt", "", "a.txt: is neither a folder nor a file that ends in .jsonl or .csv"),
+        ("a.csv", "query,document,query\na,b,c\n", "a.csv:1: two columns have the name 'query'"),
+        ("a.txt", "", "a.txt: is neither a folder nor a file that ends in .jsonl or .ndjson or .csv"),
     ],
 )
 def test_errors_of_lists_name_file_and_line(name: str, text: str, message: str, tmp_path: Path) -> None:

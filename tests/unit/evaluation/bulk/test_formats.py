@@ -197,6 +197,7 @@ class TestCsv:
         ("content", "error"),
         [
             (b"a,document\n", "in:1: no column query; there is a, document"),
+            (b"query,document,query\nq,a,r\n", "in:1: two columns have the name 'query'"),
             (b"query,document\nq\n", "in:2: 1 cells; the heading has 2"),
             (b'query,document\nq,"a\n', "in:2: unexpected end of data"),
             (b"query,document\nq,\xff\n", "in:2: not UTF-8"),
