@@ -25,7 +25,7 @@ from rerank.catalog.recognition import prompt_lines
 from rerank.errors import ModelUnsupported
 from rerank.scorers.labels import score_of_labels
 from rerank.scorers.pretrained import open_tokenizer, read_tensor
-from rerank.scorers.scored_words import direction, token_id
+from rerank.scorers.scored_words import direction, output_matrix, token_id
 
 _CONVERTED: dict[str, tuple[PromptFormat, ...]] = {
     "gemma": (BGE_RERANKER_V2_GEMMA,),
@@ -80,7 +80,8 @@ def _knows(tokenizer: Tokenizer, prompt: PromptFormat) -> bool:
 
 
 def _row(checkpoint: Checkpoint, tokenizer: Tokenizer, word: Word) -> numpy.ndarray:
-    return read_tensor(checkpoint, "model.embed_tokens.weight", row=token_id(tokenizer, word))
+    name = output_matrix(checkpoint, "model.embed_tokens.weight", tied=True)
+    return read_tensor(checkpoint, name, row=token_id(tokenizer, word))
 
 
 def _refuse_either(checkpoint: Checkpoint, prompts: Sequence[PromptFormat]) -> None:

@@ -72,10 +72,8 @@ def open_converted(
     if not placement.device.openvino:
         return None
     trial, config = walked or (None, None)
-    if varying := sorted(_VARIES & set(_rotary_kinds(config))):
-        logger.warning(
-            "%s runs in plain torch, which is slower: its rotary positions are %s", checkpoint.folder.name, varying[0]
-        )
+    if reason := _unconverted(config or {}):
+        logger.warning("%s runs in plain torch, which is slower: %s", checkpoint.folder.name, reason)
         return None
     from rerank.runtimes.openvino_cpu import OpenVinoRuntime
 
@@ -92,6 +90,13 @@ def open_converted(
             shown_error(error, checkpoint.folder),
         )
         return None
+
+
+def _unconverted(config: Mapping[str, Any]) -> str | None:
+    """Why no conversion of such a network is tried; None if one is."""
+    if varying := sorted(_VARIES & set(_rotary_kinds(config))):
+        return f"its rotary positions are {varying[0]}"
+    return "a converted YOSO fails on a text alone" if config.get("model_type") == "yoso" else None
 
 
 def _rotary_kinds(settings: Any) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rerank.catalog.evidence import read_modules
+from rerank.errors import ModelUnsupported
 from rerank.scorers.pretrained import read_json, tokenizer_length
 
 _SETTINGS_FILES = tuple(
@@ -24,7 +25,26 @@ _FORMER_POOLING_MODES = {
     "lasttoken": "lasttoken",
 }
 """In older versions each way was a setting of its own, true or false."""
-_KNOWN_SETTINGS = {"max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name"}
+_KNOWN_SETTINGS = {
+    "max_seq_length",
+    "do_lower_case",
+    "transformer_task",
+    "modality_config",
+    "module_output_name",
+    "processing_kwargs",
+}
+_ASKING = {("Transformer",): "sequence-classification", ("Transformer", "LogitScore"): "text-generation"}
+"""Modules that score what a chat template makes of a pair, and the task of their model."""
+_READ_AS_ALWAYS: Mapping[str, tuple[Any, ...]] = {
+    "padding": (True, "longest"),
+    "truncation": (True, "longest_first"),
+    "return_tensors": ("pt",),
+    "max_length": (None,),
+}
+"""Settings of a tokenizer's calls, and their values that change nothing."""
+
+_BY_ROLE = ("query_length", "document_length", "query_expansion")
+"""Settings that queries and documents have of their own; without use to a cross-encoder, and saved with none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +61,61 @@ class SavedModules:
     @property
     def max_tokens(self) -> int | None:
         """The length that was saved with the model; None where none was."""
-        length = self.settings.get("max_seq_length")
+        length = self._processing("text").get("max_length") or self.settings.get("max_seq_length")
         return int(length) if length else None
+
+    @property
+    def unread_setting(self) -> str | None:
+        """Name of a setting by which texts are tokenised in another way than here; None if there is none."""
+        named = [("common", name, value) for name, value in self._processing("common").items()]
+        named += [("text", name, value) for name, value in self._processing("text").items() if name != "max_length"]
+        template = self._processing("chat_template").items()
+        named += [("chat_template", name, value) for name, value in template if name in _READ_AS_ALWAYS]
+        found = [f"processing_kwargs.{part}.{name}" for part, name, value in named if not _is_usual(name, value)]
+        found += [name for name in _BY_ROLE if self.settings.get(name) is not None]
+        return next(iter(found), None)
+
+    @property
+    def begins_answers(self) -> bool:
+        """True if a template is asked for what begins an answer."""
+        return self._processing("chat_template").get("add_generation_prompt") is True
 
     def is_plain(self, task: str) -> bool:
         """True if the first module is the folder's own model for the task, fed with what its tokenizer reads."""
+        # texts do not go through a chat template
+        return self._is_own(task) and "message" not in self._modalities
+
+    @property
+    def reads_template(self) -> bool:
+        """True if the folder's own model scores pairs, and reads them in its chat template alone."""
+        message = self._modalities.get("message")
+        return (
+            self._is_own(_ASKING.get(self.kinds, ""))
+            and message is not None
+            and message.get("format") != "structured"
+            and self._processing("chat_template").keys() <= {"add_generation_prompt"}
+        )
+
+    def _is_own(self, task: str) -> bool:
         return (
             self.kinds[:1] == ("Transformer",)
             and not self.folders[0]
             and self.settings.keys() <= _KNOWN_SETTINGS
             and not self.settings.get("do_lower_case")
             and self.settings.get("transformer_task", "feature-extraction") == task
-            # texts do not go through a chat template
-            and "message" not in self.settings.get("modality_config", ())
+            and self.unread_setting is None
         )
+
+    @property
+    def _modalities(self) -> Mapping[str, Any]:
+        return self.settings.get("modality_config") or {}
+
+    def _processing(self, part: str) -> Mapping[str, Any]:
+        return (self.settings.get("processing_kwargs") or {}).get(part) or {}
+
+
+def _is_usual(name: str, value: Any) -> bool:
+    return value in _READ_AS_ALWAYS.get(name, ())
 
 
 def saved_modules(folder: Path) -> SavedModules | None:
@@ -88,10 +149,35 @@ def vector_of_tokens(folder: Path, saved: SavedModules) -> str | None:
     return mode if mode in ("cls", "mean", "lasttoken") and settings.get("include_prompt", True) else None
 
 
+def refuse_unread_setting(folder: Path) -> None:
+    """Raise ModelUnsupported where sentence-transformers tokenises texts by a setting that is not read here."""
+    saved = saved_modules(folder)
+    if saved and saved.unread_setting:
+        raise ModelUnsupported(
+            f"{folder.name} has its texts tokenised by the setting {saved.unread_setting} in its "
+            "sentence_bert_config.json, which this server does not support. Use a model that was saved without it."
+        )
+
+
 def saved_length(folder: Path) -> int | None:
     """Maximum tokens saved with the modules, else with the tokenizer; None where neither has a limit."""
     saved = saved_modules(folder)
     return (saved and saved.max_tokens) or tokenizer_length(folder)
+
+
+def take_length(model: Any) -> int | None:
+    """Maximum tokens of a model that sentence-transformers loaded, which no longer cuts texts by a setting."""
+    text = getattr(model[0], "processing_kwargs", {}).get("text") or {}
+    length: int | None = text.pop("max_length", None) or model.max_seq_length
+    return length
+
+
+def other_similarity(folder: Path) -> str | None:
+    """How vectors are to be compared, if it is by other numbers than their cosine."""
+    name: str | None = read_json(folder / "config_sentence_transformers.json").get("similarity_fn_name")
+    saved = saved_modules(folder)
+    is_cosine = name == "dot" and saved is not None and "Normalize" in saved.kinds
+    return None if name in (None, "cosine") or is_cosine else name
 
 
 def saved_prompts(folder: Path) -> dict[str, str]:

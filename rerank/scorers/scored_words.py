@@ -7,8 +7,12 @@ from collections.abc import Callable
 import numpy
 from tokenizers import Tokenizer
 
+from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import PromptFormat, Word
+from rerank.catalog.weight_files import shapes
 from rerank.errors import ModelUnsupported
+
+_OUTPUT = "lm_head.weight"
 
 
 def token_id(tokenizer: Tokenizer, word: Word) -> int | None:
@@ -23,6 +27,12 @@ def known_id(tokenizer: Tokenizer, word: Word, rows: int) -> int:
     if row is None or row >= rows:
         raise ModelUnsupported(f"its tokenizer does not know the word {word}, whose logit is the score.")
     return row
+
+
+def output_matrix(checkpoint: Checkpoint, embeddings: str, *, tied: bool) -> str:
+    """Name of the weight whose rows give logits: ``embeddings`` if they are tied and no trained matrix is saved."""
+    is_own = not tied or _OUTPUT in shapes(checkpoint.weight_files)
+    return _OUTPUT if is_own else embeddings
 
 
 def direction(prompt: PromptFormat, row_of: Callable[[Word], numpy.ndarray]) -> numpy.ndarray:

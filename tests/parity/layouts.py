@@ -106,9 +106,13 @@ def put_template(folder: Path, template: str | None) -> None:
 
 
 def encoder(folder: Path, model_type: str, *, body: bool = False, **changes: Any) -> Path:
-    """A model of this type around the tokenizer of ``make_bert``: with a head of one label, or the ``body`` alone."""
+    """A model of this type around the tokenizer of ``make_bert``: with a head of one label, or the ``body`` alone.
+
+    None among the ``changes`` leaves a setting out.
+    """
     vocabulary = json.loads((make_bert(folder) / "config.json").read_text())["vocab_size"]
     asked = SIZES | {"vocab_size": vocabulary, "max_position_embeddings": 128, "pad_token_id": 0} | changes
+    asked = {name: value for name, value in asked.items() if value is not None}
     _save(AutoModel if body else AutoModelForSequenceClassification, model_type, folder, **{"num_labels": 1} | asked)
     return folder
 
@@ -153,6 +157,32 @@ def with_logit_score(folder: Path, true: int, false: int | None = None, activati
         str(folder), create_model_card=False
     )
     shutil.rmtree(base)
+    return folder
+
+
+def reading_plain_texts(folder: Path, *words: Any) -> Path:
+    """The folder, saved by sentence-transformers to read pairs without its chat template; ``words`` are scored."""
+    base = folder.rename(folder.with_name("base"))
+    task, output = ("text-generation", "causal_logits") if words else ("sequence-classification", "scores")
+    read = {"text": {"method": "forward", "method_output_name": "logits"}}
+    asked: Any = {"transformer_task": task, "modality_config": read, "module_output_name": output}
+    modules = [Transformer(str(base), **asked), *([LogitScore(*words)] if words else [])]
+    CrossEncoder(modules=modules, device="cpu").save(str(folder), create_model_card=False)
+    shutil.rmtree(base)
+    return folder
+
+
+def with_settings(**settings: Any) -> Make:
+    """Settings of the first module of sentence-transformers; None takes one away."""
+    return lambda folder: rewrite(folder / "sentence_bert_config.json", **settings)
+
+
+def with_trained_output(folder: Path, embeddings: str = "model.embed_tokens.weight") -> Path:
+    """The folder with an output matrix of its own, whatever its config.json says."""
+    weights = load_file(folder / "model.safetensors")
+    change = torch.randn(weights[embeddings].shape, generator=torch.Generator().manual_seed(1))
+    weights["lm_head.weight"] = weights[embeddings] + 0.3 * change
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
     return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from rerank.runtimes import openvino_cpu
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 from tests.parity.conversions import convert_others
-from tests.parity.layouts import ZERANK, Make, causal, chain, encoder, then, with_logit_score
+from tests.parity.layouts import ZERANK, Make, by_hand, causal, chain, encoder, labels_by_hand, then, with_logit_score
 
 PAIRS = [
     Pair("what is machine learning?", text)
@@ -28,10 +29,10 @@ LENGTH = 120
 phi = partial(causal, model_type="phi", template=None, classifier=True)
 
 
-def load(folder: Path, runtime: str = "openvino") -> Scorer:
+def load(folder: Path, runtime: str = "openvino", labels: tuple[int, int] | None = None) -> Scorer:
     device = Device("cpu", "fp32", "of a test", openvino=runtime == "openvino")
     placement = Placement(device, folder.parent / ".openvino", LENGTH)
-    return load_scorer(read_checkpoint(folder), ModelCard(id="tiny"), placement)
+    return load_scorer(read_checkpoint(folder), ModelCard(id="tiny", labels=labels), placement)
 
 
 def logits(scorer: Scorer, pairs: list[Pair]) -> list[float]:
@@ -99,6 +100,43 @@ def test_templates_and_modules_stay_around_the_converted_body(tmp_path: Path, ma
         assert scorer.runtime.startswith(runtime)
         assert logits(scorer, pairs) == pytest.approx(expected, abs=1e-4)
         assert logits(scorer, pairs[2:]) == pytest.approx(expected[2:], abs=1e-4)
+
+
+BART: dict[str, Any] = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+}
+T5: dict[str, Any] = {
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 64,
+    "num_layers": 2,
+    "num_heads": 4,
+    "decoder_start_token_id": 0,
+}
+
+
+@pytest.mark.parametrize("labels", [1, 3])
+@pytest.mark.parametrize(
+    ("kind", "sizes", "runs"), [("bart", BART, "openvino"), ("t5", T5, "torch")], ids=["bart", "t5"]
+)
+def test_classifiers_with_a_decoder_score_as_by_hand(
+    tmp_path: Path, kind: str, sizes: dict[str, Any], runs: str, labels: int
+) -> None:
+    folder = encoder(tmp_path / "tiny", kind, eos_token_id=3, num_labels=labels, **sizes)
+    pairs = [pair for pair in PAIRS if len(pair.document) < LENGTH]
+    reference = by_hand if labels == 1 else labels_by_hand(0, 2)
+    expected = reference(folder, [(pair.query, pair.document) for pair in pairs])
+
+    for runtime in ("openvino", "torch"):
+        scorer = load(folder, runtime, labels=(0, 2) if labels == 3 else None)
+        assert scorer.runtime.startswith(runs if runtime == "openvino" else "torch")
+        assert logits(scorer, pairs) == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_conversion_is_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from rerank.scorers import networks
 from rerank.scorers.base import Embedder, Placement, finish, score
 from rerank.scorers.load import load_scorer
 from tests.parity.conversions import convert_others
-from tests.parity.layouts import causal, embeddings, ending, then
+from tests.parity.layouts import causal, embeddings, encoder, ending, then
 from tests.support.tiny_checkpoints import make_bert, make_embedding_model, make_modernbert, make_xlm_roberta
 
 from .test_scorers import load
@@ -270,3 +270,25 @@ def test_requests_of_other_options_share_a_batch(prompted: Path) -> None:
 
 def test_a_reranker_gives_no_vectors(tmp_path: Path) -> None:
     assert load(make_bert(tmp_path / "reranker")).embedder is None
+
+
+@pytest.mark.parametrize(
+    ("similarity", "normalised", "logged"),
+    [
+        ("dot", True, False),
+        ("dot", False, True),
+        ("euclidean", True, True),
+        ("cosine", False, False),
+        (None, True, False),
+    ],
+)
+def test_the_log_says_where_vectors_are_compared_by_another_number(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, similarity: str | None, normalised: bool, logged: bool
+) -> None:
+    folder = encoder(tmp_path / "tiny", "bert", body=True)
+    embeddings(folder, normalised=normalised)
+    change(folder / "config_sentence_transformers.json", similarity_fn_name=similarity)
+
+    load(folder)
+
+    assert (f"scores by cosine: its similarity_fn_name is {similarity}" in caplog.text) == logged

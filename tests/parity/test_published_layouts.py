@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from rerank.activations import COSINE, IDENTITY, SIGMOID, Activation
 from rerank.catalog.built_in import BUILT_IN
@@ -56,12 +56,15 @@ from tests.parity.layouts import (
     listed_modules,
     load,
     put_template,
+    reading_plain_texts,
     rewrite,
     said_to_be_causal,
     saved_cross_encoder,
     saved_embeddings,
     then,
     with_logit_score,
+    with_settings,
+    with_trained_output,
 )
 from tests.parity.own_layouts import flash_by_hand, make_flash, make_new, new_by_hand, new_vectors_by_hand
 from tests.parity.t5 import first_word, make_t5
@@ -137,13 +140,30 @@ def only_a_vocabulary(folder: Path) -> None:
     rewrite(folder / "tokenizer_config.json", tokenizer_class="BertTokenizer")
 
 
-def converted_head(folder: Path) -> None:
-    """A classifier whose head is the direction from no to yes, as conversions of Qwen3-Reranker have it."""
+def qwen3_words(folder: Path) -> None:
+    with_logit_score(folder, 257, 258)
+
+
+def words_elsewhere(folder: Path) -> None:
+    """The scored words in a folder of another name than usual."""
+    (folder / "1_LogitScore").rename(folder / "3_Words")
+    modules = folder / "modules.json"
+    modules.write_text(modules.read_text().replace("1_LogitScore", "3_Words"))
+
+
+def converted_head(folder: Path, *, trained: bool = False) -> None:
+    """A classifier whose head is the direction from no to yes, as conversions of Qwen3-Reranker have it.
+
+    ``trained``: of an output matrix of its own, which the file still holds.
+    """
     make_qwen3(folder, converted=True)
     put_template(folder, None)
     weights = load_file(folder / "model.safetensors")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    words = [weights["model.embed_tokens.weight"][tokenizer.token_to_id(word)] for word in ("yes", "no")]
+    rows = weights["model.embed_tokens.weight"]
+    if trained:
+        rows = weights["lm_head.weight"] = torch.randn(rows.shape, generator=torch.Generator().manual_seed(1))
+    words = [rows[tokenizer.token_to_id(word)] for word in ("yes", "no")]
     weights["score.weight"] = (words[0] - words[1])[None]
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
@@ -173,6 +193,20 @@ def qwen3_prompt(query: str, document: str) -> str:
 
 def head_after_prompt(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
     return [float(logits) for logits in head_logits(folder, [qwen3_prompt(*pair) for pair in pairs])]
+
+
+@torch.inference_mode()
+def t5_scores(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    """transformers' own logits of the first word, from the whole vocabulary."""
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("▁true", "▁false"))
+    scores = []
+    for query, document in pairs:
+        asked = tokenizer(f"Query: {query} Document: {document} Relevant:", return_tensors="pt").input_ids
+        logits = model(input_ids=asked, decoder_input_ids=torch.tensor([[0]])).logits[0, 0]
+        scores.append(float(logits[yes] - logits[no]))
+    return scores
 
 
 def two_labels_after_prompt(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
@@ -221,6 +255,7 @@ def mxbai_prompt(query: str, document: str, instruction: str = "") -> str:
     return f"{MXBAI[: MXBAI.index('{%')]}{asked}query: {query}\ndocument: {document}{rest}"
 
 
+EMPTY: dict[str, Any] = {}
 RIGHT = [
     right("bge-reranker-base-large-v2-m3", make_xlm_roberta, by_hand),
     right("bce-reranker-converted-from-a-pickle", then(make_xlm_roberta, only_a_pickle, convert_pickles), by_hand),
@@ -312,6 +347,12 @@ RIGHT = [
     right("japanese-reranker-v1-mecab", make_japanese, japanese_by_hand),
     right("monot5-by-its-card", make_t5, partial(first_word, prompt=PROMPTS["monot5"]), prompt=PROMPTS["monot5"]),
     right(
+        "monot5-with-a-trained-output-matrix",
+        then(make_t5, partial(with_trained_output, embeddings="shared.weight")),
+        t5_scores,
+        prompt=PROMPTS["monot5"],
+    ),
+    right(
         "mt5-mmarco-of-a-known-repository",
         partial(make_t5, kind="mt5"),
         partial(first_word, prompt=PROMPTS["mt5-mmarco"]),
@@ -367,8 +408,69 @@ RIGHT = [
         yes_or_no,
         id="Qwen/Qwen3-Reranker-0.6B",
     ),
+    right("qwen3-reranker-tied-with-a-trained-output-matrix", then(make_qwen3, with_trained_output), yes_or_no),
+    right(
+        "qwen3-reranker-with-st-files-and-a-trained-output-matrix",
+        then(make_qwen3, with_trained_output, qwen3_words),
+        saved_cross_encoder,
+        IDENTITY,
+    ),
+    right(
+        "qwen3-reranker-words-in-another-folder",
+        then(make_qwen3, lambda folder: with_logit_score(folder, 7, 9), words_elsewhere),
+        saved_cross_encoder,
+        IDENTITY,
+    ),
+    right(
+        "qwen3-reranker-in-lower-case",
+        then(make_qwen3, qwen3_words, with_settings(do_lower_case=True)),
+        saved_cross_encoder,
+        IDENTITY,
+    ),
+    right(
+        "qwen3-reranker-shorter-by-a-setting-of-its-tokenizer",
+        then(make_qwen3, qwen3_words, with_settings(processing_kwargs={"text": {"max_length": 400}})),
+        saved_cross_encoder,
+        IDENTITY,
+    ),
+    right(
+        "qwen3-reranker-on-plain-texts",
+        then(make_qwen3, lambda folder: reading_plain_texts(folder, 257, 258)),
+        saved_cross_encoder,
+    ),
+    right(
+        "qwen3-reranker-seq-cls-on-plain-texts",
+        then(partial(make_qwen3, converted=True), reading_plain_texts),
+        saved_cross_encoder,
+    ),
+    right(
+        "qwen3-reranker-seq-cls-saved-before-templates-were-read",
+        then(
+            partial(make_qwen3, converted=True),
+            reading_plain_texts,
+            with_settings(modality_config=None, module_output_name=None),
+        ),
+        saved_cross_encoder,
+    ),
+    right(
+        "bert-shorter-by-a-setting-of-its-tokenizer",
+        then(make_bert, reading_plain_texts, with_settings(processing_kwargs={"text": {"max_length": 24}})),
+        saved_cross_encoder,
+    ),
+    right(
+        "albert-shorter-by-a-setting-of-its-tokenizer",
+        then(
+            partial(encoder, model_type="albert", embedding_size=32),
+            reading_plain_texts,
+            with_settings(processing_kwargs={"text": {"max_length": 24, "padding": True}}),
+        ),
+        saved_cross_encoder,
+    ),
     right("qwen3-reranker-seq-cls", partial(make_qwen3, converted=True), head_after_prompt),
     right("qwen3-reranker-seq-cls-without-template", converted_head, head_after_prompt),
+    right(
+        "qwen3-reranker-seq-cls-of-a-trained-output-matrix", partial(converted_head, trained=True), head_after_prompt
+    ),
     right(
         "qwen3-trained-on-plain-pairs",
         partial(causal, model_type="qwen3", template=None, classifier=True, tie_word_embeddings=True),
@@ -517,6 +619,19 @@ RIGHT = [
         ),
         saved_embeddings,
         COSINE,
+    ),
+    *(
+        right(
+            f"{kind}-embeddings-shorter-by-a-setting-of-their-tokenizer",
+            then(
+                partial(encoder, model_type=kind, body=True, **settings),
+                embeddings,
+                with_settings(processing_kwargs={"text": {"max_length": 12}}),
+            ),
+            saved_embeddings,
+            COSINE,
+        )
+        for kind, settings in (("bert", EMPTY), ("albert", {"embedding_size": 32}))
     ),
     right("embeddinggemma", embedding_gemma, saved_embeddings, COSINE),
     right(

@@ -24,6 +24,7 @@ from tests.parity.layouts import (
     DOCUMENT,
     NEMOTRON,
     QUERY,
+    ZERANK,
     Make,
     causal,
     chain,
@@ -31,8 +32,11 @@ from tests.parity.layouts import (
     encoder,
     load,
     put_template,
+    reading_plain_texts,
     rewrite,
     then,
+    with_logit_score,
+    with_settings,
 )
 from tests.parity.own_layouts import make_new
 from tests.parity.t5 import make_t5
@@ -193,6 +197,20 @@ OTHER_WEIGHTS = (
     "tiny holds weights for TensorFlow or Flax, which are not loaded. Save it as safetensors with version 4 of "
     "transformers: from_pretrained(..., from_tf=True) or from_flax=True, then save_pretrained(...)."
 )
+
+
+BARE = {"processing_kwargs": {"text": {"add_special_tokens": False}}}
+EMBEDDINGS = then(partial(encoder, model_type="albert", body=True, embedding_size=32), embeddings)
+NOTHING: dict[str, Any] = {}
+PEGASUS: dict[str, Any] = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+}
 
 
 def positions(kind: str) -> str:
@@ -654,6 +672,55 @@ REFUSED = [
         "tiny names the architecture BertModel in its config.json, which has no head that scores "
         "pairs, and no modules of sentence-transformers: it is not a reranker. If it is an embedding "
         'model, `family = "bi-encoder"` in its card in models.toml takes the mean of its tokens.',
+    ),
+    *(
+        refused(
+            f"{where}-tokenised-by-another-setting",
+            then(make, with_settings(**settings)),
+            f"tiny has its texts tokenised by the setting {named} in its sentence_bert_config.json, which this server "
+            "does not support. Use a model that was saved without it.",
+        )
+        for where, make, named, settings in (
+            ("pairs", then(make_bert, reading_plain_texts), "processing_kwargs.text.add_special_tokens", BARE),
+            ("embeddings", EMBEDDINGS, "processing_kwargs.text.add_special_tokens", BARE),
+            (
+                "common",
+                then(make_bert, reading_plain_texts),
+                "processing_kwargs.common.max_length",
+                {"processing_kwargs": {"common": {"max_length": 9}}},
+            ),
+            (
+                "templates",
+                then(partial(causal, model_type="qwen3", template=ZERANK), lambda folder: with_logit_score(folder, 7)),
+                "processing_kwargs.chat_template.max_length",
+                {"processing_kwargs": {"chat_template": {"max_length": 9}}},
+            ),
+            ("queries", EMBEDDINGS, "query_length", {"query_length": 9}),
+        )
+    ),
+    *(
+        refused(
+            f"{kind}-in-blocks",
+            partial(encoder, model_type=kind, block_size=4, max_position_embeddings=256, eos_token_id=3, **sizes),
+            "tiny is a BigBird, which computes texts of more than 44 tokens in blocks only until it reads a shorter "
+            "one: `max_length = 44` in its card in models.toml has all texts computed whole.",
+        )
+        for kind, sizes in (("big_bird", NOTHING), ("bigbird_pegasus", PEGASUS))
+    ),
+    refused(
+        "reformer",
+        partial(
+            encoder,
+            model_type="reformer",
+            axial_pos_shape=[16, 8],
+            axial_pos_embds_dim=[16, 16],
+            attn_layers=["local", "lsh"],
+            attention_head_size=8,
+            feed_forward_size=64,
+            num_buckets=4,
+        ),
+        "tiny is a Reformer, which sorts tokens by chance: the score of a pair changes from call to call. Use another "
+        "reranker, such as BAAI/bge-reranker-v2-m3.",
     ),
     refused(
         "nomic-embed-own-code",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,10 @@ from rerank.scorers.pretrained import (
     refuse_random_weights,
     refuse_unknown_type,
 )
-from rerank.scorers.saved_modules import saved_length
+from rerank.scorers.saved_modules import other_similarity, refuse_unread_setting, saved_length, take_length
+from rerank.scorers.seen_padding import refuse_changing
+
+logger = logging.getLogger(__name__)
 
 
 def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
@@ -34,6 +38,12 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:
     """The embedding model on the device."""
     model = None
+    if similarity := other_similarity(checkpoint.folder):
+        logger.warning(
+            "%s scores by cosine: its similarity_fn_name is %s, which may order documents otherwise",
+            card.id,
+            similarity,
+        )
     if not runs_own_code(checkpoint.folder, card):
         model = bert_embedding(checkpoint) or causal_embedding(checkpoint)
     return _load_saved(checkpoint, card, placement) if model is None else _load_plain(model, card, placement)
@@ -62,7 +72,8 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     model = _saved_model(checkpoint, card, placement)
     if card.normalises:
         normalise_saved(model.tokenizer)
-    length = fit_length(card, placement, checkpoint, model.max_seq_length)
+    length = fit_length(card, placement, checkpoint, take_length(model))
+    refuse_changing(checkpoint, length)
     reading = sentence_reading(model).instructed(card.instruction)
     example = example_ids(embedding_inputs(model))
     config = model.transformers_model.config
@@ -77,6 +88,7 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
 
 def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Any:
     refuse_unknown_type(checkpoint)
+    refuse_unread_setting(checkpoint.folder)
     from sentence_transformers import SentenceTransformer
 
     options: dict[str, Any] = dict(SAFE_OPTIONS)

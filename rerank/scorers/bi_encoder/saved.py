@@ -20,6 +20,7 @@ from rerank.runtimes.padding import pad
 from rerank.scorers.base import finish
 from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
 from rerank.scorers.half_precision import cast_weights, in_fp32
+from rerank.scorers.seen_padding import by_length, sees_padding
 from rerank.scorers.tokens import PairTokenizer, private_copy
 
 
@@ -115,7 +116,12 @@ class PaddedSentences:
         self.description = f"{runtime.description}, padded"
         self._runtime = runtime
         self._padded = _padding(model)
+        network: Any = model.transformers_model
+        self._sees_padding = sees_padding(network.config.model_type)
 
     def __call__(self, sequences: Sequence[TokenIds]) -> Values:
         """See ``SentenceVectors``."""
+        return by_length(sequences, self._run) if self._sees_padding else self._run(sequences)
+
+    def _run(self, sequences: Sequence[TokenIds]) -> Values:
         return self._runtime(self._padded(sequences))[0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.prompts import RECOGNISED, PromptFormat
 from rerank.scorers.pretrained import open_tokenizer, read_json
+from rerank.scorers.saved_modules import SavedModules, saved_modules
 from rerank.scorers.scored_words import token_id
 
 _QUERY, _DOCUMENT, _INSTRUCTION = "a query", "a document", "an instruction"
@@ -16,23 +19,26 @@ _PAIR = [{"role": "query", "content": _QUERY}, {"role": "document", "content": _
 def recognised_format(checkpoint: Checkpoint) -> PromptFormat | None:
     """The known prompt that the checkpoint's template asks with. None if with another, or if other words are scored.
 
-    A template that leaves query or document out is a chat's, and shows nothing.
+    A template that leaves query or document out is a chat's, and shows nothing. None also where modules of
+    sentence-transformers read pairs otherwise than in the template alone.
     """
-    for answers in _endings(checkpoint):
+    saved = saved_modules(checkpoint.folder)
+    if saved and not saved.reads_template:
+        return None
+    words = _scored_words(checkpoint.folder, saved)
+    for answers in (saved.begins_answers,) if saved else (False, True):
         shown = _shown_prompts(checkpoint.evidence.template, answers=answers)
-        found = next((known for known in RECOGNISED if shown and _is_asked(checkpoint.folder, known, shown)), None)
+        is_asked = partial(_is_asked, checkpoint.folder, shown, words)
+        found = next((known for known in RECOGNISED if shown and is_asked(known)), None)
         if found:
             return found
     return None
 
 
-def _endings(checkpoint: Checkpoint) -> tuple[bool, ...]:
-    """Whether prompts end with what begins an answer: as sentence-transformers was told, else both ways."""
-    if not checkpoint.evidence.modules:
-        return False, True
-    settings = read_json(checkpoint.folder / "sentence_bert_config.json").get("processing_kwargs")
-    told = settings.get("chat_template") if isinstance(settings, dict) else None
-    return (isinstance(told, dict) and told.get("add_generation_prompt") is True,)
+def _scored_words(folder: Path, saved: SavedModules | None) -> dict[str, Any]:
+    """What the folder says of the words whose logits are the score; empty if it names none."""
+    path = saved.folders[-1] if saved and saved.kinds[-1] == "LogitScore" else "1_LogitScore"
+    return read_json(folder / path / "config.json")
 
 
 def _shown_prompts(template: str | None, *, answers: bool) -> dict[str, str]:
@@ -58,13 +64,12 @@ def _shown_prompts(template: str | None, *, answers: bool) -> dict[str, str]:
     return shown
 
 
-def _is_asked(folder: Path, known: PromptFormat, shown: dict[str, str]) -> bool:
+def _is_asked(folder: Path, shown: dict[str, str], words: dict[str, Any], known: PromptFormat) -> bool:
     """True if the prompts are the known one's, and the words that the folder names, if it names any."""
     if any(known.whole(asked or known.instruction, _QUERY, _DOCUMENT) != prompt for asked, prompt in shown.items()):
         return False
     tokenizer = open_tokenizer(folder)
     # a template's text gets no special tokens of the tokenizer
     starts_alike = not (known.special_start and tokenizer.num_special_tokens_to_add(False))
-    words = read_json(folder / "1_LogitScore" / "config.json")
     scored = (words.get("true_token_id"), words.get("false_token_id"))
     return starts_alike and (not words or scored == (token_id(tokenizer, known.yes), token_id(tokenizer, known.no)))

@@ -30,7 +30,7 @@ from rerank.scorers.pretrained import (
     read_tensor,
 )
 from rerank.scorers.saved_modules import default_prompt
-from rerank.scorers.scored_words import direction, known_id
+from rerank.scorers.scored_words import direction, known_id, output_matrix
 from rerank.scorers.tokens import Vocabulary
 
 
@@ -94,5 +94,5 @@ def score_direction(
 def _word_row(checkpoint: Checkpoint, config: Config, word: Word) -> numpy.ndarray:
     """The row of the output matrix that gives a word's logit."""
     row = known_id(open_tokenizer(checkpoint.folder), word, config.vocab_size)
-    name = "model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"
+    name = output_matrix(checkpoint, "model.embed_tokens.weight", tied=config.tie_word_embeddings)
     return read_tensor(checkpoint, name, row=row)

@@ -25,7 +25,10 @@ from rerank.scorers.pretrained import (
     refuse_random_weights,
     refuse_unknown_type,
 )
+from rerank.scorers.saved_modules import refuse_unread_setting, take_length
+from rerank.scorers.seen_padding import refuse_changing
 from rerank.scorers.sentence_transformers.converted import convert_body
+from rerank.scorers.sentence_transformers.padding import settle_padding
 from rerank.scorers.sentence_transformers.scorers import (
     PlainPairScorer,
     PromptedPairScorer,
@@ -44,23 +47,35 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Scorer:
     """The model on the device: in plain torch, but for a body that OpenVINO runs."""
     refuse_unknown_type(checkpoint)
+    refuse_unread_setting(checkpoint.folder)
     evidence = checkpoint.evidence
     _refuse_unknown_words(evidence)
     activation = activation_of(checkpoint, card)
     logger.info("%s runs through sentence-transformers: no other family claims it", card.id)
-    converts = placement.device.openvino and not runs_own_code(checkpoint.folder, card)
+    own_code = runs_own_code(checkpoint.folder, card)
+    converts = placement.device.openvino and not own_code
     # what is converted keeps its weights in fp32
     model = _saved_model(checkpoint, card, placement, torch.float32 if converts else placement.device.dtype)
     _refuse_chat_template(evidence, model)
     if card.normalises:
         normalise_saved(model.tokenizer)
-    model.max_seq_length = length = fit_length(card, placement, checkpoint, model.max_seq_length)
+    length = _fit(model, card, placement, checkpoint)
+    if not own_code:
+        settle_padding(model)
     bytes_per_token = activation_bytes(model.transformers_model.config)
     body = convert_body(model, card.instruction, checkpoint, placement) if converts else None
     score_in_fp32(model)
     precision = placement.device.torch_precision
     kind = PlainPairScorer if reads_plain_pairs(model) else PromptedPairScorer
     return kind(model, length, bytes_per_token, precision, activation, card, body)
+
+
+def _fit(model: Any, card: ModelCard, placement: Placement, checkpoint: Checkpoint) -> int:
+    """The maximum tokens per pair, set in the model. Raises ModelUnsupported if its scores would change."""
+    length = fit_length(card, placement, checkpoint, take_length(model))
+    refuse_changing(checkpoint, length)
+    model.max_seq_length = length
+    return length
 
 
 class _SavedChain(CrossEncoder):

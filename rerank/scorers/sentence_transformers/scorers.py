@@ -21,6 +21,8 @@ from rerank.runtimes.padding import pad
 from rerank.scorers.base import Reading, ReadsInParts, document_limit, pair_limit, too_long
 from rerank.scorers.excerpts import read_texts
 from rerank.scorers.labels import score_of_labels
+from rerank.scorers.seen_padding import by_length
+from rerank.scorers.sentence_transformers.padding import model_sees_padding, pad_token
 from rerank.scorers.text_reader import TextReader
 from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy, tokens_wanted
 
@@ -30,7 +32,7 @@ def padded_pairs(model: CrossEncoder, batch: Sequence[TokenIds]) -> dict[str, nu
     tokenizer = model.tokenizer
     return pad(
         batch,
-        tokenizer.pad_token_id or 0,
+        pad_token(model),
         segments="token_type_ids" in tokenizer.model_input_names,
         left=tokenizer.padding_side == "left",
     )
@@ -74,6 +76,7 @@ class SavedScorer(ReadsInParts):
         self._model = model.eval()
         self._card = card
         self._config = model.config.to_dict() if model.config else {}
+        self._sees_padding = model_sees_padding(model)
         self._instruction = card.instruction or model.prompts.get(model.default_prompt_name or "") or None
         tokenizer = private_copy(model.tokenizer)
         self.tokenizer = Vocabulary(lambda: tokenizer)
@@ -115,8 +118,11 @@ class PlainPairScorer(SavedScorer):
     @torch.inference_mode()
     def start(self, batch: Sequence[TokenIds]) -> PendingLogits:
         """See ``Scorer.start``."""
+        return pending(by_length(batch, self._run) if self._sees_padding else self._run(batch))
+
+    def _run(self, batch: Sequence[TokenIds]) -> torch.Tensor:
         arrays = padded_pairs(self._model, batch)
-        return pending(self._logits({name: torch.from_numpy(array) for name, array in arrays.items()}))
+        return self._logits({name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +210,20 @@ class PromptedPairScorer(SavedScorer):
 
     @torch.inference_mode()
     def start(self, batch: Sequence[PromptedPair]) -> PendingLogits:
-        """See ``Scorer.start``. Pairs with different instructions cannot share a forward pass."""
+        """See ``Scorer.start``."""
         logits = [0.0] * len(batch)
-        for instruction in dict.fromkeys(pair.instruction for pair in batch):
-            places = [place for place, pair in enumerate(batch) if pair.instruction == instruction]
+        for places in self._together(batch):
             texts = [(batch[place].query, batch[place].document) for place in places]
-            features = self._model.preprocess(texts, prompt=instruction or self._instruction)
+            features = self._model.preprocess(texts, prompt=batch[places[0]].instruction or self._instruction)
             for place, logit in zip(places, self._logits(features).tolist(), strict=True):
                 logits[place] = logit
         return Finished(logits)
+
+    def _together(self, batch: Sequence[PromptedPair]) -> list[list[int]]:
+        """Places of pairs that share a forward pass: those of one instruction, or each alone where padding is seen."""
+        if self._sees_padding:
+            return [[place] for place in range(len(batch))]
+        places: dict[str | None, list[int]] = {}
+        for place, pair in enumerate(batch):
+            places.setdefault(pair.instruction, []).append(place)
+        return list(places.values())

@@ -22,7 +22,7 @@ from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.heads import product
 from rerank.scorers.labels import activation_of
 from rerank.scorers.pretrained import activation_bytes, open_tokenizer, read_config, read_tensor
-from rerank.scorers.scored_words import direction, known_id
+from rerank.scorers.scored_words import direction, known_id, output_matrix
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _TABLES = ("shared.weight", "decoder.embed_tokens.weight", "encoder.embed_tokens.weight")
 """Names of the embeddings, which all have the same content."""
-_OWN_TABLE = "lm_head.weight"
 
 
 class FirstWordScorer(ReadsInParts):
@@ -101,8 +100,9 @@ def _word_row(checkpoint: Checkpoint, tokenizer: Tokenizer, word: Word) -> numpy
     """The row of the output matrix that gives a word's logit, as T5 scales it. Raises WeightsBroken."""
     config = checkpoint.config
     row = known_id(tokenizer, word, config["vocab_size"])
-    if not config.get("tie_word_embeddings", config["model_type"] == "t5"):
-        return read_tensor(checkpoint, _OWN_TABLE, row=row)
+    tied = config.get("tie_word_embeddings", config["model_type"] == "t5")
     stored = shapes(checkpoint.weight_files)
     table = next((name for name in _TABLES if name in stored), _TABLES[0])
-    return read_tensor(checkpoint, table, row=row) * numpy.float32(config["d_model"] ** -0.5)
+    values = read_tensor(checkpoint, output_matrix(checkpoint, table, tied=tied), row=row)
+    # the configuration decides, also where the matrix is one of its own
+    return values * numpy.float32(config["d_model"] ** -0.5) if tied else values
