@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import requests
 from playwright.sync_api import Locator, Page, expect
 
@@ -76,3 +77,23 @@ def test_only_an_operators_key_opens_it(stranger: Tab) -> None:
     page.get_by_label("API key").fill(ADMIN_KEY)
     page.get_by_role("button", name="Use this key").click()
     expect(page.get_by_role("heading", name="Models")).to_be_visible()
+
+
+def test_a_server_that_hangs_is_said(operator: Tab) -> None:
+    # ten seconds otherwise
+    operator.page.add_init_script(
+        "const after = AbortSignal.timeout; AbortSignal.timeout = () => after.call(AbortSignal, 500);"
+    )
+    page = operator.open("/admin")
+    expect(page.get_by_text("waiting pairs: 0")).to_be_visible()
+    page.route("**/v1/keys", lambda _: None)
+    expect(page.get_by_role("alert")).to_have_text("The server does not answer.")
+    page.unroute_all(behavior="ignoreErrors")
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+@pytest.mark.parametrize("path", ["/playground/", "/admin/"])
+def test_a_page_whose_address_ends_with_a_slash_is_shown(operator: Tab, path: str) -> None:
+    page = operator.open(path)
+    expect(page).to_have_url(f"{operator.url}{path[:-1]}")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()

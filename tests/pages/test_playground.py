@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.pages.browser import SECONDS, Tab
 from tests.pages.conftest import MINILM, USER_KEY
+from tests.process.server import ServerProcess
 
 expect.set_options(timeout=SECONDS * 1000)
 
@@ -23,6 +26,11 @@ def fill(page: Page, query: str = QUERY, documents: str = "\n".join(DOCUMENTS), 
     page.get_by_label("Documents", exact=False).first.fill(documents)
     for number, model in enumerate(models, start=1):
         page.get_by_label(f"Model {number}").select_option(model)
+
+
+def read_file(page: Page, name: str, content: str | bytes) -> None:
+    buffer = content if isinstance(content, bytes) else content.encode()
+    page.get_by_label("From a file").set_input_files({"name": name, "mimeType": "text/plain", "buffer": buffer})
 
 
 def rank(page: Page) -> None:
@@ -128,24 +136,30 @@ def test_the_page_speaks_chinese_and_ranks_it(tab: Tab) -> None:
         ("some.txt", "one\ntwo\nthree"),
         ("paragraphs.txt", "one\n\ntwo\nof two lines\n\nthree"),
         ("some.jsonl", '"one"\n{"text": "two"}\n\n{"id": 3, "content": "three"}\n'),
+        ("GBK.csv", "标题,内容\r\n一,two 熊猫\r\n二,竹子\r\n三,米饭\r\n".encode("gb18030")),
         ("some.csv", 'id,text\r\n1,one\r\n2,"two, with ""quotes"""\r\n3,"three\nof two lines"\r\n'),
     ],
-    ids=["lines", "paragraphs", "JSONL", "CSV"],
+    ids=["lines", "paragraphs", "JSONL", "CSV in Chinese", "CSV"],
 )
-def test_a_file_of_documents_is_read(tab: Tab, name: str, content: str) -> None:
+def test_a_file_of_documents_is_read(tab: Tab, name: str, content: str | bytes) -> None:
     page = tab.open("/playground")
-    page.get_by_label("From a file").set_input_files(
-        {"name": name, "mimeType": "text/plain", "buffer": content.encode()}
-    )
+    read_file(page, name, content)
     expect(page.get_by_text("3 documents")).to_be_visible()
-    assert "two" in page.locator("#documents").input_value()
+    texts = page.locator("#documents").input_value()
+    assert "two" in texts
+    assert ("熊猫\n竹子" in texts) == (name == "GBK.csv")
+
+
+def test_one_document_of_several_lines_stays_one(tab: Tab) -> None:
+    page = tab.open("/playground")
+    read_file(page, "some.jsonl", json.dumps({"text": "one\n\nof two lines"}))
+    expect(page.get_by_text("1 document:")).to_be_visible()
+    expect(page.locator("#documents")).to_have_value("one of two lines")
 
 
 def test_a_broken_line_of_a_file_is_named(tab: Tab) -> None:
     page = tab.open("/playground")
-    page.get_by_label("From a file").set_input_files(
-        {"name": "some.jsonl", "mimeType": "text/plain", "buffer": b'"one"\n{"text": 2}'}
-    )
+    read_file(page, "some.jsonl", '"one"\n{"text": 2}')
     expect(page.get_by_role("alert")).to_have_text("some.jsonl, line 2: no JSON with a text")
 
 
@@ -172,10 +186,83 @@ def test_a_ranking_is_shared_by_its_address_which_no_server_sees(tab: Tab) -> No
     assert address.split("#")[1] not in "".join(url.split("#")[0] for url in tab.requested)
 
 
+def link(page: Page, state: Any) -> str:
+    """The address of a ranking, as the page writes it."""
+    write = "async (state) => (await import('./pages/texts.js')).toFragment(state)"
+    return f"#{page.evaluate(write, state)}"
+
+
+def test_a_second_link_in_the_same_tab_is_read(tab: Tab) -> None:
+    page = tab.open("/playground")
+    for query in ("first", "second"):
+        page.evaluate("(hash) => { location.hash = hash; }", link(page, {"query": query, "text": "a\nb"}))
+        expect(page.get_by_label("Query")).to_have_value(query)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        ["query"],
+        {"query": 5, "text": ["a"], "models": "lexical", "options": 7, "raw": "yes"},
+        {"query": None, "models": [None, 1, {}], "options": {"instruction": 5, "top_n": {"a": 1}}},
+    ],
+    ids=str,
+)
+def test_a_link_that_holds_something_else_leaves_the_page_usable(tab: Tab, state: Any) -> None:
+    page = tab.open("/playground")
+    page.evaluate("(hash) => { location.hash = hash; }", link(page, state))
+    page.reload()
+    expect(page.get_by_label("Model 1").locator("option").first).to_be_attached()
+    fill(page, QUERY, "\n".join(DOCUMENTS), "lexical")
+    rank(page)
+    expect(rows(page, "lexical")).to_have_count(3)
+
+
+def test_an_invalid_number_among_closed_options_is_shown(tab: Tab) -> None:
+    page = tab.open("/playground")
+    fill(page, QUERY, "\n".join(DOCUMENTS), "lexical")
+    page.get_by_text("Options").click()
+    page.get_by_label("Best ones only").fill("0")
+    page.get_by_text("Options").click()
+    expect(page.get_by_label("Best ones only")).to_be_hidden()
+    rank(page)
+    expect(page.get_by_label("Best ones only")).to_be_focused()
+
+
+def test_a_long_text_is_opened_with_the_keyboard(tab: Tab) -> None:
+    page = tab.open("/playground")
+    fill(page, QUERY, f"short\n{'long ' * 200}", "lexical")
+    rank(page)
+    expect(rows(page, "lexical")).to_have_count(2)
+    (text,) = page.locator(".text[role=button]").all()
+    expect(text).to_have_attribute("aria-expanded", "false")
+    text.focus()
+    page.keyboard.press("Enter")
+    expect(text).to_have_attribute("aria-expanded", "true")
+
+
+@pytest.mark.parametrize("dialect", ["sglang", "strict-vllm"])
+def test_a_ranking_with_options_is_given_in_every_dialect(
+    stranger: Tab, tmp_path: Path, converted: None, dialect: str
+) -> None:
+    with ServerProcess(tmp_path, {"RERANK_DIALECT": dialect}) as other:
+        page = stranger.page
+        stranger.url = other.url
+        stranger.open("/playground")
+        fill(page, QUERY, "\n".join(DOCUMENTS), "lexical")
+        page.get_by_text("Options").click()
+        page.get_by_label("Minimum relevance").fill("0.01")
+        rank(page)
+        expect(rows(page, "lexical")).to_have_count(2)
+    assert stranger.errors == []
+
+
 def test_the_curl_command_of_the_page_gives_the_ranking_of_the_page(tab: Tab) -> None:
     page = tab.open("/playground")
     fill(page, 'it\'s "odd"?', "\n".join(DOCUMENTS), "lexical")
     page.get_by_text("Copy as curl").click()
+    expect(page.locator("pre")).to_contain_text("v1/rerank")
     command = page.locator("pre").inner_text()
     done = subprocess.run(
         ["bash", "-c", command],
@@ -189,12 +276,16 @@ def test_the_curl_command_of_the_page_gives_the_ranking_of_the_page(tab: Tab) ->
 def test_a_wrong_key_is_said_and_the_right_one_is_taken_for_the_tab(stranger: Tab) -> None:
     page = stranger.open("/playground")
     expect(page.get_by_text("The server asks for a key.")).to_be_visible()
-    page.get_by_label("API key").fill("wrong")
-    page.get_by_role("button", name="Use this key").click()
-    expect(page.get_by_text("The server asks for a key.")).to_be_visible()
+    fill(page, QUERY, "\n".join(DOCUMENTS))
+    rank(page)
+    expect(page.get_by_role("status")).to_have_text("The server has named no model yet.")
+    for wrong in ("wrong", "密钥 🔑"):
+        page.get_by_label("API key").fill(wrong)
+        page.get_by_role("button", name="Use this key").click()
+        expect(page.get_by_role("alert")).to_have_text("Unauthorized: the API key is wrong.")
     page.get_by_label("API key").fill(USER_KEY)
     page.get_by_role("button", name="Use this key").click()
-    expect(page.get_by_text("The server asks for a key.")).to_be_hidden()
+    expect(page.get_by_role("alert")).to_be_hidden()
     fill(page, QUERY, "\n".join(DOCUMENTS), "lexical")
     rank(page)
     expect(rows(page, "lexical")).to_have_count(3)

@@ -17,16 +17,18 @@ from tests.support.app import MODEL, OTHER_MODEL, PATIENCE, EmbeddingScorer, err
 
 from .conftest import OpenApp
 
+ALIVE = [("GET", "/health"), ("GET", "/ping"), ("POST", "/ping")]
 
-@pytest.mark.parametrize("path", ["/health", "/ping"])
-def test_alive(client: TestClient, path: str) -> None:
-    response = client.get(path)
+
+@pytest.mark.parametrize(("method", "path"), ALIVE)
+def test_alive(client: TestClient, method: str, path: str) -> None:
+    response = client.request(method, path)
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-@pytest.mark.parametrize("path", ["/health", "/ping"])
-def test_alive_as_vllm_says_it(open_app: OpenApp, path: str) -> None:
-    response = open_app(main_dialect=MainDialect.STRICT_VLLM).client.get(path)
+@pytest.mark.parametrize(("method", "path"), ALIVE)
+def test_alive_as_vllm_says_it(open_app: OpenApp, method: str, path: str) -> None:
+    response = open_app(main_dialect=MainDialect.STRICT_VLLM).client.request(method, path)
     assert (response.status_code, response.content) == (200, b"")
 
 
@@ -182,9 +184,16 @@ def test_every_error_in_the_documentation_has_the_real_body(client: TestClient) 
     schema = client.get("/openapi.json").json()
     for path, named in {"/score": ["ErrorBody"], "/rerank": ["ErrorBody", "WeaviateError", "TeiError"]}.items():
         responses = schema["paths"][path]["post"]["responses"]
-        for status in ("400", "401", "404", "413", "429", "500", "503", "504"):
+        for status in ("400", "401", "404", "413", "415", "429", "500", "502", "503", "504", "508"):
             shown = json.dumps(responses[status]["content"]["application/json"]["schema"])
             assert re.findall(r"/schemas/(\w+)", shown) == named
+
+
+@pytest.mark.parametrize("main", MainDialect)
+def test_every_address_that_scores_documents_the_errors_of_upstreams(open_app: OpenApp, main: MainDialect) -> None:
+    paths = open_app(main_dialect=main).asgi.openapi()["paths"]
+    for path in ("/v1/rerank", "/score", "/tei/rerank", "/reranks", "/invocations", "/v1/ranking", "/v1/embeddings"):
+        assert {"415", "502", "508"} <= set(paths[path]["post"]["responses"]), path
 
 
 def test_health_turns_red_when_the_scoring_thread_has_died(open_app: OpenApp) -> None:
@@ -219,6 +228,14 @@ def test_a_browser_is_sent_to_the_playground_and_a_program_is_not(open_app: Open
         assert "default-src 'none'; script-src 'self';" in shown.headers["content-security-policy"]
         for name in re.findall(r'(?:href|src)="(pages/[^"]+)"', shown.text):
             assert client.get(f"/{name}").status_code == 200, name
+
+
+@pytest.mark.parametrize("page", ["/playground", "/admin"])
+def test_a_page_with_a_slash_at_its_end_is_sent_to_the_address_without(open_app: OpenApp, page: str) -> None:
+    client = open_app().client
+    sent = client.get(f"{page}/", follow_redirects=False)
+    assert (sent.status_code, sent.headers["location"]) == (307, f"..{page}")
+    assert client.get(f"{page}/").url.path == page
 
 
 def test_nothing_but_the_pages_files_is_served(client: TestClient) -> None:

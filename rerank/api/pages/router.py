@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
+
+from rerank.api.paths import path_of
 
 PAGES = ("/playground", "/admin")
 FOLDER = "/pages/"
@@ -35,8 +37,11 @@ def wants_page(request: Request) -> bool:
 
 @router.get("/playground")
 @router.get("/admin")
-async def page() -> Response:
+async def page(request: Request) -> Response:
     """Rankings of one to three models side by side; or models, upstreams, keys and load, for operators."""
+    if (request.scope.get("raw_path") or b"").endswith(b"/"):
+        # its files are named relative to the address
+        return RedirectResponse(f"..{path_of(request.scope)}", 307)
     headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
     return FileResponse(_FILES / "page.html", media_type="text/html", headers=headers)
 

@@ -8,16 +8,19 @@ import { call, keyOf, modelPath } from "./server.js";
 
 const POLL = 2000;
 const KEPT = 300; // looks in the charts
+const PATIENCE = 10_000; // milliseconds for an answer
+
+const look = (path) => call(path, { signal: AbortSignal.timeout(PATIENCE) });
 
 function useServer(key) {
   const [seen, setSeen] = useState({ models: [], keys: [], history: [], error: null });
   const last = useRef(null);
-  const look = async () => {
+  const refresh = async () => {
     try {
       // the keys first: they ask for an operator
-      const keys = (await call("v1/keys")).content.data;
-      const models = (await call("v1/models")).content.data;
-      const now = { at: Date.now() / 1000, samples: parsed((await call("metrics")).text) };
+      const keys = (await look("v1/keys")).content.data;
+      const models = (await look("v1/models")).content.data;
+      const now = { at: Date.now() / 1000, samples: parsed((await look("metrics")).text) };
       const before = last.current;
       last.current = now;
       setSeen(({ history }) => ({
@@ -35,13 +38,13 @@ function useServer(key) {
   useEffect(() => {
     let over = false;
     const again = async () => {
-      await look();
+      await refresh();
       if (!over) timer = setTimeout(again, POLL);
     };
     let timer = setTimeout(again, 0);
     return () => ((over = true), clearTimeout(timer));
   }, [key]);
-  return [seen, look];
+  return [seen, refresh];
 }
 
 const bytes = (size) => (size >= 1e9 ? `${(size / 1e9).toFixed(1)}\u00a0GB` : `${(size / 1e6).toFixed(0)}\u00a0MB`);
@@ -157,10 +160,10 @@ const Charts = ({ words, history }) => html`<div class="charts">
 export function Admin() {
   const [words, changeLanguage] = useLanguage();
   const [key, setKey] = useState(keyOf());
-  const [{ models, keys, history, error }, look] = useServer(key);
+  const [{ models, keys, history, error }, refresh] = useServer(key);
   const [wanted, setWanted] = useState(null);
   const [trouble, setTrouble] = useState("");
-  const done = (message) => (setTrouble(message), look());
+  const done = (message) => (setTrouble(message), refresh());
   const refused = error?.status === 401 || error?.status === 403;
 
   return html`

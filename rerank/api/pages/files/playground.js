@@ -1,18 +1,34 @@
 // The playground: one query, documents, one to three models side by side.
 
-import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
 import { LANGUAGES } from "./code.js";
 import { EXAMPLES } from "./examples.js";
 import { Header, KeyForm, useLanguage } from "./frame.js";
 import { Ranking } from "./ranking.js";
-import { call, keyOf, modelPath } from "./server.js";
-import { documentsOf, fromFile, fromFragment, joined, toFragment } from "./texts.js";
+import { RERANK, call, keyOf, modelPath } from "./server.js";
+import { decoded, documentsOf, fromFile, fromFragment, joined, toFragment } from "./texts.js";
 
 const MOST_BYTES = 5_000_000; // of a file
 const MOST_ADDRESS = 30_000; // characters: browsers and messengers cut longer ones
 const POLL = 1000;
 const NUMBERS = ["top_n", "min_score", "max_chunks_per_doc", "budget_ms"];
 const EMPTY = { query: "", text: "", models: ["", "", ""], options: {}, raw: false };
+
+const isText = (value) => typeof value === "string";
+
+// a link may hold anything
+function stateOf(shared) {
+  const { query, text, models, options, raw } = shared ?? {};
+  const chosen = Array.isArray(models) && models.every(isText) ? models : [];
+  const told = [...NUMBERS, "instruction"].filter((name) => isText(options?.[name]));
+  return {
+    query: isText(query) ? query : "",
+    text: isText(text) ? text : "",
+    models: EMPTY.models.map((none, at) => chosen[at] ?? none),
+    options: Object.fromEntries(told.map((name) => [name, options[name]])),
+    raw: raw === true,
+  };
+}
 
 function bodyOf(state, model) {
   const body = { query: state.query, documents: documentsOf(state.text), model };
@@ -25,11 +41,11 @@ const milliseconds = (headers, name) => Number(headers.get(`X-${name}-Ms`) ?? Na
 
 async function rankedBy(state, model, signal) {
   const body = bodyOf(state, model);
-  const { content, headers } = await call("v1/rerank", { method: "POST", body, signal });
+  const { content, headers } = await call(RERANK, { method: "POST", body, signal });
   const stages = ["model", "tokenise", "queue", "device"].map((name) => [name, milliseconds(headers, name)]);
   const answer = { ...content, stages: stages.filter(([, taken]) => taken >= 0), total: milliseconds(headers, "total") };
   if (!state.raw) return answer;
-  const raw = await call("v1/rerank", { method: "POST", body: { ...body, use_activation: false }, signal });
+  const raw = await call(RERANK, { method: "POST", body: { ...body, use_activation: false }, signal });
   return { ...answer, raw: new Map(raw.content.results.map((row) => [row.index, row.relevance_score])) };
 }
 
@@ -75,7 +91,7 @@ function Documents({ words, text, change }) {
     if (!file) return;
     if (file.size > MOST_BYTES) return setTrouble(words.tooLarge(file.name));
     try {
-      change(joined(fromFile(file.name, await file.text())));
+      change(joined(fromFile(file.name, decoded(await file.arrayBuffer()))));
       setTrouble("");
     } catch (error) {
       setTrouble(words.badLine(file.name, error.message));
@@ -98,13 +114,16 @@ function Documents({ words, text, change }) {
     ${trouble && html`<p role="alert">${trouble}</p>`}`;
 }
 
+// a browser says what is wrong only with a field that is shown
+const shown = (event) => (event.target.closest("details").open = true);
+
 const Options = ({ words, state, change }) => html`
   <details>
     <summary>${words.options}</summary>
     <div class="grid">
       ${NUMBERS.map((name) => html`<label key=${name}>${words[name]}
         <input type="number" step=${name === "min_score" ? "any" : "1"} min=${name === "min_score" ? null : "1"}
-          value=${state.options[name] ?? ""}
+          value=${state.options[name] ?? ""} onInvalid=${shown}
           onInput=${(event) => change({ options: { ...state.options, [name]: event.target.value } })} />
       </label>`)}
     </div>
@@ -116,17 +135,23 @@ const Options = ({ words, state, change }) => html`
       ${words.raw}</label>
   </details>`;
 
-function Code({ words, body }) {
+function Code({ words, state }) {
+  const [open, setOpen] = useState(false);
   const [language, setLanguage] = useState("curl");
   const [copied, setCopied] = useState(false);
-  const code = LANGUAGES[language](body, Boolean(keyOf()));
+  const guarded = Boolean(keyOf());
+  // written only where it is seen: that of a large text takes longer than a keystroke may
+  const code = useMemo(
+    () => (open ? LANGUAGES[language](bodyOf(state, state.models[0]), guarded) : ""),
+    [open, language, state, guarded],
+  );
   const copy = async () => {
     // without TLS browsers let no page write there; the text can still be selected
     await navigator.clipboard?.writeText(code);
     setCopied(Boolean(navigator.clipboard));
   };
   const choose = (name) => (setLanguage(name), setCopied(false));
-  return html`<details>
+  return html`<details onToggle=${(event) => setOpen(event.target.open)}>
     <summary>${words.copyAs} curl / Python / JavaScript</summary>
     <div role="group">
       ${Object.keys(LANGUAGES).map((name) => html`<button type="button" key=${name} aria-pressed=${name === language}
@@ -178,8 +203,11 @@ function useRanking() {
   return [answers, rank, () => abort.current?.abort()];
 }
 
-const trouble = (words, state) =>
-  !state.query.trim() ? words.enterQuery : documentsOf(state.text).length === 0 ? words.enterDocuments : "";
+function trouble(words, state) {
+  if (!state.query.trim()) return words.enterQuery;
+  if (documentsOf(state.text).length === 0) return words.enterDocuments;
+  return state.models.some(Boolean) ? "" : words.noModels;
+}
 
 function Share({ words, state }) {
   const [hint, setHint] = useState("");
@@ -209,11 +237,16 @@ export function Playground() {
     setState((old) => ({ ...old, models: old.models.map((chosen, at) => (at === number ? model(chosen) : chosen)) }));
 
   useEffect(() => {
-    if (location.hash.length > 1)
-      fromFragment(location.hash.slice(1)).then(
-        (shared) => setState({ ...EMPTY, ...shared }),
-        () => history.replaceState(null, "", location.pathname),
-      );
+    const read = () => {
+      if (location.hash.length > 1)
+        fromFragment(location.hash.slice(1)).then(
+          (shared) => setState(stateOf(shared)),
+          () => history.replaceState(null, "", location.pathname),
+        );
+    };
+    read();
+    addEventListener("hashchange", read);
+    return () => removeEventListener("hashchange", read);
   }, []);
   useEffect(() => {
     // not what was chosen since this was drawn
@@ -225,14 +258,21 @@ export function Playground() {
     setWrong(trouble(words, state));
     if (!trouble(words, state)) rank(state);
   };
-  const guarded = refused?.status === 401 || answers.some((each) => each.error?.status === 401);
+  // a keystroke draws no ranking again
+  const rankings = useMemo(
+    () => answers.map((each, number) => html`<${Ranking} key=${each.model} words=${words} shown=${each}
+      first=${number > 0 ? answers[0].answer : null} />`),
+    [words, answers],
+  );
+  const denied = [refused, ...answers.map((each) => each.error)].find((error) => error?.status === 401);
 
   return html`
     <${Header} words=${words} title=${words.playground} changeLanguage=${changeLanguage} />
     <main class="container">
       <p>${words.lead}</p>
-      ${guarded && html`<p role="alert">${words.needsKey}</p><${KeyForm} words=${words} done=${() => setKey(keyOf())} />`}
-      ${refused && !guarded && html`<p role="alert">${refused.status ? refused.message : words.noAnswer}</p>`}
+      ${denied && html`<p role="alert">${keyOf() ? denied.message : words.needsKey}</p>
+        <${KeyForm} words=${words} done=${() => setKey(keyOf())} />`}
+      ${refused && !denied && html`<p role="alert">${refused.status ? refused.message : words.noAnswer}</p>`}
       <p class="row">${words.examples}:
         ${EXAMPLES.map(({ name, query, documents }) => html`<button type="button" key=${name} class="outline small"
           onClick=${() => change({ query, text: joined(documents) })}>${name}</button>`)}
@@ -254,10 +294,7 @@ export function Playground() {
         </div>
         <p role="status">${wrong || progress}</p>
       </form>
-      <div class="rankings">
-        ${answers.map((each, number) => html`<${Ranking} key=${each.model} words=${words} shown=${each}
-          first=${number > 0 ? answers[0].answer : null} />`)}
-      </div>
-      ${state.models[0] && html`<${Code} words=${words} body=${bodyOf(state, state.models[0])} />`}
+      <div class="rankings">${rankings}</div>
+      ${state.models[0] && html`<${Code} words=${words} state=${state} />`}
     </main>`;
 }

@@ -1,9 +1,10 @@
 // One model's ranking.
 
-import { html, useState } from "./vendor/preact-htm.js";
+import { html, useMemo, useState } from "./vendor/preact-htm.js";
 import { cut } from "./texts.js";
 
 const FIRST = 100; // rows that are drawn unless all are wanted
+const LONG = 100; // characters: shorter texts are shown whole
 const AROUND = 120; // characters around the best chunk
 
 const places = (answer) => new Map(answer.results.map((row, place) => [row.index, place]));
@@ -15,14 +16,30 @@ function Moved({ words, by, against }) {
     <span aria-hidden="true">${sign}</span><span class="told">${told}, ${against}</span></span>`;
 }
 
+function Marked({ text, chunk, whole }) {
+  const [before, best, after] = useMemo(
+    () => [
+      cut(text, whole ? 0 : Math.max(0, chunk.start - AROUND), chunk.start),
+      cut(text, chunk.start, chunk.end),
+      cut(text, chunk.end, whole ? undefined : chunk.end + AROUND),
+    ],
+    [text, chunk, whole],
+  );
+  return html`${!whole && chunk.start > AROUND && "… "}${before}<mark>${best}</mark>${after}`;
+}
+
 function Text({ text, chunk }) {
   const [whole, setWhole] = useState(false);
+  const content = chunk ? html`<${Marked} text=${text} chunk=${chunk} whole=${whole} />` : text;
+  if (!chunk && text.length < LONG) return html`<p class="text">${content}</p>`;
   const toggle = () => setWhole(!whole);
-  if (!chunk) return html`<p class=${whole ? "text" : "text clamped"} onClick=${toggle}>${text}</p>`;
-  const before = cut(text, whole ? 0 : Math.max(0, chunk.start - AROUND), chunk.start);
-  const after = cut(text, chunk.end, whole ? undefined : chunk.end + AROUND);
-  return html`<p class="text" onClick=${toggle}>
-    ${!whole && chunk.start > AROUND && "… "}${before}<mark>${cut(text, chunk.start, chunk.end)}</mark>${after}</p>`;
+  const press = (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault(); // a space would scroll
+    toggle();
+  };
+  return html`<p class=${whole || chunk ? "text opens" : "text opens clamped"} role="button" tabindex="0"
+    aria-expanded=${whole} onClick=${toggle} onKeyDown=${press}>${content}</p>`;
 }
 
 const Badge = ({ text, hint }) => html`<small class="badge" title=${hint}>${text}</small>`;

@@ -3,6 +3,9 @@
 const ROOT = new URL(".", location.href);
 const KEY = "rerank-key";
 
+// with every option and every detail in each RERANK_DIALECT, as v1/rerank is in the default one
+export const RERANK = "v1/reranking";
+
 export const absolute = (path) => new URL(path, ROOT).href;
 
 // kept for the tab only
@@ -18,7 +21,7 @@ export class ServerError extends Error {
 
 export async function call(path, { method = "GET", body, signal } = {}) {
   const key = keyOf();
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  const headers = key ? { Authorization: `Bearer ${asBytes(key)}` } : {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let answer, text;
   try {
@@ -32,6 +35,9 @@ export async function call(path, { method = "GET", body, signal } = {}) {
   if (!answer.ok) throw new ServerError(answer.status, messageOf(content) || text.slice(0, 300) || answer.statusText);
   return { content, text, headers: answer.headers };
 }
+
+// UTF-8, a character for each byte: fetch takes no others in a header
+const asBytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 
 function parsed(text) {
   try {

@@ -9,13 +9,25 @@ export function documentsOf(text) {
 }
 
 export function joined(documents) {
-  const lined = documents.every((document) => !document.includes("\n"));
-  return documents.map((document) => document.trim().replace(/\n\s*\n+/g, "\n")).join(lined ? "\n" : "\n\n");
+  const trimmed = documents.map((document) => document.trim());
+  // its lines would be read as one document each
+  if (trimmed.length === 1) return trimmed[0].replace(/\s*\n\s*/g, " ");
+  const lined = trimmed.every((document) => !document.includes("\n"));
+  return trimmed.map((document) => document.replace(/\n\s*\n+/g, "\n")).join(lined ? "\n" : "\n\n");
 }
 
-const TEXT_FIELDS = ["text", "document", "content", "passage", "body"];
+const TEXT_FIELDS = ["text", "document", "content", "passage", "body", "内容", "文本", "正文", "文档"];
 const textOf = (row) =>
   typeof row === "string" ? row : TEXT_FIELDS.map((name) => row?.[name]).find((text) => typeof text === "string");
+
+// UTF-8; what is not is taken for GBK, in which Chinese Windows and Excel write
+export function decoded(bytes) {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return new TextDecoder("gb18030").decode(bytes);
+  }
+}
 
 // throws an Error with the line that holds no document
 export function fromFile(name, content) {
