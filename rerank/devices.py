@@ -19,14 +19,13 @@ import psutil
 
 from rerank import cgroups, garbage
 from rerank.errors import SettingsError
+from rerank.units import torch_precision_name
 
 if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger(__name__)
 
-_DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-"""Names in torch."""
 _GPU_DRIVERS = tuple(
     map(Path, ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg", "/dev/kfd"))
 )
@@ -88,7 +87,7 @@ def torch_dtype(precision: str) -> torch.dtype:
     """Torch's type for ``fp32``, ``bf16`` or ``fp16``."""
     import torch
 
-    dtype: torch.dtype = getattr(torch, _DTYPES[precision])
+    dtype: torch.dtype = getattr(torch, torch_precision_name(precision))
     return dtype
 
 

@@ -16,6 +16,7 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _WHOLE_PERCENT = 100
 _PRECISIONS = {"float32": "fp32", "float": "fp32", "bfloat16": "bf16", "float16": "fp16", "half": "fp16"}
 """Names that torch and vLLM have for them."""
+_TORCH_NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z%]*)", re.ASCII)
 
 
@@ -40,6 +41,11 @@ def precision_name(value: Any) -> Any:
         return value
     name = value.strip().lower()
     return _PRECISIONS.get(name, name)
+
+
+def torch_precision_name(precision: str) -> str:
+    """``float32`` for ``fp32``, and so on; a precision that torch has no name for keeps its own."""
+    return _TORCH_NAMES.get(precision, precision)
 
 
 def expand_home(path: Path) -> Path:

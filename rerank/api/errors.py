@@ -102,6 +102,7 @@ ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
         502: "The server that has the model failed",
         503: "The model is not available now; the message says what to do",
         504: "The request took longer than TIMEOUT",
+        508: "The servers that the model is asked from lead back to this one",
     }.items()
 }
 
@@ -192,16 +193,22 @@ def add_error_handlers(app: FastAPI) -> None:
         if error.status_code in (404, 405):
             # an unknown route is answered as vLLM answers it
             return await http_exception_handler(request, error)
-        # the framework could not read the body: too many values, not UTF-8, or nested too deep
-        refused = error.__cause__
-        if not isinstance(refused, InvalidRequest):
-            refused = InvalidRequest("The body could not be read as JSON.")
+        refused = _unreadable(error.__cause__)
         record_of(request.scope).error = type(refused).__name__
         return error_response(refused, error_renderer(request.scope))
 
     app.add_exception_handler(RerankError, on_rerank_error)
     app.add_exception_handler(RequestValidationError, on_invalid_body)
     app.add_exception_handler(HTTPException, on_http_error)
+
+
+def _unreadable(cause: BaseException | None) -> InvalidRequest:
+    """The error for a body that the framework could not read: too many values, not UTF-8, or nested too deep."""
+    if isinstance(cause, InvalidRequest):
+        return cause
+    if isinstance(cause, UnicodeDecodeError):
+        return InvalidRequest(f"The body is not UTF-8 (byte {cause.start}): send JSON in UTF-8.")
+    return InvalidRequest("The body could not be read as JSON.")
 
 
 def _status(error: RerankError) -> tuple[int, str]:

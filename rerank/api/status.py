@@ -65,20 +65,22 @@ _READY: dict[int | str, dict[str, Any]] = {
 }
 
 router = APIRouter(route_class=Route, tags=["status"])
-_HEALTH_PATHS = {
-    "/health": "200 while the server is alive",
-    "/ping": "The same, where SageMaker looks for it",
-}
+_HEALTH_ROUTES = (
+    ("GET", "/health", "200 while the server is alive"),
+    ("GET", "/ping", "The same, where SageMaker looks for it"),
+    ("POST", "/ping", "The same, as vLLM takes it"),
+)
 
 
 def health_router(*, bare: bool) -> APIRouter:
     """Liveness of the server; ``bare`` as in vLLM, without a body."""
     router = APIRouter(route_class=Route, tags=["status"])
-    for path, summary in _HEALTH_PATHS.items():
+    for method, path, summary in _HEALTH_ROUTES:
         if bare:
-            router.get(path, summary=summary, response_class=Response, responses=_OUT_OF_ORDER)(_bare_health)
+            answer: dict[str, Any] = {"endpoint": _bare_health, "response_class": Response}
         else:
-            router.get(path, summary=summary, response_model=Health, responses=_OUT_OF_ORDER)(_health)
+            answer = {"endpoint": _health, "response_model": Health}
+        router.add_api_route(path, methods=[method], summary=summary, responses=_OUT_OF_ORDER, **answer)
     return router
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rerank.results import DocumentScore, ScoredDocument
+from rerank.results import NOT_SCORED, DocumentScore, ScoredDocument
 
 
 def rank(scores: Sequence[DocumentScore], top_n: int | None, min_score: float | None = None) -> list[ScoredDocument]:
@@ -17,3 +17,10 @@ def rank(scores: Sequence[DocumentScore], top_n: int | None, min_score: float | 
     if min_score is not None:
         order = [index for index in order if scores[index].relevance >= min_score]
     return [ScoredDocument(index, scores[index]) for index in order[: top_n or None]]
+
+
+def with_floor(logits: Sequence[DocumentScore]) -> list[DocumentScore]:
+    """Raw logits in which no document that was not scored stands above one that was: at most 0, or the lowest."""
+    floor = min([0.0, *(score.relevance for score in logits if score.scored)])
+    unscored = NOT_SCORED._replace(relevance=floor)
+    return [score if score.scored else unscored for score in logits]

@@ -63,6 +63,18 @@ def in_order(items: list[dict[str, Any]], key: str = "relevance_score") -> list[
     return [item[key] for item in sorted(items, key=lambda item: item["index"])]
 
 
+class Listening(FixedScorer):
+    """Keeps the instructions that it is given."""
+
+    def __init__(self, *logits: float) -> None:
+        super().__init__(*logits)
+        self.heard: list[str | None] = []
+
+    def encode(self, pairs: Any, options: ScoringOptions = DEFAULT_OPTIONS) -> Any:
+        self.heard.append(options.instruction)
+        return super().encode(pairs, options)
+
+
 class TestObject:
     @pytest.mark.parametrize("path", OBJECT)
     @pytest.mark.parametrize("slash", ["", "/"])
@@ -138,17 +150,10 @@ class TestObject:
 
     @pytest.mark.parametrize("name", ["instruction", "instruct", "chat_template_kwargs"])
     def test_takes_an_instruction_by_any_name(self, open_app: OpenApp, name: str) -> None:
-        heard: list[str | None] = []
-
-        class Listening(FixedScorer):
-            def encode(self, pairs: Any, options: ScoringOptions = DEFAULT_OPTIONS) -> Any:
-                heard.append(options.instruction)
-                return super().encode(pairs, options)
-
         given = {"instruction": "Find it"} if name == "chat_template_kwargs" else "Find it"
-        app = open_app(Listening(1.0))
-        assert app.rerank(documents=["a"], **{name: given}).status_code == 200
-        assert heard[-1] == "Find it"
+        scorer = Listening(1.0)
+        assert open_app(scorer).rerank(documents=["a"], **{name: given}).status_code == 200
+        assert scorer.heard[-1] == "Find it"
 
 
 class TestTei:
@@ -214,6 +219,21 @@ class TestTei:
         info = client.get(path).json()
         assert (info["model_id"], list(info["model_type"])) == (MODEL.id, ["reranker"])
         assert isinstance(info["max_client_batch_size"], int)
+
+    def test_names_the_precision_as_torch_does(self, app: AppUnderTest, client: TestClient) -> None:
+        app.rerank()
+        assert client.get(f"/v1/models/{MODEL.id}").json()["precision"] == "fp32"
+        assert client.get("/tei/info").json()["model_dtype"] == "float32"
+
+    def test_says_which_texts_a_budget_in_a_header_left_out(self, open_app: OpenApp) -> None:
+        scorer = GatedScorer()
+        app = open_app(scorer)
+        busy = app.rerank_meanwhile()
+        assert scorer.reached.wait(PATIENCE)
+        answer = app.client.post("/tei/rerank", json=TEXTS, headers={"X-Rerank-Budget-Ms": "1"})
+        scorer.gate.set()
+        assert busy.result(PATIENCE).status_code == 200
+        assert [rank["scored"] for rank in answer.json()] == [False] * 3
 
     def test_is_well(self, client: TestClient) -> None:
         assert client.get("/tei/health").status_code == client.get("/health").status_code == 200
@@ -400,6 +420,24 @@ class TestOtherMainDialects:
         assert response.status_code == (404 if "model" in fields else 400)
         assert list(response.json()) == ["error"]
         assert list(response.json()["error"]) == ["message", "type", "param", "code"]
+
+    @pytest.mark.parametrize("fields", [{"truncation_side": "middle"}, {"chat_template_kwargs": {"instruction": 5}}])
+    def test_strict_vllm_checks_every_option_that_it_takes(self, open_app: OpenApp, fields: dict[str, Any]) -> None:
+        assert open_app(main_dialect=MainDialect.STRICT_VLLM).rerank(**fields).status_code == 400
+
+    @pytest.mark.parametrize(("side", "first"), [("left", 1), ("right", 0), (None, 0)])
+    def test_strict_vllm_cuts_the_end_it_is_told_to(self, open_app: OpenApp, side: str | None, first: int) -> None:
+        documents = [f"{QUERY} {'x ' * 20}", f"{'x ' * 20} {QUERY}"]
+        app = open_app(main_dialect=MainDialect.STRICT_VLLM)
+        body = app.rerank(documents=documents, max_tokens_per_doc=6, truncation_side=side).json()
+        assert body["results"][0]["index"] == first
+
+    def test_strict_vllm_takes_the_instruction_of_the_template_first(self, open_app: OpenApp) -> None:
+        scorer = Listening(1.0)
+        app = open_app(scorer, main_dialect=MainDialect.STRICT_VLLM)
+        given = {"instruction": "Find that", "chat_template_kwargs": {"instruction": "Find it"}}
+        assert app.rerank(documents=["a"], **given).status_code == 200
+        assert scorer.heard[-1] == "Find it"
 
     def test_strict_vllm_lists_the_nearest_models_and_points_to_nothing_else(self, open_app: OpenApp) -> None:
         usual = open_app().rerank(model="nope").json()["error"]["message"]

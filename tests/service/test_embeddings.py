@@ -10,6 +10,7 @@ import pytest
 from httpx2 import Response
 from tokenizers import Tokenizer
 
+from rerank.api.dialects.main import MainDialect
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.core import Caller, Pair
 from rerank.devices import choose_device
@@ -192,3 +193,23 @@ def test_texts_are_logged_only_where_the_operator_says_so(
     for log_texts in (False, True):
         assert given(ask(open_app(embedder, log_texts=log_texts))) == len(TEXTS)
         assert all((text in caplog.text) is log_texts for text in TEXTS)
+
+
+@pytest.mark.parametrize("main", MainDialect)
+@pytest.mark.parametrize(
+    ("field", "given", "refused"),
+    [
+        ("embed_dtype", "float32", "float16"),
+        ("endianness", "native", "big"),
+        ("endianness", "little", "big"),
+        ("add_special_tokens", True, False),
+    ],
+)
+def test_only_the_numbers_and_tokens_that_are_given_can_be_asked_for(
+    open_app: OpenApp, embedder: Scorer, main: MainDialect, field: str, given: Any, refused: Any
+) -> None:
+    app = open_app(embedder, main_dialect=main)
+    assert ask(app, **{field: given}).status_code == 200
+    answer = ask(app, **{field: refused})
+    assert answer.status_code == 400
+    assert field in answer.json()["error"]["message"]

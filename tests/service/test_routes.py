@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,17 @@ from rerank.errors import FetchFailure, WeightsMissing
 from rerank.scorers.base import Scorer
 from rerank.scorers.fake import EncodedWords, WordOverlapScorer
 from tests.service.conftest import OpenApp
-from tests.support.app import DOCUMENTS, MODEL, OTHER_MODEL, PATIENCE, QUERY, AppUnderTest, BrokenScorer, GatedScorer
+from tests.support.app import (
+    DOCUMENTS,
+    MODEL,
+    OTHER_MODEL,
+    PATIENCE,
+    QUERY,
+    AppUnderTest,
+    BrokenScorer,
+    FixedScorer,
+    GatedScorer,
+)
 
 GONE = ModelCard("acme/gone")
 BROKEN = ModelCard("acme/broken")
@@ -311,3 +322,14 @@ def test_a_budget_that_is_used_up_gives_the_order_as_it_came(open_app: OpenApp) 
     assert [result["scored"] for result in body["results"]] == [False] * 3
     assert [result["relevance_score"] for result in body["results"]] == [0.0] * 3
     assert body["meta"]["partial"] is True
+
+
+@pytest.mark.parametrize(("logits", "floor"), [((-3.0, -1.0), -3.0), ((2.0, 1.0), 0.0)])
+def test_raw_logits_of_unscored_documents_stand_above_no_scored_one(
+    open_app: OpenApp, logits: tuple[float, float], floor: float
+) -> None:
+    app = open_app(FixedScorer(*logits), cards=(replace(MODEL, max_candidates=2),))
+    body = app.rerank(documents=["a", "b", "c"], use_activation=False).json()
+    assert [result["relevance_score"] for result in body["results"]] == [*sorted(logits, reverse=True), floor]
+    scored = app.post("/score", {"text_1": "q", "text_2": ["a", "b", "c"], "use_activation": False}).json()["data"]
+    assert [each["score"] for each in scored] == [*logits, floor]

@@ -164,7 +164,7 @@ _CODES = {
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": DashScopeError, "description": f"`code` is {_CODES.get(status, 'InternalError')}"}
-    for status in (400, 401, 403, 404, 408, 413, 429, 500, 503, 504)
+    for status in (400, 401, 403, 404, 408, 413, 415, 429, 500, 502, 503, 504, 508)
 }
 COMPATIBLE_PATHS = (DASHSCOPE_COMPATIBLE_PATH, "/compatible-mode/v1/reranks", "/v1/reranks", "/reranks")
 

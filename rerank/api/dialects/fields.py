@@ -52,6 +52,14 @@ Truncate = Annotated[bool, Field(validation_alias=AliasChoices("truncate", "trun
 TruncationSide = Annotated[Side, Field(validation_alias=AliasChoices("truncation_side", "truncation_direction"))]
 
 
+def instructed(body: Any) -> Any:
+    """A body with the instruction of its `chat_template_kwargs`, which wins over the field, as in vLLM."""
+    prompt = body.get("chat_template_kwargs") if isinstance(body, dict) else None
+    if isinstance(prompt, dict) and prompt.get("instruction") is not None:
+        return body | {"instruction": prompt["instruction"]}
+    return body
+
+
 class ModelBody(TolerantBody):
     """A request to a model."""
 
@@ -120,18 +128,15 @@ class ScoringBody(ModelBody):
         gt=0,
         le=MAX_BUDGET_MS,
         description="Milliseconds until the best answer that can be had by then: documents that are not scored follow "
-        "in their order, with relevance 0 and `scored: false`. Also as the header X-Rerank-Budget-Ms.",
+        "in their order, with relevance 0 (of raw logits the lowest one, if below 0) and `scored: false`. Also as the "
+        "header X-Rerank-Budget-Ms.",
     )
     cache: bool = Field(default=True, description="false: compute every score again.")
 
     @model_validator(mode="before")
     @classmethod
     def _instructed(cls, body: Any) -> Any:
-        # where vLLM's clients put what fills their prompt in; it wins over the field, as there
-        prompt = body.get("chat_template_kwargs") if isinstance(body, dict) else None
-        if isinstance(prompt, dict) and prompt.get("instruction") is not None:
-            return body | {"instruction": prompt["instruction"]}
-        return body
+        return instructed(body)
 
     def request_for(self, pairs: Sequence[Pair], top_n: int = 0) -> ScoringRequest:
         """These pairs, to be scored as the body says."""

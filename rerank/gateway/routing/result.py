@@ -7,7 +7,7 @@ from rerank.core import ScoringRequest
 from rerank.gateway.admission import Work
 from rerank.gateway.chunks import ChunkRules
 from rerank.gateway.estimate import estimated_tokens, held_bytes
-from rerank.gateway.ranking import rank
+from rerank.gateway.ranking import rank, with_floor
 from rerank.gateway.routing.plan import Plan, estimated_work
 from rerank.gateway.routing.run import Answer, Run
 from rerank.results import ScoringResult
@@ -31,9 +31,10 @@ def work_of(plan: Plan, request: ScoringRequest, rules: ChunkRules) -> Work:
 def result_of(request: ScoringRequest, answer: Answer, run: Run, reason: str) -> ScoringResult:
     """The ranking, and the truth about how it came about. ``reason``: why the request's model was chosen."""
     failed = [f"{attempt.model} ({attempt.outcome})" for attempt in run.attempts if attempt.outcome != "ok"]
+    scores = answer.scores if run.activated else with_floor(answer.scores)
     return ScoringResult(
-        scores=tuple([score.relevance for score in answer.scores]),
-        ranked=tuple(rank(answer.scores, request.top_n, request.min_score)),
+        scores=tuple([score.relevance for score in scores]),
+        ranked=tuple(rank(scores, request.top_n, request.min_score)),
         tokens=sum([stage.tokens for stage in run.stages]),
         model=answer.card.id,
         model_reason=f"{reason}; not available: {', '.join(failed)}" if answer.degraded and failed else reason,

@@ -119,7 +119,8 @@ class Run:
         self._truncations = truncations
         self._rules = rules
         self._calibration_of = calibration_of
-        self._activated = request.activated
+        self.activated = request.activated
+        """False while scores are raw logits."""
         self.attempts: list[Attempt] = []
         self.stages: list[StageCost] = []
         self.cached = 0
@@ -177,7 +178,7 @@ class Run:
         if scored := sum(score.scored for score in answer.scores):
             tokens = sum(score.tokens for score in answer.scores)
             self.stages.append(StageCost(model.card.id, scored, tokens, time.perf_counter() - began))
-        return answer._replace(calibrated=self._activated and calibration is not None)
+        return answer._replace(calibrated=self.activated and calibration is not None)
 
     async def _whole(
         self, model: LoadedModel, pairs: Sequence[Pair], times: Times, to_relevance: ToRelevance
@@ -214,7 +215,7 @@ class Run:
         return found.raw
 
     def _to_relevance(self, model: LoadedModel, calibration: Calibration | None) -> ToRelevance:
-        if not self._activated:
+        if not self.activated:
             return IDENTITY
         if calibration:
             check_weights(self._request, model, calibration)
@@ -222,9 +223,9 @@ class Run:
 
     def _give_relevance(self, card: ModelCard) -> None:
         """Give no raw logits. Raises InvalidRequest if nothing else will do."""
-        if not self._activated and self._request.logits_only:
+        if not self.activated and self._request.logits_only:
             raise NotOffered(f"{card.id} gives relevance only, no raw logits.", param="use_activation")
-        self._activated = True
+        self.activated = True
 
     async def _chain(self, plan: Chain, places: Sequence[int], times: Times) -> Answer:
         for number, member in enumerate(plan.members[:-1]):

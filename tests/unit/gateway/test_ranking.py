@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rerank.activations import SIGMOID
-from rerank.gateway.ranking import rank
+from rerank.gateway.ranking import rank, with_floor
 from rerank.results import NOT_SCORED, DocumentScore, ScoredDocument
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -70,3 +70,16 @@ class TestRank:
 
     def test_documents_without_a_score_come_last_in_request_order(self) -> None:
         assert indices(rank([NOT_SCORED, *scores(-800.0), NOT_SCORED, *scores(-900.0)], None)) == [1, 3, 0, 2]
+
+
+class TestWithFloor:
+    @given(st.lists(st.one_of(FINITE, st.none()), max_size=20))
+    def test_raw_logits_fall_along_the_ranking_and_scores_stay(self, logits: list[float | None]) -> None:
+        found = [NOT_SCORED if logit is None else DocumentScore(logit, logit) for logit in logits]
+        floored = with_floor(found)
+        falling = [document.relevance_score for document in rank(floored, None)]
+        assert [old for old, new in zip(found, floored, strict=True) if new.scored] == [
+            score for score in found if score.scored
+        ]
+        assert falling == sorted(falling, reverse=True)
+        assert all(score.relevance <= 0 for score in floored if not score.scored)

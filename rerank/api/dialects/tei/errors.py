@@ -46,10 +46,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         404: "No such model",
         408: "The body did not come in time",
         413: "The body is too large",
+        415: "The body's Content-Encoding is not supported",
         422: "The request is wrong",
         424: "The model could not score",
         429: "Too much work; see `Retry-After`",
+        502: "The server that has the model failed",
         503: "The model is not available now",
         504: "The request took longer than TIMEOUT",
+        508: "The servers that the model is asked from lead back to this one",
     }.items()
 }

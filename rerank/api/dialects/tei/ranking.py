@@ -20,6 +20,7 @@ from rerank.api.services import ServicesDep, caller_of
 from rerank.core import Pair, ScoringRequest
 from rerank.results import ScoringResult
 from rerank.schemas import Schema
+from rerank.units import torch_precision_name
 
 EXAMPLE: JsonDict = {
     "query": EXAMPLE_QUERY,
@@ -56,7 +57,7 @@ class TeiBody(ScoringBody):
 
 
 class Rank(RareDetails):
-    """A text's place in the request, and its relevance; details only where the request asks for chunks or a budget."""
+    """A text's place in the request, and its relevance; details only with chunks, a budget or a partial answer."""
 
     index: int
     score: float
@@ -97,7 +98,7 @@ def answer(body: TeiBody, result: ScoringResult) -> list[Rank]:
         if body.return_text:
             found["text"] = body.texts[scored.index]
         # Elasticsearch refuses fields that it does not know
-        if body.max_chunks_per_doc or body.budget_ms:
+        if body.max_chunks_per_doc or body.budget_ms or result.partial:
             found |= rare_details(scored)  # type: ignore[typeddict-item]
         ranks.append(found)
     return ranks
@@ -127,7 +128,7 @@ async def info(request: Request, services: ServicesDep) -> Info:
     return Info(
         model_id=known.id,
         model_sha=None,
-        model_dtype=known.precision or "float32",
+        model_dtype=torch_precision_name(known.precision or "fp32"),
         model_type=ModelType(reranker={"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}),
         served_model_name=known.id,
         max_concurrent_requests=limits.max_documents,

@@ -76,6 +76,13 @@ class EmbeddingsBody(VectorsBody):
     encoding_format: Literal["float", "base64"] = Field(
         default="float", description="base64: the vector's numbers as float32, little-endian."
     )
+    embed_dtype: Literal["float32"] = Field(default="float32", description="Type of the numbers; no other is given.")
+    endianness: Literal["native", "little"] = Field(
+        default="little", description="Order of the bytes in base64; no other is given."
+    )
+    add_special_tokens: Literal[True] = Field(
+        default=True, description="A text is always read with the model's special tokens."
+    )
     truncate_prompt_tokens: int | None = Field(
         default=None, ge=-1, description="Maximum tokens of a text; -1: the model's maximum."
     )

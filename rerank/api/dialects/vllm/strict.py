@@ -1,20 +1,30 @@
 """vLLM exactly: it rejects what vLLM rejects, and answers have vLLM's fields only. Only as the main dialect.
 
-Two things stay as they are everywhere here: every path needs the key where one is set (vLLM leaves some open), and an
-XLM-RoBERTa model reads the 512 tokens it has positions for (vLLM counts 514).
+Three things stay as they are everywhere here: every path needs the key where one is set (vLLM leaves some open), an
+XLM-RoBERTa model reads the 512 tokens it has positions for (vLLM counts 514), and options that have no effect here are
+not checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationInfo
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
 from rerank.api.bodies import JsonRoute, check_length
 from rerank.api.dialects.dialect import Dialect
-from rerank.api.dialects.fields import Instruction, Name
+from rerank.api.dialects.fields import Instruction, Name, instructed
 from rerank.api.dialects.scoring import answers, json_answer, require_json, score
 from rerank.api.dialects.texts import Encodable
 from rerank.api.dialects.vllm.answers import (
@@ -51,9 +61,15 @@ class StrictBody(BaseModel):
     truncate_prompt_tokens: int | None = Field(
         default=None, ge=-1, description="Absent: a pair too long for the model is refused."
     )
+    truncation_side: Literal["left", "right"] | None = None
     max_tokens_per_doc: int = Field(default=0, ge=0)
     use_activation: bool | None = None
     instruction: Instruction | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _instructed(cls, body: Any) -> Any:
+        return instructed(body)
 
     def request_for(self, pairs: Sequence[Pair], top_n: int = 0) -> ScoringRequest:
         """These pairs, to be scored as the body says."""
@@ -65,6 +81,7 @@ class StrictBody(BaseModel):
                     self.truncate_prompt_tokens,
                     self.max_tokens_per_doc or None,
                     allowed=self.truncate_prompt_tokens is not None,
+                    side=self.truncation_side or "right",
                 ),
                 self.instruction or None,
             ),
@@ -132,7 +149,7 @@ RERANK_PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")
 SCORE_PATHS = ("/v1/score", "/score")
 RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": StrictUnauthorized},
-    **{status: {"model": StrictError} for status in (400, 403, 404, 408, 413, 429, 500, 503, 504)},
+    **{status: {"model": StrictError} for status in (400, 403, 404, 408, 413, 415, 429, 500, 502, 503, 504, 508)},
 }
 
 EITHER: dict[int | str, dict[str, Any]] = {
