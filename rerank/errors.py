@@ -9,6 +9,7 @@
     │   ├── NotOffered          ... by this model, though another may do it
     │   ├── PairTooLong         ... because a pair is too long for the model and may not be cut
     │   ├── DocumentRefused     ... because the server that has the model refuses a document
+    │   ├── TokenUnknown        ... because a document names a token that the model has no vector for
     │   ├── NothingToScore      ... because it holds no documents
     │   └── TooManyDocuments    ... because it holds more than the server takes at once
     ├── Unauthorized            no key, or a wrong one
@@ -120,6 +121,20 @@ class DocumentRefused(InvalidRequest):
     def at(self, index: int) -> DocumentRefused:
         """The same error for another place."""
         return DocumentRefused(index, self._reason)
+
+
+class TokenUnknown(InvalidRequest):
+    """A document names a token that the model has no vector for; ``index`` is its place in the request."""
+
+    def __init__(self, index: int, message: str) -> None:
+        """``message`` has ``{}`` where the document is named."""
+        super().__init__(message.format(f"documents.{index}"), param=f"documents.{index}")
+        self.index = index
+        self._message = message
+
+    def at(self, index: int) -> TokenUnknown:
+        """The same error for another place."""
+        return TokenUnknown(index, self._message)
 
 
 class NothingToScore(InvalidRequest):
@@ -275,7 +290,7 @@ def placed_by(place_of: Callable[[int], int]) -> Iterator[None]:
     """Make errors about a pair of a part of a request name its place in the whole: ``place_of`` the one in the part."""
     try:
         yield
-    except (PairTooLong, PairTooLarge, DocumentRefused) as error:
+    except (PairTooLong, PairTooLarge, DocumentRefused, TokenUnknown) as error:
         raise error.at(place_of(error.index)) from error
 
 

@@ -6,8 +6,9 @@ parameters x 4 bytes (fp32), for language models x 2 (bf16).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import TypeVar
 
 from rerank.activations import SIGMOID
 from rerank.catalog.cards import MANY, About, ModelCard
@@ -25,6 +26,9 @@ from rerank.catalog.prompts import (
     ZERANK_2,
     PromptFormat,
 )
+from rerank.catalog.text_prompts import KNOWN_TEXT_PROMPTS, TextPrompts
+
+T = TypeVar("T")
 
 EMBEDDED_MODEL_ID = "sentence-transformers/all-MiniLM-L6-v2"
 LARGE_MODEL_ID = "BAAI/bge-reranker-large"
@@ -147,5 +151,14 @@ _KNOWN_PROMPTS = (
 
 def known_prompt(card: ModelCard) -> PromptFormat | None:
     """How the model of a card is asked where neither card nor folder say so; None for models that are not known."""
+    return _known(_KNOWN_PROMPTS, card)
+
+
+def known_text_prompts(card: ModelCard) -> TextPrompts | None:
+    """What an embedding model reads before texts where neither card nor folder say so; None if it is not known."""
+    return _known(KNOWN_TEXT_PROMPTS, card)
+
+
+def _known(found: Mapping[str, T], card: ModelCard) -> T | None:
     names = (name.casefold() for name in (card.repo, card.id) if name)
-    return next((_KNOWN_PROMPTS[name] for name in names if name in _KNOWN_PROMPTS), None)
+    return next((found[name] for name in names if name in found), None)

@@ -11,6 +11,7 @@ from rerank.catalog.families import CROSS_ENCODER, LEXICAL, UPSTREAM
 from rerank.catalog.prompts import PromptFormat
 from rerank.catalog.routes import Route
 from rerank.catalog.shadows import Shadow
+from rerank.catalog.text_prompts import TextPrompts
 from rerank.catalog.upstreams import Upstream
 from rerank.errors import SettingsError
 
@@ -80,6 +81,8 @@ class ModelCard:
     """The default instruction, for models that take one."""
     prompt: PromptFormat | None = None
     """How a causal reranker is asked; None lets the checkpoint decide."""
+    prompts: TextPrompts | None = None
+    """What an embedding model reads before queries and documents; None lets its files decide."""
     labels: tuple[int, int] | None = None
     """Of a head with several labels, the one whose logit is subtracted, and the one from whose it is."""
     activation: Activation | None = None
@@ -174,6 +177,7 @@ def _completed(card: ModelCard, known: ModelCard) -> ModelCard:
     return replace(
         card,
         prompt=card.prompt or (known.prompt if card.family in (None, CROSS_ENCODER) else None),
+        prompts=card.prompts or known.prompts,
         labels=card.labels or known.labels,
         activation=card.activation or known.activation,
         revision=card.revision or (known.revision if card.repo == known.repo else None),

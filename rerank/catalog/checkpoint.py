@@ -13,6 +13,7 @@ from typing import Any
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.digests import sha256
 from rerank.catalog.evidence import Evidence, read_evidence
+from rerank.catalog.families import CROSS_ENCODER
 from rerank.catalog.folder_files import broken, read_object, read_optional, shown
 from rerank.catalog.other_kinds import ADAPTER_CONFIG, ADAPTER_OF_UNKNOWN_USE, adapter_among, quantised_among
 from rerank.catalog.ports import Port, find_port
@@ -26,6 +27,23 @@ _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
 JAPANESE_TOKENIZER = "BertJapaneseTokenizer"
 """A class that reads texts in Python, of which a ``tokenizer.json`` is no copy."""
+_AFTER_PADDING = {
+    "camembert",
+    "data2vec-text",
+    "ibert",
+    "longformer",
+    "luke",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+}
+"""Types that count positions from ``padding_idx + 1``."""
+_HEADS = ("classifier.", "score.")
+_OF_VLLM = ("classifier_from_token", "is_original_qwen3_reranker")
+"""Settings by which vLLM makes a classifier of a language model while it loads."""
 _POINTER = b"version https://git-lfs"
 """First bytes of a Git LFS file that was not fetched by ``git lfs pull``."""
 _TEXTS = (".json", ".txt", ".jinja")
@@ -92,7 +110,10 @@ def read_checkpoint(folder: Path, card: ModelCard | None = None) -> Checkpoint:
         _refuse_other_weights(folder, held)
     refuse_other_proportions(folder, config, {name: tensor["shape"] for name, tensor in held.items()})
     evidence = read_evidence(folder, config, _architecture(folder / "config.json", config), port)
-    return Checkpoint(evidence, recognised_family(evidence, card), usable_positions(config), weight_files)
+    family = recognised_family(evidence, card)
+    if family == CROSS_ENCODER:
+        _refuse_lost_head(evidence, held, stated=bool(card and card.family))
+    return Checkpoint(evidence, family, usable_positions(config), weight_files)
 
 
 def refuse_other_kinds(folder: Path, card: ModelCard) -> None:
@@ -112,12 +133,13 @@ def usable_positions(config: dict[str, Any]) -> int | None:
     """Tokens a model can read by its ``config.json``.
 
     The RoBERTa family counts positions from ``padding_idx + 1``, so two of the position embeddings are never used.
+    MPNet counts from 2, whatever stands for padding.
     """
     positions = config.get("max_position_embeddings")
     if not isinstance(positions, int):
         return None
-    if config.get("model_type") in ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"):
-        padding = config.get("pad_token_id", 1)
+    if config.get("model_type") in _AFTER_PADDING:
+        padding = 1 if config["model_type"] == "mpnet" else config.get("pad_token_id", 1)
         return positions - (padding if isinstance(padding, int) else 1) - 1
     return positions
 
@@ -189,6 +211,7 @@ def _check_tokenizer(folder: Path) -> None:
                 "that need, such as hotchpotch/japanese-reranker-base-v2."
             )
         return
+    _refuse_phobert(folder)
     if any((folder / name).is_file() for name in _TOKENIZER_FILES):
         return
     found = next((name for name in _SENTENCEPIECE_FILES if (folder / name).is_file()), None)
@@ -199,6 +222,16 @@ def _check_tokenizer(folder: Path) -> None:
             f"{shown(folder / 'tokenizer.json')} is missing, and {found} is read only with the package sentencepiece. "
             "Install it, or save the model's tokenizer with AutoTokenizer.from_pretrained(...).save_pretrained(...) "
             "where it is installed."
+        )
+
+
+def _refuse_phobert(folder: Path) -> None:
+    named = (read_optional(folder / name).get("tokenizer_class") for name in ("tokenizer_config.json", "config.json"))
+    if next(filter(None, named), None) == "PhobertTokenizer" and not (folder / "tokenizer.json").is_file():
+        raise ModelUnsupported(
+            f"{folder.name} has a tokenizer in Python (PhobertTokenizer), which wants Vietnamese texts whose words are "
+            "joined beforehand, and this server joins none. Use a reranker that reads texts as they are, such as "
+            "BAAI/bge-reranker-v2-m3."
         )
 
 
@@ -214,8 +247,36 @@ def _refuse_other_weights(folder: Path, held: Mapping[str, Mapping[str, Any]]) -
         raise ModelUnsupported(f"{folder.name} {sentences}")
 
 
+def _refuse_lost_head(evidence: Evidence, held: Mapping[str, Any], *, stated: bool) -> None:
+    """Raise ModelUnsupported for a classifier without a head whose files show what else it is."""
+    name, architecture = evidence.folder.name, evidence.architecture
+    if not architecture.endswith("ForSequenceClassification") or any(_is_head(tensor) for tensor in held):
+        return
+    if "Pooling" in evidence.kinds and not (evidence.chain_scores or stated):
+        raise ModelUnsupported(
+            f"{name} names the architecture {architecture} in its config.json, and its weights have no such head; its "
+            "modules are those of an embedding model. If it is one, its card in models.toml has to say "
+            '`family = "bi-encoder"`.'
+        )
+    if found := next((setting for setting in _OF_VLLM if evidence.config.get(setting)), None):
+        original = architecture.replace("ForSequenceClassification", "ForCausalLM")
+        raise ModelUnsupported(
+            f"{name} has a setting of vLLM in its config.json ({found}), which makes a classifier of a language model, "
+            f'and its weights have no head. Write `"architectures": ["{original}"]` there, as its publisher does.'
+        )
+
+
+def _is_head(tensor: str) -> bool:
+    return any(f".{head}" in f".{tensor}" for head in _HEADS)
+
+
 def _architecture(file: Path, config: dict[str, Any]) -> str:
     architectures = config.get("architectures")
     if not isinstance(architectures, list) or not architectures or not isinstance(architectures[0], str):
-        raise broken(file, "names no architecture")
+        raise broken(
+            file,
+            "names no architecture, so nothing says what it is. Write there what its publisher does, such as "
+            '`"architectures": ["XLMRobertaForSequenceClassification"]` for a reranker or `["BertModel"]` for an '
+            "embedding model.",
+        )
     return architectures[0]

@@ -18,12 +18,13 @@ from pydantic import (
 
 from rerank.activations import CHOOSABLE, SIGMOID, Activation
 from rerank.catalog.cards import ModelCard, Precision
-from rerank.catalog.families import CROSS_ENCODER, OF_CHECKPOINTS
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, OF_CHECKPOINTS
 from rerank.catalog.file_fields import Name, one_of, seconds
 from rerank.catalog.names import is_plain
 from rerank.catalog.prompts import PROMPTS, PromptFormat
 from rerank.catalog.routes_file import RoutesInFile
 from rerank.catalog.shadows_file import ShadowInFile
+from rerank.catalog.text_prompts import TextPromptsInFile
 from rerank.catalog.upstreams_file import UpstreamInFile
 from rerank.schemas import Schema
 from rerank.toml_file import read_toml
@@ -64,6 +65,7 @@ class CardInFile(RoutesInFile):
     max_length: int | None = Field(default=None, ge=8, le=1_000_000)
     instruction: Name | None = None
     prompt: Annotated[PromptFormat, BeforeValidator(_named_prompt)] | None = None
+    prompts: TextPromptsInFile | None = None
     labels: tuple[_Label, _Label] | None = None
     activation: Annotated[str, one_of(CHOOSABLE)] | None = None
     scale: float | None = Field(default=None, gt=0, allow_inf_nan=False, strict=True)
@@ -120,6 +122,12 @@ class CardInFile(RoutesInFile):
         return self
 
     @model_validator(mode="after")
+    def _prepends_to_an_embedding_models_texts(self) -> CardInFile:
+        if self.prompts and (self.prompt or self.family not in (None, BI_ENCODER)):
+            raise ValueError("`prompts` stand before the texts of an embedding model; a reranker has a `prompt`")
+        return self
+
+    @model_validator(mode="after")
     def _is_here_or_elsewhere(self) -> CardInFile:
         local = [name for name in _OF_WEIGHTS if name in self.model_fields_set]
         if self.upstream and local:
@@ -136,7 +144,7 @@ class CardInFile(RoutesInFile):
 
 
 _OF_WEIGHTS = (
-    *("repo", "revision", "path", "family", "prompt", "labels", "precision", "shorter_vectors"),
+    *("repo", "revision", "path", "family", "prompt", "prompts", "labels", "precision", "shorter_vectors"),
     *("special_tokens_in_text", "sha256", "trust_remote_code", "pinned", "keep_alive"),
 )
 """Fields of a card that concern weights and their memory."""
@@ -175,6 +183,7 @@ def _card(entry: CardInFile, folder: Path) -> ModelCard:
     values["repo"] = entry.repo or (None if entry.path or route or entry.upstream else entry.id)
     values["upstream"] = entry.upstream.upstream(folder) if entry.upstream else None
     values["shadow"] = entry.shadow.shadow() if entry.shadow else None
+    values["prompts"] = entry.prompts.prompts() if entry.prompts else None
     values["path"] = (folder / entry.path).resolve() if entry.path else None
     values["activation"] = _activation(entry)
     values["calibration"] = _calibration(entry, folder)

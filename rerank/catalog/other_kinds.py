@@ -17,7 +17,11 @@ _STATIC = (
     "is a static embedding model (StaticEmbedding, model2vec): a vector for each token, and no network of "
     f"transformers, which this server needs. {_EMBEDDINGS}"
 )
-_MODULES = {"Asym": _ROUTED, "Router": _ROUTED, "StaticEmbedding": _STATIC}
+_CLIP = (
+    "is a model of texts and images (CLIP), and this server compares texts by models of transformers for texts. "
+    f"{_EMBEDDINGS}"
+)
+_MODULES = {"CLIPModel": _CLIP, "Asym": _ROUTED, "Router": _ROUTED, "StaticEmbedding": _STATIC}
 """Modules of sentence-transformers that do the work of a network, by class."""
 _PAIRS = "Use a reranker that scores each pair alone, such as BAAI/bge-reranker-v2-m3."
 

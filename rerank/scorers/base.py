@@ -22,7 +22,7 @@ from rerank.core import (
     Vector,
 )
 from rerank.devices import Device
-from rerank.errors import InvalidRequest, PairTooLong
+from rerank.errors import InvalidRequest, PairTooLong, TokenUnknown
 from rerank.scorers.vector_cache import VectorCache
 
 T = TypeVar("T")
@@ -261,6 +261,19 @@ def too_long(index: int, tokens: int, limit: int, *, whole: bool = True) -> Pair
 def text_too_long(index: int, tokens: int, limit: int, *, whole: bool) -> InvalidRequest:
     """The same for a text to embed."""
     return InvalidRequest(_exceeding(f"input.{index}", tokens, limit, whole=whole), param="input_tokens")
+
+
+def unknown_token(text: str, place: int, token: str, rows: int) -> InvalidRequest:
+    """The error for a text with a token that stands behind the model's table; ``text`` is what a request calls it."""
+    shown = repr(token).replace("{", "{{").replace("}", "}}")
+    told = (
+        f"{{}} holds the token {shown}, which its tokenizer knows and the model does not: "
+        f"its table ends after {rows} tokens. Remove it from the text."
+    )
+    if text == "documents":
+        return TokenUnknown(place, told)
+    named = text if text == "query" else f"{text}.{place}"
+    return InvalidRequest(told.format(named), param=named)
 
 
 def _exceeding(text: str, tokens: int, limit: int, *, whole: bool) -> str:

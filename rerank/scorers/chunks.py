@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from rerank.core import Chunking, Pair, ScoringOptions, Span
+from rerank.errors import placed_by
 from rerank.scorers.base import EncodedPair, Reading, Scorer
 from rerank.scorers.excerpts import Side
 from rerank.spans import chunk_end, chunk_start, even_starts, next_start
@@ -30,7 +31,7 @@ def read_chunks(
     found = [[Span(0, len(pair.document))] for pair in pairs]
     if chunking.most == 1:
         return found
-    finder = _Finder(scorer, options)
+    finder = _Finder(scorer, options, pairs)
     firsts = yield from finder.first_chunks(pairs)
     documents = {index: _Long(part.pair, [part.span]) for index, part in firsts.items()}
     yield from _follow(finder, documents.values(), chunking)
@@ -119,8 +120,9 @@ def _spread(finder: _Finder, document: _Long, most: int) -> Reading[list[Span]]:
 class _Finder:
     """Reads parts of documents to find how much of them is a chunk."""
 
-    def __init__(self, scorer: Scorer, options: ScoringOptions) -> None:
+    def __init__(self, scorer: Scorer, options: ScoringOptions, pairs: Sequence[Pair]) -> None:
         self._scorer = scorer
+        self._pairs = pairs
         self._options = options
         self._reach = _PER_TOKEN * scorer.max_length
 
@@ -192,5 +194,6 @@ class _Finder:
             asked, allowed=True, side=side, max_tokens_per_document=tokens or asked.max_tokens_per_document
         )
         options = replace(self._options, truncation=truncation)
-        encoded: list[EncodedPair] = yield from self._scorer.reading([part.alone() for part in parts], options)
+        with placed_by(lambda place: self._pairs.index(parts[place].pair)):
+            encoded: list[EncodedPair] = yield from self._scorer.reading([part.alone() for part in parts], options)
         return encoded

@@ -20,12 +20,13 @@ from tokenizers import Encoding
 
 from rerank.core import Span
 from rerank.runtimes.ids import Ids
-from rerank.scorers.base import TURN_CHARACTERS, Part, Reading
+from rerank.scorers.base import TURN_CHARACTERS, Part, Reading, unknown_token
 from rerank.scorers.fast_reader import LooseTokens
 from rerank.scorers.text_reader import TextReader
 from rerank.scorers.word_reader import ReadText
 
 Side = Literal["left", "right"]
+Field = Literal["documents", "input", "query"]
 
 _PER_TOKEN = 6
 """Estimated characters per token; high, because a second slice costs more than a longer first one."""
@@ -61,10 +62,13 @@ class Excerpt(NamedTuple):
         return Span(first, last)
 
 
-def read_texts(reader: TextReader, texts: Sequence[str], wanted: Sequence[int], side: Side) -> Reading[list[Excerpt]]:
+def read_texts(
+    reader: TextReader, texts: Sequence[str], wanted: Sequence[int], side: Side, of: Field = "documents"
+) -> Reading[list[Excerpt]]:
     """Of each text as many tokens as are wanted, at least one: the first where its right side is cut, else the last.
 
-    Parts of the work are groups of texts, and single slices of long ones.
+    Parts of the work are groups of texts, and single slices of long ones. Raises InvalidRequest naming a token that
+    the model does not have, and the field that the texts are ``of``.
     """
     excerpts: list[Excerpt] = []
     for group in _groups(texts, wanted, side):
@@ -76,7 +80,15 @@ def read_texts(reader: TextReader, texts: Sequence[str], wanted: Sequence[int], 
                 excerpts.append(_of_first_slice(encoding, part.wanted, part.ruler, len(part.text)))
             else:
                 excerpts.append((yield from _in_slices(reader, part.wanted, part.ruler)))
+    if reader.rows is not None:
+        _refuse_beyond(reader, excerpts, reader.rows, of)
     return excerpts
+
+
+def _refuse_beyond(reader: TextReader, excerpts: Sequence[Excerpt], rows: int, of: Field) -> None:
+    for place, excerpt in enumerate(excerpts):
+        if token := reader.beyond(excerpt.ids):
+            raise unknown_token(of, place, token, rows)
 
 
 def _read(reader: TextReader, group: Sequence[_Part]) -> Reading[list[ReadText]]:

@@ -86,6 +86,11 @@ def load_scorer(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
 def family_module(checkpoint: Checkpoint, card: ModelCard) -> FamilyModule:
     """The first module of the table that claims the checkpoint, imported. Raises as ``load_scorer``."""
     family = card.stated_family or checkpoint.family
+    if card.prompts and family != BI_ENCODER:
+        raise ModelUnsupported(
+            f"{card.id} cannot be used: the `prompts` in its card in models.toml stand before the texts of an "
+            f"embedding model, and this one is a {family}. Remove them."
+        )
     with _explained(checkpoint):
         for row in IMPLEMENTATIONS:
             if row.family == family and (row.takes_prompt or card.prompt is None):

@@ -18,7 +18,14 @@ from rerank.errors import ModelUnsupported, WeightsBroken
 from rerank.scorers.japanese import japanese_tokenizer
 from rerank.scorers.libraries import import_transformers
 from rerank.scorers.normalising import normalise
-from rerank.scorers.tokenizer_settings import is_overridden, without_space_in_front
+from rerank.scorers.tokenizer_settings import (
+    give_types,
+    is_other_model,
+    is_overridden,
+    with_class,
+    with_own_splits,
+    without_space_in_front,
+)
 
 if TYPE_CHECKING:
     # importing them takes seconds, which a converted network does not need
@@ -96,14 +103,14 @@ def open_tokenizer(
 
 
 def _read_tokenizer(folder: Path, *, special_tokens: bool, inside: bool) -> Tokenizer:
-    config = read_json(folder / "tokenizer_config.json")
-    if config.get("tokenizer_class") == JAPANESE_TOKENIZER:
+    config = tokenizer_settings(folder)
+    if config["tokenizer_class"] == JAPANESE_TOKENIZER:
         return japanese_tokenizer(folder, config)
     file = folder / "tokenizer.json"
     text = file.read_text(encoding="utf-8") if file.is_file() else None
     content = json.loads(text) if text is not None else None
     if content is None or is_overridden(content, config):
-        content, text = _as_transformers_reads_it(folder), None
+        content, text = _as_transformers_reads_it(folder, content, config), None
     if not special_tokens:
         content, text = {**content, "added_tokens": []}, None
     if inside:
@@ -118,11 +125,13 @@ def _read_tokenizer(folder: Path, *, special_tokens: bool, inside: bool) -> Toke
 
 def has_tokenizer(folder: Path) -> bool:
     """True if ``open_tokenizer`` reads what the folder has."""
-    is_japanese = read_json(folder / "tokenizer_config.json").get("tokenizer_class") == JAPANESE_TOKENIZER
+    is_japanese = tokenizer_settings(folder)["tokenizer_class"] == JAPANESE_TOKENIZER
     return is_japanese or (folder / "tokenizer.json").is_file()
 
 
-def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:
+def _as_transformers_reads_it(
+    folder: Path, tokenizer: dict[str, Any] | None, config: Mapping[str, Any]
+) -> Mapping[str, Any]:
     """``tokenizer.json`` with what ``tokenizer_config.json`` changes in it, or one made of SentencePiece's file."""
     load = import_transformers().AutoTokenizer.from_pretrained
     try:
@@ -131,7 +140,14 @@ def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:
     except Exception as error:
         # errors over an unknown class or setting have no common class
         raise WeightsBroken(f"{folder.name}/tokenizer_config.json is not understood: {error}") from error
-    return content
+    if tokenizer is None:
+        return content
+    if is_other_model(content, tokenizer):
+        raise WeightsBroken(
+            f"{folder.name}/tokenizer_config.json names the class {config['tokenizer_class']}, which cannot read the "
+            "tokenizer.json next to it. Fetch the published files again."
+        )
+    return with_own_splits(content, tokenizer, config)
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -147,10 +163,14 @@ def tokenizer_length(folder: Path) -> int | None:
     return int(length) if isinstance(length, int | float) and length < 10**9 else None
 
 
+def tokenizer_settings(folder: Path) -> Mapping[str, Any]:
+    """``tokenizer_config.json``, with the class that transformers takes."""
+    return with_class(read_json(folder / "tokenizer_config.json"), read_json(folder / "config.json"))
+
+
 def gives_types(folder: Path) -> bool:
-    """False if the settings of the tokenizer say that it tells query and document apart by no other input."""
-    names = read_json(folder / "tokenizer_config.json").get("model_input_names")
-    return names is None or "token_type_ids" in names
+    """False if the tokenizer tells query and document apart by no other input."""
+    return give_types(tokenizer_settings(folder))
 
 
 def checkpoint_activation(folder: Path, default: Activation) -> Activation:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenizers import normalizers
+
 from rerank.catalog.evidence import read_modules
 from rerank.errors import ModelUnsupported
-from rerank.scorers.pretrained import read_json, tokenizer_length
+from rerank.scorers.pretrained import open_tokenizer, read_json, tokenizer_length
 
 _SETTINGS_FILES = tuple(
     f"sentence_{body}_config.json"
@@ -172,12 +174,37 @@ def take_length(model: Any) -> int | None:
     return length
 
 
+def reads_as_published(model: Any, folder: Path) -> None:
+    """Have a model of sentence-transformers read texts as ``open_tokenizer`` does, where there is a file for that."""
+    tokenizer = model.tokenizer
+    own_code = not type(tokenizer).__module__.startswith("transformers.")
+    if own_code or not tokenizer.is_fast or not (folder / "tokenizer.json").is_file():
+        return
+    tokenizer._tokenizer = published = open_tokenizer(folder)
+    if getattr(model[0], "do_lower_case", False):
+        own = published.normalizer
+        published.normalizer = normalizers.Sequence([normalizers.Lowercase(), *([own] if own else [])])
+
+
 def other_similarity(folder: Path) -> str | None:
     """How vectors are to be compared, if it is by other numbers than their cosine."""
     name: str | None = read_json(folder / "config_sentence_transformers.json").get("similarity_fn_name")
     saved = saved_modules(folder)
     is_cosine = name == "dot" and saved is not None and "Normalize" in saved.kinds
     return None if name in (None, "cosine") or is_cosine else name
+
+
+def saved_dimensions(folder: Path) -> int | None:
+    """The dimensions that vectors are cut to; None for whole ones. Raises ModelUnsupported for what is no number."""
+    kept = read_json(folder / "config_sentence_transformers.json").get("truncate_dim")
+    if kept is None:
+        return None
+    if not isinstance(kept, int) or isinstance(kept, bool) or kept < 1:
+        raise ModelUnsupported(
+            f"{folder.name}/config_sentence_transformers.json cuts vectors to {kept!r} dimensions (truncate_dim), "
+            "which is no number of them. Fetch the published files again."
+        )
+    return kept
 
 
 def saved_prompts(folder: Path) -> dict[str, str]:

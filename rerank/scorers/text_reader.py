@@ -31,8 +31,11 @@ logger = logging.getLogger(__name__)
 class TextReader:
     """A tokenizer that adds no special tokens, and keeps what it has read. Any thread may use it."""
 
-    def __init__(self, tokenizer: Tokenizer, cores: int | None = None) -> None:
-        """See ``WordReader``."""
+    def __init__(self, tokenizer: Tokenizer, cores: int | None = None, *, rows: int | None = None) -> None:
+        """``rows`` of the model's table, where they are known; for ``cores`` see ``WordReader``."""
+        self._tokenizer = tokenizer
+        self.rows = rows if rows is not None and _reaches_beyond(tokenizer, rows) else None
+        """None where every token has one."""
         self._words = WordReader(tokenizer, cores)
         self._fast = _openers.submit(_fast_reader, tokenizer, self._words)
         self._kept = KeptTokens(_ROOM)
@@ -70,6 +73,13 @@ class TextReader:
         """The part of finding the characters of their tokens, for which they are read once more."""
         return Part(self._words.effort(len(texts), [each.text for each in texts]), quick=self._words.is_plain)
 
+    def beyond(self, ids: Ids) -> str | None:
+        """The first token that has no row; None where each has one."""
+        if self.rows is None:
+            return None
+        found = ids.numbers[ids.numbers >= self.rows]
+        return self._tokenizer.id_to_token(int(found[0])) if len(found) else None
+
     def locate(self, texts: Sequence[LooseTokens]) -> None:
         """Find the characters of their tokens, of all at once."""
         for each, read in zip(texts, self._words.read([each.text for each in texts]), strict=True):
@@ -82,6 +92,11 @@ class TextReader:
             ids = {text: Ids.of(tokens.ids).raw for text, tokens in zip(texts, read, strict=True)}
             self._kept.keep({text: raw for text, raw in ids.items() if max(len(text), len(raw)) <= _LONGEST})
         return read
+
+
+def _reaches_beyond(tokenizer: Tokenizer, rows: int) -> bool:
+    added = tokenizer.get_added_tokens_decoder()
+    return max(tokenizer.get_vocab_size(with_added_tokens=False), *(number + 1 for number in added), 0) > rows
 
 
 def _fast_reader(tokenizer: Tokenizer, words: WordReader) -> FastReader | None:

@@ -15,23 +15,67 @@ Json = Mapping[str, Any]
 _BERT = {"BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer"}
 _XLM_R = {"XLMRobertaTokenizer", "CamembertTokenizer"}
 _BERT_FRAME = (("cls_token", "[CLS]"), ("sep_token", "[SEP]"))
-_XLM_R_FRAME = (("bos_token", "<s>"), ("eos_token", "</s>"), ("cls_token", "<s>"), ("sep_token", "</s>"))
-_FRAMES = dict.fromkeys(_BERT, _BERT_FRAME) | dict.fromkeys(_XLM_R, _XLM_R_FRAME)
-"""The tokens that a class puts around texts by default."""
-_ALWAYS_ASKED = ("add_bos_token", "add_eos_token", "add_prefix_space")
+"""The tokens that BERT's classes put around texts by default."""
+_CLASSES = {
+    **dict.fromkeys(("bert", "convbert", "distilbert", "electra", "ernie", "megatron-bert", "nezha"), "BertTokenizer"),
+    **dict.fromkeys(("xlm-roberta", "xmod"), "XLMRobertaTokenizer"),
+    "camembert": "CamembertTokenizer",
+    "deberta-v2": "DebertaV2Tokenizer",
+    "mpnet": "MPNetTokenizer",
+    "roberta": "RobertaTokenizer",
+}
+"""The class that transformers takes where none is named, by ``model_type``."""
+_GIVE_TYPES = {
+    "AlbertTokenizer",
+    "BertJapaneseTokenizer",
+    "BertTokenizer",
+    "ConvBertTokenizer",
+    "DebertaV2Tokenizer",
+    "ElectraTokenizer",
+    "PreTrainedTokenizer",
+}
+"""Classes that tell query and document apart where their settings do not say what they give."""
+_ALWAYS_ASKED = ("add_bos_token", "add_eos_token")
 _TOKEN_LISTS = ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder")
+
+
+def with_class(config: Json, model: Json) -> Json:
+    """The settings, with the class that ``config.json`` stands for where they name none."""
+    named = config.get("tokenizer_class") or model.get("tokenizer_class") or _CLASSES.get(str(model.get("model_type")))
+    return {**config, "tokenizer_class": named}
+
+
+def give_types(config: Json) -> bool:
+    """True if the tokenizer of these settings tells query and document apart."""
+    names = config.get("model_input_names")
+    return _kind(config) in _GIVE_TYPES if names is None else "token_type_ids" in names
 
 
 def is_overridden(tokenizer: Json, config: Json) -> bool:
     """True if a tokenizer read from ``tokenizer`` alone would read texts differently from transformers."""
-    kind = str(config.get("tokenizer_class")).removesuffix("Fast")
+    kind = _kind(config)
+    is_berts = kind in _BERT and _model_type(tokenizer) == "WordPiece"
     return (
-        any(config.get(name) not in (None, kind in _XLM_R and name == "add_prefix_space") for name in _ALWAYS_ASKED)
-        or any(token_text(config.get(name, token)) != token for name, token in _FRAMES.get(kind, ()))
+        any(config.get(name) is not None for name in _ALWAYS_ASKED)
+        or (config.get("add_prefix_space") is not None and _takes_space(tokenizer, kind))
         or not set(_named_tokens(config)) <= _known_tokens(tokenizer)
-        or (kind in _BERT and not _is_berts(tokenizer.get("normalizer") or {}, config))
-        or (kind in _XLM_R and not _splits_at_spaces(tokenizer.get("pre_tokenizer") or {}))
+        or (is_berts and not (_frames_as_bert(config) and _reads_as_told(tokenizer.get("normalizer") or {}, config)))
     )
+
+
+def with_own_splits(read: Json, tokenizer: Json, config: Json) -> Json:
+    """The tokenizer as transformers read it, which splits and frames texts as ``tokenizer`` says.
+
+    Version 5 builds XLM-RoBERTa's by settings that version 4 left alone.
+    """
+    if _kind(config) not in _XLM_R:
+        return read
+    return {**read, **{part: tokenizer.get(part) for part in ("normalizer", "pre_tokenizer", "post_processor")}}
+
+
+def is_other_model(read: Json, tokenizer: Json) -> bool:
+    """True if transformers made one kind of model of another's vocabulary, by a class that does not fit."""
+    return _model_type(read) != _model_type(tokenizer)
 
 
 def without_space_in_front(part: Json) -> dict[str, Any]:
@@ -51,18 +95,36 @@ def _prepends(part: Json) -> bool:
     return part.get("type") == "Prepend"
 
 
-def _is_berts(normalizer: Json, config: Json) -> bool:
+def _kind(config: Json) -> str:
+    return str(config.get("tokenizer_class")).removesuffix("Fast")
+
+
+def _model_type(tokenizer: Json) -> str:
+    """The kind of a tokenizer's model, which older files do not name."""
+    model = tokenizer.get("model") or {}
+    unnamed = "BPE" if "merges" in model else "Unigram" if isinstance(model.get("vocab"), list) else "WordPiece"
+    return str(model.get("type") or unnamed)
+
+
+def _takes_space(tokenizer: Json, kind: str) -> bool:
+    """True if ``add_prefix_space`` may change the tokenizer; RoBERTa's class changes byte pairs only."""
+    model = _model_type(tokenizer)
+    return kind not in _XLM_R and model != "WordPiece" and (kind != "RobertaTokenizer" or model == "BPE")
+
+
+def _frames_as_bert(config: Json) -> bool:
+    return all(token_text(config.get(name, token)) == token for name, token in _BERT_FRAME)
+
+
+def _reads_as_told(normalizer: Json, config: Json) -> bool:
+    """True if the class changes nothing: it sets those of BERT's kind, and leaves others alone."""
     wanted = {
-        "type": "BertNormalizer",
         "lowercase": config.get("do_lower_case", True),
         "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
         "strip_accents": config.get("strip_accents"),
     }
-    return all(normalizer.get(name) == value for name, value in wanted.items())
-
-
-def _splits_at_spaces(pre_tokenizer: Json) -> bool:
-    return [part.get("type") for part in pre_tokenizer.get("pretokenizers", ())] == ["WhitespaceSplit", "Metaspace"]
+    alike = all(normalizer.get(name) == value for name, value in wanted.items())
+    return alike or normalizer.get("type") != "BertNormalizer"
 
 
 def _known_tokens(tokenizer: Json) -> set[str]:

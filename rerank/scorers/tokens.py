@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokenizers import Encoding, Tokenizer
 
 from rerank.core import Pair, Span, TextTokens, Truncation
-from rerank.errors import InvalidRequest
+from rerank.errors import InvalidRequest, ModelUnsupported
 from rerank.runtimes.base import TokenIds
 from rerank.runtimes.ids import Ids
 from rerank.scorers.base import Reading, document_limit, pair_limit, query_too_long, text_too_long, too_long
-from rerank.scorers.excerpts import Excerpt, read_texts
+from rerank.scorers.excerpts import Excerpt, Field, read_texts
 from rerank.scorers.text_reader import TextReader
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ def private_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     backend.no_truncation()
     backend.no_padding()
     return backend
+
+
+def rows_of(model: Any) -> int | None:
+    """Rows of the table of a model of sentence-transformers; None where its configuration does not say."""
+    config = model.transformers_model.config.get_text_config()
+    return getattr(config, "vocab_size", None)
 
 
 class _EncodedText:
@@ -94,20 +100,29 @@ def tokens_wanted(truncation: Truncation, room: int) -> int:
 class PairTokenizer:
     """Layout of pairs, and of single texts, as sequences."""
 
-    def __init__(self, tokenizer: Tokenizer, marker: int | None = None) -> None:
-        """A ``marker`` stands behind the first special token of each single text."""
+    def __init__(self, tokenizer: Tokenizer, marker: int | None = None, *, rows: int | None = None) -> None:
+        """A ``marker`` stands behind the first special token of each single text; for ``rows`` see ``TextReader``.
+
+        Raises ModelUnsupported for special tokens that have no row.
+        """
         self.tokenizer = tokenizer
-        self._reader = TextReader(tokenizer)
+        self._reader = TextReader(tokenizer, rows=rows)
         alone = _Layout.of(tokenizer, texts=1)
         self._alone = alone if marker is None else alone.marked(marker)
         self._pair = _Layout.of(tokenizer, texts=2)
+        for part in (*self._alone.parts, *self._pair.parts):
+            if token := self._reader.beyond(part.ids):
+                raise ModelUnsupported(
+                    f"its tokenizer puts {token} around texts, behind the end of its table. Fetch the published files "
+                    "again."
+                )
 
     def pairs(self, pairs: Sequence[Pair], truncation: Truncation, max_length: int) -> Reading[list[TokenIds]]:
         """Each pair as one sequence: the query whole, the document cut to fit. Each distinct query is read once."""
         limit = pair_limit(truncation, max_length)
         specials = self._pair.specials
         texts = list(dict.fromkeys(pair.query for pair in pairs))
-        read = yield from read_texts(self._reader, texts, [limit] * len(texts), "right")
+        read = yield from read_texts(self._reader, texts, [limit] * len(texts), "right", "query")
         queries = dict(zip(texts, read, strict=True))
         rooms = {
             text: document_limit(query.tokens + specials, limit, max_length, whole=query.whole)
@@ -121,7 +136,7 @@ class PairTokenizer:
 
     def queries(self, texts: Sequence[str], limit: int, max_length: int) -> Reading[list[TokenIds]]:
         """Each query as a sequence of its own, whole. Raises InvalidRequest for one that does not fit."""
-        read = yield from read_texts(self._reader, texts, [limit] * len(texts), "right")
+        read = yield from read_texts(self._reader, texts, [limit] * len(texts), "right", "query")
         for query in read:
             tokens = query.tokens + self._alone.specials
             if tokens > limit:
@@ -138,11 +153,13 @@ class PairTokenizer:
         frame = self._alone.frame()
         return [frame.around(read.ids, read.cut(len(prompt))) for read in documents]
 
-    def texts(self, texts: Sequence[str], truncation: Truncation, limit: int) -> Reading[list[TokenIds]]:
-        """The same for texts without a query."""
+    def texts(
+        self, texts: Sequence[str], truncation: Truncation, limit: int, of: Field = "input"
+    ) -> Reading[list[TokenIds]]:
+        """The same for texts without a query, or for queries alone."""
         room = max(limit - self._alone.specials, 1)
         read = yield from read_texts(
-            self._reader, texts, [tokens_wanted(truncation, room)] * len(texts), truncation.side
+            self._reader, texts, [tokens_wanted(truncation, room)] * len(texts), truncation.side, of
         )
         for index, text in enumerate(read):
             if len(text.ids) > room:

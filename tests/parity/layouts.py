@@ -15,7 +15,7 @@ from sentence_transformers import CrossEncoder, SentenceTransformer
 from sentence_transformers.base.modules import Dense, Transformer
 from sentence_transformers.cross_encoder.modules import LogitScore
 from sentence_transformers.sentence_transformer.modules import LayerNorm, Normalize, Pooling
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from rerank.catalog.cards import ModelCard
@@ -23,7 +23,7 @@ from rerank.catalog.checkpoint import read_checkpoint
 from rerank.devices import choose_device
 from rerank.scorers.base import Placement, Scorer
 from rerank.scorers.load import load_scorer
-from tests.support.tiny_checkpoints import make_bert, make_qwen3
+from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
 
 CHAT = (
     "{% for message in messages %}{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
@@ -114,6 +114,19 @@ def encoder(folder: Path, model_type: str, *, body: bool = False, **changes: Any
     asked = SIZES | {"vocab_size": vocabulary, "max_position_embeddings": 128, "pad_token_id": 0} | changes
     asked = {name: value for name, value in asked.items() if value is not None}
     _save(AutoModel if body else AutoModelForSequenceClassification, model_type, folder, **{"num_labels": 1} | asked)
+    return folder
+
+
+def xlm_roberta_of_version_4(folder: Path, body: str = "xlm-roberta") -> Path:
+    """An XLM-RoBERTa, or another body around its tokenizer, with a setting that transformers 4 left alone."""
+    vocabulary = json.loads((make_xlm_roberta(folder) / "config.json").read_text())["vocab_size"]
+    asked = SIZES | {"vocab_size": vocabulary, "max_position_embeddings": 514, "pad_token_id": 1, "num_labels": 1}
+    _save(AutoModelForSequenceClassification, body, folder, **asked)
+    file = folder / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    tokenizer.save(str(file))
+    rewrite(folder / "tokenizer_config.json", tokenizer_class="XLMRobertaTokenizer", add_prefix_space=False)
     return folder
 
 
@@ -296,6 +309,15 @@ def _logits_by_hand(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[torc
     ]
 
 
+@torch.inference_mode()
+def tokenised_as_saved(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    """A classifier of transformers, one pair at a time, by tokenizer.json as it stands, as version 4 read it."""
+    model: Any = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids = [torch.tensor([tokenizer.encode(*pair).ids]) for pair in pairs]
+    return [float(model.eval()(input_ids=tokens).logits[0, 0]) for tokens in ids]
+
+
 def asked_by_hand(
     prompt: Callable[[str, str], str | Sequence[str]], true: int | str, false: int | str | None = None
 ) -> Callable[[Path, Sequence[tuple[str, str]]], list[float]]:
@@ -323,6 +345,20 @@ def saved_cross_encoder(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[
         CrossEncoder(str(folder), device="cpu").predict(list(pairs), activation_fn=torch.nn.Identity()).tolist()
     )
     return scores
+
+
+def prefixed_embeddings(query: str, document: str) -> Reference:
+    """Vectors of texts behind prefixes that no file of the model holds."""
+
+    def reference(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        model = SentenceTransformer(str(folder), device="cpu")
+        queries, documents = (
+            model.encode([prefix + text for text in texts], normalize_embeddings=True)
+            for prefix, texts in zip((query, document), zip(*pairs, strict=True), strict=True)
+        )
+        return [float(one @ other) for one, other in zip(queries, documents, strict=True)]
+
+    return reference
 
 
 def saved_embeddings(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:

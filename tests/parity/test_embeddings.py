@@ -14,9 +14,10 @@ from sentence_transformers import SentenceTransformer
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
+from rerank.catalog.text_prompts import TextPrompts
 from rerank.core import EmbeddingOptions, Pair, ScoringOptions, Truncation
 from rerank.devices import choose_device
-from rerank.errors import InvalidRequest
+from rerank.errors import InvalidRequest, ModelUnsupported
 from rerank.scorers import networks
 from rerank.scorers.base import Embedder, Placement, finish, score
 from rerank.scorers.load import load_scorer
@@ -207,6 +208,23 @@ def test_an_instruction_is_the_task_in_the_prompt_of_queries(
     assert vectors(by_card.embedder, TEXTS[:1], EmbeddingOptions(role="query")) == pytest.approx(asked, abs=1e-5)
 
 
+def test_the_cards_prompts_are_those_of_the_roles(prompted: Path) -> None:
+    model = SentenceTransformer(str(prompted), device="cpu")
+    embedder = embedder_of(prompted, card=ModelCard(id="m", prompts=TextPrompts("is it ")))
+    asked = model.encode(TEXTS, prompt="is it ")
+
+    assert vectors(embedder, TEXTS, EmbeddingOptions(role="query")) == pytest.approx(asked, abs=1e-5)
+    assert vectors(embedder, TEXTS, EmbeddingOptions(prompt="query")) == pytest.approx(asked, abs=1e-5)
+    documents = vectors(embedder, TEXTS, EmbeddingOptions(role="document"))
+    assert documents == pytest.approx(model.encode_document(TEXTS), abs=1e-5)
+    assert vectors(embedder, TEXTS, EmbeddingOptions()) == pytest.approx(model.encode(TEXTS), abs=1e-5)
+
+
+def test_prompts_of_a_card_are_refused_for_a_reranker(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnsupported, match=r"the `prompts` in its card .* and this one is a cross-encoder"):
+        load(make_bert(tmp_path / "reranker"), card=ModelCard(id="m", prompts=TextPrompts("is it ")))
+
+
 def test_an_instruction_changes_nothing_where_no_prompt_names_a_task(prompted: Path) -> None:
     scorer, pairs = load(prompted), [Pair(TEXTS[0], TEXTS[1])]
 
@@ -233,6 +251,38 @@ def test_listed_dimensions_are_the_only_ones(prompted: Path) -> None:
     assert vectors(embedder, ["a"], EmbeddingOptions(dimensions=8)).shape == (1, 8)
     with pytest.raises(InvalidRequest, match="may have 4 or 8 or"):
         vectors(embedder, ["a"], EmbeddingOptions(dimensions=5))
+
+
+@pytest.mark.parametrize("dense", [0, 1], ids=["its-own-body", "in-the-fallback"])
+@pytest.mark.parametrize("normalised", [False, True], ids=["as-they-are", "of-length-1"])
+def test_vectors_are_cut_as_they_were_saved(tmp_path: Path, dense: int, *, normalised: bool) -> None:
+    folder = tmp_path / "cut"
+    encoder(folder, "bert", body=True)
+    embeddings(folder, dense=dense, normalised=normalised)
+    change(folder / "config_sentence_transformers.json", truncate_dim=8)
+    model, pairs = SentenceTransformer(str(folder), device="cpu"), [Pair(TEXTS[0], text) for text in TEXTS]
+    expected = model.similarity(model.encode_query(TEXTS[:1]), model.encode_document(TEXTS))[0].tolist()
+    scorer = load(folder)
+    embedder = embedder_of(folder)
+
+    assert score(scorer, scorer.encode(pairs)) == pytest.approx(expected, abs=1e-5)
+    cut = vectors(embedder, TEXTS, EmbeddingOptions())
+    assert cut == pytest.approx(model.encode(TEXTS, normalize_embeddings=normalised), abs=1e-5)
+    assert cut.shape == (len(TEXTS), 8)
+    whole = 16 if dense else 32
+    assert vectors(embedder, TEXTS, EmbeddingOptions(dimensions=whole)) == pytest.approx(
+        model.encode(TEXTS, truncate_dim=whole), abs=1e-5
+    )
+    with pytest.raises(InvalidRequest, match=f"may have 8 or {whole}"):
+        vectors(embedder, ["a"], EmbeddingOptions(dimensions=5))
+
+
+def test_a_number_of_dimensions_that_is_none_is_refused(tmp_path: Path) -> None:
+    folder = make_embedding_model(tmp_path / "cut")
+    change(folder / "config_sentence_transformers.json", truncate_dim=0)
+
+    with pytest.raises(ModelUnsupported, match=r"cuts vectors to 0 dimensions \(truncate_dim\)"):
+        load(folder)
 
 
 def test_an_unknown_prompt_is_refused_with_those_there_are(prompted: Path) -> None:

@@ -21,6 +21,7 @@ from rerank.activations import COSINE, IDENTITY, SIGMOID, Activation
 from rerank.catalog.built_in import BUILT_IN
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.prompts import PROMPTS, QWEN3_RERANKER
+from rerank.catalog.text_prompts import TextPrompts
 from rerank.core import Pair
 from rerank.scorers.base import score
 from rerank.scorers.pickles import convert_pickles
@@ -55,6 +56,7 @@ from tests.parity.layouts import (
     labels_by_hand,
     listed_modules,
     load,
+    prefixed_embeddings,
     put_template,
     reading_plain_texts,
     rewrite,
@@ -62,9 +64,11 @@ from tests.parity.layouts import (
     saved_cross_encoder,
     saved_embeddings,
     then,
+    tokenised_as_saved,
     with_logit_score,
     with_settings,
     with_trained_output,
+    xlm_roberta_of_version_4,
 )
 from tests.parity.own_layouts import flash_by_hand, make_flash, make_new, new_by_hand, new_vectors_by_hand
 from tests.parity.t5 import first_word, make_t5
@@ -130,6 +134,10 @@ embedding_gemma = then(
 
 def without(file: str, *keys: str) -> Callable[[Path], None]:
     return lambda folder: rewrite(folder / file, **dict.fromkeys(keys))
+
+
+def with_tokenizer(folder: Path, **settings: Any) -> None:
+    rewrite(folder / "tokenizer_config.json", **settings)
 
 
 def only_a_vocabulary(folder: Path) -> None:
@@ -265,6 +273,82 @@ RIGHT = [
     right("ms-marco-only-vocab-txt", only_a_vocabulary, by_hand),
     right("bert-without-type-vocab-size", then(make_bert, without("config.json", "type_vocab_size")), by_hand),
     right("xlm-r-without-pad-token-id", then(make_xlm_roberta, without("config.json", "pad_token_id")), by_hand),
+    right("polish-reranker-ranknet", xlm_roberta_of_version_4, tokenised_as_saved),
+    right(
+        "polish-reranker-ranknet-with-a-body-in-the-fallback",
+        partial(xlm_roberta_of_version_4, body="data2vec-text"),
+        tokenised_as_saved,
+    ),
+    *(
+        right(
+            f"bert-with-a-{kind}-of-unnamed-inputs",
+            then(
+                make_bert,
+                without("tokenizer_config.json", "model_input_names"),
+                partial(with_tokenizer, tokenizer_class=kind),
+            ),
+            by_hand,
+        )
+        for kind in ("TokenizersBackend", "DistilBertTokenizer", "BertTokenizer")
+    ),
+    right(
+        "bert-that-keeps-capitals-and-names-no-tokenizer",
+        then(
+            make_bert,
+            without("tokenizer_config.json", "tokenizer_class", "backend"),
+            partial(with_tokenizer, do_lower_case=False),
+        ),
+        by_hand,
+    ),
+    right(
+        "chain-whose-last-layer-keeps-its-tanh",
+        then(
+            partial(encoder, model_type="modernbert", body=True),
+            partial(chain, pooling="cls"),
+            without("2_Dense/config.json", "activation_function"),
+        ),
+        saved_cross_encoder,
+        IDENTITY,
+    ),
+    right(
+        "mpnet-whose-length-is-that-of-its-table",
+        then(
+            partial(encoder, model_type="mpnet", body=True, max_position_embeddings=130, pad_token_id=1),
+            partial(with_tokenizer, model_max_length=130),
+            embeddings,
+            lambda folder: rewrite(folder / "sentence_bert_config.json", max_seq_length=None),
+        ),
+        saved_embeddings,
+        COSINE,
+    ),
+    right(
+        "e5-whose-files-hold-no-prefixes",
+        then(partial(encoder, model_type="bert", body=True), embeddings),
+        prefixed_embeddings("query: ", "passage: "),
+        COSINE,
+        repo="intfloat/e5-base-v2",
+    ),
+    right(
+        "bge-zh-v1.5-in-the-fallback",
+        then(partial(encoder, model_type="bert", body=True), partial(embeddings, dense=1)),
+        prefixed_embeddings("为这个句子生成表示以用于检索相关文章：", ""),
+        COSINE,
+        repo="BAAI/bge-small-zh-v1.5",
+    ),
+    right(
+        "nomic-embed-whose-files-hold-a-prompt",
+        then(partial(encoder, model_type="bert", body=True), partial(embeddings, query="the query: ")),
+        prefixed_embeddings("the query: ", "search_document: "),
+        COSINE,
+        repo="nomic-ai/nomic-embed-text-v1.5",
+    ),
+    right(
+        "embeddings-whose-card-says-the-prefixes",
+        then(partial(encoder, model_type="bert", body=True), partial(embeddings, query="the query: ")),
+        prefixed_embeddings("is it ", "a panda "),
+        COSINE,
+        prompts=TextPrompts("is it ", "a panda "),
+    ),
     right("stsb-quora-qnli-roberta", partial(encoder, model_type="roberta", pad_token_id=1), saved_cross_encoder),
     right("mmarco-mMiniLMv2", partial(make_xlm_roberta, seed=3), by_hand),
     right("ms-marco-trecdl22-electra", partial(encoder, model_type="electra", embedding_size=32), by_hand),

@@ -40,7 +40,7 @@ from tests.parity.layouts import (
 )
 from tests.parity.own_layouts import make_new
 from tests.parity.t5 import make_t5
-from tests.support.tiny_checkpoints import make_bert, make_xlm_roberta
+from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
 from tests.support.tiny_language_models import make_bidirectional_llama
 
 CODE = {"auto_map": {"AutoModelForSequenceClassification": "modeling.OwnModel"}}
@@ -156,6 +156,13 @@ def with_modules(*kinds: str, configuration: bool = True, **config: Any) -> Make
             (folder / "config.json").unlink()
 
     return make
+
+
+def phobert(folder: Path) -> None:
+    make_xlm_roberta(folder)
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").touch()
+    rewrite(folder / "tokenizer_config.json", tokenizer_class="PhobertTokenizer")
 
 
 def in_0_transformer(folder: Path) -> None:
@@ -592,6 +599,57 @@ REFUSED = [
             lambda folder: rewrite(folder / "2_MultiVectorMask" / "config.json", keep_only_token_ids=[4]),
         ),
         late("leaves out tokens other than some of its documents'"),
+    ),
+    refused(
+        "phoranker",
+        phobert,
+        "tiny has a tokenizer in Python (PhobertTokenizer), which wants Vietnamese texts whose words are joined "
+        "beforehand, and this server joins none. Use a reranker that reads texts as they are, such as "
+        "BAAI/bge-reranker-v2-m3.",
+    ),
+    refused(
+        "embedding-model-whose-configuration-names-a-lost-head",
+        then(
+            partial(encoder, model_type="bert", body=True),
+            embeddings,
+            lambda folder: rewrite(folder / "config.json", architectures=["BertForSequenceClassification"]),
+            lambda folder: rewrite(folder / "config_sentence_transformers.json", model_type=None),
+        ),
+        "tiny names the architecture BertForSequenceClassification in its config.json, and its weights have no such "
+        "head; its modules are those of an embedding model. If it is one, its card in models.toml has to say "
+        '`family = "bi-encoder"`.',
+    ),
+    *(
+        refused(
+            f"qwen3-reranker-with-overrides-of-vllm{name}",
+            then(
+                make_qwen3,
+                lambda folder: rewrite(
+                    folder / "config.json",
+                    architectures=["Qwen3ForSequenceClassification"],
+                    classifier_from_token=["no", "yes"],
+                    is_original_qwen3_reranker=True,
+                ),
+            ),
+            "tiny has a setting of vLLM in its config.json (classifier_from_token), which makes a classifier of a "
+            'language model, and its weights have no head. Write `"architectures": ["Qwen3ForCausalLM"]` there, as its '
+            "publisher does.",
+            **card,
+        )
+        for name, card in {"": {}, "-and-a-prompt": {"prompt": PROMPTS["qwen3-reranker"]}}.items()
+    ),
+    refused(
+        "clip",
+        with_modules("CLIPModel", configuration=False),
+        "tiny is a model of texts and images (CLIP), and this server compares texts by models of transformers for "
+        "texts. Use another embedding model, such as sentence-transformers/all-MiniLM-L6-v2.",
+    ),
+    refused(
+        "configuration-without-an-architecture",
+        saying(architectures=None),
+        "tiny/config.json names no architecture, so nothing says what it is. Write there what its publisher does, such "
+        'as `"architectures": ["XLMRobertaForSequenceClassification"]` for a reranker or `["BertModel"]` for an '
+        "embedding model.",
     ),
     refused(
         "splade",

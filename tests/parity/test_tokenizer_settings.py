@@ -29,6 +29,7 @@ TEXTS = [
     "<|im_end|> hi",
 ]
 BERT: dict[str, Any] = {"tokenizer_class": "BertTokenizer"}
+UNNAMED: dict[str, Any] = {"tokenizer_class": None, "backend": None}
 XLM_R: dict[str, Any] = {"tokenizer_class": "XLMRobertaTokenizerFast"}
 QWEN: dict[str, Any] = {"tokenizer_class": "Qwen2Tokenizer"}
 MASK = {
@@ -39,6 +40,23 @@ MASK = {
     "single_word": False,
     "special": True,
 }
+
+
+def make_splitting_xlm_roberta(folder: Path) -> Path:
+    """An XLM-RoBERTa whose tokenizer.json splits texts as that of xlm-roberta-base does."""
+    file = make_xlm_roberta(folder) / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    tokenizer.save(str(file))
+    return folder
+
+
+def unigram_bert(folder: Path) -> Path:
+    """A BERT whose tokenizer.json is XLM-RoBERTa's, as that of paraphrase-multilingual-MiniLM."""
+    make_xlm_roberta(folder)
+    configuration = folder / "config.json"
+    configuration.write_text(json.dumps(json.loads(configuration.read_text()) | {"model_type": "bert"}))
+    return folder
 
 
 def settle(folder: Path, settings: dict[str, Any]) -> None:
@@ -58,6 +76,8 @@ def settle(folder: Path, settings: dict[str, Any]) -> None:
         (make_bert, BERT | {"strip_accents": False}),
         (make_bert, BERT | {"strip_accents": True}),
         (make_bert, BERT | {"tokenize_chinese_chars": False}),
+        (make_bert, UNNAMED | {"do_lower_case": False}),
+        (make_bert, UNNAMED | {"strip_accents": False}),
         (make_bert, {"tokenizer_class": "DistilBertTokenizer", "do_lower_case": False}),
         (make_bert, {"tokenizer_class": "ElectraTokenizerFast", "do_lower_case": False}),
         (make_bert, BERT | {"strip_accents": True, "do_lower_case": False}),
@@ -68,10 +88,6 @@ def settle(folder: Path, settings: dict[str, Any]) -> None:
         (make_bert, {"extra_special_tokens": {"word": "lead"}}),
         (make_bert, {"add_prefix_space": True, "clean_up_tokenization_spaces": True, "truncation_side": "left"}),
         (make_xlm_roberta, {}),
-        (make_xlm_roberta, XLM_R),
-        (make_xlm_roberta, XLM_R | {"do_lower_case": True}),
-        (make_xlm_roberta, XLM_R | {"add_prefix_space": False}),
-        (make_xlm_roberta, XLM_R | {"cls_token": "</s>"}),
         (make_xlm_roberta, {"additional_special_tokens": ["hi"]}),
         (make_qwen3, {"add_bos_token": True, "padding_side": "left"}),
         (make_qwen3, QWEN),
@@ -90,6 +106,52 @@ def test_are_as_transformers_reads_them(make: Callable[[Path], Any], settings: d
     for text in TEXTS:
         assert own.encode(text).ids == reference(text)["input_ids"]
         assert own.encode(text, "b c").ids == reference(text, "b c")["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [
+        (make_splitting_xlm_roberta, XLM_R | {"add_prefix_space": False}),
+        (make_xlm_roberta, XLM_R | {"add_prefix_space": True}),
+        (make_xlm_roberta, XLM_R),
+        (make_splitting_xlm_roberta, XLM_R | {"do_lower_case": True}),
+        (make_splitting_xlm_roberta, XLM_R | {"cls_token": "</s>", "add_bos_token": True}),
+        (make_xlm_roberta, UNNAMED | {"add_prefix_space": False}),
+        (make_splitting_xlm_roberta, {"tokenizer_class": "CamembertTokenizer", "add_prefix_space": False}),
+        (make_bert, {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": True}),
+        (make_xlm_roberta, {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": True}),
+        (unigram_bert, UNNAMED | {"do_lower_case": False, "cls_token": "<s>"}),
+        (unigram_bert, BERT | {"do_lower_case": False}),
+    ],
+)
+def test_what_version_5_of_transformers_would_build_otherwise_is_read_as_published(
+    make: Callable[[Path], Any], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    make(tmp_path)
+    settle(tmp_path, settings)
+    published = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    own = open_tokenizer(tmp_path)
+    for text in TEXTS:
+        assert own.encode(text).ids == published.encode(text).ids
+        assert own.encode(text, "b c").ids == published.encode(text, "b c").ids
+
+
+def test_an_added_token_leaves_the_way_that_xlm_roberta_splits_texts(tmp_path: Path) -> None:
+    make_splitting_xlm_roberta(tmp_path)
+    published = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    settle(tmp_path, XLM_R | {"add_prefix_space": False, "additional_special_tokens": ["hi"]})
+
+    own = open_tokenizer(tmp_path)
+
+    assert own.token_to_id("hi") is not None
+    assert own.encode(TEXTS[0]).ids == published.encode(TEXTS[0]).ids
+
+
+def test_a_class_that_cannot_read_the_tokenizer_is_refused(tmp_path: Path) -> None:
+    make_bert(tmp_path)
+    settle(tmp_path, {"tokenizer_class": "RobertaTokenizer", "additional_special_tokens": ["hi"]})
+    with pytest.raises(WeightsBroken, match="names the class RobertaTokenizer, which cannot"):
+        open_tokenizer(tmp_path)
 
 
 def test_a_model_that_keeps_capitals_scores_as_cross_encoder_does(tmp_path: Path) -> None:

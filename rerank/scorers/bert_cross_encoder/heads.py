@@ -31,6 +31,8 @@ _ACTIVATIONS: dict[str | None, Function] = {
     "torch.nn.modules.activation.Tanh": tanh,
 }
 """By the names that a Dense module of sentence-transformers is saved with."""
+_IDENTITIES = {name for name, function in _ACTIVATIONS.items() if function is identity}
+"""Of the last module, whose output is the logit."""
 _DENSE_SETTINGS = {"in_features", "out_features", "bias", "activation_function", "module_output_name"}
 _VECTOR, _SCORE = "sentence_embedding", "scores"
 """What a module's output is called."""
@@ -131,7 +133,7 @@ def _is_known(kind: str, settings: dict[str, Any], output: str) -> bool:
         and settings.pop("module_input_name", _VECTOR) == _VECTOR
         and settings.pop("use_residual", False) is False
         and settings.keys() <= _DENSE_SETTINGS
-        and settings.get("activation_function") in _ACTIVATIONS
+        and settings.get("activation_function") in (_IDENTITIES if output == _SCORE else _ACTIVATIONS)
         and (settings.get("module_output_name") or _VECTOR) == output
     )
 

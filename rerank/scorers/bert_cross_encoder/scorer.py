@@ -16,7 +16,7 @@ from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.scorers.base import Reading, ReadsInParts
 from rerank.scorers.bert_cross_encoder.models import PairModel
 from rerank.scorers.labels import activation_of
-from rerank.scorers.pretrained import open_tokenizer
+from rerank.scorers.pretrained import open_tokenizer, read_config
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class EncoderScorer(ReadsInParts):
         self._vectors = runtime
         self._segment = model.segments
         self._head = model.head(card, runtime.device)
-        self._tokenizer = PairTokenizer(open_tokenizer(checkpoint.folder, normalises=card.normalises))
+        tokenizer = open_tokenizer(checkpoint.folder, normalises=card.normalises)
+        self._tokenizer = PairTokenizer(tokenizer, rows=read_config(checkpoint).vocab_size)
         self.tokenizer = Vocabulary(lambda: self._tokenizer.tokenizer)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[TokenIds]]:

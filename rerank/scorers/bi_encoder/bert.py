@@ -13,7 +13,7 @@ from rerank.runtimes.base import TokenIds, Values
 from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.scorers.base import Placement
 from rerank.scorers.bert_kinds import BertSegments
-from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
+from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, prompts_of
 from rerank.scorers.encoders import ENCODED_AS, Body, Vectors, body_of
 from rerank.scorers.networks import open_body
 from rerank.scorers.pretrained import has_tokenizer, open_tokenizer, read_config
@@ -79,14 +79,14 @@ def is_plain(checkpoint: Checkpoint, saved: SavedModules) -> bool:
 def plain_reading(checkpoint: Checkpoint, card: ModelCard) -> SentenceReading:
     """How a plain model reads texts."""
     folder = checkpoint.folder
-    tokenizer = PairTokenizer(open_tokenizer(folder, normalises=card.normalises))
-    return SentenceReading(tokenizer, saved_prompts(folder), default_prompt_name(folder))
+    tokenizer = open_tokenizer(folder, normalises=card.normalises)
+    pairs = PairTokenizer(tokenizer, rows=read_config(checkpoint).vocab_size)
+    return SentenceReading(pairs, prompts_of(card, saved_prompts(folder)), default_prompt_name(folder))
 
 
 def plain_vector_size(checkpoint: Checkpoint, card: ModelCard, *, normalised: bool) -> VectorSize:
     """The dimensions and the length of a plain model's vectors."""
-    size = int(read_config(checkpoint).hidden_size)
-    return VectorSize(dimensions_allowed(checkpoint.config, size, card), normalised)
+    return VectorSize.of(checkpoint, card, int(read_config(checkpoint).hidden_size), normalised=normalised)
 
 
 class BertSentences:

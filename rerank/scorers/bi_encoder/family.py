@@ -14,7 +14,7 @@ from rerank.runtimes.padding import example_ids
 from rerank.scorers.base import Placement
 from rerank.scorers.bi_encoder.bert import BertEmbedding, bert_embedding, plain_reading
 from rerank.scorers.bi_encoder.causal import CausalEmbedding, causal_embedding
-from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
+from rerank.scorers.bi_encoder.scorer import BiEncoderScorer, prompts_of
 from rerank.scorers.networks import WalkedElsewhere, fit_length, open_runtime
 from rerank.scorers.normalising import normalise_saved
 from rerank.scorers.pretrained import (
@@ -23,7 +23,13 @@ from rerank.scorers.pretrained import (
     refuse_random_weights,
     refuse_unknown_type,
 )
-from rerank.scorers.saved_modules import other_similarity, refuse_unread_setting, saved_length, take_length
+from rerank.scorers.saved_modules import (
+    other_similarity,
+    reads_as_published,
+    refuse_unread_setting,
+    saved_length,
+    take_length,
+)
 from rerank.scorers.seen_padding import refuse_changing
 
 logger = logging.getLogger(__name__)
@@ -74,6 +80,7 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
         normalise_saved(model.tokenizer)
     length = fit_length(card, placement, checkpoint, take_length(model))
     refuse_changing(checkpoint, length)
+    model.prompts = prompts_of(card, model.prompts)
     reading = sentence_reading(model).instructed(card.instruction)
     example = example_ids(embedding_inputs(model))
     config = model.transformers_model.config
@@ -81,7 +88,7 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     runtime = open_runtime(partial(PaddedSentence, model), example, checkpoint, placement, walked)
     vectors = PaddedSentences(model, runtime)
     bytes_per_token = activation_bytes(config)
-    size = saved_vector_size(model, card, checkpoint.config)
+    size = saved_vector_size(model, card, checkpoint)
     cache = placement.new_vector_cache()
     return BiEncoderScorer(reading, vectors, size, length, bytes_per_token, card.activation, cache=cache)
 
@@ -106,4 +113,5 @@ def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) 
         raise ModelUnsupported("it holds no model of transformers, and no other is supported.")
     # many embedding models were published without the pooler, which they do not use
     refuse_random_weights(model.transformers_model, checkpoint, unused="pooler.")
+    reads_as_published(model, checkpoint.folder)
     return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,15 +13,16 @@ from sentence_transformers.sentence_transformer.modules import Normalize
 from torch import nn
 
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import Truncation
 from rerank.errors import ModelUnsupported
 from rerank.runtimes.base import Runtime, TokenIds, Values
 from rerank.runtimes.padding import pad
 from rerank.scorers.base import finish
-from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, dimensions_allowed
+from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize
 from rerank.scorers.half_precision import cast_weights, in_fp32
 from rerank.scorers.seen_padding import by_length, sees_padding
-from rerank.scorers.tokens import PairTokenizer, private_copy
+from rerank.scorers.tokens import PairTokenizer, private_copy, rows_of
 
 
 class PaddedSentence(nn.Module):
@@ -92,17 +93,18 @@ def sentence_reading(model: SentenceTransformer) -> SentenceReading:
         )
     if any(model.prompts.values()) and not all(getattr(module, "include_prompt", True) for module in others):
         raise ModelUnsupported("its pooling leaves the prompt out, which is not supported.")
-    tokenizer = PairTokenizer(private_copy(model.tokenizer))
+    tokenizer = PairTokenizer(private_copy(model.tokenizer), rows=rows_of(model))
     return SentenceReading(tokenizer, dict(model.prompts), model.default_prompt_name)
 
 
-def saved_vector_size(model: SentenceTransformer, card: ModelCard, config: Mapping[str, Any]) -> VectorSize:
+def saved_vector_size(model: SentenceTransformer, card: ModelCard, checkpoint: Checkpoint) -> VectorSize:
     """The dimensions and the length of the model's vectors."""
     normalised = any(isinstance(module, Normalize) for module in model)
-    dimensions = model.get_embedding_dimension()
+    with model.truncate_embeddings(None):
+        dimensions = model.get_embedding_dimension()
     if dimensions is None:
         raise ModelUnsupported("none of its modules says how many dimensions its vectors have.")
-    return VectorSize(dimensions_allowed(config, dimensions, card), normalised)
+    return VectorSize.of(checkpoint, card, dimensions, normalised=normalised)
 
 
 class PaddedSentences:

@@ -11,12 +11,16 @@ from typing import Any, Protocol
 import numpy
 
 from rerank.activations import COSINE, Activation
+from rerank.catalog.built_in import known_text_prompts
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.text_prompts import TextPrompts
 from rerank.core import EmbeddingOptions, Pair, Pending, PendingLogits, ScoringOptions, Span, Vector
 from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds, Values, pending, placed, read_later
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
 from rerank.scorers.heads import of_length_one
+from rerank.scorers.saved_modules import saved_dimensions
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
 from rerank.scorers.vector_cache import VectorCache, known_vectors
 
@@ -93,6 +97,16 @@ class VectorSize:
     """The numbers of dimensions that a request may ask for, the whole vector's last."""
     normalised: bool
     """True if the model's own modules make vectors of length 1."""
+    kept: int | None = None
+    """The dimensions that a vector is cut to where a request asks for none; None for the whole vector."""
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, card: ModelCard, whole: int, *, normalised: bool) -> VectorSize:
+        """Those of a checkpoint whose modules give ``whole`` dimensions."""
+        allowed, kept = dimensions_allowed(checkpoint.config, whole, card), saved_dimensions(checkpoint.folder)
+        if kept is None or kept >= whole:
+            return cls(allowed, normalised)
+        return cls(allowed if kept in allowed else sorted([*allowed, kept]), normalised, kept)
 
     def check(self, asked: int | None) -> None:
         """Raise InvalidRequest for a number of dimensions that the vectors do not have."""
@@ -126,6 +140,14 @@ class EncodedApart:
     def cut(self) -> Span | None:
         """See ``EncodedPair.cut``."""
         return self.document.cut
+
+
+def prompts_of(card: ModelCard, saved: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The prompts of a model: the card's, else those of its files, else those that its page documents."""
+    known = known_text_prompts(card) or TextPrompts()
+    documented = known.over({})
+    unsaid = {role: prompt for role, prompt in documented.items() if not saved.get(role)}
+    return (card.prompts or TextPrompts()).over({**saved, **unsaid})
 
 
 def dimensions_allowed(config: Mapping[str, Any], whole: int, card: ModelCard) -> Sequence[int]:
@@ -186,7 +208,8 @@ class TextEmbedder:
         put = self._reading.put(self._reading.prompt_for(options), texts)
         read = yield from self._reading.tokenizer.texts(put, options.truncation, limit)
         normalised = self._size.normalised if options.normalised is None else options.normalised
-        return [EncodedText(text, options.dimensions, normalised) for text in read]
+        dimensions = options.dimensions or self._size.kept
+        return [EncodedText(text, dimensions, normalised) for text in read]
 
     def start(self, batch: Sequence[EncodedText]) -> Pending[Vector]:
         """See ``Embedder.start``."""
@@ -219,6 +242,7 @@ class BiEncoderScorer(ReadsInParts):
         self.padded = vectors.padded
         self.bytes_per_token = bytes_per_token
         self._vectors = vectors
+        self._kept = size.kept
         self._reading = reading
         self._cache = cache
         self.takes_instruction = reading.around_task is not None
@@ -244,7 +268,7 @@ class BiEncoderScorer(ReadsInParts):
         """See ``Scorer.start``. A text that stands in several pairs is embedded once."""
         unknown = [pair.document for pair in batch if pair.known is None]
         texts = list(dict.fromkeys([*(pair.query for pair in batch), *unknown]))
-        embeddings = of_length_one(self._vectors(texts))
+        embeddings = of_length_one(self._vectors(texts)[:, : self._kept])
         row = {text: place for place, text in enumerate(texts)}
         queries = embeddings[self._places([row[pair.query] for pair in batch])]
         if len(unknown) == len(batch):

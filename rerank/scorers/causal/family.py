@@ -58,6 +58,7 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Causa
         length,
         special_tokens_in_text=card.special_tokens_in_text,
         normalises=card.normalises,
+        rows=config.vocab_size,
     )
     vectors = (
         _open_whole(checkpoint, config, placement)

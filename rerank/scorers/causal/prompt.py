@@ -75,6 +75,7 @@ class PromptTokenizer:
         *,
         special_tokens_in_text: bool = False,
         normalises: bool = False,
+        rows: int | None = None,
     ) -> None:
         """Raises ModelUnsupported if a text could name a special token although it must not."""
         self.max_length = max_length
@@ -88,7 +89,7 @@ class PromptTokenizer:
         special = open_tokenizer(folder)
         if not special_tokens_in_text:
             _refuse_forgery(folder, special, text)
-        self._reader = TextReader(text)
+        self._reader = TextReader(text, rows=rows)
         start = _special_start(special) if prompt_format.special_start else ()
         self.system = Ids.of([*start, *special.encode(prompt_format.system, add_special_tokens=False).ids])
         inside = open_tokenizer(folder, inside=True)
@@ -122,7 +123,7 @@ class PromptTokenizer:
     def _frame(self, instruction: str, query: str, limit: int) -> Reading[_Frame]:
         """What stands around a document. Raises InvalidRequest if it leaves no room for one."""
         text = self._format.ask(instruction, self._stripped(query))
-        (asked,) = yield from read_texts(self._reader, [text], [limit], "right")
+        (asked,) = yield from read_texts(self._reader, [text], [limit], "right", "query")
         first = self._format.document_first
         frame = _Frame(
             self.system if first else self.system + asked.ids + self._between,

@@ -16,7 +16,7 @@ from rerank.runtimes.segments import Segment
 from rerank.scorers.base import Reading, finish
 from rerank.scorers.bert_kinds import BertSegments
 from rerank.scorers.late_interaction.procedure import Expansion, Procedure, Side, unfit
-from rerank.scorers.pretrained import open_tokenizer, read_json
+from rerank.scorers.pretrained import open_tokenizer, read_config, read_json
 from rerank.scorers.tokens import PairTokenizer
 
 
@@ -53,7 +53,7 @@ class TextReader:
         """Each query, cut to the length of queries and expanded. Raises InvalidRequest where cutting is forbidden."""
         put, limit = [self._query.prompt + text for text in texts], self._longest_query
         if truncation.allowed:
-            read = yield from self._queries.texts(put, Truncation(), limit)
+            read = yield from self._queries.texts(put, Truncation(), limit, "query")
         else:
             read = yield from self._queries.queries(put, limit, limit)
         return [self._expanded(ids) for ids in read]
@@ -79,7 +79,8 @@ class TextReader:
         return Query(whole, None if expansion.attended else ids.tokens)
 
     def _tokenizer_of(self, side: Side) -> PairTokenizer:
-        return PairTokenizer(self.tokenizer, self._token(side.marker) if side.marker else None)
+        marker = self._token(side.marker) if side.marker else None
+        return PairTokenizer(self.tokenizer, marker, rows=read_config(self.checkpoint).vocab_size)
 
     def _token(self, name: str) -> int:
         """A token, which may have been saved with a space behind it or without."""

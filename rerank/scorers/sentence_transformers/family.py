@@ -25,7 +25,7 @@ from rerank.scorers.pretrained import (
     refuse_random_weights,
     refuse_unknown_type,
 )
-from rerank.scorers.saved_modules import refuse_unread_setting, take_length
+from rerank.scorers.saved_modules import reads_as_published, refuse_unread_setting, take_length
 from rerank.scorers.seen_padding import refuse_changing
 from rerank.scorers.sentence_transformers.converted import convert_body
 from rerank.scorers.sentence_transformers.padding import settle_padding
@@ -95,6 +95,7 @@ def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement, 
         model_kwargs={"dtype": dtype, **SAFE_OPTIONS},
     )
     refuse_random_weights(model.transformers_model, checkpoint)
+    reads_as_published(model, checkpoint.folder)
     return model
 
 

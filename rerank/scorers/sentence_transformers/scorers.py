@@ -24,7 +24,7 @@ from rerank.scorers.labels import score_of_labels
 from rerank.scorers.seen_padding import by_length
 from rerank.scorers.sentence_transformers.padding import model_sees_padding, pad_token
 from rerank.scorers.text_reader import TextReader
-from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy, tokens_wanted
+from rerank.scorers.tokens import PairTokenizer, Vocabulary, private_copy, rows_of, tokens_wanted
 
 
 def padded_pairs(model: CrossEncoder, batch: Sequence[TokenIds]) -> dict[str, numpy.ndarray]:
@@ -109,7 +109,7 @@ class PlainPairScorer(SavedScorer):
     """Pairs as token ids, cut on ids: the document's tail goes, the query stays."""
 
     def _read_with(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = PairTokenizer(tokenizer)
+        self._tokenizer = PairTokenizer(tokenizer, rows=rows_of(self._model))
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[TokenIds]]:
         """See ``Scorer.reading``. The instruction is ignored: these models take none."""
@@ -154,7 +154,7 @@ class PromptedPairScorer(SavedScorer):
 
     def _read_with(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._reader = TextReader(tokenizer)
+        self._reader = TextReader(tokenizer, rows=rows_of(self._model))
         special = [token.content for token in tokenizer.get_added_tokens_decoder().values() if token.special]
         self._named = (
             None if self._card.special_tokens_in_text else re.compile("|".join(map(re.escape, special)) or "$^")
@@ -197,7 +197,7 @@ class PromptedPairScorer(SavedScorer):
 
     def _query_tokens(self, text: str, before: int, limit: int) -> Reading[int]:
         """Tokens of a query or an instruction. Raises InvalidRequest if with those before they fill the limit."""
-        (query,) = yield from read_texts(self._reader, [text], [limit], "right")
+        (query,) = yield from read_texts(self._reader, [text], [limit], "right", "query")
         document_limit(before + query.tokens, limit, self.max_length, whole=query.whole)
         return query.tokens
 

@@ -52,7 +52,8 @@ class FirstWordScorer(ReadsInParts):
         self._direction = placed(rows[None], runtime.device)
         self._network = runtime
         self._pad_id = int(checkpoint.config.get("pad_token_id", 0))
-        self._tokenizer = PairTokenizer(_asking(tokenizer, self._prompt.suffix))
+        asking = _asking(tokenizer, self._prompt.suffix)
+        self._tokenizer = PairTokenizer(asking, rows=checkpoint.config["vocab_size"])
         self.tokenizer = Vocabulary(reading)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[TokenIds]]:

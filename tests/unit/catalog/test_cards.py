@@ -14,6 +14,7 @@ from rerank.catalog.families import BI_ENCODER
 from rerank.catalog.models_file import read_models_file
 from rerank.catalog.prompts import QWEN3_RERANKER
 from rerank.catalog.shadows import Shadow
+from rerank.catalog.text_prompts import TextPrompts
 from rerank.errors import SettingsError
 
 Write = Callable[[str], Path]
@@ -122,6 +123,35 @@ class TestModelsFile:
         ],
     )
     def test_other_labels_are_refused(self, write: Write, lines: str, trouble: str) -> None:
+        with pytest.raises(SettingsError, match=trouble):
+            read_models_file(write(f'[[model]]\nid = "a"\n{lines}'))
+
+    @pytest.mark.parametrize(
+        ("written", "prompts"),
+        [
+            ('query = "query: ", document = "passage: "', TextPrompts("query: ", "passage: ")),
+            ('query = ""', TextPrompts("")),
+        ],
+    )
+    def test_prompts_of_an_embedding_model_keep_their_spaces(
+        self, write: Write, written: str, prompts: TextPrompts
+    ) -> None:
+        (card,) = read_models_file(write(f'[[model]]\nid = "a"\nprompts = {{ {written} }}'))
+        assert card.prompts == prompts
+
+    @pytest.mark.parametrize(
+        ("lines", "trouble"),
+        [
+            ("prompts = {}", "prompts: .*neither `query` nor `document`"),
+            ('prompts = { passage = "p: " }', "prompts.passage"),
+            ("prompts = { query = 1 }", "prompts.query"),
+            ('prompts = "query: "', "prompts"),
+            ('prompts = { query = "q: " }\nfamily = "cross-encoder"', "texts of an embedding model"),
+            ('prompts = { query = "q: " }\nprompt = "zerank-2"', "texts of an embedding model"),
+            ('prompts = { query = "q: " }\nfallback = ["b", "c"]', "`prompts` means nothing next to `fallback`"),
+        ],
+    )
+    def test_other_prompts_are_refused(self, write: Write, lines: str, trouble: str) -> None:
         with pytest.raises(SettingsError, match=trouble):
             read_models_file(write(f'[[model]]\nid = "a"\n{lines}'))
 
@@ -318,6 +348,7 @@ class TestLoadsLike:
             {"activation": IDENTITY},
             {"activation": replace(SIGMOID, scale=5)},
             {"prompt": QWEN3_RERANKER},
+            {"prompts": TextPrompts("query: ")},
             {"labels": (0, 1)},
             {"sha256": "0" * 64},
             {"trust_remote_code": True},

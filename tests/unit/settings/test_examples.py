@@ -75,6 +75,6 @@ def test_the_models_example_explains_every_key_of_a_card(tmp_path: Path) -> None
     assert shown == set(CardInFile.model_fields)
     assert (last.keep_alive, last.pinned, last.precision) == (600, True, "fp32")
     assert last.activation == replace(SIGMOID, scale=5)
-    other_kinds = {*RoutesInFile.model_fields, "upstream"}
+    other_kinds = {*RoutesInFile.model_fields, "upstream", "prompts"}
     for name in shown - other_kinds - {"id", "aliases", "repo", "revision", "path", "max_length", "scale"}:
         assert getattr(last, name) != CardInFile.model_fields[name].default, name

@@ -1,0 +1,59 @@
+"""Prompts of embedding models that their files do not hold: those of a card, and of known repositories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, model_validator
+
+from rerank.schemas import Schema
+
+Text = Annotated[str, Field(max_length=2000)]
+
+
+@dataclass(frozen=True, slots=True)
+class TextPrompts:
+    """What stands before the texts of either role; None leaves a role to the model's files."""
+
+    query: str | None = None
+    document: str | None = None
+
+    def over(self, saved: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Prompts by name, with these in place of those of the same name."""
+        own = {"query": self.query, "document": self.document}
+        return {**saved, **{role: prompt for role, prompt in own.items() if prompt is not None}}
+
+
+class TextPromptsInFile(Schema):
+    """`prompts = { query = ..., document = ... }`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Text | None = None
+    document: Text | None = None
+
+    @model_validator(mode="after")
+    def _names_a_role(self) -> TextPromptsInFile:
+        if self.query is None and self.document is None:
+            raise ValueError("it names neither `query` nor `document`")
+        return self
+
+    def prompts(self) -> TextPrompts:
+        """What it describes."""
+        return TextPrompts(self.query, self.document)
+
+
+_E5 = TextPrompts("query: ", "passage: ")
+_BGE_ENGLISH = TextPrompts("Represent this sentence for searching relevant passages: ")
+_BGE_CHINESE = TextPrompts("为这个句子生成表示以用于检索相关文章：")
+_NOMIC = TextPrompts("search_query: ", "search_document: ")
+_SIZES = ("small", "base", "large")
+KNOWN_TEXT_PROMPTS = (
+    {f"intfloat/{kind}": _E5 for size in _SIZES for kind in (f"e5-{size}", f"e5-{size}-v2", f"multilingual-e5-{size}")}
+    | {f"baai/bge-{size}-en{version}": _BGE_ENGLISH for size in _SIZES for version in ("", "-v1.5")}
+    | {f"baai/bge-{size}-zh{version}": _BGE_CHINESE for size in _SIZES for version in ("", "-v1.5")}
+    | {f"nomic-ai/nomic-embed-text-{version}": _NOMIC for version in ("v1", "v1.5")}
+)
+"""As the pages of the models say it, by repository."""
