@@ -24,7 +24,7 @@ from rerank.catalog.names import is_plain
 from rerank.catalog.prompts import PROMPTS, PromptFormat
 from rerank.catalog.routes_file import RoutesInFile
 from rerank.catalog.shadows_file import ShadowInFile
-from rerank.catalog.text_prompts import TextPromptsInFile
+from rerank.catalog.text_prompts_file import TextPromptsInFile
 from rerank.catalog.upstreams_file import UpstreamInFile
 from rerank.schemas import Schema
 from rerank.toml_file import read_toml

@@ -4,13 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
-
-from pydantic import ConfigDict, Field, model_validator
-
-from rerank.schemas import Schema
-
-Text = Annotated[str, Field(max_length=2000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +17,6 @@ class TextPrompts:
         """Prompts by name, with these in place of those of the same name."""
         own = {"query": self.query, "document": self.document}
         return {**saved, **{role: prompt for role, prompt in own.items() if prompt is not None}}
-
-
-class TextPromptsInFile(Schema):
-    """`prompts = { query = ..., document = ... }`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    query: Text | None = None
-    document: Text | None = None
-
-    @model_validator(mode="after")
-    def _names_a_role(self) -> TextPromptsInFile:
-        if self.query is None and self.document is None:
-            raise ValueError("it names neither `query` nor `document`")
-        return self
-
-    def prompts(self) -> TextPrompts:
-        """What it describes."""
-        return TextPrompts(self.query, self.document)
 
 
 _E5 = TextPrompts("query: ", "passage: ")
