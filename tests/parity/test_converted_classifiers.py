@@ -39,6 +39,15 @@ def logits(scorer: Scorer, pairs: list[Pair]) -> list[float]:
     return score(scorer, scorer.encode(pairs))
 
 
+def check_both_runtimes(folder: Path, pairs: list[Pair], expected: list[float]) -> None:
+    """The pairs together, and the last one alone."""
+    for runtime in ("openvino", "torch"):
+        scorer = load(folder, runtime)
+        assert scorer.runtime.startswith(runtime)
+        assert logits(scorer, pairs) == pytest.approx(expected, abs=1e-4)
+        assert logits(scorer, pairs[-1:]) == pytest.approx(expected[-1:], abs=1e-4)
+
+
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
     phi(tmp_path / "tiny")
@@ -62,11 +71,7 @@ def test_scores_are_those_of_predict(tmp_path: Path, make: Make) -> None:
     texts = [(pair.query, pair.document) for pair in PAIRS]
     expected = model.predict(texts, activation_fn=torch.nn.Identity()).tolist()
 
-    for runtime in ("openvino", "torch"):
-        scorer = load(tmp_path / "tiny", runtime)
-        assert scorer.runtime.startswith(runtime)
-        assert logits(scorer, PAIRS) == pytest.approx(expected, abs=1e-4)
-        assert logits(scorer, PAIRS[3:]) == pytest.approx(expected[3:], abs=1e-4)
+    check_both_runtimes(tmp_path / "tiny", PAIRS, expected)
 
 
 asked = partial(causal, model_type="qwen3", template=ZERANK)
@@ -95,11 +100,7 @@ def test_templates_and_modules_stay_around_the_converted_body(tmp_path: Path, ma
     texts = [(pair.query, pair.document) for pair in pairs]
     expected = model.predict(texts, activation_fn=torch.nn.Identity()).tolist()
 
-    for runtime in ("openvino", "torch"):
-        scorer = load(tmp_path / "tiny", runtime)
-        assert scorer.runtime.startswith(runtime)
-        assert logits(scorer, pairs) == pytest.approx(expected, abs=1e-4)
-        assert logits(scorer, pairs[2:]) == pytest.approx(expected[2:], abs=1e-4)
+    check_both_runtimes(tmp_path / "tiny", pairs, expected)
 
 
 BART: dict[str, Any] = {

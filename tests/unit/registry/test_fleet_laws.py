@@ -1,6 +1,6 @@
-"""Whatever happens in whatever order: nobody waits for ever, nobody's model is taken away, no budget is overdrawn.
+"""In every order of events: no caller waits for ever or loses its model, and no budget is overdrawn.
 
-And whoever comes after a reload gets no model of before it.
+A caller that comes after a reload gets no model of before it.
 """
 
 from __future__ import annotations
