@@ -1,4 +1,4 @@
-"""What each step of a layer takes on a GPU, as the bodies write it and in other ways that could be faster.
+"""What each step of a layer takes on a GPU, as the bodies write it and in other ways.
 
     python -m benchmarks.gpu_steps --sizes ettin-32m qwen3-0.6b bge-base
 
@@ -17,12 +17,14 @@ from typing import NamedTuple
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import gelu, layer_norm, linear, rms_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import gelu, layer_norm, linear, rms_norm, scaled_dot_product_attention
+from transformers.activations import ACT2FN
 
 from rerank.runtimes.products import wait
 from rerank.runtimes.segments import Spans
 from rerank.runtimes.torch_packed import CAUSAL, WHOLE, attend_spans
-from rerank.scorers.rotary import turned
+from rerank.scorers.fused import added, gated
+from rerank.scorers.rotary import PairTurn, Turn, turned
 
 Step = Callable[[], object]
 
@@ -36,35 +38,19 @@ class Size(NamedTuple):
     head: int
     """Numbers of a head."""
     inner: int
-    gated: Callable[[torch.Tensor], torch.Tensor] | None = None
-    """The function of a gated layer; None for BERT's, whose positions are not rotary either."""
+    gated: str | None = None
+    """The function of a gated layer, by its name in transformers; None for BERT's, whose positions are not rotary."""
     causal: bool = False
 
 
 SIZES = {
-    "ettin-32m": Size(384, 6, 6, 64, 576, gelu),
-    "ettin-150m": Size(768, 12, 12, 64, 1152, gelu),
-    "qwen3-0.6b": Size(1024, 16, 8, 128, 3072, silu, causal=True),
+    "ettin-32m": Size(384, 6, 6, 64, 576, "gelu"),
+    "ettin-150m": Size(768, 12, 12, 64, 1152, "gelu"),
+    "qwen3-0.6b": Size(1024, 16, 8, 128, 3072, "silu", causal=True),
     "minilm": Size(384, 12, 12, 32, 1536),
     "bge-base": Size(768, 12, 12, 64, 3072),
     "bge-v2-m3": Size(1024, 16, 16, 64, 4096),
 }
-_GATES = {
-    silu: "template <typename T> T gate(T value, T gate) { return value / (T(1) + ::exp(-value)) * gate; }",
-    gelu: (
-        "template <typename T> T gate(T value, T gate)"
-        " { return value * T(0.5) * (T(1) + ::erf(value * T(0.70710678118654752440))) * gate; }"
-    ),
-}
-# two bf16 numbers that are neighbours, as one integer: what is turned together has to stand together
-_TURN_PAIR = """template <typename T> T turn(T pair, T angle) {
-  float first = __int_as_float(pair << 16), second = __int_as_float(pair & 0xffff0000);
-  float cosine = __int_as_float(angle << 16), sine = __int_as_float(angle & 0xffff0000);
-  unsigned one = __float_as_int(first * cosine - second * sine), two = __float_as_int(second * cosine + first * sine);
-  one += 0x7fff + ((one >> 16) & 1);
-  two += 0x7fff + ((two >> 16) & 1);
-  return (one >> 16) | (two & 0xffff0000);
-}"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -128,28 +114,23 @@ def _attention(size: Size, heads: torch.Tensor, length: int) -> Mapping[str, Ste
 
 def _rotary(heads: torch.Tensor) -> Mapping[str, Step]:
     angles = _random(len(heads), 1, heads.shape[-1])
-    pairs, pair_angles = heads.view(torch.int32), _random(*angles.shape).view(torch.int32)
-    turn = _compiled(_TURN_PAIR)
+    pairs, halves = PairTurn(angles), Turn(angles, angles)
     return {
-        "three operations": lambda: turned(heads, (angles, angles)),
-        "one, by pairs": lambda: turn(pairs, pair_angles),
+        "pairs": lambda: turned(heads, pairs),
+        "halves": lambda: turned(heads, halves),
         "a copy": heads.contiguous,
     }
 
 
 def _gated(size: Size, states: torch.Tensor) -> Iterator[tuple[str, Mapping[str, Step]]]:
-    function = size.gated
-    assert function is not None  # for mypy
-    both, down = _random(len(states), 2 * size.inner), _random(size.hidden, size.inner)
-    values, gates = both.chunk(2, dim=1)
-    gate, widened, sums = _compiled(_GATES[function]), values.contiguous(), states.clone()
-    yield "gate", {"two operations": lambda: function(values) * gates, "one": lambda: gate(values, gates)}
+    activation = ACT2FN[size.gated]
+    values, gates = _random(len(states), 2 * size.inner).chunk(2, dim=1)
+    yield "gate", {"one": lambda: gated(activation, values, gates), "two": lambda: activation(values) * gates}
+    widened, sums = values.contiguous(), states.clone()
+    down = torch.nn.Linear(size.inner, size.hidden, bias=False, dtype=states.dtype)
     yield (
         "product and sum",
-        {
-            "two operations": lambda: states + linear(widened, down),
-            "in the product": lambda: sums.addmm_(widened, down.t()),
-        },
+        {"one": lambda: added(sums, down, widened), "two": lambda: states + down(widened)},
     )
     weight = _random(size.hidden)
     yield "norm", {"rms": lambda: rms_norm(states, (size.hidden,), weight)}
@@ -164,12 +145,6 @@ def _plain(size: Size, states: torch.Tensor) -> Iterator[tuple[str, Mapping[str,
 
 def _random(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.bfloat16)
-
-
-def _compiled(source: str) -> Callable[..., torch.Tensor]:
-    """An operation number by number, which torch compiles when it is first called; on CUDA only."""
-    made: Callable[..., torch.Tensor] = torch.cuda.jiterator._create_jit_fn(source)
-    return made
 
 
 def _told(run: Step, options: argparse.Namespace) -> str:

@@ -19,19 +19,18 @@ from rerank.runtimes.rectangle import Rectangle
 from rerank.runtimes.segments import PackedBatch, TokenRow
 from rerank.runtimes.torch_packed import attention_in
 from rerank.scorers.bert_kinds import BODIES, Parts
-from rerank.scorers.rotary import Angles, Turn, turned
+from rerank.scorers.rotary import Angles, PairAngles, PairTurn, Turn, pair_rows, turned
 
 
 class Placed(NamedTuple):
     """Tokens' states, with the turn of their positions where those are rotary."""
 
     states: torch.Tensor
-    turn: Turn | None
+    turn: Turn | PairTurn | None
 
     def at(self, rows: torch.Tensor) -> Placed:
         """Some of the tokens."""
-        turn = self.turn and (self.turn[0].index_select(0, rows), self.turn[1].index_select(0, rows))
-        return Placed(self.states.index_select(0, rows), turn)
+        return Placed(self.states.index_select(0, rows), self.turn and self.turn.at(rows))
 
 
 class _Layer(nn.Module):
@@ -114,7 +113,17 @@ class Body(nn.Module):
         layers: Any = body.get_submodule(parts.layers)
         self.layers = nn.ModuleList(_Layer(layer, parts, int(config.num_attention_heads)) for layer in layers)
         rotary = getattr(body, "rotary_emb", None)
-        self.angles = Angles(rotary, config.max_position_embeddings, body.dtype) if rotary else None
+        self.angles: nn.Module | None = Angles(rotary, config.max_position_embeddings, body.dtype) if rotary else None
+
+    def pair_positions(self) -> None:
+        """See ``Pairs``."""
+        if self.angles is None:
+            return
+        self.angles = PairAngles(self.angles)
+        for layer in self.layers:
+            own: Any = layer
+            for product in (own.query, own.key):
+                pair_rows(product, product.out_features // own.heads)
 
     def in_rectangle(self, rectangle: Rectangle) -> Attention:
         """See ``Walk``."""

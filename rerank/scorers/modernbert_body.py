@@ -19,7 +19,8 @@ from rerank.runtimes.rectangle import Rectangle
 from rerank.runtimes.segments import PackedBatch, TokenRow
 from rerank.runtimes.torch_packed import attention_in
 from rerank.runtimes.windows import Windows
-from rerank.scorers.rotary import Angles, Turn, turned
+from rerank.scorers.fused import added, gated
+from rerank.scorers.rotary import Angles, PairAngles, PairTurn, Turn, pair_rows, turned
 
 _WHOLE, _WINDOW = "full_attention", "sliding_attention"
 
@@ -49,6 +50,13 @@ class Body(nn.Module):
             }
         )
 
+    def pair_positions(self) -> None:
+        """See ``Pairs``."""
+        self.angles = nn.ModuleDict({kind: PairAngles(angles) for kind, angles in self.angles.items()})
+        for layer in self.layers:
+            product: Any = layer.attn.Wqkv
+            pair_rows(product, product.in_features // self.heads, rows=2 * product.in_features)
+
     def in_rectangle(self, rectangle: Rectangle) -> Attention:
         """See ``Walk``."""
         each = {_WHOLE: rectangle.attend}
@@ -75,7 +83,7 @@ class Body(nn.Module):
             states = _after(layer, states, seen)
         return states
 
-    def _query_key_value(self, layer: Any, normed: torch.Tensor, turn: Turn) -> tuple[torch.Tensor, ...]:
+    def _query_key_value(self, layer: Any, normed: torch.Tensor, turn: Turn | PairTurn) -> tuple[torch.Tensor, ...]:
         if normed.is_cuda:
             heads = self._heads(layer, normed)
             query, key = turned(heads[:, : 2 * self.heads], turn).chunk(2, dim=1)
@@ -113,18 +121,17 @@ class Body(nn.Module):
 
 def _after(layer: Any, states: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
     """Tokens after a layer, from those before it and what its attention saw."""
-    states = states + layer.attn.Wo(seen.flatten(1))
-    return states + _gated(layer.mlp, layer.mlp_norm(states))
+    states = added(states, layer.attn.Wo, seen.flatten(1))
+    return added(states, layer.mlp.Wo, _gated(layer.mlp, layer.mlp_norm(states)))
 
 
 def _gated(mlp: Any, states: torch.Tensor) -> torch.Tensor:
     if states.is_cuda:
-        result: torch.Tensor = mlp(states)
-        return result
-    half = mlp.Wo.in_features
-    values, gates = (_some(mlp.Wi, states, rows) for rows in (slice(half), slice(half, 2 * half)))
-    gated: torch.Tensor = mlp.Wo(mlp.act(values) * gates)
-    return gated
+        values, gates = mlp.Wi(states).chunk(2, dim=1)
+    else:
+        half = mlp.Wo.in_features
+        values, gates = (_some(mlp.Wi, states, rows) for rows in (slice(half), slice(half, 2 * half)))
+    return gated(mlp.act, values, gates)
 
 
 def _some(product: Any, states: torch.Tensor, rows: slice) -> torch.Tensor:

@@ -16,6 +16,9 @@ from rerank.scorers.base import Placement
 from rerank.scorers.library_errors import shown_error
 
 if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
     from rerank.runtimes.torch_packed import PackedRuntime
 
 logger = logging.getLogger(__name__)
@@ -46,8 +49,14 @@ def open_packed(make_network: MakeNetwork, placement: Placement) -> PackedRuntim
     if not runs_packed(placement.device):
         return None
     from rerank.runtimes.torch_packed import PackedRuntime
+    from rerank.scorers.rotary import pair_positions
 
-    return PackedRuntime(make_network, placement.device)
+    def in_pairs(dtype: torch.dtype) -> nn.Module:
+        network = make_network(dtype)
+        pair_positions(network)
+        return network
+
+    return PackedRuntime(in_pairs, placement.device)
 
 
 def open_runtime(

@@ -17,7 +17,8 @@ from rerank.runtimes.base import Attend
 from rerank.runtimes.rectangle import Rectangle
 from rerank.runtimes.segments import PackedBatch, TokenRow
 from rerank.runtimes.torch_packed import CAUSAL, attention_in
-from rerank.scorers.rotary import Angles, Turn, turned
+from rerank.scorers.fused import added, gated_inner
+from rerank.scorers.rotary import Angles, PairAngles, PairTurn, Turn, pair_rows, turned
 
 LayerAttention = Callable[[int], Attend]
 """How the layer with this number attends."""
@@ -32,17 +33,26 @@ class _Body(nn.Module):
         _fuse_norms(model)
         self.embed_tokens, self.layers, self.norm = model.embed_tokens, model.layers, model.norm
         self.heads, self.key_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
-        self.angles = Angles(model.rotary_emb, config.max_position_embeddings, model.dtype)
+        self.angles: nn.Module = Angles(model.rotary_emb, config.max_position_embeddings, model.dtype)
+
+    def pair_positions(self) -> None:
+        """See ``Pairs``."""
+        self.angles = PairAngles(self.angles)
+        for layer in self.layers:
+            own: Any = layer.self_attn
+            for part in (own.q_proj, own.k_proj, getattr(own, "q_norm", None), getattr(own, "k_norm", None)):
+                if part is not None:
+                    pair_rows(part, own.head_dim)
 
     def _run(
         self,
         layer: Any,
         states: torch.Tensor,
-        turn: Turn,
+        turn: Turn | PairTurn,
         attend: Attend,
         *,
         read_at: torch.Tensor | None = None,
-        turn_read: Turn | None = None,
+        turn_read: Turn | PairTurn | None = None,
     ) -> torch.Tensor:
         """One layer; with ``read_at``, for those tokens only, which attend to all."""
         own = layer.self_attn
@@ -53,9 +63,8 @@ class _Body(nn.Module):
         query = turned(_normed(own, "q_norm", _split(own.q_proj(asking), self.heads)), turn_read or turn)
         key = turned(_normed(own, "k_norm", _split(own.k_proj(normed), self.key_heads)), turn)
         value = _split(own.v_proj(normed), self.key_heads)
-        states = states + own.o_proj(attend(query, key, value).flatten(1))
-        result: torch.Tensor = states + layer.mlp(layer.post_attention_layernorm(states))
-        return result
+        states = added(states, own.o_proj, attend(query, key, value).flatten(1))
+        return added(states, layer.mlp.down_proj, gated_inner(layer.mlp, layer.post_attention_layernorm(states)))
 
 
 class LastTokenVector(_Body):
