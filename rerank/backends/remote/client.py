@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from rerank.backends.remote.answers import Answer, Nonsense, read_answer
 from rerank.backends.remote.breaker import Breaker, BreakerOpen, BreakerState, Permit
 from rerank.backends.remote.codecs import Body
-from rerank.backends.remote.failures import Failures
+from rerank.backends.remote.failures import NEARLY, Failures
 from rerank.backends.remote.fair_semaphore import FairSemaphore
 from rerank.backends.remote.http import HttpAnswer, HttpPool, TooLong
 from rerank.backends.remote.retries import CallFailed, Clock, Sleep, retrying
@@ -28,8 +28,6 @@ _LARGE = 256 * 1024
 """Bytes of an answer from which on it is parsed on a thread."""
 _PATIENCE = 5.0
 """Seconds after which a call without an answer counts as failed: of several in a row not one was answered."""
-_NEARLY = 0.9
-"""Share of a timeout below ``_PATIENCE`` that counts as all of it."""
 _MIN_ANSWER = 1_000_000
 _PER_BYTE = 4
 """Bytes of an answer per byte of its request: some APIs send the documents back, escaped."""
@@ -163,7 +161,7 @@ class Client:
 
         A call that waited for others has little time, which says nothing of the upstream.
         """
-        if seconds < min(_PATIENCE, _NEARLY * self._target.upstream.timeout):
+        if seconds < min(_PATIENCE, NEARLY * self._target.upstream.timeout):
             self._breaker.dropped(permit)
         else:
             self._learn(permit, healthy=False)
@@ -195,4 +193,4 @@ class Client:
         except TooLong as error:
             raise self._failures.of_nonsense(f"a body that {error}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise self._failures.of_exception(error, seconds) from error
+            raise self._failures.of_exception(error, seconds, target.upstream.timeout) from error

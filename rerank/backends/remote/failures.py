@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 _RETRIED = frozenset({429, 502, 503, 504})
 _ABOUT_THE_REQUEST = frozenset({400, 413, 422})
 _LOOP = 508
+NEARLY = 0.9
+"""Share of a timeout that counts as all of it."""
 _RETRY_SECONDS = 5.0
 """Retry-After where an overloaded upstream names no time."""
 _HINTS = {
@@ -53,8 +55,11 @@ class Failures:
             return CallFailed(self._overloaded(after), "overloaded", again=again, after=after, healthy=True)
         return CallFailed(self._failed(_meaning(answer.status), after), again=again, after=after)
 
-    def of_exception(self, error: Exception, seconds: float) -> CallFailed:
-        """A call without an answer: ``error`` is what the HTTP client raised, ``seconds`` how long it had."""
+    def of_exception(self, error: Exception, seconds: float, timeout: float) -> CallFailed:
+        """A call without an answer: ``error`` is what the HTTP client raised, ``seconds`` how long it had.
+
+        Less than the ``timeout`` is what was left of it after earlier attempts, or after waiting for other calls.
+        """
         import aiohttp
 
         logger.warning("%s: the upstream did not answer: %s", self._model, self._mask(str(error) or repr(error)))
@@ -65,7 +70,8 @@ class Failures:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             return CallFailed(self._failed("cannot be reached"), "unreachable", again=True)
         if isinstance(error, TimeoutError):
-            return CallFailed(self._failed(f"did not answer within {seconds:.3g} s"), "timeout")
+            left = f", which were left of {timeout:g} s" if seconds < NEARLY * timeout else ""
+            return CallFailed(self._failed(f"did not answer within {seconds:.3g} s{left}"), "timeout")
         return CallFailed(self._failed("broke the connection"), "broken", again=True)
 
     def of_nonsense(self, what: str) -> CallFailed:

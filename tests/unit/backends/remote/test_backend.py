@@ -412,6 +412,24 @@ async def test_an_answer_that_takes_too_long_is_given_up(upstream: FakeUpstream,
         await ask(upstream, timeout=0.1).score()
 
 
+async def test_a_call_that_waited_for_others_says_how_little_time_was_left(
+    upstream: FakeUpstream, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(upstream, max_concurrency=1, timeout=30)
+
+    async def enter(*_: object) -> None:
+        await asked.client._places.acquire("")
+        asked.clock.now += 29.6
+
+    async def post(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(asked.client, "_enter", enter)
+    monkeypatch.setattr(asked.client._pool, "post", post)
+    with pytest.raises(UpstreamFailed, match=r"did not answer within 0\.4 s, which were left of 30 s\.$"):
+        await asked.score()
+
+
 async def test_a_breaker_that_is_open_refuses_at_once_and_closes_again(
     upstream: FakeUpstream, ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
