@@ -66,6 +66,16 @@ SIZES: dict[str, Any] = {
     "intermediate_size": 64,
     "initializer_range": 0.5,
 }
+BART: dict[str, Any] = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+}
+"""Sizes of a network with an encoder and a decoder."""
 GROUPED = {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 1024, "initializer_range": 0.2}
 
 

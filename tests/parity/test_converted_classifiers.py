@@ -19,7 +19,18 @@ from rerank.runtimes import openvino_cpu
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 from tests.parity.conversions import convert_others
-from tests.parity.layouts import ZERANK, Make, by_hand, causal, chain, encoder, labels_by_hand, then, with_logit_score
+from tests.parity.layouts import (
+    BART,
+    ZERANK,
+    Make,
+    by_hand,
+    causal,
+    chain,
+    encoder,
+    labels_by_hand,
+    then,
+    with_logit_score,
+)
 
 PAIRS = [
     Pair("what is machine learning?", text)
@@ -103,15 +114,6 @@ def test_templates_and_modules_stay_around_the_converted_body(tmp_path: Path, ma
     check_both_runtimes(tmp_path / "tiny", pairs, expected)
 
 
-BART: dict[str, Any] = {
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 64,
-    "decoder_ffn_dim": 64,
-}
 T5: dict[str, Any] = {
     "d_model": 32,
     "d_kv": 8,

@@ -20,6 +20,7 @@ from rerank.catalog.prompts import PROMPTS
 from rerank.errors import ModelUnavailable
 from tests.parity.late import make_multi_vector, make_pylate, make_stanford
 from tests.parity.layouts import (
+    BART,
     CHAT,
     DOCUMENT,
     NEMOTRON,
@@ -209,15 +210,6 @@ OTHER_WEIGHTS = (
 BARE = {"processing_kwargs": {"text": {"add_special_tokens": False}}}
 EMBEDDINGS = then(partial(encoder, model_type="albert", body=True, embedding_size=32), embeddings)
 NOTHING: dict[str, Any] = {}
-PEGASUS: dict[str, Any] = {
-    "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 64,
-    "decoder_ffn_dim": 64,
-}
 
 
 def positions(kind: str) -> str:
@@ -763,7 +755,7 @@ REFUSED = [
             "tiny is a BigBird, which computes texts of more than 44 tokens in blocks only until it reads a shorter "
             "one: `max_length = 44` in its card in models.toml has all texts computed whole.",
         )
-        for kind, sizes in (("big_bird", NOTHING), ("bigbird_pegasus", PEGASUS))
+        for kind, sizes in (("big_bird", NOTHING), ("bigbird_pegasus", BART))
     ),
     refused(
         "reformer",
