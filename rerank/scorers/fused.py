@@ -52,7 +52,9 @@ class OneOperation:
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            right, reason = False, str(error).splitlines()[0]
+            # a compiler's messages come after the whole source
+            lines = str(error).splitlines() or [type(error).__name__]
+            right, reason = False, next((line for line in lines if "error" in line), lines[0])
         if not right:
             logger.warning("an operation is taken in several steps on %s: %s", tensors[0].device, reason)
         return one if right else self._steps
