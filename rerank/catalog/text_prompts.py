@@ -20,12 +20,17 @@ class TextPrompts:
 
 
 _E5 = TextPrompts("query: ", "passage: ")
+_INSTRUCTED = TextPrompts(
+    "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery: "
+)
 _BGE_ENGLISH = TextPrompts("Represent this sentence for searching relevant passages: ")
 _BGE_CHINESE = TextPrompts("为这个句子生成表示以用于检索相关文章：")
 _NOMIC = TextPrompts("search_query: ", "search_document: ")
 _SIZES = ("small", "base", "large")
 KNOWN_TEXT_PROMPTS = (
     {f"intfloat/{kind}": _E5 for size in _SIZES for kind in (f"e5-{size}", f"e5-{size}-v2", f"multilingual-e5-{size}")}
+    | {f"intfloat/e5-{size}-unsupervised": _E5 for size in _SIZES}
+    | {f"intfloat/{name}-instruct": _INSTRUCTED for name in ("e5-mistral-7b", "multilingual-e5-large")}
     | {f"baai/bge-{size}-en{version}": _BGE_ENGLISH for size in _SIZES for version in ("", "-v1.5")}
     | {f"baai/bge-{size}-zh{version}": _BGE_CHINESE for size in _SIZES for version in ("", "-v1.5")}
     | {f"nomic-ai/nomic-embed-text-{version}": _NOMIC for version in ("v1", "v1.5")}

@@ -170,15 +170,21 @@ def test_options_of_a_request_are_those_of_encode(
     assert vectors(embedder_of(prompted), TEXTS, options) == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("saved", [PROMPTS, PROMPTS | {"document": "a text: "}, {"clustering": "sort: "}])
-def test_roles_of_texts_are_those_of_encode_query_and_encode_document(prompted: Path, saved: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("saved", "before_documents"),
+    [(PROMPTS, "passage"), (PROMPTS | {"document": "a text: "}, "document"), ({"clustering": "sort: "}, "document")],
+    ids=["passage", "document", "none"],
+)
+def test_roles_of_texts_have_the_prompts_of_queries_and_documents(
+    prompted: Path, saved: dict[str, str], before_documents: str
+) -> None:
     change(prompted / "config_sentence_transformers.json", prompts=saved)
     model, embedder = SentenceTransformer(str(prompted), device="cpu"), embedder_of(prompted)
 
     queries, documents = (vectors(embedder, TEXTS, EmbeddingOptions(role=role)) for role in ("query", "document"))
 
     assert queries == pytest.approx(model.encode_query(TEXTS), abs=1e-5)
-    assert documents == pytest.approx(model.encode_document(TEXTS), abs=1e-5)
+    assert documents == pytest.approx(model.encode(TEXTS, prompt_name=before_documents), abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +222,7 @@ def test_the_cards_prompts_are_those_of_the_roles(prompted: Path) -> None:
     assert vectors(embedder, TEXTS, EmbeddingOptions(role="query")) == pytest.approx(asked, abs=1e-5)
     assert vectors(embedder, TEXTS, EmbeddingOptions(prompt="query")) == pytest.approx(asked, abs=1e-5)
     documents = vectors(embedder, TEXTS, EmbeddingOptions(role="document"))
-    assert documents == pytest.approx(model.encode_document(TEXTS), abs=1e-5)
+    assert documents == pytest.approx(model.encode(TEXTS, prompt_name="passage"), abs=1e-5)
     assert vectors(embedder, TEXTS, EmbeddingOptions()) == pytest.approx(model.encode(TEXTS), abs=1e-5)
 
 

@@ -75,6 +75,7 @@ from tests.parity.t5 import first_word, make_t5
 from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
 from tests.support.tiny_language_models import make_language_model
 
+WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
 TEXTS = [
     "Machine learning is a branch of AI",
     "",
@@ -327,6 +328,52 @@ RIGHT = [
         prefixed_embeddings("query: ", "passage: "),
         COSINE,
         repo="intfloat/e5-base-v2",
+    ),
+    right(
+        "multilingual-e5-large-instruct",
+        then(partial(encoder, model_type="xlm-roberta", body=True), embeddings),
+        prefixed_embeddings(f"Instruct: {WEB_SEARCH}\nQuery: ", ""),
+        COSINE,
+        repo="intfloat/multilingual-e5-large-instruct",
+    ),
+    right(
+        "mistral-of-e5-whose-files-hold-prompts-by-task",
+        then(
+            partial(causal, model_type="mistral", template=None),
+            ending,
+            partial(
+                embeddings,
+                pooling="lasttoken",
+                web_search_query=f"Instruct: {WEB_SEARCH}\nQuery: ",
+                sts_query="Instruct: Retrieve semantically similar text.\nQuery: ",
+            ),
+        ),
+        prefixed_embeddings(f"Instruct: {WEB_SEARCH}\nQuery: ", ""),
+        COSINE,
+        repo="intfloat/e5-mistral-7b-instruct",
+    ),
+    right(
+        "embeddings-whose-card-says-the-task",
+        then(
+            partial(encoder, model_type="bert", body=True),
+            partial(embeddings, web_search_query=f"Instruct: {WEB_SEARCH}\nQuery: "),
+        ),
+        prefixed_embeddings("Instruct: Find what is alike.\nQuery: ", ""),
+        COSINE,
+        instruction="Find what is alike.",
+    ),
+    right(
+        "embeddings-whose-card-says-that-queries-stand-alone",
+        then(partial(encoder, model_type="bert", body=True), partial(embeddings, s2p_query="find: ", passage="in: ")),
+        prefixed_embeddings("", "in: "),
+        COSINE,
+        prompts=TextPrompts(query=""),
+    ),
+    right(
+        "embeddings-with-a-prompt-for-a-corpus",
+        then(partial(encoder, model_type="bert", body=True), partial(embeddings, query="find: ", corpus="in: ")),
+        prefixed_embeddings("find: ", "in: "),
+        COSINE,
     ),
     right(
         "bge-zh-v1.5-in-the-fallback",

@@ -521,6 +521,25 @@ REFUSED = [
         labels=(0, 1),
     ),
     refused(
+        "embeddings-with-prompts-for-kinds-of-queries",
+        then(
+            partial(encoder, model_type="bert", body=True),
+            partial(embeddings, s2p_query="find: ", s2s_query="as: ", clustering="in: "),
+        ),
+        "its prompts for queries are for kinds of them (s2p_query, s2s_query). Say in models.toml what stands before "
+        'those to rerank, prompts = { query = "..." }.',
+        instruction="Find what is alike.",
+    ),
+    refused(
+        "embeddings-with-prompts-for-tasks-in-the-fallback",
+        then(
+            partial(encoder, model_type="bert", body=True),
+            partial(embeddings, dense=1, web_search_query="Instruct: find bears\nQuery: "),
+        ),
+        "its prompts for queries are for kinds of them (web_search_query). Say in models.toml what stands before "
+        'those to rerank, prompts = { query = "..." }, or the task, instruction = "...".',
+    ),
+    refused(
         "t5-without-a-prompt",
         make_t5,
         "tiny is a sequence-to-sequence model (T5ForConditionalGeneration), and nothing in it says that it reranks. If "

@@ -16,7 +16,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.text_prompts import TextPrompts
 from rerank.core import EmbeddingOptions, Pair, Pending, PendingLogits, ScoringOptions, Span, Vector
-from rerank.errors import InvalidRequest
+from rerank.errors import InvalidRequest, ModelUnsupported
 from rerank.runtimes.base import TokenIds, Values, pending, placed, read_later
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
 from rerank.scorers.heads import of_length_one
@@ -43,6 +43,8 @@ class SentenceVectors(Protocol):
 
 _TASK = re.compile(r"(Instruct: ?).+?(\nQuery: ?)", re.DOTALL)
 """The prompt of Qwen3-Embedding, e5-instruct, gte-Qwen2 and others: a task, and behind it the query."""
+_FOR_DOCUMENTS = ("document", "passage", "corpus")
+"""Names of the prompt for documents, of which sentence-transformers documents that the first one is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +57,9 @@ class SentenceReading:
     default_prompt: str | None = None
     """Name of the prompt for texts of neither role."""
 
-    @property
-    def around_task(self) -> tuple[str, str] | None:
-        """What stands before and behind the task in prompts for queries; None if they name none.
-
-        A model without a prompt for queries has one for each task, all of the same form.
-        """
-        prompts = [self.prompts["query"]] if self.prompts.get("query") else self.prompts.values()
-        named = (_TASK.fullmatch(prompt) for prompt in prompts if prompt)
-        forms: set[tuple[str, str]] = {(found[1], found[2]) for found in named if found}
-        return forms.pop() if len(forms) == 1 else None
-
     def instructed(self, instruction: str | None) -> SentenceReading:
         """The same with this task for queries; as it is without one, or if its prompts name none."""
-        around = self.around_task if instruction else None
+        around = around_task(self.prompts) if instruction else None
         if around is None:
             return self
         before, behind = around
@@ -143,11 +134,40 @@ class EncodedApart:
 
 
 def prompts_of(card: ModelCard, saved: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The prompts of a model: the card's, else those of its files, else those that its page documents."""
-    known = known_text_prompts(card) or TextPrompts()
-    documented = known.over({})
-    unsaid = {role: prompt for role, prompt in documented.items() if not saved.get(role)}
-    return (card.prompts or TextPrompts()).over({**saved, **unsaid})
+    """The prompts of a model: the card's, else those of its files, else those that its page documents.
+
+    Raises ModelUnsupported if its files have prompts for kinds of queries, and nothing says which to take.
+    """
+    of_documents = (saved.get(name) for name in _FOR_DOCUMENTS)
+    own = TextPrompts(saved.get("query") or None, next(filter(None, of_documents), None))
+    known, said = known_text_prompts(card) or TextPrompts(), card.prompts or TextPrompts()
+    prompts = said.over(own.over(known.over(saved)))
+    if said.query is None and not prompts.get("query"):
+        _check_kinds_of_queries(prompts, card.instruction)
+    return prompts
+
+
+def _check_kinds_of_queries(prompts: Mapping[str, str | None], instruction: str | None) -> None:
+    kinds = [name for name, prompt in sorted(prompts.items()) if prompt and "query" in name.casefold()]
+    task = around_task(prompts)
+    if not kinds or (task and instruction):
+        return
+    also = ', or the task, instruction = "..."' if task else ""
+    raise ModelUnsupported(
+        f"its prompts for queries are for kinds of them ({', '.join(kinds)}). Say in models.toml what stands before "
+        f'those to rerank, prompts = {{ query = "..." }}{also}.'
+    )
+
+
+def around_task(prompts: Mapping[str, str | None]) -> tuple[str, str] | None:
+    """What stands before and behind the task in prompts for queries; None if they name none.
+
+    A model without a prompt for queries has one for each task, all of the same form.
+    """
+    texts = [prompts["query"]] if prompts.get("query") else prompts.values()
+    named = (_TASK.fullmatch(prompt) for prompt in texts if prompt)
+    forms: set[tuple[str, str]] = {(found[1], found[2]) for found in named if found}
+    return forms.pop() if len(forms) == 1 else None
 
 
 def dimensions_allowed(config: Mapping[str, Any], whole: int, card: ModelCard) -> Sequence[int]:
@@ -245,7 +265,7 @@ class BiEncoderScorer(ReadsInParts):
         self._kept = size.kept
         self._reading = reading
         self._cache = cache
-        self.takes_instruction = reading.around_task is not None
+        self.takes_instruction = around_task(reading.prompts) is not None
         self.tokenizer = Vocabulary(lambda: reading.tokenizer.tokenizer)
 
     def reading(self, pairs: Sequence[Pair], options: ScoringOptions) -> Reading[list[EncodedApart]]:
