@@ -1,30 +1,20 @@
-"""Long documents in chunks, by models of every published layout and by the embedded one."""
+"""Long documents in chunks, by the embedded model; those of every layout: test_published_layouts."""
 
 from __future__ import annotations
 
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from rerank.catalog.built_in import BUILT_IN, EMBEDDED
-from rerank.catalog.cards import ModelCard
+from rerank.catalog.built_in import EMBEDDED
 from rerank.catalog.catalog import embedded_folder
 from rerank.catalog.checkpoint import read_checkpoint
-from rerank.core import DEFAULT_OPTIONS, Chunking, Pair, RawScore, ScoringOptions, Span, Truncation
+from rerank.core import DEFAULT_OPTIONS, Chunking, Pair, RawScore, ScoringOptions, Span
 from rerank.devices import choose_device
 from rerank.gateway.chunks import chunk_pairs, chunked_scores
 from rerank.gateway.ranking import rank
 from rerank.scorers.base import Placement, Scorer, finish, score
 from rerank.scorers.chunks import read_chunks
 from rerank.scorers.load import load_scorer
-from tests.parity.layouts import Make, load
-from tests.parity.test_published_layouts import RIGHT
 
-ROOM = Truncation(max_tokens_per_document=24)
-"""Of a document; layouts have models of every length."""
-MIXED = "the giant panda is a bear. 机器学习是人工智能的一个分支。word\r\nword 👩‍👩‍👧😀 e\u0301\u0302 " * 4
 FILLER = "Trains stop at the old station twice a day, and the market opens after the first of them has left. "
 QUERY = "what does the giant panda eat?"
 NEEDLE = "The giant panda eats bamboo for most of the day."
@@ -32,33 +22,6 @@ NEEDLE = "The giant panda eats bamboo for most of the day."
 
 def chunks_of(scorer: Scorer, pairs: list[Pair], chunking: Chunking, options: ScoringOptions) -> list[list[Span]]:
     return finish(read_chunks(scorer, pairs, options, chunking))
-
-
-def check_chunks(scorer: Scorer, pair: Pair, chunking: Chunking, options: ScoringOptions) -> None:
-    (spans,) = chunks_of(scorer, [pair], chunking, options)
-    assert len(spans) > 2
-    assert (spans[0].start, spans[-1].end) == (0, len(pair.document))
-    assert all(one.end >= other.start > one.start for one, other in pairwise(spans))
-    parts = scorer.encode(chunk_pairs([pair], [spans]), options)
-    assert [part.cut for part in parts] == [None] * len(spans)
-
-
-@pytest.mark.parametrize(("make", "reference", "activation", "card"), RIGHT)
-def test_chunks_of_a_layout_are_read_whole_and_leave_nothing_out(
-    tmp_path: Path, make: Make, reference: object, activation: object, card: dict[str, Any]
-) -> None:
-    del reference, activation
-    folder = tmp_path / "tiny"
-    make(folder)
-    scorer = load(folder, next((model for model in BUILT_IN if model.id == card["id"]), ModelCard(**card)))
-    (short, long) = scorer.encode([Pair("panda", "a bear"), Pair("panda", MIXED)], ScoringOptions(ROOM))
-    assert short.cut is None
-    assert 0 <= long.cut.start < long.cut.end < len(MIXED)
-
-    check_chunks(scorer, Pair("panda", MIXED), Chunking(10_000, overlap=4), ScoringOptions(ROOM))
-    check_chunks(scorer, Pair("panda", MIXED), Chunking(10_000, overlap=0), ScoringOptions(ROOM))
-    # the model's own length, with query and prompt
-    check_chunks(scorer, Pair("panda", MIXED * 30), Chunking(10_000), DEFAULT_OPTIONS)
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -22,8 +23,10 @@ from rerank.catalog.built_in import BUILT_IN
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.prompts import PROMPTS, QWEN3_RERANKER
 from rerank.catalog.text_prompts import TextPrompts
-from rerank.core import Pair
-from rerank.scorers.base import score
+from rerank.core import DEFAULT_OPTIONS, Chunking, Pair, ScoringOptions, Truncation
+from rerank.gateway.chunks import chunk_pairs
+from rerank.scorers.base import Scorer, finish, score
+from rerank.scorers.chunks import read_chunks
 from rerank.scorers.pickles import convert_pickles
 from tests.parity.japanese import japanese_by_hand, make_japanese
 from tests.parity.late import (
@@ -815,6 +818,9 @@ RIGHT = [
 ]
 
 
+ROOM = Truncation(max_tokens_per_document=24)
+"""Of a document; layouts have models of every length."""
+MIXED = "the giant panda is a bear. 机器学习是人工智能的一个分支。word\r\nword 👩‍👩‍👧😀 e\u0301\u0302 " * 4
 OWN_BODIES = (
     "bge-reranker-base",
     "colbert",
@@ -830,23 +836,50 @@ OWN_BODIES = (
 """How rows begin whose models are not left to sentence-transformers."""
 
 
-@pytest.mark.parametrize(("make", "reference", "activation", "card"), RIGHT)
-def test_a_layout_scores_as_the_models_own_procedure(
-    tmp_path: Path,
-    make: Make,
-    reference: Reference,
-    activation: Activation,
-    card: dict[str, Any],
-    request: pytest.FixtureRequest,
-) -> None:
-    folder = tmp_path / "tiny"
+class Layout(NamedTuple):
+    """A row of the table, loaded."""
+
+    folder: Path
+    scorer: Scorer
+    reference: Reference
+    activation: Activation
+
+
+@pytest.fixture(scope="module", params=[pytest.param(row.values, id=row.id, marks=row.marks) for row in RIGHT])
+def layout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    make, reference, activation, card = request.param
+    folder = tmp_path_factory.mktemp("layout") / "tiny"
     make(folder)
     known = next((model for model in BUILT_IN if model.id == card["id"]), ModelCard(**card))
+    return Layout(folder, load(folder, known), reference, activation)
 
-    scorer = load(folder, known)
+
+def test_a_layout_scores_as_the_models_own_procedure(layout: Layout, request: pytest.FixtureRequest) -> None:
+    scorer = layout.scorer
     logits = score(scorer, scorer.encode([Pair(query, text) for query, text in PAIRS]))
 
-    assert logits == pytest.approx(reference(folder, PAIRS), abs=2e-4)
-    assert scorer.activation == activation
+    assert logits == pytest.approx(layout.reference(layout.folder, PAIRS), abs=2e-4)
+    assert scorer.activation == layout.activation
     if request.node.callspec.id.startswith(OWN_BODIES):
         assert scorer.runtime == "torch fp32, sdpa attention"
+
+
+def test_chunks_of_a_layout_are_read_whole_and_leave_nothing_out(layout: Layout) -> None:
+    scorer = layout.scorer
+    (short, long) = scorer.encode([Pair("panda", "a bear"), Pair("panda", MIXED)], ScoringOptions(ROOM))
+    assert short.cut is None
+    assert 0 <= long.cut.start < long.cut.end < len(MIXED)
+
+    check_chunks(scorer, Pair("panda", MIXED), Chunking(10_000, overlap=4), ScoringOptions(ROOM))
+    check_chunks(scorer, Pair("panda", MIXED), Chunking(10_000, overlap=0), ScoringOptions(ROOM))
+    # the model's own length, with query and prompt
+    check_chunks(scorer, Pair("panda", MIXED * 30), Chunking(10_000), DEFAULT_OPTIONS)
+
+
+def check_chunks(scorer: Scorer, pair: Pair, chunking: Chunking, options: ScoringOptions) -> None:
+    (spans,) = finish(read_chunks(scorer, [pair], options, chunking))
+    assert len(spans) > 2
+    assert (spans[0].start, spans[-1].end) == (0, len(pair.document))
+    assert all(one.end >= other.start > one.start for one, other in pairwise(spans))
+    parts = scorer.encode(chunk_pairs([pair], [spans]), options)
+    assert [part.cut for part in parts] == [None] * len(spans)
