@@ -33,6 +33,7 @@ KNOWN_TEXT_PROMPTS = (
     | {f"intfloat/{name}-instruct": _INSTRUCTED for name in ("e5-mistral-7b", "multilingual-e5-large")}
     | {f"salesforce/sfr-embedding-{name}": _INSTRUCTED for name in ("mistral", "2_r")}
     | {f"baai/bge-{size}-en{version}": _BGE_ENGLISH for size in _SIZES for version in ("", "-v1.5")}
+    | {"whereisai/uae-large-v1": _BGE_ENGLISH}
     | {f"baai/bge-{size}-zh{version}": _BGE_CHINESE for size in _SIZES for version in ("", "-v1.5")}
     | {f"nomic-ai/nomic-embed-text-{version}": _NOMIC for version in ("v1", "v1.5")}
 )
