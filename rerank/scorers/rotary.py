@@ -69,8 +69,13 @@ def turned(states: torch.Tensor, turn: Turn | PairTurn) -> torch.Tensor:
         turn_pairs = _IN_ONE.get(states.dtype, _turned_pairs)
         return turn_pairs(states, turn.angles)
     first, second = states.chunk(2, dim=states.dim() - 1)
-    # OpenVINO does these operations as one, if they are written like this
-    return states * turn.cosines + torch.cat((second * -1.0, first), dim=-1) * turn.sines
+    if not states.is_cuda:
+        # OpenVINO does these operations as one, if they are written like this
+        return states * turn.cosines + torch.cat((second * -1.0, first), dim=-1) * turn.sines
+    turned, half = states * turn.cosines, first.shape[-1]
+    turned[..., :half].addcmul_(second, turn.sines[..., :half], value=-1)
+    turned[..., half:].addcmul_(first, turn.sines[..., half:])
+    return turned
 
 
 def _turned_pairs(states: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
@@ -88,6 +93,7 @@ _TURN = """template <typename T> T turn(T pair, T angle) {
 _OF_BF16 = """template <typename T> float number(T bits) { return __int_as_float(bits << 16); }
 template <typename T> unsigned bits(T number) {
   unsigned exact = __float_as_int(number);
+  if (number != number) return 0x7fc0;
   return (exact + 0x7fff + ((exact >> 16) & 1)) >> 16;
 }
 """
@@ -103,8 +109,8 @@ template <typename T> unsigned bits(T number) {
 }
 """
 _IN_ONE = {
-    torch.bfloat16: OneOperation(_OF_BF16 + _TURN, _turned_pairs, pairs=True),
-    torch.float16: OneOperation(_OF_FP16 + _TURN, _turned_pairs, pairs=True),
+    dtype: OneOperation(conversions + _TURN, _turned_pairs, (64, 2, 64), (64, 1, 64), pairs=True)
+    for dtype, conversions in ((torch.bfloat16, _OF_BF16), (torch.float16, _OF_FP16))
 }
 
 
@@ -118,7 +124,9 @@ class Pairs(Protocol):
 
 
 def pair_positions(network: nn.Module) -> None:
-    """The same for all bodies in a network."""
+    """The same for all bodies in a network, unless they run on ROCm, where one operation was not tried."""
+    if torch.version.hip is not None:
+        return
     for module in network.modules():
         if isinstance(module, Pairs):
             module.pair_positions()

@@ -45,15 +45,16 @@ def fails(_: Tensor) -> Tensor:
 
 def test_one_operation_is_taken_after_a_first_comparison(compiled: Callable[..., list[Tensor]]) -> None:
     seen = compiled(lambda rows: rows * 2)
-    operation = OneOperation("", doubled)
+    operation = OneOperation("", doubled, (64, 2))
 
     assert torch.equal(operation(ROWS), ROWS * 2)
     assert torch.equal(operation(ROWS), ROWS * 2)
     assert [len(rows) for rows in seen] == [64, 200, 200]
+    assert not torch.equal(seen[0], ROWS[:64])
 
 
 @pytest.mark.parametrize(
-    ("one", "said"), [(lambda rows: rows * 2.25, "it computes something else"), (fails, "it does not compile")]
+    ("one", "said"), [(lambda rows: rows * 2.03125, "it computes something else"), (fails, "it does not compile")]
 )
 def test_steps_are_taken_where_one_operation_is_wrong(
     compiled: Callable[..., list[Tensor]],
@@ -62,7 +63,7 @@ def test_steps_are_taken_where_one_operation_is_wrong(
     said: str,
 ) -> None:
     seen = compiled(one)
-    operation = OneOperation("", doubled)
+    operation = OneOperation("", doubled, (64, 2))
 
     assert torch.equal(operation(ROWS), ROWS * 2)
     assert torch.equal(operation(ROWS), ROWS * 2)
@@ -75,7 +76,7 @@ def test_steps_are_taken_where_one_operation_is_wrong(
 
 def test_each_kind_of_number_is_compared(compiled: Callable[..., list[Tensor]]) -> None:
     seen = compiled(lambda rows: rows * 2 if rows.dtype == torch.bfloat16 else rows)
-    operation = OneOperation("", doubled)
+    operation = OneOperation("", doubled, (64, 2))
 
     for rows in (ROWS, ROWS.half()):
         assert torch.equal(operation(rows), rows * 2)
@@ -92,7 +93,7 @@ def test_too_little_memory_decides_nothing(compiled: Callable[..., list[Tensor]]
         return rows * 2
 
     seen = compiled(one)
-    operation = OneOperation("", doubled)
+    operation = OneOperation("", doubled, (64, 2))
 
     with pytest.raises(torch.OutOfMemoryError):
         operation(ROWS)
@@ -104,7 +105,7 @@ def test_too_little_memory_decides_nothing(compiled: Callable[..., list[Tensor]]
 def test_pairs_are_read_as_integers(compiled: Callable[..., list[Tensor]]) -> None:
     seen = compiled(lambda pairs: (pairs.view(torch.bfloat16) * 2).view(torch.int32))
 
-    found = OneOperation("", doubled, pairs=True)(ROWS)
+    found = OneOperation("", doubled, (64, 2), pairs=True)(ROWS)
 
     assert torch.equal(found, ROWS * 2)
     assert [(rows.dtype, rows.shape) for rows in seen] == [
@@ -118,7 +119,9 @@ def test_activations_without_an_operation_are_called(
     compiled: Callable[..., list[Tensor]], monkeypatch: pytest.MonkeyPatch, name: str, calls: int
 ) -> None:
     seen = compiled(lambda values, gates: silu(values) * gates)
-    monkeypatch.setitem(fused._GATES, "SiLUActivation", OneOperation("", lambda values, gates: silu(values) * gates))
+    monkeypatch.setitem(
+        fused._GATES, "SiLUActivation", OneOperation("", lambda values, gates: silu(values) * gates, (64, 2), (64, 2))
+    )
 
     found = gated(ACT2FN[name], ROWS, ROWS)
 
