@@ -30,8 +30,8 @@ _SIZES = ("small", "base", "large")
 KNOWN_TEXT_PROMPTS = (
     {f"intfloat/{kind}": _E5 for size in _SIZES for kind in (f"e5-{size}", f"e5-{size}-v2", f"multilingual-e5-{size}")}
     | {f"intfloat/e5-{size}-unsupervised": _E5 for size in _SIZES}
-    | {f"intfloat/{name}-instruct": _INSTRUCTED for name in ("e5-mistral-7b", "multilingual-e5-large")}
     | {f"salesforce/sfr-embedding-{name}": _INSTRUCTED for name in ("mistral", "2_r")}
+    | {"intfloat/multilingual-e5-large-instruct": _INSTRUCTED}
     | {f"baai/bge-{size}-en{version}": _BGE_ENGLISH for size in _SIZES for version in ("", "-v1.5")}
     | {"whereisai/uae-large-v1": _BGE_ENGLISH}
     | {f"baai/bge-{size}-zh{version}": _BGE_CHINESE for size in _SIZES for version in ("", "-v1.5")}

@@ -353,13 +353,12 @@ RIGHT = [
         ),
         prefixed_embeddings(f"Instruct: {WEB_SEARCH}\nQuery: ", ""),
         COSINE,
-        repo="intfloat/e5-mistral-7b-instruct",
     ),
     right(
         "embeddings-whose-card-says-the-task",
         then(
             partial(encoder, model_type="bert", body=True),
-            partial(embeddings, web_search_query=f"Instruct: {WEB_SEARCH}\nQuery: "),
+            partial(embeddings, sts_query="Instruct: Retrieve text.\nQuery: ", title_query="Instruct: x\nQuery: "),
         ),
         prefixed_embeddings("Instruct: Find what is alike.\nQuery: ", ""),
         COSINE,
@@ -367,10 +366,19 @@ RIGHT = [
     ),
     right(
         "embeddings-whose-card-says-that-queries-stand-alone",
-        then(partial(encoder, model_type="bert", body=True), partial(embeddings, s2p_query="find: ", passage="in: ")),
+        then(partial(encoder, model_type="bert", body=True), partial(embeddings, to_query="find: ", passage="in: ")),
         prefixed_embeddings("", "in: "),
         COSINE,
         prompts=TextPrompts(query=""),
+    ),
+    right(
+        "stella-whose-files-hold-prompts-by-kind",
+        then(
+            partial(encoder, model_type="bert", body=True),
+            partial(embeddings, dense=1, s2p_query="find: ", s2s_query="as: "),
+        ),
+        prefixed_embeddings("find: ", ""),
+        COSINE,
     ),
     right(
         "embeddings-with-a-prompt-for-a-corpus",

@@ -524,20 +524,29 @@ REFUSED = [
         "embeddings-with-prompts-for-kinds-of-queries",
         then(
             partial(encoder, model_type="bert", body=True),
-            partial(embeddings, s2p_query="find: ", s2s_query="as: ", clustering="in: "),
+            partial(embeddings, nl2code_query="find: ", Query="as: ", clustering="in: "),
         ),
-        "its prompts for queries are for kinds of them (s2p_query, s2s_query). Say in models.toml what stands before "
-        'those to rerank, prompts = { query = "..." }.',
+        "it is not known which of its prompts (Query, nl2code_query) stands before a query that is ranked. Say so in "
+        'models.toml: prompts = { query = "..." }, "" for none.',
         instruction="Find what is alike.",
     ),
     refused(
         "embeddings-with-prompts-for-tasks-in-the-fallback",
         then(
             partial(encoder, model_type="bert", body=True),
-            partial(embeddings, dense=1, web_search_query="Instruct: find bears\nQuery: "),
+            partial(embeddings, dense=1, sts_query="Instruct: find bears\nQuery: "),
         ),
-        "its prompts for queries are for kinds of them (web_search_query). Say in models.toml what stands before "
-        'those to rerank, prompts = { query = "..." }, or the task, instruction = "...".',
+        "it is not known which of its prompts (sts_query) stands before a query that is ranked. Say so in models.toml: "
+        'prompts = { query = "..." }, "" for none.',
+    ),
+    refused(
+        "embeddings-with-prompts-for-kinds-of-documents",
+        then(
+            partial(encoder, model_type="bert", body=True),
+            partial(embeddings, query="find: ", code2code_document="in: ", nl2code_document="in: "),
+        ),
+        "it is not known which of its prompts (code2code_document, nl2code_document) stands before a document that is "
+        'ranked. Say so in models.toml: prompts = { document = "..." }, "" for none.',
     ),
     refused(
         "t5-without-a-prompt",

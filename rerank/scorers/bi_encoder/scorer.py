@@ -43,8 +43,11 @@ class SentenceVectors(Protocol):
 
 _TASK = re.compile(r"(Instruct: ?).+?(\nQuery: ?)", re.DOTALL)
 """The prompt of Qwen3-Embedding, e5-instruct, gte-Qwen2 and others: a task, and behind it the query."""
-_FOR_DOCUMENTS = ("document", "passage", "corpus")
-"""Names of the prompt for documents, of which sentence-transformers documents that the first one is taken."""
+_NAMES = {
+    "query": ("query", "web_search_query", "s2p_query", "search_query", "retrieval.query"),
+    "document": ("document", "passage", "corpus", "search_document", "retrieval.passage"),
+}
+"""What the prompts of either role are called where texts are retrieved (e5-mistral, stella ...); the first is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,27 +139,26 @@ class EncodedApart:
 def prompts_of(card: ModelCard, saved: Mapping[str, str | None]) -> dict[str, str | None]:
     """The prompts of a model: the card's, else those of its files, else those that its page documents.
 
-    Raises ModelUnsupported if its files have prompts for kinds of queries, and nothing says which to take.
+    Raises ModelUnsupported if its files have prompts for either role, and nothing says which to take.
     """
-    of_documents = (saved.get(name) for name in _FOR_DOCUMENTS)
-    own = TextPrompts(saved.get("query") or None, next(filter(None, of_documents), None))
+    own = TextPrompts(*(next((saved[name] for name in names if saved.get(name)), None) for names in _NAMES.values()))
     known, said = known_text_prompts(card) or TextPrompts(), card.prompts or TextPrompts()
     prompts = said.over(own.over(known.over(saved)))
-    if said.query is None and not prompts.get("query"):
-        _check_kinds_of_queries(prompts, card.instruction)
+    if around_task(prompts) is None or not card.instruction:
+        _check_role(prompts, "query", "query", said.query)
+    _check_role(prompts, "document", "document|passage|corpus", said.document)
     return prompts
 
 
-def _check_kinds_of_queries(prompts: Mapping[str, str | None], instruction: str | None) -> None:
-    kinds = [name for name, prompt in sorted(prompts.items()) if prompt and "query" in name.casefold()]
-    task = around_task(prompts)
-    if not kinds or (task and instruction):
+def _check_role(prompts: Mapping[str, str | None], role: str, called: str, said: str | None) -> None:
+    """Raise ModelUnsupported if prompts are called like those of a role, and none is taken for it."""
+    if prompts.get(role) or said is not None:
         return
-    also = ', or the task, instruction = "..."' if task else ""
-    raise ModelUnsupported(
-        f"its prompts for queries are for kinds of them ({', '.join(kinds)}). Say in models.toml what stands before "
-        f'those to rerank, prompts = {{ query = "..." }}{also}.'
-    )
+    if kinds := [name for name, prompt in sorted(prompts.items()) if prompt and re.search(called, name, re.IGNORECASE)]:
+        raise ModelUnsupported(
+            f"it is not known which of its prompts ({', '.join(kinds)}) stands before a {role} that is ranked. Say so "
+            f'in models.toml: prompts = {{ {role} = "..." }}, "" for none.'
+        )
 
 
 def around_task(prompts: Mapping[str, str | None]) -> tuple[str, str] | None:
