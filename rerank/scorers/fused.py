@@ -56,7 +56,7 @@ class OneOperation:
             lines = str(error).splitlines() or [type(error).__name__]
             right, reason = False, next((line for line in lines if "error" in line), lines[0])
         if not right:
-            logger.warning("an operation is taken in several steps on %s: %s", like.device, reason)
+            logger.warning("an operation is taken in steps on %s, as right but slower: %s", like.device, reason)
         return one if right else self._steps
 
     @cached_property
@@ -95,7 +95,7 @@ _GATES = {
 
 def gated(activation: Any, values: torch.Tensor, gates: torch.Tensor) -> torch.Tensor:
     """``activation(values) * gates``, both of one shape."""
-    if fuses(values) and (gate := _GATES.get(type(activation).__name__)):
+    if gate := _GATES.get(type(activation).__name__):
         return gate(values, gates)
     product: torch.Tensor = activation(values) * gates
     return product

@@ -69,7 +69,7 @@ def test_steps_are_taken_where_one_operation_is_wrong(
     assert torch.equal(operation(ROWS), ROWS * 2)
     assert len(seen) == 1
     (line,) = caplog.messages
-    assert line.startswith("an operation is taken in several steps on cpu: ")
+    assert line.startswith("an operation is taken in steps on cpu, as right but slower: ")
     assert said in line
     assert "\n" not in line
 

@@ -13,7 +13,8 @@ from rerank.runtimes.base import TokenIds, Values
 from rerank.runtimes.rectangle import RectangleRuntime
 from rerank.scorers.base import Placement
 from rerank.scorers.bert_kinds import BertSegments
-from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize, prompts_of
+from rerank.scorers.bi_encoder.prompts import prompts_of
+from rerank.scorers.bi_encoder.scorer import SentenceReading, VectorSize
 from rerank.scorers.encoders import ENCODED_AS, Body, Vectors, body_of
 from rerank.scorers.networks import open_body
 from rerank.scorers.pretrained import has_tokenizer, open_tokenizer, read_config

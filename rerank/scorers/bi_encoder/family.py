@@ -14,7 +14,8 @@ from rerank.runtimes.padding import example_ids
 from rerank.scorers.base import Placement
 from rerank.scorers.bi_encoder.bert import BertEmbedding, bert_embedding, plain_reading
 from rerank.scorers.bi_encoder.causal import CausalEmbedding, causal_embedding
-from rerank.scorers.bi_encoder.scorer import BiEncoderScorer, prompts_of
+from rerank.scorers.bi_encoder.prompts import prompts_of
+from rerank.scorers.bi_encoder.scorer import BiEncoderScorer
 from rerank.scorers.networks import WalkedElsewhere, fit_length, open_runtime
 from rerank.scorers.normalising import normalise_saved
 from rerank.scorers.pretrained import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -11,14 +10,13 @@ from typing import Any, Protocol
 import numpy
 
 from rerank.activations import COSINE, Activation
-from rerank.catalog.built_in import known_text_prompts
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
-from rerank.catalog.text_prompts import TextPrompts
 from rerank.core import EmbeddingOptions, Pair, Pending, PendingLogits, ScoringOptions, Span, Vector
-from rerank.errors import InvalidRequest, ModelUnsupported
+from rerank.errors import InvalidRequest
 from rerank.runtimes.base import TokenIds, Values, pending, placed, read_later
 from rerank.scorers.base import Reading, ReadsInParts, pair_limit
+from rerank.scorers.bi_encoder.prompts import around_task
 from rerank.scorers.heads import of_length_one
 from rerank.scorers.saved_modules import saved_dimensions
 from rerank.scorers.tokens import PairTokenizer, Vocabulary
@@ -39,15 +37,6 @@ class SentenceVectors(Protocol):
     def __call__(self, sequences: Sequence[TokenIds]) -> Values:
         """Vectors of shape (sequences, dimensions), not normalised."""
         ...
-
-
-_TASK = re.compile(r"(Instruct: ?).+?(\nQuery: ?)", re.DOTALL)
-"""The prompt of Qwen3-Embedding, e5-instruct, gte-Qwen2 and others: a task, and behind it the query."""
-_NAMES = {
-    "query": ("query", "web_search_query", "s2p_query", "search_query", "retrieval.query"),
-    "document": ("document", "passage", "corpus", "search_document", "retrieval.passage"),
-}
-"""What the prompts of either role are called where texts are retrieved (e5-mistral, stella ...); the first is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,42 +123,6 @@ class EncodedApart:
     def cut(self) -> Span | None:
         """See ``EncodedPair.cut``."""
         return self.document.cut
-
-
-def prompts_of(card: ModelCard, saved: Mapping[str, str | None]) -> dict[str, str | None]:
-    """The prompts of a model: the card's, else those of its files, else those that its page documents.
-
-    Raises ModelUnsupported if its files have prompts for either role, and nothing says which to take.
-    """
-    own = TextPrompts(*(next((saved[name] for name in names if saved.get(name)), None) for names in _NAMES.values()))
-    known, said = known_text_prompts(card) or TextPrompts(), card.prompts or TextPrompts()
-    prompts = said.over(own.over(known.over(saved)))
-    if around_task(prompts) is None or not card.instruction:
-        _check_role(prompts, "query", "query", said.query)
-    _check_role(prompts, "document", "document|passage|corpus", said.document)
-    return prompts
-
-
-def _check_role(prompts: Mapping[str, str | None], role: str, called: str, said: str | None) -> None:
-    """Raise ModelUnsupported if prompts are called like those of a role, and none is taken for it."""
-    if prompts.get(role) or said is not None:
-        return
-    if kinds := [name for name, prompt in sorted(prompts.items()) if prompt and re.search(called, name, re.IGNORECASE)]:
-        raise ModelUnsupported(
-            f"it is not known which of its prompts ({', '.join(kinds)}) stands before a {role} that is ranked. Say so "
-            f'in models.toml: prompts = {{ {role} = "..." }}, "" for none.'
-        )
-
-
-def around_task(prompts: Mapping[str, str | None]) -> tuple[str, str] | None:
-    """What stands before and behind the task in prompts for queries; None if they name none.
-
-    A model without a prompt for queries has one for each task, all of the same form.
-    """
-    texts = [prompts["query"]] if prompts.get("query") else prompts.values()
-    named = (_TASK.fullmatch(prompt) for prompt in texts if prompt)
-    forms: set[tuple[str, str]] = {(found[1], found[2]) for found in named if found}
-    return forms.pop() if len(forms) == 1 else None
 
 
 def dimensions_allowed(config: Mapping[str, Any], whole: int, card: ModelCard) -> Sequence[int]:
