@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,6 +17,8 @@ from rerank.text_file import UnfitFile, read_text
 _LIMIT = 4_000_000
 """Bytes of a file; longer ones would hold the server for minutes."""
 _LONGEST_ID = 200
+_UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+"""Pydantic's words for a field that a table, or a dataclass, does not have."""
 
 Content = TypeVar("Content", bound=BaseModel)
 
@@ -31,11 +35,44 @@ def read_toml(path: Path, schema: type[Content]) -> Content:
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a name that is not known may be why another one is missing
+        first = min(error.errors(), key=lambda each: each["type"] not in _UNKNOWN)
         where = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
+        said = _explained(schema, first["type"], first["loc"]) or first["msg"].removeprefix("Value error, ")
         whose = _id_at(content, first["loc"])
         raise SettingsError(f"{path}: {where}: {said}{whose}" if where else f"{path}: {said}") from error
+
+
+def _explained(schema: type[Any], problem: str, location: Sequence[int | str]) -> str:
+    """A problem with a name or a list in the file's own words; empty for other problems."""
+    names = [part for part in location if isinstance(part, str)]
+    if problem == "tuple_type":
+        return f"it has to be a list; tables of one are each headed by [[{'.'.join(names)}]]"
+    if problem not in _UNKNOWN:
+        return ""
+    tables = [schema]
+    for name in names[:-1]:
+        tables = [inner for table in tables for inner in _tables_in(_fields_of(table)[name])]
+    known = [name for table in tables for name in _fields_of(table)]
+    if near := difflib.get_close_matches(names[-1], known, n=1):
+        return f"there is no such field. Did you mean {near[0]}?"
+    return f"there is no such field, only {', '.join(known)}"
+
+
+def _fields_of(table: type[Any]) -> dict[str, Any]:
+    """Names of a table's fields and their types."""
+    if dataclasses.is_dataclass(table):
+        return get_type_hints(table)
+    return {name: field.annotation for name, field in table.__pydantic_fields__.items()}
+
+
+def _tables_in(annotation: Any) -> Iterator[type[Any]]:
+    """The tables that a field of this type may hold, or a list of them."""
+    if dataclasses.is_dataclass(annotation) or hasattr(annotation, "__pydantic_fields__"):
+        yield annotation
+    arguments = get_args(annotation)
+    for part in arguments[:1] if get_origin(annotation) is Annotated else arguments:
+        yield from _tables_in(part)
 
 
 def _content_of(path: Path) -> dict[str, Any]:

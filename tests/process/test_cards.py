@@ -86,7 +86,7 @@ def test_a_preloaded_model_whose_card_changed_is_loaded_anew_at_once(folder: Pat
 
 WRONG_CARDS = {
     "[[model]\n": "models.toml: not valid TOML",
-    CARD + "max_lenght = 5\n": "models.toml: model.0.max_lenght: Extra inputs are not permitted",
+    CARD + "max_lenght = 5\n": "models.toml: model.0.max_lenght: there is no such field. Did you mean max_length?",
     '[[model]]\nid = "acme/other"\nprecision = "fp16"\n' + CARD * 2: "'acme/mine' to two models",
 }
 

@@ -82,7 +82,7 @@ def test_two_keys_of_one_name_cannot_be(file: Path) -> None:
         (f'[[key]]\nname = "a"\nsha256 = "{HASH}"\nmodels = []', "key.0.models"),
         (f'[[key]]\nname = "a"\nsha256 = "{HASH}"\nrequests_per_minute = 0', "key.0.requests_per_minute"),
         (f'[[key]]\nname = "a"\nsha256 = "{HASH}"\nadmin = "yes"', "key.0.admin"),
-        (f'[[key]]\nname = "a"\nsha256 = "{HASH}"\nrpm = 3', "key.0.rpm: Extra inputs are not permitted"),
+        (f'[[key]]\nname = "a"\nsha256 = "{HASH}"\nrpm = 3', "key.0.rpm: there is no such field, only "),
         (f'[[key]]\nname = "a"\nsha256 = "{HASH}"\n' * 2, "two keys have the name a"),
         (
             f'[[key]]\nname = "a"\nsha256 = "{HASH}"\n[[key]]\nname = "b"\nsha256 = "{HASH}"',

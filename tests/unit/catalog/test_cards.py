@@ -192,7 +192,21 @@ class TestModelsFile:
             ('[[model]]\nid = "   "', "model.0.id"),
             (f'[[model]]\nid = "{"x" * 201}"', "model.0.id"),
             ("[[model]]\nid = 5", "model.0.id"),
-            ('[[model]]\nid = "a"\nrepos = "x/y"', "model.0.repos"),
+            (
+                '[[model]]\nid = "a"\nrepos = "x/y"',
+                "model.0.repos: there is no such field. Did you mean repo? (card a)",
+            ),
+            ('[[model]]\nname = "a"', "model.0.name: there is no such field, only "),
+            ('[[model]]\nid = "a"\nupstream = { uri = "x" }', "model.0.upstream.uri: there is no such field. Did you"),
+            (
+                '[[model]]\nid = "a"\ncascade = [{ modle = "b" }]',
+                "model.0.cascade.0.modle: there is no such field. Did",
+            ),
+            ('[[model]]\nid = "a"\nprompt = { sufix = "b" }', "model.0.prompt.sufix: there is no such field. Did you"),
+            (
+                '[[model]]\nid = "a"\nfallback = { x = 1 }',
+                "model.0.fallback.x: there is no such field, only models, share",
+            ),
             ('[[model]]\nid = "a"\naliases = "b"', "model.0.aliases"),
             ('[[model]]\nid = "a"\naliases = ["b", ""]', "model.0.aliases.1"),
             ('[[model]]\nid = "a"\nrepo = ""', "model.0.repo"),
@@ -219,8 +233,9 @@ class TestModelsFile:
             ('[[model]]\nid = "maker/"', "model.0.id: "),
             ('[[model]]\nid = ".."', "model.0.id: "),
             ('[[model]]\nid = "a"\nrepo = "https://huggingface.co/x/y"', "model.0: "),
-            ('model = "a"', "model"),
-            ('[[models]]\nid = "a"', "models"),
+            ('model = "a"', "model: it has to be a list"),
+            ('[model]\nid = "a"', "model: it has to be a list; tables of one are each headed by [[model]]"),
+            ('[[models]]\nid = "a"', "models: there is no such field. Did you mean model?"),
         ],
     )
     def test_a_mistake_is_told_with_file_and_entry(self, write: Write, text: str, where: str) -> None:

@@ -67,7 +67,7 @@ def test_an_upstream_may_say_everything(tmp_path: Path) -> None:
         ('{ api = "cohere", max_concurrency = 1001 }', "max_concurrency"),
         ('{ api = "cohere", key_env = "A-B" }', "key_env"),
         ('{ api = "cohere", key_env = "A", key_file = "b" }', "give `key_env` or `key_file`, not both"),
-        ('{ api = "cohere", key = "sk-secret" }', "key: Extra inputs"),
+        ('{ api = "cohere", key = "sk-secret" }', "key: there is no such field. Did you mean key_env?"),
         ('{ api = "cohere", trust_env = 1 }', "trust_env"),
     ],
 )
