@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 from rerank.backends.remote.answers import Reason, read_reason
+from rerank.backends.remote.http import CONNECT_SECONDS, HttpAnswer
 from rerank.backends.remote.retries import CallFailed, parse_retry_after
 from rerank.errors import DocumentRefused, InvalidRequest, Overloaded, RerankError, UpstreamFailed, UpstreamLoop
-
-if TYPE_CHECKING:
-    from rerank.backends.remote.http import HttpAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +64,8 @@ class Failures:
             return CallFailed(self._failed("has no certificate that is trusted"), "unreachable")
         if isinstance(error, aiohttp.ClientSSLError):
             return CallFailed(self._failed("does not answer with TLS (https:// in models.toml)"), "unreachable")
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        unconnected = isinstance(error, aiohttp.ConnectionTimeoutError) and seconds >= CONNECT_SECONDS
+        if unconnected or isinstance(error, aiohttp.ClientConnectorError):
             return CallFailed(self._failed("cannot be reached"), "unreachable", again=True)
         if isinstance(error, TimeoutError):
             left = f", which were left of {timeout:g} s" if seconds < NEARLY * timeout else ""

@@ -13,7 +13,8 @@ from rerank.text_file import UnfitFile
 if TYPE_CHECKING:
     import aiohttp
 
-_CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
+"""What a connection is given, where the call has as much."""
 _IDLE_SECONDS = 30.0
 """Less than most servers keep an idle connection."""
 _HEADERS = {
@@ -61,7 +62,7 @@ class HttpPool:
         # slow to import, and many servers have no upstream
         import aiohttp
 
-        limits = aiohttp.ClientTimeout(total=seconds, connect=min(seconds, _CONNECT_SECONDS))
+        limits = aiohttp.ClientTimeout(total=seconds, connect=min(seconds, CONNECT_SECONDS))
         session = self._session(trust_env=trust_env)
         async with session.post(address, data=body, headers=headers, timeout=limits, allow_redirects=False) as response:
             return HttpAnswer(response.status, response.headers, await _read(response.content, max_bytes))

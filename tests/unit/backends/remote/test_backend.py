@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from pydantic import SecretStr
 
@@ -412,21 +413,35 @@ async def test_an_answer_that_takes_too_long_is_given_up(upstream: FakeUpstream,
         await ask(upstream, timeout=0.1).score()
 
 
+@pytest.mark.parametrize(
+    ("waited", "error", "said"),
+    [
+        (29.6, TimeoutError, r"did not answer within 0\.4 s, which were left of 30 s\.$"),
+        (29.6, aiohttp.ConnectionTimeoutError, r"did not answer within 0\.4 s, which were left of 30 s\.$"),
+        (20.0, aiohttp.ConnectionTimeoutError, r"cannot be reached\.$"),
+    ],
+)
 async def test_a_call_that_waited_for_others_says_how_little_time_was_left(
-    upstream: FakeUpstream, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    upstream: FakeUpstream,
+    ask: Ask,
+    monkeypatch: pytest.MonkeyPatch,
+    waited: float,
+    error: type[Exception],
+    said: str,
 ) -> None:
     asked = ask(upstream, max_concurrency=1, timeout=30)
+    began = asked.clock.now
 
     async def enter(*_: object) -> None:
         await asked.client._places.acquire("")
-        asked.clock.now += 29.6
+        asked.clock.now = began + waited
 
     async def post(*_: object, **__: object) -> None:
-        raise TimeoutError
+        raise error
 
     monkeypatch.setattr(asked.client, "_enter", enter)
     monkeypatch.setattr(asked.client._pool, "post", post)
-    with pytest.raises(UpstreamFailed, match=r"did not answer within 0\.4 s, which were left of 30 s\.$"):
+    with pytest.raises(UpstreamFailed, match=said):
         await asked.score()
 
 
