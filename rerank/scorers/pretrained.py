@@ -19,6 +19,7 @@ from rerank.scorers.japanese import japanese_tokenizer
 from rerank.scorers.libraries import import_transformers
 from rerank.scorers.normalising import normalise
 from rerank.scorers.tokenizer_settings import (
+    asked_frame,
     give_types,
     is_other_model,
     is_overridden,
@@ -136,6 +137,9 @@ def _as_transformers_reads_it(
     load = import_transformers().AutoTokenizer.from_pretrained
     try:
         reference = load(folder, local_files_only=True, trust_remote_code=False)
+        if frame := asked_frame(config):
+            reference.add_bos_token, reference.add_eos_token = frame
+            reference.update_post_processor()
         content: dict[str, Any] = json.loads(reference.backend_tokenizer.to_str())
     except Exception as error:
         # errors over an unknown class or setting have no common class

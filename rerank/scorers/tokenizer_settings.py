@@ -35,7 +35,15 @@ _GIVE_TYPES = {
     "PreTrainedTokenizer",
 }
 """Classes that tell query and document apart where their settings do not say what they give."""
-_ALWAYS_ASKED = ("add_bos_token", "add_eos_token")
+_FRAMES = ("add_bos_token", "add_eos_token")
+_FRAMED_AS_SET = {
+    "CodeLlamaTokenizer": (True, False),
+    "CohereTokenizer": (True, False),
+    "GemmaTokenizer": (True, False),
+    "GPTNeoXTokenizer": (False, False),
+    "LlamaTokenizer": (True, False),
+}
+"""Classes that put the first and the last token around texts by their settings, and which ones they put by default."""
 _TOKEN_LISTS = ("additional_special_tokens", "extra_special_tokens", "added_tokens_decoder")
 
 
@@ -56,11 +64,26 @@ def is_overridden(tokenizer: Json, config: Json) -> bool:
     kind = _kind(config)
     is_berts = kind in _BERT and _model_type(tokenizer) == "WordPiece"
     return (
-        any(config.get(name) is not None for name in _ALWAYS_ASKED)
+        any(config.get(name) is not None for name in _FRAMES)
         or (config.get("add_prefix_space") is not None and _takes_space(tokenizer, kind))
         or not set(_named_tokens(config)) <= _known_tokens(tokenizer)
         or (is_berts and not (_frames_as_bert(config) and _reads_as_told(tokenizer.get("normalizer") or {}, config)))
     )
+
+
+def asked_frame(config: Json) -> tuple[bool, bool] | None:
+    """Whether texts get a first and a last token by their settings, if these and the class say so.
+
+    Version 5 takes what ``tokenizer.json`` says; version 4, which wrote such settings, did not.
+    """
+    usual = _FRAMED_AS_SET.get(_kind(config))
+    if usual is None or all(config.get(name) is None for name in _FRAMES):
+        return None
+    first, last = (
+        default if config.get(name) is None else bool(config[name])
+        for name, default in zip(_FRAMES, usual, strict=True)
+    )
+    return first, last
 
 
 def with_own_splits(read: Json, tokenizer: Json, config: Json) -> Json:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from sentence_transformers import CrossEncoder
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer
 
 from rerank.core import Pair
@@ -134,6 +134,40 @@ def test_what_version_5_of_transformers_would_build_otherwise_is_read_as_publish
     for text in TEXTS:
         assert own.encode(text).ids == published.encode(text).ids
         assert own.encode(text, "b c").ids == published.encode(text, "b c").ids
+
+
+@pytest.mark.parametrize(
+    ("settings", "first", "last"),
+    [
+        ({"add_eos_token": True}, True, True),
+        ({"add_eos_token": True, "add_bos_token": False}, False, True),
+        ({"add_eos_token": False, "add_bos_token": None}, True, False),
+        ({"tokenizer_class": "LlamaTokenizerFast", "add_eos_token": True}, True, True),
+        # not one of the classes that heed these settings
+        ({"tokenizer_class": "PreTrainedTokenizerFast", "add_eos_token": True}, True, False),
+        ({}, True, False),
+    ],
+)
+def test_a_llamas_texts_end_as_its_settings_say_whatever_version_5_makes_of_them(
+    settings: dict[str, Any], first: bool, last: bool, tmp_path: Path
+) -> None:
+    make_qwen3(tmp_path)
+    file = tmp_path / "tokenizer.json"
+    bare = Tokenizer.from_file(str(file))
+    begin, end = "<|im_start|>", "<|endoftext|>"
+    before, behind = [bare.token_to_id(begin)] * first, [bare.token_to_id(end)] * last
+    framed = Tokenizer.from_file(str(file))
+    framed.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", pair=f"{begin} $A {begin} $B", special_tokens=[(begin, bare.token_to_id(begin))]
+    )
+    framed.save(str(file))
+    settle(tmp_path, {"tokenizer_class": "LlamaTokenizer", "bos_token": begin, "eos_token": end} | settings)
+    (tmp_path / "config.json").write_text('{"model_type": "mistral"}')
+    own = open_tokenizer(tmp_path)
+    for text in TEXTS:
+        whole = [before + bare.encode(each).ids + behind for each in (text, "b c")]
+        assert own.encode(text).ids == whole[0]
+        assert own.encode(text, "b c").ids == whole[0] + whole[1]
 
 
 def test_an_added_token_leaves_the_way_that_xlm_roberta_splits_texts(tmp_path: Path) -> None:
