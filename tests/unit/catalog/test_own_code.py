@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rerank.catalog.cards import ModelCard
+from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER
 from rerank.catalog.own_code import runs_own_code
 from rerank.errors import ModelUnavailable, WeightsBroken
 
@@ -69,6 +71,36 @@ def test_code_of_another_repository_is_refused_even_then(tmp_path: Path) -> None
     folder = write_checkpoint(tmp_path / "mine", XLM_R | mapped)
     with pytest.raises(ModelUnavailable, match=r"another repository \(someone/else\).*`modeling\.OwnModel`"):
         runs_own_code(folder, TRUSTED)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "family", "other"),
+    [
+        ("JinaBertForSequenceClassification", None, "Use a reranker without code of its own"),
+        ("JinaBertModel", None, "Use an embedding model without code of its own, such as BAAI/bge-m3."),
+        ("JinaBertModel", CROSS_ENCODER, "Use a reranker without code of its own"),
+        ("JinaBertForSequenceClassification", BI_ENCODER, "Use an embedding model without code of its own"),
+    ],
+)
+@pytest.mark.parametrize("card", [CARD, TRUSTED], ids=["untrusted", "trusted"])
+def test_code_for_an_older_library_is_refused_with_a_model_of_the_same_family(
+    tmp_path: Path, card: ModelCard, architecture: str, family: str | None, other: str
+) -> None:
+    mapped = {"auto_map": {"AutoConfig": "someone/else--configuring.JinaBertConfig"}}
+    folder = write_checkpoint(tmp_path / "mine", XLM_R | mapped | {"architectures": [architecture]})
+    with pytest.raises(ModelUnavailable) as refusal:
+        runs_own_code(folder, replace(card, family=family))
+    assert "does not run with version 5" in refusal.value.message
+    assert other in refusal.value.message
+
+
+def test_files_of_the_folder_run_under_a_name_whose_published_code_no_longer_does(tmp_path: Path) -> None:
+    mapped = {"auto_map": {"AutoConfig": "configuring.JinaBertConfig"}}
+    folder = write_checkpoint(tmp_path / "mine", XLM_R | mapped)
+    (folder / "configuring.py").touch()
+    assert runs_own_code(folder, TRUSTED)
+    with pytest.raises(ModelUnavailable, match="does not run with version 5"):
+        runs_own_code(folder, CARD)
 
 
 @pytest.mark.parametrize("content", [{"auto_map": "x"}, {"auto_map": {"AutoModel": 5}}, [], "x"])
