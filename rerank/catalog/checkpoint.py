@@ -25,6 +25,10 @@ from rerank.text_file import BYTE_ORDER_MARK
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 _SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
+_NO_TOKENIZER = (
+    "is missing. If the model was published without it, copy tokenizer.json and tokenizer_config.json from the model "
+    "that it was trained from, which its page names"
+)
 JAPANESE_TOKENIZER = "BertJapaneseTokenizer"
 """A class that reads texts in Python, of which a ``tokenizer.json`` is no copy."""
 _AFTER_PADDING = {
@@ -216,7 +220,7 @@ def _check_tokenizer(folder: Path) -> None:
         return
     found = next((name for name in _SENTENCEPIECE_FILES if (folder / name).is_file()), None)
     if found is None:
-        raise broken(folder / "tokenizer.json", "is missing")
+        raise broken(folder / "tokenizer.json", _NO_TOKENIZER)
     if importlib.util.find_spec("sentencepiece") is None:
         raise ModelUnsupported(
             f"{shown(folder / 'tokenizer.json')} is missing, and {found} is read only with the package sentencepiece. "

@@ -101,7 +101,7 @@ class TestBroken:
             (write("model.safetensors", "<html>not found</html>"), "tiny/model.safetensors is corrupt or cut short"),
             (lambda folder: cut_short(folder / "model.safetensors"), "tiny/model.safetensors is corrupt or cut short"),
             (lambda folder: save_file({}, folder / "model.safetensors"), "tiny/model.safetensors holds no tensors"),
-            (remove("tokenizer.json"), "tiny/tokenizer.json is missing"),
+            (remove("tokenizer.json"), "tiny/tokenizer.json is missing. If the model was published without it, copy"),
         ],
         ids=[
             "no config",
