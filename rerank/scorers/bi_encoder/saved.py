@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -92,9 +92,22 @@ def sentence_reading(model: SentenceTransformer) -> SentenceReading:
             "without one, remove the template from the folder."
         )
     if any(model.prompts.values()) and not all(getattr(module, "include_prompt", True) for module in others):
-        raise ModelUnsupported("its pooling leaves the prompt out, which is not supported.")
+        raise ModelUnsupported(_prompt_left_out(model.prompts))
     tokenizer = PairTokenizer(private_copy(model.tokenizer), rows=rows_of(model))
     return SentenceReading(tokenizer, dict(model.prompts), model.default_prompt_name)
+
+
+def _prompt_left_out(prompts: Mapping[str, str | None]) -> str:
+    told = (
+        "its pooling leaves the prompt out of the vector (include_prompt in the settings of its Pooling), which is "
+        "not supported. Use another embedding model, such as BAAI/bge-m3."
+    )
+    if any(prompt for name, prompt in prompts.items() if name not in ("query", "document")):
+        return told
+    return (
+        f'{told} `prompts = {{ query = "", document = "" }}` in its card in models.toml has it read texts without a '
+        "prompt, which it was not trained on."
+    )
 
 
 def saved_vector_size(model: SentenceTransformer, card: ModelCard, checkpoint: Checkpoint) -> VectorSize:
