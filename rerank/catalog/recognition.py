@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from rerank.catalog.cards import ModelCard
 from rerank.catalog.evidence import Evidence
 from rerank.catalog.families import BI_ENCODER, CROSS_ENCODER, LATE_INTERACTION
 from rerank.catalog.other_kinds import other_kind, quantised, unknown_positions
+from rerank.catalog.own_code import mapped_classes, outdated_code
 from rerank.errors import ModelUnsupported
 
 SEQUENCE_TO_SEQUENCE = ("T5ForConditionalGeneration", "MT5ForConditionalGeneration")
@@ -86,14 +88,70 @@ def _is_no_reranker(evidence: Evidence) -> str:
             f"is a language model ({evidence.architecture}), and nothing in it says that it reranks: no modules of "
             "sentence-transformers, and no template that asks about a query and a document. If it is a reranker that "
             "answers yes or no with a word, and not with a grade or an order of documents, its card in models.toml has "
-            f"to say how it is asked: {prompt_lines(evidence.config)}. If it is an embedding model, it is "
-            '`family = "bi-encoder"`.'
+            f"to say how it is asked: {prompt_lines(evidence.config)}. If it is an embedding model, "
+            f'`family = "bi-encoder"` there takes {_vector(evidence.config)}.'
+        )
+    if _own_model(evidence.config):
+        return _computed_elsewhere(evidence)
+    if not _is_body(evidence):
+        return (
+            f"names the architecture {evidence.architecture}{_type(evidence.config)} in its config.json, which is "
+            "neither a body alone nor one with a head that scores pairs (ForSequenceClassification), and no modules "
+            "of sentence-transformers: nothing says how it scores. Use another model, such as the reranker "
+            "BAAI/bge-reranker-v2-m3."
         )
     return (
         f"names the architecture {evidence.architecture} in its config.json, which has no head that scores pairs, and "
         "no modules of sentence-transformers: it is not a reranker. If it is an embedding model, "
-        '`family = "bi-encoder"` in its card in models.toml takes the mean of its tokens.'
+        '`family = "bi-encoder"` in its card in models.toml takes the mean of its tokens; one that was trained with '
+        "another vector, such as that of its last token, has to be saved with sentence-transformers and that pooling."
     )
+
+
+def _vector(config: Mapping[str, Any]) -> str:
+    """What sentence-transformers makes of the tokens of a language model that it did not save."""
+    return "the vector of its last token" if config.get("is_causal", True) else "the mean of its tokens"
+
+
+def _own_model(config: Mapping[str, Any]) -> list[str]:
+    """The classes of transformers, of models and configurations, in whose place it puts code of its own."""
+    mapped = config.get("auto_map")
+    return [name for name in mapped if name.startswith(("AutoConfig", "AutoModel"))] if isinstance(mapped, dict) else []
+
+
+def _computed_elsewhere(evidence: Evidence) -> str:
+    """Sentences about a model that code of its own computes, and of which nothing else is known."""
+    if sentences := outdated_code(mapped_classes(evidence.config), embeds=True):
+        return sentences
+    begin = f"is a {evidence.architecture}, which Python code of its own computes (auto_map in its config.json)"
+    if "AutoModelForSequenceClassification" in _own_model(evidence.config):
+        return (
+            f"{begin}, and nothing else says what it is. If it gives one score for a pair, its card in models.toml "
+            'has to say `family = "cross-encoder"` and `trust_remote_code = true`. Read the code first.'
+        )
+    return (
+        f"{begin}, and nothing says how that scores pairs. Use a reranker without code of its own, such as "
+        'BAAI/bge-reranker-v2-m3. If it is an embedding model, `family = "bi-encoder"` and `trust_remote_code = true` '
+        "in its card in models.toml take the mean of its tokens. Read the code first."
+    )
+
+
+def _is_body(evidence: Evidence) -> bool:
+    """True if the architecture is the body of the configuration's type, as transformers calls them."""
+    kind = evidence.config.get("model_type")
+    architecture = evidence.architecture
+    if not isinstance(kind, str):
+        return architecture.endswith("Model")
+    return _squeezed(architecture).removeprefix(_squeezed(kind)) in ("model", "encodermodel", "textmodel")
+
+
+def _squeezed(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _type(config: Mapping[str, Any]) -> str:
+    kind = config.get("model_type")
+    return f" and the type {kind}" if isinstance(kind, str) else ""
 
 
 def may_be_asked(config: Mapping[str, Any]) -> bool:

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy
 import pytest
+import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
+from transformers import AutoModel, AutoTokenizer
 
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
@@ -22,7 +24,8 @@ from rerank.scorers import networks
 from rerank.scorers.base import Embedder, Placement, finish, score
 from rerank.scorers.load import load_scorer
 from tests.parity.conversions import convert_others
-from tests.parity.layouts import causal, embeddings, encoder, ending, then
+from tests.parity.layouts import causal, embeddings, encoder, ending, rewrite, then
+from tests.parity.layouts import load as by_card
 from tests.support.tiny_checkpoints import make_bert, make_embedding_model, make_modernbert, make_xlm_roberta
 
 from .test_scorers import load
@@ -289,6 +292,43 @@ def test_a_number_of_dimensions_that_is_none_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ModelUnsupported, match=r"cuts vectors to 0 dimensions \(truncate_dim\)"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "last"),
+    [
+        ("LlamaForCausalLM", {}, True),
+        ("LlamaForCausalLM", {"is_causal": False}, False),
+        ("LlamaModel", {}, False),
+    ],
+    ids=["with-a-head", "with-a-head-whose-tokens-see-one-another", "body"],
+)
+def test_a_language_model_that_nothing_was_saved_with_is_read_at_its_last_token_or_its_mean(
+    tmp_path: Path, kind: str, said: dict[str, Any], *, last: bool
+) -> None:
+    folder = causal(tmp_path / "tiny", "llama", None)
+    rewrite(folder / "config.json", architectures=[kind], **said)
+    embedder = by_card(folder, ModelCard(id="tiny", family="bi-encoder")).embedder
+    assert embedder is not None
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+    read = tokenizer("What is deep learning?", return_tensors="pt")
+    with torch.inference_mode():
+        states = model(**read).last_hidden_state[0]
+    expected = states[-1] if last else states.mean(dim=0)
+    # a longer text next to it pads it
+    found, _ = vectors(embedder, ["What is deep learning?", "learning " * 20], EmbeddingOptions())
+    assert found == pytest.approx(expected.numpy(), abs=1e-5)
+
+
+def test_a_pooling_that_leaves_prompts_out_reads_texts_without_one(tmp_path: Path) -> None:
+    folder = make_embedding_model(tmp_path / "left-out", prompts={"query": "find: "})
+    rewrite(folder / "1_Pooling" / "config.json", include_prompt=False)
+    card = ModelCard(id="tiny", prompts=TextPrompts(query="", document=""))
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS, prompt="")
+
+    found = vectors(embedder_of(folder, card=card), TEXTS, EmbeddingOptions(role="query"))
+    assert found == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_unknown_prompt_is_refused_with_those_there_are(prompted: Path) -> None:

@@ -44,6 +44,12 @@ from tests.parity.t5 import make_t5
 from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
 from tests.support.tiny_language_models import make_bidirectional_llama
 
+JINA_BERT = "a/jina-bert-implementation--configuration_bert.JinaBertConfig"
+JINA_FLASH = "a/xlm-roberta-flash-implementation--configuration_xlm_roberta.XLMRobertaFlashConfig"
+OTHER_RERANKER = (
+    "a reranker without code of its own, such as BAAI/bge-reranker-v2-m3 or Alibaba-NLP/gte-reranker-modernbert-base"
+)
+OTHER_EMBEDDINGS = "an embedding model without code of its own, such as BAAI/bge-m3"
 CODE = {"auto_map": {"AutoModelForSequenceClassification": "modeling.OwnModel"}}
 
 
@@ -67,12 +73,36 @@ OTHER = "`prompt`, as a table of the one that it was trained on"
 QWEN3 = lines("qwen3-reranker", "zerank-2", "zerank-1", "ctxl-rerank-v2")
 
 
-def no_reranker(architecture: str, lines: str) -> str:
+def no_reranker(architecture: str, lines: str, vector: str = "the vector of its last token") -> str:
     return (
         f"tiny is a language model ({architecture}), and nothing in it says that it reranks: no modules of "
         "sentence-transformers, and no template that asks about a query and a document. If it is a reranker that "
         "answers yes or no with a word, and not with a grade or an order of documents, its card in models.toml has to "
-        f'say how it is asked: {lines}. If it is an embedding model, it is `family = "bi-encoder"`.'
+        f'say how it is asked: {lines}. If it is an embedding model, `family = "bi-encoder"` there takes {vector}.'
+    )
+
+
+def no_head(architecture: str) -> str:
+    return (
+        f"tiny names the architecture {architecture} in its config.json, which has no head that scores pairs, and no "
+        "modules of sentence-transformers: it is not a reranker. If it is an embedding model, "
+        '`family = "bi-encoder"` in its card in models.toml takes the mean of its tokens; one that was trained with '
+        "another vector, such as that of its last token, has to be saved with sentence-transformers and that pooling."
+    )
+
+
+def unknown_head(named: str) -> str:
+    return (
+        f"tiny names the architecture {named} in its config.json, which is neither a body alone nor one with a head "
+        "that scores pairs (ForSequenceClassification), and no modules of sentence-transformers: nothing says how it "
+        "scores. Use another model, such as the reranker BAAI/bge-reranker-v2-m3."
+    )
+
+
+def written_for_version_4(code: str, other: str) -> str:
+    return (
+        f"needs Python code of its own ({code}), which was written for version 4 of transformers and does not run with "
+        f"version 5. Use {other}."
     )
 
 
@@ -105,6 +135,16 @@ NLI = {"0": "ENTAILMENT", "1": "neutral", "2": "contradiction"}
 def saying(**config: Any) -> Make:
     """A whole folder whose config.json says this."""
     return then(make_bert, lambda folder: rewrite(folder / "config.json", **config))
+
+
+def named(folder: Path, **config: Any) -> None:
+    """Have the folder's config.json say this."""
+    rewrite(folder / "config.json", **config)
+
+
+def without_prompts(folder: Path) -> None:
+    """Have the pooling leave prompts out."""
+    rewrite(folder / "1_Pooling" / "config.json", include_prompt=False)
 
 
 def late(why: str) -> str:
@@ -207,6 +247,10 @@ OTHER_WEIGHTS = (
 )
 
 
+LEFT_OUT = (
+    "its pooling leaves the prompt out of the vector (include_prompt in the settings of its Pooling), which is not "
+    "supported. Use another embedding model, such as BAAI/bge-m3."
+)
 BARE = {"processing_kwargs": {"text": {"add_special_tokens": False}}}
 EMBEDDINGS = then(partial(encoder, model_type="albert", body=True, embedding_size=32), embeddings)
 NOTHING: dict[str, Any] = {}
@@ -451,16 +495,75 @@ REFUSED = [
         "reranker without code of its own, such as BAAI/bge-reranker-v2-m3 or "
         "Alibaba-NLP/gte-reranker-modernbert-base.",
     ),
+    *(
+        refused(
+            f"jina-reranker-v1-own-code{'-trusted' * trusted}",
+            saying(architectures=["JinaBertForSequenceClassification"], auto_map={"AutoConfig": JINA_BERT}),
+            f"tiny cannot be used: it {written_for_version_4(JINA_BERT, OTHER_RERANKER)}",
+            trust_remote_code=trusted,
+        )
+        for trusted in (False, True)
+    ),
+    *(
+        refused(
+            f"{name}{'-trusted' * trusted}",
+            then(EMBEDDINGS, partial(named, architectures=[architecture], auto_map={"AutoConfig": code})),
+            f"tiny cannot be used: it {written_for_version_4(code, OTHER_EMBEDDINGS)}",
+            trust_remote_code=trusted,
+        )
+        for trusted in (False, True)
+        for name, architecture, code in (
+            ("jina-embeddings-v2", "JinaBertForMaskedLM", JINA_BERT),
+            ("jina-embeddings-v3", "XLMRobertaModel", JINA_FLASH),
+        )
+    ),
     refused(
-        "jina-reranker-v1-own-code",
-        saying(
-            architectures=["JinaBertForSequenceClassification"],
-            auto_map={"AutoConfig": "a/jina-bert-implementation--configuration_bert.JinaBertConfig"},
-        ),
-        "tiny cannot be used: it needs Python code of its own "
-        "(a/jina-bert-implementation--configuration_bert.JinaBertConfig), which was written for version 4 of "
-        "transformers and does not run with version 5. Use a reranker without code of its own, such "
-        "as BAAI/bge-reranker-v2-m3 or Alibaba-NLP/gte-reranker-modernbert-base.",
+        "jina-embeddings-v3-without-modules-trusted",
+        saying(architectures=["XLMRobertaModel"], model_type="xlm-roberta", auto_map={"AutoConfig": JINA_FLASH}),
+        f"tiny {written_for_version_4(JINA_FLASH, OTHER_EMBEDDINGS)}",
+        trust_remote_code=True,
+    ),
+    *(
+        refused(
+            f"provence-reranker{'-trusted' * trusted}",
+            saying(
+                architectures=["Provence"],
+                model_type="Provence",
+                auto_map={"AutoConfig": "modeling.ProvenceConfig", "AutoModel": "modeling.Provence"},
+            ),
+            "tiny is a Provence, which Python code of its own computes (auto_map in its config.json), and nothing says "
+            "how that scores pairs. Use a reranker without code of its own, such as BAAI/bge-reranker-v2-m3. If it is "
+            'an embedding model, `family = "bi-encoder"` and `trust_remote_code = true` in its card in models.toml '
+            "take the mean of its tokens. Read the code first.",
+            trust_remote_code=trusted,
+        )
+        for trusted in (False, True)
+    ),
+    refused(
+        "own-code-that-may-be-a-classifier",
+        saying(architectures=["OwnModel"], model_type="own", **CODE),
+        "tiny is a OwnModel, which Python code of its own computes (auto_map in its config.json), and nothing else "
+        "says what it is. If it gives one score for a pair, its card in models.toml has to say "
+        '`family = "cross-encoder"` and `trust_remote_code = true`. Read the code first.',
+    ),
+    *(
+        refused(f"lightning-ir-{kind}", saying(architectures=[name], model_type=kind), unknown_head(told))
+        for kind, name, told in (
+            ("mono", "MonoElectraModel", "MonoElectraModel and the type mono"),
+            ("set-encoder", "SetEncoderElectraModel", "SetEncoderElectraModel and the type set-encoder"),
+            ("col", "ColElectraModel", "ColElectraModel and the type col"),
+        )
+    ),
+    refused(
+        "bert-for-next-sentences",
+        saying(architectures=["BertForNextSentencePrediction"]),
+        unknown_head("BertForNextSentencePrediction and the type bert"),
+    ),
+    refused(
+        "monobert-without-its-tokenizer",
+        then(make_bert, lambda folder: (folder / "tokenizer.json").unlink()),
+        "tiny/tokenizer.json is missing. If the model was published without it, copy tokenizer.json and "
+        "tokenizer_config.json from the model that it was trained from, which its page names",
     ),
     refused(
         "gte-multilingual-without-tokenizer-json",
@@ -744,12 +847,27 @@ REFUSED = [
         'supported. Use the model that it was made from; `precision = "int8"` in its card halves the time on a CPU.',
         family="cross-encoder",
     ),
+    refused("contriever-without-a-card", partial(encoder, model_type="bert", body=True), no_head("BertModel")),
     refused(
-        "contriever-without-a-card",
-        partial(encoder, model_type="bert", body=True),
-        "tiny names the architecture BertModel in its config.json, which has no head that scores "
-        "pairs, and no modules of sentence-transformers: it is not a reranker. If it is an embedding "
-        'model, `family = "bi-encoder"` in its card in models.toml takes the mean of its tokens.',
+        "body-of-a-language-model-without-a-card",
+        then(partial(causal, model_type="llama", template=None), partial(named, architectures=["LlamaModel"])),
+        no_head("LlamaModel"),
+    ),
+    refused(
+        "language-model-whose-tokens-see-one-another",
+        then(partial(causal, model_type="llama", template=None), partial(named, is_causal=False)),
+        no_reranker("LlamaForCausalLM", OTHER, "the mean of its tokens"),
+    ),
+    refused(
+        "instructor-with-prompts",
+        then(partial(encoder, model_type="bert", body=True), partial(embeddings, query="find: "), without_prompts),
+        LEFT_OUT + ' `prompts = { query = "", document = "" }` in its card in models.toml has it read texts without a '
+        "prompt, which it was not trained on.",
+    ),
+    refused(
+        "instructor-with-prompts-for-tasks",
+        then(partial(encoder, model_type="bert", body=True), partial(embeddings, sorting="sort: "), without_prompts),
+        LEFT_OUT,
     ),
     *(
         refused(

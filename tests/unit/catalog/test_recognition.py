@@ -126,6 +126,41 @@ def test_a_language_model_that_says_nothing_is_refused_with_the_lines_that_would
     assert '`family = "bi-encoder"`' in message
 
 
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [
+        ("BertModel", "bert"),
+        ("XLMRobertaModel", "xlm-roberta"),
+        ("DebertaV2Model", "deberta-v2"),
+        ("T5EncoderModel", "t5"),
+        ("Gemma3TextModel", "gemma3_text"),
+        ("BertModel", None),
+    ],
+)
+def test_a_body_alone_may_be_an_embedding_model(tmp_path: Path, architecture: str, kind: str | None) -> None:
+    config: dict[str, Any] = {"model_type": kind} if kind else {}
+    message = refusal(tmp_path, architecture, **config)
+    assert "it is not a reranker. If it is an embedding model" in message
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config"),
+    [
+        ("MonoElectraModel", {"model_type": "mono"}),
+        ("BertForNextSentencePrediction", {"model_type": "bert"}),
+        ("Reader", {}),
+        ("Reader", {"auto_map": {"AutoModelForSequenceClassification": "reading.Reader"}}),
+    ],
+    ids=["unknown-type", "other-head", "no-type", "own-code"],
+)
+def test_a_model_of_which_nothing_is_known_may_be_a_reranker(
+    tmp_path: Path, architecture: str, config: dict[str, Any]
+) -> None:
+    message = refusal(tmp_path, architecture, **config)
+    assert "not a reranker" not in message
+    assert "bi-encoder" not in message
+
+
 @pytest.mark.parametrize("name", ["Qwen/Qwen3-Reranker-4B", "qwen/qwen3-reranker-8b"])
 def test_a_known_repository_needs_no_template(tmp_path: Path, name: str) -> None:
     assert family(tmp_path, "Qwen3ForCausalLM", ModelCard(id=name)) == CROSS_ENCODER
