@@ -28,6 +28,7 @@ from rerank.scorers.pretrained import (
 from rerank.scorers.saved_modules import reads_as_published, refuse_unread_setting, take_length
 from rerank.scorers.seen_padding import refuse_changing
 from rerank.scorers.sentence_transformers.converted import convert_body
+from rerank.scorers.sentence_transformers.own_body import make_body_known
 from rerank.scorers.sentence_transformers.padding import settle_padding
 from rerank.scorers.sentence_transformers.scorers import (
     PlainPairScorer,
@@ -53,6 +54,8 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Score
     activation = activation_of(checkpoint, card)
     logger.info("%s runs through sentence-transformers: no other family claims it", card.id)
     own_code = runs_own_code(checkpoint.folder, card)
+    if own_code:
+        make_body_known(checkpoint)
     converts = placement.device.openvino and not own_code
     # what is converted keeps its weights in fp32
     model = _saved_model(checkpoint, card, placement, torch.float32 if converts else placement.device.dtype)
