@@ -104,7 +104,12 @@ def saved_late(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
 
 
 def late_by_hand(
-    markers: tuple[str, str], *, skipped: Sequence[str] = (), expands: bool = True, attends: bool = False
+    markers: tuple[str, str],
+    *,
+    skipped: Sequence[str] = (),
+    skips_first: bool = False,
+    expands: bool = True,
+    attends: bool = False,
 ) -> Callable[[Path, Sequence[tuple[str, str]]], list[float]]:
     """Token by token: one text at a time through transformers, one projection, one cosine after another."""
 
@@ -115,7 +120,8 @@ def late_by_hand(
         dense = folder / "1_Dense" / "model.safetensors"
         projection = load_file(dense if dense.is_file() else folder / "model.safetensors")["linear.weight"]
         number: Any = tokenizer.token_to_id
-        left_out = {number(word) for word in skipped} - {None}
+        firsts = {tokenizer.encode(mark, add_special_tokens=False).ids[0] for mark in skipped if skips_first}
+        left_out = firsts or {number(word) for word in skipped} - {None}
 
         def read(text: str, marker: str, length: int, *, expanded: bool) -> torch.Tensor:
             kept = tokenizer.encode(text, add_special_tokens=False).ids[: length - 3]
@@ -138,5 +144,5 @@ def late_by_hand(
     return reference
 
 
-stanford_by_hand = partial(late_by_hand, ("[unused0]", "[unused1]"), skipped=string.punctuation)
+stanford_by_hand = partial(late_by_hand, ("[unused0]", "[unused1]"), skipped=string.punctuation, skips_first=True)
 pylate_by_hand = partial(late_by_hand, ("[Q] ", "[D] "), skipped=(*string.punctuation, "a", "the"))

@@ -93,6 +93,8 @@ class Procedure:
     expansion: Expansion | None
     skipped: tuple[str, ...]
     """Tokens of a document that do not count."""
+    skips_first: bool
+    """True if ``skipped`` are texts, of which the first token does not count, in place of tokens."""
     projections: tuple[Projection, ...]
 
 
@@ -128,6 +130,8 @@ def _stanford(checkpoint: Checkpoint) -> Procedure:
         document=Side(metadata.get("doc_maxlen") or 220, marker=metadata.get("doc_token_id") or "[unused1]"),
         expansion=Expansion(metadata.get("query_maxlen") or 32, bool(metadata.get("attend_to_mask_tokens"))),
         skipped=_PUNCTUATION if metadata.get("mask_punctuation", True) else (),
+        # stanford-futuredata/ColBERT, colbert/modeling/colbert.py
+        skips_first=True,
         projections=(Projection(checkpoint.weight_files),),
     )
 
@@ -149,6 +153,7 @@ def _pylate(folder: Path, saved: SavedModules) -> Procedure:
         document=Side(settings.get("document_length") or 180, marker=settings.get("document_prefix") or "[D] "),
         expansion=Expansion(length, bool(settings.get("attend_to_expansion_tokens"))) if expands else None,
         skipped=_PUNCTUATION if skipped is None else tuple(skipped),
+        skips_first=False,
         projections=_projections(folder, saved),
     )
 
@@ -165,6 +170,7 @@ def _sentence_transformers(folder: Path, saved: SavedModules) -> Procedure:
         document=Side(saved.settings.get("document_length"), prompt=prompts["document"] or ""),
         expansion=_saved_expansion(folder, saved.settings.get("query_expansion")),
         skipped=_saved_mask(folder, saved),
+        skips_first=False,
         projections=_projections(folder, saved),
     )
 

@@ -44,8 +44,7 @@ class TextReader:
         self._expansion = procedure.expansion
         self._longest_query = _longest_query(procedure, max_length)
         self._filler = self._filling(procedure.expansion)
-        skipped = [self.tokenizer.token_to_id(word) for word in procedure.skipped]
-        self._skipped = numpy.array([token for token in skipped if token is not None], numpy.int64)
+        self._skipped = numpy.array(skipped_tokens(self.tokenizer, procedure), numpy.int64)
         if not self.counted(finish(self.documents([""], Truncation(), max_length))[0]).any():
             raise unfit(checkpoint.folder, "leaves out every token of an empty document")
 
@@ -97,6 +96,14 @@ class TextReader:
         if name is None:
             raise unfit(self.checkpoint.folder, "expands queries with another token than the tokenizer's mask")
         return self._token(name)
+
+
+def skipped_tokens(tokenizer: Tokenizer, procedure: Procedure) -> list[int]:
+    """The tokens of documents that do not count."""
+    if procedure.skips_first:
+        read = tokenizer.encode_batch(list(procedure.skipped), add_special_tokens=False)
+        return [text.ids[0] for text in read if text.ids]
+    return [token for word in procedure.skipped if (token := tokenizer.token_to_id(word)) is not None]
 
 
 def _longest_query(procedure: Procedure, max_length: int) -> int:
