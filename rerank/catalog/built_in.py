@@ -17,8 +17,10 @@ from rerank.catalog.prompts import (
     BGE_RERANKER_V2_GEMMA,
     CTXL_RERANK_V2,
     LLAMA_NEMOTRON_RERANK,
+    MONOPTT5,
     MONOT5,
     MT5_MMARCO,
+    MT5_TRUE,
     MXBAI_RERANK_V2,
     PTT5_MSMARCO,
     QWEN3_RERANKER,
@@ -26,7 +28,7 @@ from rerank.catalog.prompts import (
     ZERANK_2,
     PromptFormat,
 )
-from rerank.catalog.text_prompts import KNOWN_TEXT_PROMPTS, TextPrompts
+from rerank.catalog.text_prompts import COMPARED_BY_DOT, KNOWN_TEXT_PROMPTS, TextPrompts
 
 T = TypeVar("T")
 
@@ -138,13 +140,19 @@ BUILT_IN: tuple[ModelCard, ...] = (*_encoders(), *_language_models(), *_embeddin
 _MONOT5 = ("small-msmarco-10k", "small-msmarco-100k", "base-msmarco", "base-msmarco-10k", "base-med-msmarco")
 _MONOT5_LARGE = ("large-msmarco", "large-msmarco-10k", "3b-msmarco", "3b-msmarco-10k", "3b-med-msmarco")
 _MT5 = ("mmarco-v1", "mmarco-v2", "en-msmarco", "multi-msmarco", "en-pt-msmarco-v1", "en-pt-msmarco-v2")
-_PTT5 = ("pt-msmarco-10k-v1", "pt-msmarco-100k-v1", "pt-msmarco-100k-v2", "en-pt-msmarco-10k-v1")
+_PTT5 = (
+    "pt-msmarco-10k-v1", "pt-msmarco-10k-v2", "pt-msmarco-100k-v1", "pt-msmarco-100k-v2", "en-pt-msmarco-10k-v1",
+    "en-pt-msmarco-100k-v2",
+)  # fmt: skip
 _KNOWN_PROMPTS = (
     {card.repo.casefold(): card.prompt for card in BUILT_IN if card.repo and card.prompt}
     | {f"tomaarsen/qwen3-reranker-{size}-seq-cls": QWEN3_RERANKER for size in ("0.6b", "4b", "8b")}
     | {f"castorini/monot5-{name}": MONOT5 for name in (*_MONOT5, *_MONOT5_LARGE)}
     | {f"unicamp-dl/mt5-base-{name}": MT5_MMARCO for name in _MT5}
+    | {f"unicamp-dl/inranker-{size}": MONOT5 for size in ("small", "base", "3b")}
+    | {f"unicamp-dl/mt5-{name}": MT5_TRUE for name in ("3b-mmarco-en-pt", "13b-mmarco-100k")}
     | {f"unicamp-dl/ptt5-base-{name}": PTT5_MSMARCO for name in _PTT5}
+    | {f"unicamp-dl/monoptt5-{size}": MONOPTT5 for size in ("small", "base", "large", "3b")}
 )
 """By repositories whose files do not always say how their models are asked."""
 
@@ -157,6 +165,11 @@ def known_prompt(card: ModelCard) -> PromptFormat | None:
 def known_text_prompts(card: ModelCard) -> TextPrompts | None:
     """What an embedding model reads before texts where neither card nor folder say so; None if it is not known."""
     return _known(KNOWN_TEXT_PROMPTS, card)
+
+
+def compares_by_dot(card: ModelCard) -> bool:
+    """True for an embedding model whose page compares vectors by their dot product, which its files do not say."""
+    return _known(dict.fromkeys(COMPARED_BY_DOT, True), card) or False
 
 
 def _known(found: Mapping[str, T], card: ModelCard) -> T | None:

@@ -76,8 +76,9 @@ OTHER_KINDS = (
         lambda evidence: _is_bare(evidence, "T5ForConditionalGeneration"),
         "is a sequence-to-sequence model ({architecture}), and nothing in it says that it reranks. If it does so as "
         "monoT5 does, by the first word of its answer, its card in models.toml has to say how it is asked: "
-        '`prompt = "monot5"` (true or false), `prompt = "mt5-mmarco"` (yes or no), `prompt = "ptt5-msmarco"` (sim or '
-        "não) or a `prompt` of its own.",
+        'by its page, `prompt = "monot5"` (true or false), `prompt = "mt5-mmarco"` (yes or no), `prompt = "mt5-true"` '
+        '(true, or "▁" for no), `prompt = "ptt5-msmarco"` (sim or não), `prompt = "monoptt5"` (Sim or Não, asked in '
+        "Portuguese) or a `prompt` of its own.",
     ),
     OtherKind(
         lambda evidence: _is_bare(evidence, "ForConditionalGeneration"),

@@ -180,6 +180,9 @@ MONOT5 = PromptFormat(
 )
 MT5_MMARCO = replace(MONOT5, yes="▁yes", no="▁no")
 PTT5_MSMARCO = replace(MONOT5, yes="▁sim", no="▁não")
+# AnswerDotAI/rerankers, rerankers/models/t5ranker.py, and the cards of unicamp-dl's models
+MONOPTT5 = replace(MONOT5, request="Pergunta: {query} Documento:", suffix=" Relevante:", yes="▁Sim", no="▁Não")
+MT5_TRUE = replace(MONOT5, no="▁")
 PROMPTS = {
     "qwen3-reranker": QWEN3_RERANKER,
     "mxbai-rerank-v2": MXBAI_RERANK_V2,
@@ -190,7 +193,9 @@ PROMPTS = {
     "llama-nemotron-rerank": LLAMA_NEMOTRON_RERANK,
     "monot5": MONOT5,
     "mt5-mmarco": MT5_MMARCO,
+    "mt5-true": MT5_TRUE,
     "ptt5-msmarco": PTT5_MSMARCO,
+    "monoptt5": MONOPTT5,
 }
 """By name, as in models.toml."""
 RECOGNISED = (QWEN3_RERANKER, _MXBAI_TEMPLATE, ZERANK_2, CTXL_RERANK_V2)

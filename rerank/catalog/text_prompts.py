@@ -1,4 +1,4 @@
-"""Prompts of embedding models that their files do not hold: those of a card, and of known repositories."""
+"""What the files of embedding models do not hold: prompts, of a card or of known repositories; how vectors compare."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ _INSTRUCTED = TextPrompts(
 _BGE_ENGLISH = TextPrompts("Represent this sentence for searching relevant passages: ")
 _BGE_CHINESE = TextPrompts("为这个句子生成表示以用于检索相关文章：")
 _NOMIC = TextPrompts("search_query: ", "search_document: ")
+_RURI = TextPrompts("検索クエリ: ", "検索文書: ")
+_LINQ = TextPrompts("Instruct: Given a question, retrieve passages that answer the question\nQuery: ")
 _SIZES = ("small", "base", "large")
 KNOWN_TEXT_PROMPTS = (
     {f"intfloat/{kind}": _E5 for size in _SIZES for kind in (f"e5-{size}", f"e5-{size}-v2", f"multilingual-e5-{size}")}
@@ -35,6 +37,19 @@ KNOWN_TEXT_PROMPTS = (
     | {f"baai/bge-{size}-en{version}": _BGE_ENGLISH for size in _SIZES for version in ("", "-v1.5")}
     | {"whereisai/uae-large-v1": _BGE_ENGLISH}
     | {f"baai/bge-{size}-zh{version}": _BGE_CHINESE for size in _SIZES for version in ("", "-v1.5")}
-    | {f"nomic-ai/nomic-embed-text-{version}": _NOMIC for version in ("v1", "v1.5")}
+    | {f"nomic-ai/{name}": _NOMIC for name in ("nomic-embed-text-v1", "nomic-embed-text-v1.5", "modernbert-embed-base")}
+    | {"lightonai/modernbert-embed-large": _NOMIC}
+    | {f"ordalietech/solon-embeddings-{size}-0.1": TextPrompts("query : ") for size in ("base", "large")}
+    | {f"cl-nagoya/ruri-v3-{size}": _RURI for size in ("30m", "70m", "130m", "310m")}
+    | {"linq-ai-research/linq-embed-mistral": _LINQ}
 )
 """As the pages of the models say it, by repository."""
+COMPARED_BY_DOT = frozenset(
+    f"sentence-transformers/{name}"
+    for name in (
+        "msmarco-bert-base-dot-v5", "msmarco-distilbert-base-dot-prod-v3", "msmarco-distilbert-base-tas-b",
+        "msmarco-distilbert-dot-v5", "msmarco-roberta-base-ance-firstp", "multi-qa-distilbert-dot-v1",
+        "multi-qa-minilm-l6-dot-v1", "multi-qa-mpnet-base-dot-v1",
+    )
+)  # fmt: skip
+"""Models whose pages compare vectors by their dot product, by repository."""

@@ -10,7 +10,7 @@ from typing import Any
 from tokenizers import normalizers
 
 from rerank.catalog.evidence import read_modules
-from rerank.errors import ModelUnsupported
+from rerank.errors import ModelUnsupported, WeightsBroken
 from rerank.scorers.pretrained import open_tokenizer, read_json, tokenizer_length
 
 _SETTINGS_FILES = tuple(
@@ -186,11 +186,14 @@ def reads_as_published(model: Any, folder: Path) -> None:
         published.normalizer = normalizers.Sequence([normalizers.Lowercase(), *([own] if own else [])])
 
 
-def other_similarity(folder: Path) -> str | None:
-    """How vectors are to be compared, if it is by other numbers than their cosine."""
-    name: str | None = read_json(folder / "config_sentence_transformers.json").get("similarity_fn_name")
+def other_similarity(folder: Path, unsaid: str | None) -> str | None:
+    """How vectors are to be compared, if it is by other numbers than their cosine; ``unsaid`` if the files do not say.
+
+    The dot product of vectors of length 1 is their cosine.
+    """
+    name: str | None = read_json(folder / "config_sentence_transformers.json").get("similarity_fn_name") or unsaid
     saved = saved_modules(folder)
-    is_cosine = name == "dot" and saved is not None and "Normalize" in saved.kinds
+    is_cosine = name == "dot" and saved is not None and saved.kinds[-1:] == ("Normalize",)
     return None if name in (None, "cosine") or is_cosine else name
 
 
@@ -214,8 +217,13 @@ def saved_prompts(folder: Path) -> dict[str, str]:
 
 
 def default_prompt_name(folder: Path) -> str | None:
-    """Name of the prompt used by default; None if there is none."""
+    """Name of the prompt used by default; None if there is none. Raises WeightsBroken for one that is not there."""
     name: str | None = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
+    if name is not None and name not in (known := saved_prompts(folder)):
+        raise WeightsBroken(
+            f"{folder.name}/config_sentence_transformers.json has the default prompt {name!r}, which is not among its "
+            f"prompts ({', '.join(sorted(known))}). Fetch the published files again."
+        )
     return name
 
 

@@ -16,6 +16,7 @@ from tests.parity.layouts import rewrite
 WORDS = (
     *("what", "is", "machine", "learning", "a", "branch", "of", "AI", "one", "more", "word"),
     *("Query:", "Document:", "Relevant:", "true", "false", "yes", "no", "sim", "não"),
+    *("Pergunta:", "Documento:", "Relevante:", "Sim", "Não"),
 )
 
 
@@ -59,7 +60,7 @@ def first_word(folder: Path, pairs: Sequence[tuple[str, str]], prompt: PromptFor
     yes, no = (tokenizer.convert_tokens_to_ids(word) for word in (prompt.yes, prompt.no))
     scores = []
     for query, document in pairs:
-        read = tokenizer(f"Query: {query} Document: {document} Relevant:", return_tensors="pt")
+        read = tokenizer(prompt.whole("", query, document), return_tensors="pt")
         logits = model(**read, decoder_input_ids=torch.tensor([[0]])).logits[0, 0]
         scores.append(float(logits[yes] - logits[no]))
     return scores

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from transformers import AutoModel, AutoTokenizer
 
+from rerank.activations import IDENTITY
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import read_checkpoint
 from rerank.catalog.text_prompts import TextPrompts
 from rerank.core import EmbeddingOptions, Pair, ScoringOptions, Truncation
 from rerank.devices import choose_device
-from rerank.errors import InvalidRequest, ModelUnsupported
+from rerank.errors import InvalidRequest, ModelUnsupported, WeightsBroken
 from rerank.scorers import networks
 from rerank.scorers.base import Embedder, Placement, finish, score
 from rerank.scorers.load import load_scorer
@@ -372,7 +373,7 @@ def test_a_reranker_gives_no_vectors(tmp_path: Path) -> None:
     ("similarity", "normalised", "logged"),
     [
         ("dot", True, False),
-        ("dot", False, True),
+        ("dot", False, False),
         ("euclidean", True, True),
         ("cosine", False, False),
         (None, True, False),
@@ -388,3 +389,69 @@ def test_the_log_says_where_vectors_are_compared_by_another_number(
     load(folder)
 
     assert (f"scores by cosine: its similarity_fn_name is {similarity}" in caplog.text) == logged
+
+
+def dots(model: SentenceTransformer, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    return [float(model.encode(query) @ model.encode(document)) for query, document in pairs]
+
+
+@pytest.mark.parametrize(
+    ("kind", "similarity", "card"),
+    [
+        ("bert", "dot", {}),
+        ("albert", "dot", {}),
+        ("bert", None, {"repo": "sentence-transformers/msmarco-distilbert-base-tas-b"}),
+    ],
+)
+def test_a_model_of_dot_products_is_scored_by_them(
+    tmp_path: Path, kind: str, similarity: str | None, card: dict[str, Any]
+) -> None:
+    folder = encoder(tmp_path / "tiny", kind, body=True, **({"embedding_size": 32} if kind == "albert" else {}))
+    embeddings(folder, normalised=False)
+    change(folder / "config_sentence_transformers.json", similarity_fn_name=similarity)
+    pairs = [("what is a panda", document) for document in ("the giant panda is a bear", "machine learning", "AI " * 9)]
+
+    scorer = load(folder, card=ModelCard(id="tiny", **card))
+    found = score(scorer, scorer.encode([Pair(*pair) for pair in pairs]))
+
+    assert scorer.activation == IDENTITY
+    assert found == pytest.approx(dots(SentenceTransformer(str(folder), device="cpu"), pairs), rel=1e-5)
+
+
+def test_a_vector_is_of_length_one_only_where_that_is_the_last_step(tmp_path: Path) -> None:
+    folder = embeddings(encoder(tmp_path / "tiny", "bert", body=True), dense=1, normalised=False)
+    listed = json.loads((folder / "modules.json").read_text())
+    normalize = {"idx": 9, "name": "9", "path": "9_Normalize", "type": "sentence_transformers.models.Normalize"}
+    (folder / "modules.json").write_text(json.dumps([*listed[:2], normalize, *listed[2:]]))
+    (folder / "9_Normalize").mkdir()
+
+    found = vectors(embedder_of(folder), ["a word"], EmbeddingOptions())
+
+    assert found[0] == pytest.approx(SentenceTransformer(str(folder), device="cpu").encode("a word"), abs=1e-5)
+
+
+def test_a_default_prompt_that_is_not_there_is_named(tmp_path: Path) -> None:
+    folder = embeddings(encoder(tmp_path / "tiny", "bert", body=True), words="a word: ")
+    change(folder / "config_sentence_transformers.json", default_prompt_name="wordz")
+    with pytest.raises(WeightsBroken, match="has the default prompt 'wordz', which is not among its prompts"):
+        load(folder)
+
+
+OWN_MODULE = """
+from sentence_transformers.models import Transformer
+
+class Ending(Transformer):
+    def {method}(self, texts, **kwargs):
+        return super().{method}([text + " end" for text in texts], **kwargs)
+"""
+
+
+@pytest.mark.parametrize("method", ["tokenize", "preprocess"])
+def test_a_first_module_that_reads_texts_itself_is_refused(tmp_path: Path, method: str) -> None:
+    folder = embeddings(encoder(tmp_path / "tiny", "bert", body=True))
+    (folder / "ending.py").write_text(OWN_MODULE.replace("{method}", method))
+    listed = json.loads((folder / "modules.json").read_text())
+    listed[0]["type"] = "ending.Ending"
+    (folder / "modules.json").write_text(json.dumps(listed))
+    with pytest.raises(ModelUnsupported, match="its first module, Ending, tokenises texts by code of its own"):
+        load(folder, card=ModelCard(id="tiny", trust_remote_code=True))

@@ -6,6 +6,7 @@ import logging
 from functools import partial
 from typing import Any
 
+from rerank.catalog.built_in import compares_by_dot
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.catalog.own_code import runs_own_code
@@ -45,7 +46,7 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:
     """The embedding model on the device."""
     model = None
-    if similarity := other_similarity(checkpoint.folder):
+    if (similarity := _similarity(checkpoint, card)) not in (None, "dot"):
         logger.warning(
             "%s scores by cosine: its similarity_fn_name is %s, which may order documents otherwise",
             card.id,
@@ -56,13 +57,18 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEnc
     return _load_saved(checkpoint, card, placement) if model is None else _load_plain(model, card, placement)
 
 
+def _similarity(checkpoint: Checkpoint, card: ModelCard) -> str | None:
+    """How its vectors are compared, if it is by other numbers than their cosine."""
+    return other_similarity(checkpoint.folder, unsaid="dot" if compares_by_dot(card) else None)
+
+
 def _load_plain(model: BertEmbedding | CausalEmbedding, card: ModelCard, placement: Placement) -> BiEncoderScorer:
     checkpoint = model.checkpoint
     length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
     reading, size = plain_reading(checkpoint, card).instructed(card.instruction), model.vector_size(card)
     vectors, per_token = model.sentences(placement), model.bytes_per_token(length)
-    cache = placement.new_vector_cache()
-    return BiEncoderScorer(reading, vectors, size, length, per_token, card.activation, cache=cache)
+    dot, cache = _similarity(checkpoint, card) == "dot", placement.new_vector_cache()
+    return BiEncoderScorer(reading, vectors, size, length, per_token, card.activation, dot=dot, cache=cache)
 
 
 def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:
@@ -90,8 +96,8 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     vectors = PaddedSentences(model, runtime)
     bytes_per_token = activation_bytes(config)
     size = saved_vector_size(model, card, checkpoint)
-    cache = placement.new_vector_cache()
-    return BiEncoderScorer(reading, vectors, size, length, bytes_per_token, card.activation, cache=cache)
+    dot, cache = _similarity(checkpoint, card) == "dot", placement.new_vector_cache()
+    return BiEncoderScorer(reading, vectors, size, length, bytes_per_token, card.activation, dot=dot, cache=cache)
 
 
 def _saved_model(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> Any:

@@ -16,6 +16,9 @@ _FOR_QUERIES = ("query", "web_search_query", "s2p_query", "search_query", "retri
 _FOR_DOCUMENTS = ("document", "passage", "corpus", "search_document", "retrieval.passage")
 """What the prompts of either role are called where texts are retrieved (e5-mistral, stella ...); the first is taken."""
 
+_DOCUMENTS = "document|passage|corpus"
+"""What a prompt for documents may have in its name."""
+
 
 def prompts_of(card: ModelCard, saved: Mapping[str, str | None]) -> dict[str, str | None]:
     """The prompts of a model: the card's, else those of its files, else those that its page documents.
@@ -26,8 +29,8 @@ def prompts_of(card: ModelCard, saved: Mapping[str, str | None]) -> dict[str, st
     known, said = known_text_prompts(card) or TextPrompts(), card.prompts or TextPrompts()
     prompts = said.over(own.over(known.over(saved)))
     if around_task(prompts) is None or not card.instruction:
-        _check_role(prompts, "query", "query", said.query)
-    _check_role(prompts, "document", "document|passage|corpus", said.document)
+        _check_role(prompts, "query", f"^(?!.*({_DOCUMENTS})).*(query|question|search|retriev)", said.query)
+    _check_role(prompts, "document", _DOCUMENTS, said.document)
     return prompts
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
 from sentence_transformers.sentence_transformer.modules import Normalize
 from torch import nn
 
@@ -86,6 +87,11 @@ def _padding(model: SentenceTransformer) -> Callable[[Sequence[TokenIds]], dict[
 def sentence_reading(model: SentenceTransformer) -> SentenceReading:
     """How the model reads texts. Raises ModelUnsupported if it does more than prepend a prompt."""
     transformer, *others = model
+    if _tokenises_itself(transformer):
+        raise ModelUnsupported(
+            f"its first module, {type(transformer).__name__}, tokenises texts by code of its own, which is not "
+            "supported. Use another embedding model, such as BAAI/bge-m3."
+        )
     if "message" in getattr(transformer, "modality_config", ()):
         raise ModelUnsupported(
             "its texts go through a chat template, which is not supported for embedding models. If it was trained "
@@ -110,9 +116,15 @@ def _prompt_left_out(prompts: Mapping[str, str | None]) -> str:
     )
 
 
+def _tokenises_itself(module: nn.Module) -> bool:
+    """True for a module whose own code adds to texts, or reads them in a way of its own."""
+    kind: Any = type(module)
+    return kind.preprocess is not Transformer.preprocess or kind.tokenize is not Transformer.tokenize
+
+
 def saved_vector_size(model: SentenceTransformer, card: ModelCard, checkpoint: Checkpoint) -> VectorSize:
     """The dimensions and the length of the model's vectors."""
-    normalised = any(isinstance(module, Normalize) for module in model)
+    normalised = isinstance(list(model)[-1], Normalize)
     with model.truncate_embeddings(None):
         dimensions = model.get_embedding_dimension()
     if dimensions is None:

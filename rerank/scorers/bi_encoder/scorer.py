@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy
 
-from rerank.activations import COSINE, Activation
+from rerank.activations import COSINE, IDENTITY, Activation
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
 from rerank.core import EmbeddingOptions, Pair, Pending, PendingLogits, ScoringOptions, Span, Vector
@@ -196,7 +196,7 @@ def _finish(batch: Sequence[EncodedText], vectors: numpy.ndarray) -> list[Vector
 
 
 class BiEncoderScorer(ReadsInParts):
-    """Cosine of two sentence embeddings, in -1..1. The maximum length applies to each text."""
+    """Cosine of two sentence embeddings, in -1..1, or their dot product. The maximum length applies to each text."""
 
     def __init__(
         self,
@@ -207,17 +207,20 @@ class BiEncoderScorer(ReadsInParts):
         bytes_per_token: int,
         activation: Activation | None = None,
         *,
+        dot: bool = False,
         cache: VectorCache | None = None,
     ) -> None:
+        """``dot``: vectors keep their lengths, so that the score is their dot product."""
         self.embedder = TextEmbedder(reading, vectors, size, max_length, bytes_per_token)
         self.max_length = max_length
-        self.activation = activation or COSINE
+        self.activation = activation or (IDENTITY if dot else COSINE)
         self.runtime = vectors.description
         self.precision = vectors.precision
         self.padded = vectors.padded
         self.bytes_per_token = bytes_per_token
         self._vectors = vectors
         self._kept = size.kept
+        self._dot = dot
         self._reading = reading
         self._cache = cache
         self.takes_instruction = around_task(reading.prompts) is not None
@@ -243,7 +246,8 @@ class BiEncoderScorer(ReadsInParts):
         """See ``Scorer.start``. A text that stands in several pairs is embedded once."""
         unknown = [pair.document for pair in batch if pair.known is None]
         texts = list(dict.fromkeys([*(pair.query for pair in batch), *unknown]))
-        embeddings = of_length_one(self._vectors(texts)[:, : self._kept])
+        kept = self._vectors(texts)[:, : self._kept]
+        embeddings = kept if self._dot else of_length_one(kept)
         row = {text: place for place, text in enumerate(texts)}
         queries = embeddings[self._places([row[pair.query] for pair in batch])]
         if len(unknown) == len(batch):
