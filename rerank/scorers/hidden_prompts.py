@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from rerank.catalog.built_in import known_prompt
 from rerank.catalog.cards import ModelCard
 from rerank.catalog.checkpoint import Checkpoint
+from rerank.catalog.families import CROSS_ENCODER
 from rerank.catalog.prompts import (
     BGE_RERANKER_V2_GEMMA,
     CTXL_RERANK_V2,
@@ -22,6 +23,7 @@ from rerank.catalog.prompts import (
     Word,
 )
 from rerank.catalog.recognition import prompt_lines
+from rerank.catalog.weight_files import shapes
 from rerank.errors import ModelUnsupported
 from rerank.scorers.labels import score_of_labels
 from rerank.scorers.pretrained import open_tokenizer, read_tensor
@@ -39,8 +41,18 @@ _TIED = {"gemma"}
 _HEAD = "ForSequenceClassification"
 _ASKED = ("ForCausalLM", "ForSequenceClassification", "ForConditionalGeneration")
 """Endings of architectures that may be asked in a prompt."""
-_LIKENESS = 0.5
+_LANGUAGE_MODELS = frozenset(
+    (
+        *_CONVERTED, "bloom", "cohere", "cohere2", "falcon", "gemma2", "gemma3_text", "gpt2", "gpt_neo", "gpt_neox",
+        "gptj", "granite", "lfm2", "llama", "ministral", "ministral3", "mixtral", "olmo", "olmo2", "olmo3", "opt",
+        "phi", "phi3", "qwen2_moe", "qwen3_5_text", "qwen3_moe", "smollm3", "stablelm", "starcoder2",
+    )
+)  # fmt: skip
+"""Types whose classifiers may read a prompt (Llama: RankLLaMA's, DeAR's)."""
+_ALIKE = 0.5
 """Cosine of a head with the answer's direction: 1 where it was converted, within 0.1 of 0 where it was not."""
+_EXACT = 0.9999
+"""The same where it was converted and not trained since, whatever was rounded."""
 
 
 def told_prompt(checkpoint: Checkpoint, card: ModelCard) -> ModelCard:
@@ -57,22 +69,43 @@ def told_prompt(checkpoint: Checkpoint, card: ModelCard) -> ModelCard:
 
 
 def _prompt_of_head(checkpoint: Checkpoint, card: ModelCard) -> PromptFormat | None:
-    """The prompt of the reranker from whose answers the head of a classifier was made."""
-    evidence, kind = checkpoint.evidence, str(checkpoint.config.get("model_type"))
-    if kind not in _CONVERTED or not checkpoint.architecture.endswith(_HEAD) or evidence.saved_as or evidence.modules:
+    """The prompt of the reranker from whose answers the head of a classifier was made; None for plain pairs."""
+    evidence, kind = checkpoint.evidence, checkpoint.config.get("model_type")
+    is_asked = kind in _LANGUAGE_MODELS and checkpoint.architecture.endswith(_HEAD)
+    if not is_asked or evidence.saved_as or evidence.modules or _is_refused_for_labels(checkpoint, card):
         return None
+    stated, saved = card.stated_family == CROSS_ENCODER, "sentence_transformers" in evidence.config
+    prompts = _converted_from(checkpoint)
+    alike = _likeness(checkpoint, card, prompts)
+    wanted = _EXACT if stated or saved else _ALIKE
+    if found := next((prompt for prompt, cosine in alike if cosine > wanted), None):
+        return found
+    is_like_none = not prompts or (bool(alike) and all(cosine <= _ALIKE for _, cosine in alike))
+    if not stated and not (saved and is_like_none):
+        raise _either(checkpoint)
+    return None
+
+
+def _is_refused_for_labels(checkpoint: Checkpoint, card: ModelCard) -> bool:
+    """True for a head of several labels, which no card tells apart."""
+    return card.labels is None and shapes(checkpoint.weight_files).get("score.weight", [1])[0] > 1
+
+
+def _converted_from(checkpoint: Checkpoint) -> list[PromptFormat]:
+    """The prompts of rerankers that it could be made from."""
     tokenizer = open_tokenizer(checkpoint.folder)
-    prompts = [prompt for prompt in _CONVERTED[kind] if _knows(tokenizer, prompt)]
-    if not evidence.config.get("tie_word_embeddings", kind in _TIED):
-        _refuse_either(checkpoint, prompts)
-        return None
-    heads = read_tensor(checkpoint, "score.weight")
-    if len(heads) > 1 and card.labels is None:
-        # refused for its labels
-        return None
-    head = score_of_labels(heads, card, checkpoint.config)
-    row_of = partial(_row, checkpoint, tokenizer)
-    return next((prompt for prompt in prompts if _cosine(head, direction(prompt, row_of)) > _LIKENESS), None)
+    return [prompt for prompt in _CONVERTED.get(checkpoint.config["model_type"], ()) if _knows(tokenizer, prompt)]
+
+
+def _likeness(
+    checkpoint: Checkpoint, card: ModelCard, prompts: Sequence[PromptFormat]
+) -> list[tuple[PromptFormat, float]]:
+    """How like the head is to each prompt's answer, as a cosine; empty without the answers' rows to compare with."""
+    if not prompts or not checkpoint.config.get("tie_word_embeddings", checkpoint.config["model_type"] in _TIED):
+        return []
+    head = score_of_labels(read_tensor(checkpoint, "score.weight"), card, checkpoint.config)
+    row_of = partial(_row, checkpoint, open_tokenizer(checkpoint.folder))
+    return [(prompt, _cosine(head, direction(prompt, row_of))) for prompt in prompts]
 
 
 def _knows(tokenizer: Tokenizer, prompt: PromptFormat) -> bool:
@@ -84,15 +117,14 @@ def _row(checkpoint: Checkpoint, tokenizer: Tokenizer, word: Word) -> numpy.ndar
     return read_tensor(checkpoint, name, row=token_id(tokenizer, word))
 
 
-def _refuse_either(checkpoint: Checkpoint, prompts: Sequence[PromptFormat]) -> None:
-    """Raise ModelUnsupported for a Qwen3 whose head cannot be compared with the rows of its answers."""
-    if QWEN3_RERANKER in prompts and "sentence_transformers" not in checkpoint.evidence.config:
-        raise ModelUnsupported(
-            f"{checkpoint.folder.name} is a Qwen3 with a classification head, and nothing in it says whether it reads "
-            "plain pairs or the prompt of a reranker that it was converted from. Save it once with "
-            "sentence-transformers' CrossEncoder if it reads plain pairs; else say in its card in models.toml how it "
-            f"is asked: {prompt_lines(checkpoint.config)}."
-        )
+def _either(checkpoint: Checkpoint) -> ModelUnsupported:
+    """The error for a head of which it is not known what it was trained on."""
+    return ModelUnsupported(
+        f"{checkpoint.folder.name} is a language model ({checkpoint.config['model_type']}) with a classification head, "
+        "and nothing in it says whether it reads plain pairs or a prompt. Its card in models.toml has to say "
+        '`family = "cross-encoder"` if it reads plain pairs, else how it is asked: '
+        f"{prompt_lines(checkpoint.config)}."
+    )
 
 
 def _cosine(one: numpy.ndarray, other: numpy.ndarray) -> float:

@@ -23,7 +23,7 @@ from rerank.scheduling.memory import Memory
 from rerank.scheduling.scheduler import DeviceSpec, Scheduler
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
-from tests.parity.layouts import ETTIN, Make, Reference, causal, two_hundred_texts
+from tests.parity.layouts import BY_VERSION_5, ETTIN, Make, Reference, causal, two_hundred_texts
 from tests.parity.test_published_layouts import PAIRS, RIGHT
 from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
 from tests.support.whole import whole_server
@@ -64,7 +64,8 @@ def test_a_layout_scores_as_its_own_procedure_on_a_cpu(
         pytest.param(make_qwen3, id="qwen3"),
         pytest.param(ETTIN, id="ettin"),
         pytest.param(
-            lambda folder: causal(folder, model_type="llama", template=None, classifier=True), id="llama-classifier"
+            lambda folder: causal(folder, model_type="llama", template=None, classifier=True, **BY_VERSION_5),
+            id="llama-classifier",
         ),
     ],
 )

@@ -79,6 +79,9 @@ BART: dict[str, Any] = {
 GROUPED = {"num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 1024, "initializer_range": 0.2}
 
 
+BY_VERSION_5: dict[str, Any] = {"sentence_transformers": {"version": "5.1.0"}}
+"""What version 5 of sentence-transformers, and 4, left in config.json of a cross-encoder, which read plain pairs."""
+
 Make = Callable[[Path], object]
 Reference = Callable[[Path, Sequence[tuple[str, str]]], list[float]]
 """A model's own procedure: raw scores of pairs."""

@@ -21,6 +21,7 @@ from rerank.scorers.load import load_scorer
 from tests.parity.conversions import convert_others
 from tests.parity.layouts import (
     BART,
+    BY_VERSION_5,
     ZERANK,
     Make,
     by_hand,
@@ -37,7 +38,7 @@ PAIRS = [
     for text in ("a branch of AI", "", "one more word " * 300, "the giant panda is a bear")
 ]
 LENGTH = 120
-phi = partial(causal, model_type="phi", template=None, classifier=True)
+phi = partial(causal, model_type="phi", template=None, classifier=True, **BY_VERSION_5)
 
 
 def load(folder: Path, runtime: str = "openvino", labels: tuple[int, int] | None = None) -> Scorer:
@@ -61,7 +62,7 @@ def check_both_runtimes(folder: Path, pairs: list[Pair], expected: list[float]) 
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    phi(tmp_path / "tiny")
+    phi(folder=tmp_path / "tiny")
     return tmp_path / "tiny"
 
 
@@ -72,7 +73,8 @@ def tiny(tmp_path: Path) -> Path:
         pytest.param(partial(encoder, model_type="mpnet", max_position_embeddings=130), id="mpnet"),
         pytest.param(phi, id="phi"),
         pytest.param(
-            partial(causal, model_type="gemma2", template=None, classifier=True, sliding_window=16), id="gemma2"
+            partial(causal, model_type="gemma2", template=None, classifier=True, **BY_VERSION_5, sliding_window=16),
+            id="gemma2",
         ),
     ],
 )
@@ -99,7 +101,9 @@ asked = partial(causal, model_type="qwen3", template=ZERANK)
         ),
         pytest.param(then(partial(encoder, model_type="albert", body=True), partial(chain, pooling="max")), id="max"),
         pytest.param(
-            partial(causal, model_type="phi", template=ZERANK.replace("system", "user"), classifier=True),
+            partial(
+                causal, model_type="phi", template=ZERANK.replace("system", "user"), classifier=True, **BY_VERSION_5
+            ),
             id="classifier-with-a-template",
         ),
     ],

@@ -14,9 +14,9 @@ from rerank.core import Pair
 from rerank.devices import Device
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
-from tests.parity.layouts import ETTIN, Make, causal, embeddings, then, two_hundred_texts
+from tests.parity.layouts import BY_VERSION_5, ETTIN, Make, causal, embeddings, then, two_hundred_texts
 
-CLASSIFIER = partial(causal, model_type="phi", template=None, classifier=True)
+CLASSIFIER = partial(causal, model_type="phi", template=None, classifier=True, **BY_VERSION_5)
 
 
 def load(folder: Path, precision: str, *, openvino: bool = False) -> Scorer:

@@ -17,6 +17,7 @@ from rerank.devices import Device
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
 from tests.parity.layouts import (
+    BY_VERSION_5,
     ZERANK,
     Make,
     causal,
@@ -73,7 +74,7 @@ def ending_in_its_padding(folder: Path) -> None:
     put_template(folder, ZERANK.replace("assistant\n\n", "assistant\n<|endoftext|>"))
 
 
-llama = partial(causal, model_type="llama", template=None, classifier=True)
+llama = partial(causal, model_type="llama", template=None, classifier=True, **BY_VERSION_5)
 gpt_neo: dict[str, Any] = {"model_type": "gpt_neo", "attention_types": [[["global", "local"], 1]], "window_size": 16}
 CAUSAL = [
     pytest.param(then(llama, padding_by("right", pad_token_id=3)), id="another-token-of-the-head"),
@@ -82,12 +83,14 @@ CAUSAL = [
     pytest.param(then(llama, without_a_token_for_padding), id="no-token-at-all"),
     pytest.param(then(llama, ending_in_its_padding), id="pairs-that-end-in-padding"),
     pytest.param(
-        partial(causal, model_type="gpt2", template=None, classifier=True, n_positions=1024), id="gpt2-on-the-left"
+        partial(causal, model_type="gpt2", template=None, classifier=True, **BY_VERSION_5, n_positions=1024),
+        id="gpt2-on-the-left",
     ),
-    pytest.param(partial(causal, template=None, classifier=True, **gpt_neo), id="gpt-neo-on-the-left"),
+    pytest.param(partial(causal, template=None, classifier=True, **BY_VERSION_5, **gpt_neo), id="gpt-neo-on-the-left"),
     pytest.param(
         then(
-            partial(causal, model_type="llama", template=ZERANK, classifier=True), padding_by("right", pad_token_id=3)
+            partial(causal, model_type="llama", template=ZERANK, classifier=True, **BY_VERSION_5),
+            padding_by("right", pad_token_id=3),
         ),
         id="a-template-and-another-token",
     ),

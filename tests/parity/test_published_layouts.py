@@ -21,7 +21,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassificati
 from rerank.activations import COSINE, IDENTITY, SIGMOID, Activation
 from rerank.catalog.built_in import BUILT_IN
 from rerank.catalog.cards import ModelCard
-from rerank.catalog.prompts import PROMPTS, QWEN3_RERANKER
+from rerank.catalog.prompts import PROMPTS, QWEN3_RERANKER, PromptFormat
 from rerank.catalog.text_prompts import TextPrompts
 from rerank.core import DEFAULT_OPTIONS, Chunking, Pair, ScoringOptions, Truncation
 from rerank.gateway.chunks import chunk_pairs
@@ -38,6 +38,7 @@ from tests.parity.late import (
     stanford_by_hand,
 )
 from tests.parity.layouts import (
+    BY_VERSION_5,
     CHAT,
     CTXL,
     ETTIN,
@@ -201,6 +202,15 @@ def qwen3_prompt(query: str, document: str) -> str:
         f"{QWEN3_RERANKER.system}{QWEN3_RERANKER.ask(QWEN3_RERANKER.instruction, query)} {document}"
         f"{QWEN3_RERANKER.suffix}"
     )
+
+
+RANKLLAMA = PromptFormat(system="", request="query: {query}", lead="document: ", suffix="", special_start=True)
+"""As the cards of RankLLaMA and DeAR have it, for a tokenizer that puts no token before texts."""
+
+
+def after_rankllamas_prompt(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    texts = [f"query: {query}document: {document}" for query, document in pairs]
+    return [float(logits) for logits in head_logits(folder, texts)]
 
 
 def head_after_prompt(folder: Path, pairs: Sequence[tuple[str, str]]) -> list[float]:
@@ -486,6 +496,8 @@ RIGHT = [
         prompt=PROMPTS["mxbai-rerank-v2"],
         labels=(0, 1),
     ),
+    right("monoptt5", make_t5, partial(first_word, prompt=PROMPTS["monoptt5"]), id="unicamp-dl/monoptt5-base"),
+    right("mt5-true", make_t5, partial(first_word, prompt=PROMPTS["mt5-true"]), id="unicamp-dl/mt5-13b-mmarco-100k"),
     right("japanese-reranker-v1-mecab", make_japanese, japanese_by_hand),
     right("monot5-by-its-card", make_t5, partial(first_word, prompt=PROMPTS["monot5"]), prompt=PROMPTS["monot5"]),
     right(
@@ -615,10 +627,43 @@ RIGHT = [
     ),
     right(
         "qwen3-trained-on-plain-pairs",
-        partial(causal, model_type="qwen3", template=None, classifier=True, tie_word_embeddings=True),
+        partial(causal, model_type="qwen3", template=None, classifier=True, tie_word_embeddings=True, **BY_VERSION_5),
         saved_cross_encoder,
     ),
-    right("llama-classifier", partial(causal, model_type="llama", template=None, classifier=True), saved_cross_encoder),
+    right(
+        "qwen3-trained-on-plain-pairs-by-its-card",
+        partial(causal, model_type="qwen3", template=None, classifier=True),
+        saved_cross_encoder,
+        family="cross-encoder",
+    ),
+    right(
+        "qwen3-reranker-seq-cls-saved-by-version-5",
+        then(converted_head, lambda folder: rewrite(folder / "config.json", **BY_VERSION_5)),
+        head_after_prompt,
+    ),
+    right(
+        "qwen3-reranker-seq-cls-whose-card-says-cross-encoder",
+        converted_head,
+        head_after_prompt,
+        family="cross-encoder",
+    ),
+    right(
+        "llama-classifier",
+        partial(causal, model_type="llama", template=None, classifier=True, **BY_VERSION_5),
+        saved_cross_encoder,
+    ),
+    right(
+        "llama-classifier-by-its-card",
+        partial(causal, model_type="llama", template=None, classifier=True),
+        saved_cross_encoder,
+        family="cross-encoder",
+    ),
+    right(
+        "rankllama-by-its-card",
+        partial(causal, model_type="llama", template=None, classifier=True),
+        after_rankllamas_prompt,
+        prompt=RANKLLAMA,
+    ),
     right(
         "coreb-own-template",
         partial(causal, model_type="qwen3", template=ZERANK.replace("system\n", "system\nAnswer yes or no: ")),
@@ -777,11 +822,11 @@ RIGHT = [
     ),
     right("embeddinggemma", embedding_gemma, saved_embeddings, COSINE),
     right(
-        "embeddings-compared-by-dot-scored-by-cosine",
+        "embeddings-compared-by-distance-scored-by-cosine",
         then(
             partial(encoder, model_type="bert", body=True),
             partial(embeddings, normalised=False),
-            lambda folder: rewrite(folder / "config_sentence_transformers.json", similarity_fn_name="dot"),
+            lambda folder: rewrite(folder / "config_sentence_transformers.json", similarity_fn_name="euclidean"),
         ),
         saved_embeddings,
         COSINE,

@@ -21,6 +21,7 @@ from rerank.errors import ModelUnavailable
 from tests.parity.late import make_multi_vector, make_pylate, make_stanford
 from tests.parity.layouts import (
     BART,
+    BY_VERSION_5,
     CHAT,
     DOCUMENT,
     NEMOTRON,
@@ -41,6 +42,7 @@ from tests.parity.layouts import (
 )
 from tests.parity.own_layouts import make_new
 from tests.parity.t5 import make_t5
+from tests.parity.test_published_layouts import converted_head
 from tests.support.tiny_checkpoints import make_bert, make_qwen3, make_xlm_roberta
 from tests.support.tiny_language_models import make_bidirectional_llama
 
@@ -145,6 +147,26 @@ def named(folder: Path, **config: Any) -> None:
 def without_prompts(folder: Path) -> None:
     """Have the pooling leave prompts out."""
     rewrite(folder / "1_Pooling" / "config.json", include_prompt=False)
+
+
+def either(kind: str, asked: str) -> str:
+    return (
+        f"tiny is a language model ({kind}) with a classification head, and nothing in it says whether it reads plain "
+        'pairs or a prompt. Its card in models.toml has to say `family = "cross-encoder"` if it reads plain pairs, '
+        f"else how it is asked: {asked}."
+    )
+
+
+def trained_on(folder: Path) -> None:
+    """A converted classifier that version 5 of sentence-transformers trained, and saved as it saves all."""
+    converted_head(folder)
+    weights = load_file(folder / "model.safetensors")
+    head = weights["score.weight"]
+    weights["score.weight"] = head + 0.3 * head.std() * torch.randn(
+        head.shape, generator=torch.Generator().manual_seed(1)
+    )
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    rewrite(folder / "config.json", **BY_VERSION_5)
 
 
 def late(why: str) -> str:
@@ -382,17 +404,41 @@ REFUSED = [
     refused(
         "qwen3-classifier-with-chat-template",
         partial(causal, model_type="qwen3", template=CHAT, classifier=True, tie_word_embeddings=True),
+        either("qwen3", QWEN3),
+    ),
+    refused(
+        "qwen3-classifier-with-chat-template-whose-card-says-cross-encoder",
+        partial(causal, model_type="qwen3", template=CHAT, classifier=True),
         "tiny has a chat template without a place for a query and a document. Remove the template "
         "from the folder if the model was trained on plain pairs; else say in its card in models.toml "
         f"how it is asked: {QWEN3}.",
+        family="cross-encoder",
     ),
     refused(
         "qwen3-8b-classifier-without-template",
         partial(causal, model_type="qwen3", template=None, classifier=True),
-        "tiny is a Qwen3 with a classification head, and nothing in it says whether it reads plain pairs or the prompt "
-        "of a reranker that it was converted from. Save it once with sentence-transformers' CrossEncoder if it reads "
-        f"plain pairs; else say in its card in models.toml how it is asked: {QWEN3}.",
+        either("qwen3", QWEN3),
     ),
+    refused(
+        "qwen3-8b-classifier-saved-by-version-5",
+        partial(causal, model_type="qwen3", template=None, classifier=True, **BY_VERSION_5),
+        either("qwen3", QWEN3),
+    ),
+    refused(
+        "qwen3-classifier-like-no-conversion",
+        partial(causal, model_type="qwen3", template=None, classifier=True, tie_word_embeddings=True),
+        either("qwen3", QWEN3),
+    ),
+    refused("conversion-of-qwen3-reranker-trained-with-version-5", trained_on, either("qwen3", QWEN3)),
+    refused(
+        "mxbai-v2-seq-untied",
+        partial(causal, model_type="qwen2", template=None, classifier=True),
+        either("qwen2", lines("mxbai-rerank-v2")),
+    ),
+    refused(
+        "rankllama-merged", partial(causal, model_type="llama", template=None, classifier=True), either("llama", OTHER)
+    ),
+    refused("phi-classifier", partial(causal, model_type="phi", template=None, classifier=True), either("phi", OTHER)),
     refused(
         "unknown-template-without-words",
         partial(causal, model_type="qwen3", template=f"Is this it? {DOCUMENT} {QUERY}"),
@@ -656,8 +702,9 @@ REFUSED = [
         make_t5,
         "tiny is a sequence-to-sequence model (T5ForConditionalGeneration), and nothing in it says that it reranks. If "
         "it does so as monoT5 does, by the first word of its answer, its card in models.toml has to say how it is "
-        'asked: `prompt = "monot5"` (true or false), `prompt = "mt5-mmarco"` (yes or no), `prompt = "ptt5-msmarco"` '
-        "(sim or não) or a `prompt` of its own.",
+        'asked: by its page, `prompt = "monot5"` (true or false), `prompt = "mt5-mmarco"` (yes or no), '
+        '`prompt = "mt5-true"` (true, or "▁" for no), `prompt = "ptt5-msmarco"` (sim or não), `prompt = "monoptt5"` '
+        "(Sim or Não, asked in Portuguese) or a `prompt` of its own.",
     ),
     refused(
         "bart",
