@@ -158,6 +158,8 @@ class EmbeddingOptions:
     """Numbers to keep of each vector; None keeps all."""
     normalised: bool | None = None
     """True for vectors of length 1; None leaves them as the model's own modules do."""
+    instruction: str | None = None
+    """The task of queries, for models whose prompt names one; None leaves the model's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -95,17 +96,140 @@ def test_token_ids_are_refused_with_what_to_do(client: TestClient, ids: list[Any
         ({"input": "a", "encoding_format": "hex"}, "encoding_format"),
         ({"input": "a", "dimensions": 0}, "dimensions"),
         ({"input": "a", "dimensions": 5}, "dimensions is 5; the vectors of this model may have 384"),
+        ({"input": "a", "output_dimension": 5}, "`shorter_vectors = true` in its card"),
+        ({"input": "a", "instruction": "find bears"}, "The model takes no instruction: put it before each text."),
         ({"input": "a", "prompt_name": "nope"}, "no prompt 'nope'"),
         ({"input": "a", "prompt_name": "x" * 600}, "prompt_name"),
         ({"input": "a", "input_type": "image"}, "input_type"),
         ({"input": "a", "truncate_prompt_tokens": 10_000}, "truncate_prompt_tokens value is greater"),
     ],
-    ids=["missing", "none", "too many", "format", "zero", "shorter", "prompt", "long name", "type", "limit"],
+    ids=[
+        "missing",
+        "none",
+        "too many",
+        "format",
+        "zero",
+        "shorter",
+        "Voyage's",
+        "instruction",
+        "prompt",
+        "long name",
+        "type",
+        "limit",
+    ],
 )
 def test_a_wrong_request_is_a_400_that_names_the_field(client: TestClient, fields: dict[str, Any], said: str) -> None:
     answer = ask(client, **fields)
     assert answer.status_code == 400
     assert said in answer.json()["error"]["message"]
+
+
+NUMBERS_OF_OTHERS: dict[str, Any] = {
+    "task": "text-matching",
+    "late_chunking": True,
+    "return_multivector": True,
+    "embedding_type": "binary",
+    "embedding_types": ["float", "int8"],
+    "encoding_type": "uint8",
+    "output_dtype": "int8",
+    "embed_dtype": "float16",
+    "add_special_tokens": False,
+    "modality": "image",
+    "prompt": "query: ",
+    "messages": [{"role": "user", "content": "a"}],
+    "max_length": 8,
+}
+"""Fields of other servers that would change the vectors."""
+ADDRESSES = {"/v1/embeddings": "input", "/invocations": "input", "/embed": "inputs", "/tei/embed": "inputs"}
+"""Addresses that give vectors, and the field of the texts."""
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+@pytest.mark.parametrize("field", NUMBERS_OF_OTHERS)
+def test_a_field_that_would_change_the_vectors_is_refused_by_name(client: TestClient, path: str, field: str) -> None:
+    answer = ask(client, path, **{ADDRESSES[path]: "a", field: NUMBERS_OF_OTHERS[field]})
+
+    assert answer.status_code == (422 if path.split("/")[-1] == "embed" else 400)
+    assert f"1 validation error: {field}: " in answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/embed"])
+@pytest.mark.parametrize("field", ["task", "prompt", "max_length", "embedding_type", "output_dtype", "modality"])
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 1_000_000, [[[["x"] * 1000]]], {"x": {}}, "\ud800", 10**300],
+    ids=["long", "nested", "object", "surrogate", "number"],
+)
+def test_a_refusal_stays_short(client: TestClient, path: str, field: str, value: Any) -> None:
+    body = json.dumps({"model": MODEL, ADDRESSES[path]: "a", field: value})
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+
+    assert answer.status_code in (400, 422)
+    assert len(answer.content) < 1500
+
+
+DEFAULTS_OF_OTHERS: dict[str, Any] = {
+    "task": None,
+    "late_chunking": False,
+    "return_multivector": "false",
+    "truncate": True,
+    "embedding_type": "float",
+    "embedding_types": ["float"],
+    "output_dtype": "float",
+    "output_dimension": DIMENSIONS,
+    "dimensions": DIMENSIONS,
+    "normalized": True,
+    "normalize": True,
+    "modality": "text",
+    "prompt": "",
+    "instruction": "",
+    "messages": [],
+    "max_length": None,
+    "user": "me",
+    "priority": 1,
+    "labels": {"a": ["b"]},
+}
+"""Fields of other servers that change nothing, together."""
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/invocations"])
+def test_fields_that_change_nothing_pass(client: TestClient, path: str, known: list[list[float]]) -> None:
+    assert vectors(ask(client, path, input=TEXTS, **DEFAULTS_OF_OTHERS)) == known
+
+
+@pytest.mark.parametrize("path", ["/embed", "/tei/embed"])
+def test_fields_that_change_nothing_pass_at_teis_addresses(
+    client: TestClient, path: str, known: list[list[float]]
+) -> None:
+    assert ask(client, path, inputs=TEXTS, **DEFAULTS_OF_OTHERS).json() == known
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"embedding_type": "base64"},
+        {"embedding_types": ["base64"]},
+        {"embedding_type": "float", "encoding_format": "base64"},
+    ],
+    ids=["Jina's", "Cohere's", "with the SDK's own"],
+)
+def test_base64_is_asked_for_in_other_words(client: TestClient, known: list[list[float]], fields: Any) -> None:
+    first = ask(client, input=TEXTS, **fields).json()["data"][0]["embedding"]
+    assert list(struct.unpack(f"<{DIMENSIONS}f", base64.b64decode(first))) == known[0]
+
+
+@pytest.mark.parametrize("field", ["encoding_format", "embedding_type", "embedding_types"])
+def test_teis_addresses_give_no_base64(client: TestClient, field: str) -> None:
+    answer = ask(client, "/embed", inputs="a", **{field: "base64"})
+    assert answer.status_code == 422
+    assert f"{field} is base64: this address gives numbers" in answer.text
+
+
+def test_a_limit_of_tokens_holds_at_teis_addresses(client: TestClient) -> None:
+    cut, same = (
+        ask(client, "/embed", inputs=text, truncate_prompt_tokens=4).json() for text in ("word " * 2, "word " * 9)
+    )
+    assert cut == same != ask(client, "/embed", inputs="word " * 9).json()
 
 
 def test_a_long_text_is_cut_where_the_server_is_not_strict(client: TestClient, strict: bool) -> None:

@@ -216,6 +216,29 @@ def test_an_instruction_is_the_task_in_the_prompt_of_queries(
     assert score(plain, plain.encode(pairs)) != pytest.approx(expected, abs=1e-3)
     assert by_card.embedder is not None
     assert vectors(by_card.embedder, TEXTS[:1], EmbeddingOptions(role="query")) == pytest.approx(asked, abs=1e-5)
+    assert plain.embedder is not None
+    of_texts = vectors(plain.embedder, TEXTS[:1], EmbeddingOptions(role="query", instruction="find bears"))
+    assert of_texts == pytest.approx(asked, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"role": "document"}, {"role": "query", "prompt": "sts"}],
+    ids=["no role", "document", "another prompt"],
+)
+def test_an_instruction_is_refused_for_texts_that_are_no_queries(prompted: Path, options: dict[str, Any]) -> None:
+    saved = {"query": TASK, "sts": "Instruct: Retrieve text.\nQuery:"}
+    change(prompted / "config_sentence_transformers.json", prompts=saved, default_prompt_name=None)
+
+    with pytest.raises(InvalidRequest, match="for queries: send `input_type: query` too") as refused:
+        vectors(embedder_of(prompted), ["a"], EmbeddingOptions(instruction="find bears", **options))
+    assert refused.value.param == "instruction"
+
+
+def test_an_instruction_for_vectors_is_refused_where_no_prompt_names_a_task(prompted: Path) -> None:
+    with pytest.raises(InvalidRequest, match="takes no instruction: put it before each text") as refused:
+        vectors(embedder_of(prompted), ["a"], EmbeddingOptions(role="query", instruction="find bears"))
+    assert refused.value.param == "instruction"
 
 
 def test_the_cards_prompts_are_those_of_the_roles(prompted: Path) -> None:
@@ -246,8 +269,13 @@ def test_a_vector_stays_whole_where_nothing_allows_to_cut_it(prompted: Path) -> 
     whole = vectors(embedder_of(prompted), ["a"], EmbeddingOptions()).shape[1]
     vectors(embedder_of(prompted), ["a"], EmbeddingOptions(dimensions=whole))
 
-    with pytest.raises(InvalidRequest, match=f"dimensions is 5; the vectors of this model may have {whole}"):
+    advised = (
+        f"dimensions is 5; the vectors of this model may have {whole}. If .*, `shorter_vectors = true` in its card"
+    )
+    with pytest.raises(InvalidRequest, match=advised):
         vectors(embedder_of(prompted), ["a"], EmbeddingOptions(dimensions=5))
+    with pytest.raises(InvalidRequest, match=rf"may have {whole}\.$"):
+        vectors(embedder_of(prompted), ["a"], EmbeddingOptions(dimensions=whole + 1))
     allowed = embedder_of(prompted, card=ModelCard(id="m", shorter_vectors=True))
     assert vectors(allowed, ["a"], EmbeddingOptions(dimensions=5)).shape == (1, 5)
     with pytest.raises(InvalidRequest, match=f"may have 1 to {whole}"):
@@ -259,8 +287,15 @@ def test_listed_dimensions_are_the_only_ones(prompted: Path) -> None:
     embedder = embedder_of(prompted)
 
     assert vectors(embedder, ["a"], EmbeddingOptions(dimensions=8)).shape == (1, 8)
-    with pytest.raises(InvalidRequest, match="may have 4 or 8 or"):
+    with pytest.raises(InvalidRequest, match=r"may have 4 or 8 or \d+\.$"):
         vectors(embedder, ["a"], EmbeddingOptions(dimensions=5))
+
+
+def test_a_list_of_the_whole_vector_alone_is_final(prompted: Path) -> None:
+    change(prompted / "config.json", matryoshka_dimensions=[])
+
+    with pytest.raises(InvalidRequest, match=r"may have \d+\.$"):
+        vectors(embedder_of(prompted), ["a"], EmbeddingOptions(dimensions=5))
 
 
 @pytest.mark.parametrize("dense", [0, 1], ids=["its-own-body", "in-the-fallback"])
@@ -283,7 +318,7 @@ def test_vectors_are_cut_as_they_were_saved(tmp_path: Path, dense: int, *, norma
     assert vectors(embedder, TEXTS, EmbeddingOptions(dimensions=whole)) == pytest.approx(
         model.encode(TEXTS, truncate_dim=whole), abs=1e-5
     )
-    with pytest.raises(InvalidRequest, match=f"may have 8 or {whole}"):
+    with pytest.raises(InvalidRequest, match=f"may have 8 or {whole}. If .* `shorter_vectors = true`"):
         vectors(embedder, ["a"], EmbeddingOptions(dimensions=5))
 
 

@@ -165,27 +165,6 @@ class ScoringBody(ModelBody):
         return Chunking(most, self.overlap_tokens, self.aggregate, self.return_chunks) if most else None
 
 
-class VectorsBody(ModelBody):
-    """Fields of every request for embeddings."""
-
-    dimensions: int | None = Field(
-        default=None, ge=1, description="Numbers to keep of each vector, for models that allow it; absent: all."
-    )
-    truncate: Truncate = Field(
-        default=True, description="false: refuse a text too long for the model instead of cutting it."
-    )
-    truncation_side: TruncationSide = Field(
-        default="right", description="End of a text that is cut: right or left, in any case."
-    )
-    prompt_name: Name | None = Field(
-        default=None, description="Name of a prompt that was saved with the model, to be put before each text."
-    )
-
-    def truncation(self, max_tokens: int | None = None) -> Truncation:
-        """Limits of a text."""
-        return Truncation(max_tokens, allowed=self.truncate, side=self.truncation_side)
-
-
 _DOCUMENTS = ("documents", "texts", "passages", "docs")
 
 

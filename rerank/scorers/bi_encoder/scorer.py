@@ -62,6 +62,18 @@ class SentenceReading:
         prompt = self.prompts.get(name or "") or ""
         return [prompt + text for text in texts]
 
+    def put_for(self, options: EmbeddingOptions, texts: Sequence[str]) -> list[str]:
+        """The texts, each after the prompt that a request asks for. Raises InvalidRequest for one that there is not."""
+        name = self.prompt_for(options)
+        if options.instruction and around_task(self.prompts) is None:
+            raise InvalidRequest("The model takes no instruction: put it before each text.", param="instruction")
+        if options.instruction and name != "query":
+            raise InvalidRequest(
+                "An instruction is for queries: send `input_type: query` too, and no `prompt_name`.",
+                param="instruction",
+            )
+        return self.instructed(options.instruction).put(name, texts)
+
     def prompt_for(self, options: EmbeddingOptions) -> str | None:
         """Name of the prompt that a request asks for. Raises InvalidRequest for an unknown one."""
         if options.prompt is None:
@@ -70,6 +82,11 @@ class SentenceReading:
             known = ", ".join(sorted(self.prompts)) or "none"
             raise InvalidRequest(f"The model has no prompt {options.prompt!r}; it has: {known}.", param="prompt_name")
         return options.prompt
+
+
+_SHORTER = (
+    " If it was trained for shorter ones (Matryoshka), `shorter_vectors = true` in its card in models.toml allows them."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +99,17 @@ class VectorSize:
     """True if the model's own modules make vectors of length 1."""
     kept: int | None = None
     """The dimensions that a vector is cut to where a request asks for none; None for the whole vector."""
+    advice: str = ""
+    """How the operator allows other numbers of dimensions; empty where it is known which there are."""
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, card: ModelCard, whole: int, *, normalised: bool) -> VectorSize:
         """Those of a checkpoint whose modules give ``whole`` dimensions."""
         allowed, kept = dimensions_allowed(checkpoint.config, whole, card), saved_dimensions(checkpoint.folder)
+        advice = _SHORTER if allowed == [whole] and "matryoshka_dimensions" not in checkpoint.config else ""
         if kept is None or kept >= whole:
-            return cls(allowed, normalised)
-        return cls(allowed if kept in allowed else sorted([*allowed, kept]), normalised, kept)
+            return cls(allowed, normalised, advice=advice)
+        return cls(allowed if kept in allowed else sorted([*allowed, kept]), normalised, kept, advice)
 
     def check(self, asked: int | None) -> None:
         """Raise InvalidRequest for a number of dimensions that the vectors do not have."""
@@ -97,7 +117,10 @@ class VectorSize:
         if asked is None or asked in allowed:
             return
         shown = f"1 to {allowed[-1]}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
-        raise InvalidRequest(f"dimensions is {asked}; the vectors of this model may have {shown}.", param="dimensions")
+        advice = self.advice if asked < allowed[-1] else ""
+        raise InvalidRequest(
+            f"dimensions is {asked}; the vectors of this model may have {shown}.{advice}", param="dimensions"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +203,7 @@ class TextEmbedder:
         """See ``Embedder.reading``."""
         self._size.check(options.dimensions)
         limit = pair_limit(options.truncation, self._max_length)
-        put = self._reading.put(self._reading.prompt_for(options), texts)
+        put = self._reading.put_for(options, texts)
         read = yield from self._reading.tokenizer.texts(put, options.truncation, limit)
         normalised = self._size.normalised if options.normalised is None else options.normalised
         dimensions = options.dimensions or self._size.kept

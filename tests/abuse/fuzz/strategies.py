@@ -88,8 +88,8 @@ SCORING: dict[str, dict[str, Any]] = {
 _VECTORS = {"model": EMBEDDER, "dimensions": 8, "prompt_name": "query"}
 EMBEDDING: dict[str, dict[str, Any]] = {
     "/v1/embeddings": _VECTORS | {"input": ["capital of France", "Paris"], "encoding_format": "base64"},
-    "/embed": _VECTORS | {"inputs": ["capital of France", "Paris"]},
-    "/tei/embed": _VECTORS | {"inputs": "capital of France", "normalize": False},
+    "/embed": _VECTORS | {"inputs": ["capital of France", "Paris"], "task": "retrieval.query", "late_chunking": False},
+    "/tei/embed": _VECTORS | {"inputs": "capital of France", "normalize": False, "embedding_types": ["float"]},
 }
 """A plain body for every address that gives vectors, for a model that has them."""
 

@@ -6,12 +6,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import ConfigDict, Field
 
 from rerank.api.bodies import JsonRoute
-from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, VectorsBody
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS
 from rerank.api.dialects.scoring import answers, embed, json_list, require_json
 from rerank.api.dialects.tei.errors import RESPONSES
 from rerank.api.dialects.texts import Texts
+from rerank.api.dialects.vectors import ENCODING_FIELDS, VectorsBody
 from rerank.api.services import ServicesDep
-from rerank.core import EmbeddingOptions, EmbeddingRequest
+from rerank.core import EmbeddingRequest
+from rerank.errors import InvalidRequest
 
 
 class EmbedBody(VectorsBody):
@@ -20,17 +22,16 @@ class EmbedBody(VectorsBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": [*EXAMPLE_DOCUMENTS]}]})
 
     inputs: Texts = Field(description="A text, or a list of texts.")
-    normalize: bool = Field(default=True, description="false: vectors as they are before any is made of length 1.")
+    normalize: bool | None = Field(
+        default=None, description="false: vectors as they are before any is made of length 1; absent: true."
+    )
 
     def embedding_request(self) -> EmbeddingRequest:
-        """The request in the gateway's terms."""
-        options = EmbeddingOptions(
-            truncation=self.truncation(),
-            prompt=self.prompt_name,
-            dimensions=self.dimensions,
-            normalised=self.normalize,
-        )
-        return EmbeddingRequest(tuple(self.inputs), self.model_name, options)
+        """The request in the gateway's terms. Raises InvalidRequest for vectors that are no numbers."""
+        if self.encoding == "base64":
+            field = next(name for name in ENCODING_FIELDS if getattr(self, name) == "base64")
+            raise InvalidRequest(f"{field} is base64: this address gives numbers, /v1/embeddings both.", param=field)
+        return EmbeddingRequest(tuple(self.inputs), self.model_name, self.options(normalised=True))
 
 
 Vectors = list[list[float]]

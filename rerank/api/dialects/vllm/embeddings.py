@@ -13,13 +13,14 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError, to_json
 
 from rerank.api.dialects.dialect import Dialect
-from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS, VectorsBody
+from rerank.api.dialects.fields import EXAMPLE_DOCUMENTS
 from rerank.api.dialects.scoring import dialect_router, embed, json_list
 from rerank.api.dialects.texts import Texts
+from rerank.api.dialects.vectors import VectorsBody
 from rerank.api.dialects.vllm import strict
 from rerank.api.dialects.vllm.answers import ScoreUsage
 from rerank.api.services import ServicesDep
-from rerank.core import EmbeddingOptions, EmbeddingRequest, EmbeddingResult, Truncation, Vector
+from rerank.core import EmbeddingRequest, EmbeddingResult, Truncation, Vector
 from rerank.schemas import Schema
 from rerank.telemetry import request_id_var
 
@@ -55,16 +56,6 @@ def _no_token_ids(value: Any) -> Any:
     return value
 
 
-InputType = Literal["query", "search_query", "document", "passage", "search_document"]
-_ROLES: dict[str, Literal["query", "document"]] = {
-    "query": "query",
-    "search_query": "query",
-    "document": "document",
-    "passage": "document",
-    "search_document": "document",
-}
-
-
 class EmbeddingsBody(VectorsBody):
     """Texts to embed."""
 
@@ -73,47 +64,22 @@ class EmbeddingsBody(VectorsBody):
     input: Annotated[Texts, BeforeValidator(_no_token_ids)] = Field(
         validation_alias=AliasChoices("input", "inputs"), description="A text, or a list of texts."
     )
-    encoding_format: Literal["float", "base64"] = Field(
-        default="float", description="base64: the vector's numbers as float32, little-endian."
-    )
-    embed_dtype: Literal["float32"] = Field(default="float32", description="Type of the numbers; no other is given.")
     endianness: Literal["native", "little"] = Field(
         default="little", description="Order of the bytes in base64; no other is given."
-    )
-    add_special_tokens: Literal[True] = Field(
-        default=True, description="A text is always read with the model's special tokens."
-    )
-    truncate_prompt_tokens: int | None = Field(
-        default=None, ge=-1, description="Maximum tokens of a text; -1: the model's maximum."
-    )
-    input_type: InputType | None = Field(
-        default=None, description="What the texts are, for models with a prompt for queries or documents."
-    )
-    normalize: bool | None = Field(
-        default=None, description="true: vectors of length 1; absent: as the model's own modules do."
     )
 
     def embedding_request(self) -> EmbeddingRequest:
         """The request in the gateway's terms."""
-        return EmbeddingRequest(
-            texts=tuple(self.input),
-            model=self.model_name,
-            options=EmbeddingOptions(
-                truncation=self.truncation(self.truncate_prompt_tokens),
-                prompt=self.prompt_name,
-                role=_ROLES.get(self.input_type or ""),
-                dimensions=self.dimensions,
-                normalised=self.normalize,
-            ),
-        )
+        return EmbeddingRequest(tuple(self.input), self.model_name, self.options())
 
 
 class StrictEmbeddingsBody(EmbeddingsBody):
     """The same, which like vLLM refuses a text that is too long unless `truncate_prompt_tokens` allows to cut it."""
 
-    def truncation(self, max_tokens: int | None = None) -> Truncation:
+    def truncation(self) -> Truncation:
         """See ``VectorsBody.truncation``."""
-        return Truncation(max_tokens, allowed=max_tokens is not None, side=self.truncation_side)
+        limit = self.truncate_prompt_tokens
+        return Truncation(limit, allowed=limit is not None, side=self.truncation_side)
 
 
 class EmbeddedText(Schema):
@@ -137,8 +103,8 @@ class EmbeddingsAnswer(Schema):
 
 async def embeddings(body: EmbeddingsBody, request: Request, services: ServicesDep) -> Response:
     """A vector for each text, in order."""
-    result = await embed(request, services, body.embedding_request())
-    return answer(result, body.encoding_format)
+    encoding = body.encoding
+    return answer(await embed(request, services, body.embedding_request()), encoding)
 
 
 async def strict_embeddings(body: StrictEmbeddingsBody, request: Request, services: ServicesDep) -> Response:
