@@ -76,7 +76,7 @@ def is_read_whole(reader: PairReader | WordOverlapScorer, text: str, options: Sc
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=texts, room=st.integers(24, 80), overlap=st.integers(0, 40))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_every_character_is_in_a_chunk_that_is_read_whole(kind: str, text: str, room: int, overlap: int) -> None:
     reader = PairReader(kind, room)
     spans = chunks_of(reader, text, Chunking(100_000, overlap))
@@ -89,7 +89,7 @@ def test_every_character_is_in_a_chunk_that_is_read_whole(kind: str, text: str, 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=texts, room=st.integers(24, 80), most=st.integers(2, 6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_no_more_chunks_than_allowed_from_start_to_end(kind: str, text: str, room: int, most: int) -> None:
     reader = PairReader(kind, room)
     spans = chunks_of(reader, text, Chunking(most, 8))
@@ -101,7 +101,7 @@ def test_no_more_chunks_than_allowed_from_start_to_end(kind: str, text: str, roo
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(text=texts, overlap=st.integers(0, 20))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_characters_that_are_seen_as_one_stay_together(kind: str, text: str, overlap: int) -> None:
     # more marks in a row than a chunk has room for have to be cut
     assume(_most_joined(text) < 25)

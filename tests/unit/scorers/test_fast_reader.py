@@ -101,7 +101,7 @@ def _reader(kind: str) -> FastReader:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(texts=st.lists(texts, max_size=4))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=24, deadline=None, derandomize=True)
 def test_tokens_are_the_tokenizers_own(kind: str, texts: list[str]) -> None:
     readable = [text.encode("utf-8", "replace").decode() for text in [*texts, "zq <mask>", "no  é", "e\u0301 zqyes"]]
     readable += ["the PANDA.", "Pａnda. é", "the panda", "1x ①x", "ＢEAR, é", "BeaR,"]
@@ -153,7 +153,7 @@ def _in_groups(each: Iterable[str], count: int) -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("row", ["a", "ab", " ", "\n", "1", "'s", "中文", "😀", "\u0301", "e\u0301\u0323", " \t", "\0"])
+@pytest.mark.parametrize("row", ["ab", " ", "1", "'s", "中文", "😀", "e\u0301\u0323", "\0"])
 def test_rows_of_the_same_give_the_tokenizers_own_tokens(kind: str, row: str) -> None:
     reader = _reader(kind)
     # above 65,535 tokens in a word

@@ -125,7 +125,7 @@ class NormalisedReader(ReadsInParts):
 
 @pytest.mark.parametrize("kind", MADE)
 @given(text=texts)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_tokens_are_those_of_the_normalised_text(kind: str, text: str) -> None:
     if not grows(text):
         own = KINDS[kind]().encode(normalised(text), add_special_tokens=False).ids
@@ -134,7 +134,7 @@ def test_tokens_are_those_of_the_normalised_text(kind: str, text: str) -> None:
 
 @pytest.mark.parametrize("kind", MADE)
 @given(text=texts, overlap=st.integers(0, 20))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_chunks_are_cut_from_the_callers_text(kind: str, text: str, overlap: int) -> None:
     reader = NormalisedReader(kind, 64)
     pair = Pair("panda?", text)

@@ -98,7 +98,7 @@ def _reader(kind: str) -> WordReader:
 
 @pytest.mark.parametrize("kind", SPLITTING)
 @given(texts=st.lists(texts, min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=24, deadline=None, derandomize=True)
 def test_tokens_are_the_tokenizers_own(kind: str, texts: list[str]) -> None:
     readable = [text.encode("utf-8", "replace").decode() for text in texts]
     reader = _reader(kind)
