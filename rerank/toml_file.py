@@ -47,16 +47,23 @@ def _explained(schema: type[Any], problem: str, location: Sequence[int | str]) -
     """A problem with a name or a list in the file's own words; empty for other problems."""
     names = [part for part in location if isinstance(part, str)]
     if problem == "tuple_type":
-        return f"it has to be a list; tables of one are each headed by [[{'.'.join(names)}]]"
+        headed = f"; its tables are each headed by [[{'.'.join(names)}]]" if _tables_at(schema, names) else ""
+        return f"it has to be a list{headed}"
     if problem not in _UNKNOWN:
         return ""
-    tables = [schema]
-    for name in names[:-1]:
-        tables = [inner for table in tables for inner in _tables_in(_fields_of(table)[name])]
+    tables = _tables_at(schema, names[:-1])
     known = [name for table in tables for name in _fields_of(table)]
     if near := difflib.get_close_matches(names[-1], known, n=1):
         return f"there is no such field. Did you mean {near[0]}?"
     return f"there is no such field, only {', '.join(known)}"
+
+
+def _tables_at(schema: type[Any], names: Sequence[str]) -> list[type[Any]]:
+    """The tables that may stand at a place."""
+    tables = [schema]
+    for name in names:
+        tables = [inner for table in tables for inner in _tables_in(_fields_of(table)[name])]
+    return tables
 
 
 def _fields_of(table: type[Any]) -> dict[str, Any]:

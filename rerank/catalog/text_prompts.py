@@ -26,8 +26,7 @@ _INSTRUCTED = TextPrompts(
 _BGE_ENGLISH = TextPrompts("Represent this sentence for searching relevant passages: ")
 _BGE_CHINESE = TextPrompts("为这个句子生成表示以用于检索相关文章：")
 _NOMIC = TextPrompts("search_query: ", "search_document: ")
-_RURI = TextPrompts("検索クエリ: ", "検索文書: ")
-_LINQ = TextPrompts("Instruct: Given a question, retrieve passages that answer the question\nQuery: ")
+_LINQ = TextPrompts("Instruct: Given a question, retrieve Wikipedia passages that answer the question\nQuery: ")
 _SIZES = ("small", "base", "large")
 KNOWN_TEXT_PROMPTS = (
     {f"intfloat/{kind}": _E5 for size in _SIZES for kind in (f"e5-{size}", f"e5-{size}-v2", f"multilingual-e5-{size}")}
@@ -40,16 +39,26 @@ KNOWN_TEXT_PROMPTS = (
     | {f"nomic-ai/{name}": _NOMIC for name in ("nomic-embed-text-v1", "nomic-embed-text-v1.5", "modernbert-embed-base")}
     | {"lightonai/modernbert-embed-large": _NOMIC}
     | {f"ordalietech/solon-embeddings-{size}-0.1": TextPrompts("query : ") for size in ("base", "large")}
-    | {f"cl-nagoya/ruri-v3-{size}": _RURI for size in ("30m", "70m", "130m", "310m")}
+    | {
+        f"cl-nagoya/ruri-v3-{size}": TextPrompts("検索クエリ: ", "検索文書: ")
+        for size in ("30m", "70m", "130m", "310m")
+    }
+    | {
+        f"cl-nagoya/ruri-{size}{version}": TextPrompts("クエリ: ", "文章: ")
+        for size in _SIZES
+        for version in ("", "-v2")
+    }
+    | {"pkshatech/glucose-base-ja-v2": _E5}
     | {"linq-ai-research/linq-embed-mistral": _LINQ}
 )
 """As the pages of the models say it, by repository."""
-COMPARED_BY_DOT = frozenset(
-    f"sentence-transformers/{name}"
-    for name in (
-        "msmarco-bert-base-dot-v5", "msmarco-distilbert-base-dot-prod-v3", "msmarco-distilbert-base-tas-b",
-        "msmarco-distilbert-dot-v5", "msmarco-roberta-base-ance-firstp", "multi-qa-distilbert-dot-v1",
-        "multi-qa-minilm-l6-dot-v1", "multi-qa-mpnet-base-dot-v1",
-    )
+_DOT = (
+    "msmarco-bert-base-dot-v5", "msmarco-bert-co-condensor", "msmarco-distilbert-base-dot-prod-v3",
+    "msmarco-distilbert-base-tas-b", "msmarco-distilbert-dot-v5", "msmarco-roberta-base-ance-firstp",
+    "multi-qa-distilbert-dot-v1", "multi-qa-minilm-l6-dot-v1", "multi-qa-mpnet-base-dot-v1",
 )  # fmt: skip
+_CONTRIEVERS = ("contriever", "contriever-msmarco", "mcontriever", "mcontriever-msmarco")
+COMPARED_BY_DOT = frozenset(
+    (*(f"sentence-transformers/{name}" for name in _DOT), *(f"facebook/{name}" for name in _CONTRIEVERS))
+)
 """Models whose pages compare vectors by their dot product, by repository."""

@@ -22,7 +22,7 @@ from rerank.catalog.prompts import (
     PromptFormat,
     Word,
 )
-from rerank.catalog.recognition import prompt_lines
+from rerank.catalog.recognition import may_be_asked, prompt_lines
 from rerank.catalog.weight_files import shapes
 from rerank.errors import ModelUnsupported
 from rerank.scorers.labels import score_of_labels
@@ -122,9 +122,15 @@ def _either(checkpoint: Checkpoint) -> ModelUnsupported:
     return ModelUnsupported(
         f"{checkpoint.folder.name} is a language model ({checkpoint.config['model_type']}) with a classification head, "
         "and nothing in it says whether it reads plain pairs or a prompt. Its card in models.toml has to say "
-        '`family = "cross-encoder"` if it reads plain pairs, else how it is asked: '
-        f"{prompt_lines(checkpoint.config)}."
+        f'`family = "cross-encoder"` if it reads plain pairs{_or_asked(checkpoint)}.'
     )
+
+
+def _or_asked(checkpoint: Checkpoint) -> str:
+    """What else its card may say."""
+    if may_be_asked(checkpoint.config):
+        return f", else how it is asked: {prompt_lines(checkpoint.config)}"
+    return "; a prompt is not supported for its type"
 
 
 def _cosine(one: numpy.ndarray, other: numpy.ndarray) -> float:

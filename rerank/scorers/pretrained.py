@@ -204,8 +204,8 @@ def refuse_unknown_type(checkpoint: Checkpoint) -> None:
     if checkpoint.evidence.port:
         raise ModelUnsupported(
             f"{checkpoint.folder.name} is computed here without its own code, and only as its publisher laid it out: "
-            "with a tokenizer.json, and read by its first token or by the mean of its tokens. Fetch the published "
-            "files again."
+            "with a tokenizer.json, and read by its first token or by the mean of its tokens, with no Dense module "
+            "behind that. Fetch the published files again, or use another model."
         )
     transformers = import_transformers()
     kind = checkpoint.config.get("model_type")

@@ -218,13 +218,14 @@ def saved_prompts(folder: Path) -> dict[str, str]:
 
 def default_prompt_name(folder: Path) -> str | None:
     """Name of the prompt used by default; None if there is none. Raises WeightsBroken for one that is not there."""
-    name: str | None = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
-    if name is not None and name not in (known := saved_prompts(folder)):
-        raise WeightsBroken(
-            f"{folder.name}/config_sentence_transformers.json has the default prompt {name!r}, which is not among its "
-            f"prompts ({', '.join(sorted(known))}). Fetch the published files again."
-        )
-    return name
+    name = read_json(folder / "config_sentence_transformers.json").get("default_prompt_name")
+    known = saved_prompts(folder)
+    if name is None or (isinstance(name, str) and name in known):
+        return name
+    raise WeightsBroken(
+        f"{folder.name}/config_sentence_transformers.json has the default prompt {name!r}, which is not among its "
+        f"prompts ({', '.join(sorted(known))})"
+    )
 
 
 def default_prompt(folder: Path) -> str | None:

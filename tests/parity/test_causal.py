@@ -35,6 +35,7 @@ from rerank.scorers.causal.prompt import Prompt
 from rerank.scorers.causal.recognition import recognised_format
 from rerank.scorers.causal.scorer import CausalScorer
 from rerank.scorers.load import load_scorer
+from tests.parity.layouts import BY_VERSION_5, rewrite
 from tests.support.tiny_language_models import (
     add_own_code,
     change_config,
@@ -534,6 +535,7 @@ def test_a_classifier_made_of_answers_is_asked_as_they_are(tmp_path: Path, name:
 @pytest.mark.parametrize("kind", ["gemma", "mistral", "qwen2", "qwen3"])
 def test_a_classifier_with_a_head_of_its_own_reads_plain_pairs(tmp_path: Path, kind: str) -> None:
     folder = make_language_model(tmp_path / "reranker", kind, head=True, tie_word_embeddings=True)
+    rewrite(folder / "config.json", **BY_VERSION_5)
 
     assert not isinstance(load_any(folder, ModelCard(id="reranker")), CausalScorer)
 

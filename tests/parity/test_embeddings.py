@@ -468,7 +468,7 @@ def test_a_vector_is_of_length_one_only_where_that_is_the_last_step(tmp_path: Pa
 def test_a_default_prompt_that_is_not_there_is_named(tmp_path: Path) -> None:
     folder = embeddings(encoder(tmp_path / "tiny", "bert", body=True), words="a word: ")
     change(folder / "config_sentence_transformers.json", default_prompt_name="wordz")
-    with pytest.raises(WeightsBroken, match="has the default prompt 'wordz', which is not among its prompts"):
+    with pytest.raises(WeightsBroken, match="json has the default prompt 'wordz', which is not among its prompts"):
         load(folder)
 
 
@@ -476,15 +476,39 @@ OWN_MODULE = """
 from sentence_transformers.models import Transformer
 
 class Ending(Transformer):
-    def {method}(self, texts, **kwargs):
-        return super().{method}([text + " end" for text in texts], **kwargs)
+    def METHOD(self, texts, **kwargs):
+        return super().METHOD([text + " end" for text in texts], **kwargs)
+"""
+BARE_MODULE = """
+from sentence_transformers.models import Transformer
+from torch import nn
+
+class Ending(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+        self.model = self.auto_model = inner.auto_model
+        self.tokenizer = inner.tokenizer
+        self.max_seq_length = 64
+
+    @classmethod
+    def load(cls, *arguments, **kwargs):
+        return cls(Transformer.load(*arguments, **kwargs))
+
+    def tokenize(self, texts, **kwargs):
+        return self.inner.tokenize([text + " end" for text in texts])
+
+    def forward(self, features, **kwargs):
+        return self.inner(features)
 """
 
 
-@pytest.mark.parametrize("method", ["tokenize", "preprocess"])
-def test_a_first_module_that_reads_texts_itself_is_refused(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize(
+    "code", [OWN_MODULE.replace("METHOD", "tokenize"), OWN_MODULE.replace("METHOD", "preprocess"), BARE_MODULE]
+)
+def test_a_first_module_that_reads_texts_itself_is_refused(tmp_path: Path, code: str) -> None:
     folder = embeddings(encoder(tmp_path / "tiny", "bert", body=True))
-    (folder / "ending.py").write_text(OWN_MODULE.replace("{method}", method))
+    (folder / "ending.py").write_text(code)
     listed = json.loads((folder / "modules.json").read_text())
     listed[0]["type"] = "ending.Ending"
     (folder / "modules.json").write_text(json.dumps(listed))

@@ -18,7 +18,7 @@ from rerank.devices import choose_device
 from rerank.errors import ModelUnavailable, WeightsBroken
 from rerank.scorers.base import Placement, Scorer, score
 from rerank.scorers.load import load_scorer
-from tests.parity.layouts import causal, encoder, rewrite
+from tests.parity.layouts import BY_VERSION_5, causal, encoder, rewrite
 from tests.support.tiny_checkpoints import (
     make_bert,
     make_embedding_model,
@@ -154,7 +154,7 @@ class OwnForSequenceClassification(LlamaForSequenceClassification):
 
 def with_own_body(folder: Path, config: str) -> Path:
     """A classifier of one label, with a head of transformers, whose own body gives twice what that of Llama gives."""
-    causal(folder, "llama", None, classifier=True)
+    causal(folder, "llama", None, classifier=True, **BY_VERSION_5)
     (folder / "own.py").write_text(OWN_BODY.format(config=config))
     mapped = {
         "AutoConfig": f"own.{config}",
@@ -172,7 +172,7 @@ def scores_of(folder: Path, card: ModelCard) -> list[float]:
 
 def test_trusted_code_below_a_head_of_transformers_runs(tmp_path: Path) -> None:
     own = with_own_body(tmp_path / "own", "OwnConfig")
-    plain = scores_of(causal(tmp_path / "plain", "llama", None, classifier=True), ModelCard(id="plain"))
+    plain = scores_of(causal(tmp_path / "plain", "llama", None, classifier=True, **BY_VERSION_5), ModelCard(id="plain"))
 
     trusted = ModelCard(id="maker/own", trust_remote_code=True)
     for _ in range(2):
@@ -186,7 +186,7 @@ def test_trusted_code_of_one_folder_never_runs_for_a_model_of_another(
 ) -> None:
     # transformers notes there that code of a folder asked for the class
     monkeypatch.setattr(LlamaConfig, "_auto_class", None)
-    plain = causal(tmp_path / "plain", "llama", None, classifier=True)
+    plain = causal(tmp_path / "plain", "llama", None, classifier=True, **BY_VERSION_5)
     expected = scores_of(plain, ModelCard(id="plain"))
 
     for config in ("OwnConfig", "LlamaConfig"):

@@ -32,6 +32,7 @@ from tests.parity.layouts import (
     chain,
     embeddings,
     encoder,
+    listed_modules,
     load,
     put_template,
     reading_plain_texts,
@@ -155,6 +156,15 @@ def either(kind: str, asked: str) -> str:
         'pairs or a prompt. Its card in models.toml has to say `family = "cross-encoder"` if it reads plain pairs, '
         f"else how it is asked: {asked}."
     )
+
+
+def with_dense_behind(folder: Path) -> None:
+    """Modules of an embedding model, of which the last is a Dense."""
+    file = folder / "modules.json"
+    listed = json.loads(file.read_text())
+    listed[-1] |= {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}
+    file.write_text(json.dumps(listed))
+    rewrite(folder / "2_Dense" / "config.json", in_features=32, out_features=32)
 
 
 def trained_on(folder: Path) -> None:
@@ -438,7 +448,11 @@ REFUSED = [
     refused(
         "rankllama-merged", partial(causal, model_type="llama", template=None, classifier=True), either("llama", OTHER)
     ),
-    refused("phi-classifier", partial(causal, model_type="phi", template=None, classifier=True), either("phi", OTHER)),
+    refused(
+        "phi-classifier",
+        partial(causal, model_type="phi", template=None, classifier=True),
+        either("phi", "").removesuffix(", else how it is asked: .") + "; a prompt is not supported for its type.",
+    ),
     refused(
         "unknown-template-without-words",
         partial(causal, model_type="qwen3", template=f"Is this it? {DOCUMENT} {QUERY}"),
@@ -615,8 +629,16 @@ REFUSED = [
         "gte-multilingual-without-tokenizer-json",
         then(make_new, lambda folder: (folder / "tokenizer.json").rename(folder / "vocab.txt")),
         "tiny is computed here without its own code, and only as its publisher laid it out: with a tokenizer.json, and "
-        "read by its first token or by the mean of its tokens. Fetch the published files again.",
+        "read by its first token or by the mean of its tokens, with no Dense module behind that. Fetch the published "
+        "files again, or use another model.",
         trust_remote_code=True,
+    ),
+    refused(
+        "stella-en-400m-with-dense",
+        then(partial(make_new, head=False), lambda folder: listed_modules(folder, "cls"), with_dense_behind),
+        "tiny is computed here without its own code, and only as its publisher laid it out: with a tokenizer.json, and "
+        "read by its first token or by the mean of its tokens, with no Dense module behind that. Fetch the published "
+        "files again, or use another model.",
     ),
     refused(
         "jina-reranker-v3-v3.5-listwise",
@@ -678,6 +700,15 @@ REFUSED = [
         "it is not known which of its prompts (Query, nl2code_query) stands before a query that is ranked. Say so in "
         'models.toml: prompts = { query = "..." }, "" for none.',
         instruction="Find what is alike.",
+    ),
+    refused(
+        "embeddings-with-prompts-for-what-is-searched",
+        then(
+            partial(encoder, model_type="bert", body=True),
+            partial(embeddings, question="Q: ", search="S: ", search_document="D: ", clustering="in: "),
+        ),
+        "it is not known which of its prompts (question, search) stands before a query that is ranked. Say so in "
+        'models.toml: prompts = { query = "..." }, "" for none.',
     ),
     refused(
         "embeddings-with-prompts-for-tasks-in-the-fallback",

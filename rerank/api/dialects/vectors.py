@@ -1,7 +1,7 @@
 """Fields of requests for vectors: those that would change a vector are honoured under any client's name, or refused.
 
-Jina, Voyage, Cohere, vLLM and TEI call one option by several names. Two names that disagree are refused, because one
-would be ignored.
+Jina, Voyage, Cohere, vLLM and TEI call one option by several names. Two that disagree are refused, because one would be
+ignored, but for what the SDKs of clients always add (``encoding_format``).
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class VectorsBody(ModelBody):
     input_type: InputType | None = Field(
         default=None, description="What the texts are, for models with a prompt for queries or documents."
     )
-    task: Task | None = Field(default=None, description="The same; Jina's. Its other tasks are refused.")
+    task: Annotated[Task | None, BeforeValidator(lambda value: value or None)] = Field(
+        default=None, description="The same; Jina's. Its other tasks are refused."
+    )
     instruction: Instruction | None = Field(
         default=None,
         validation_alias=AliasChoices("instruction", "instruct"),

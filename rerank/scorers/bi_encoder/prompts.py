@@ -29,7 +29,12 @@ def prompts_of(card: ModelCard, saved: Mapping[str, str | None]) -> dict[str, st
     known, said = known_text_prompts(card) or TextPrompts(), card.prompts or TextPrompts()
     prompts = said.over(own.over(known.over(saved)))
     if around_task(prompts) is None or not card.instruction:
-        _check_role(prompts, "query", f"^(?!.*({_DOCUMENTS})).*(query|question|search|retriev)", said.query)
+        _check_role(
+            prompts,
+            "query",
+            f"^(?!.*({_DOCUMENTS})).*(query|(^|[_.-])(question|search|retrieval)($|[_.-]))",
+            said.query,
+        )
     _check_role(prompts, "document", _DOCUMENTS, said.document)
     return prompts
 

@@ -118,8 +118,9 @@ def _prompt_left_out(prompts: Mapping[str, str | None]) -> str:
 
 def _tokenises_itself(module: nn.Module) -> bool:
     """True for a module whose own code adds to texts, or reads them in a way of its own."""
-    kind: Any = type(module)
-    return kind.preprocess is not Transformer.preprocess or kind.tokenize is not Transformer.tokenize
+    return any(
+        getattr(type(module), name, None) is not getattr(Transformer, name) for name in ("preprocess", "tokenize")
+    )
 
 
 def saved_vector_size(model: SentenceTransformer, card: ModelCard, checkpoint: Checkpoint) -> VectorSize:

@@ -207,7 +207,7 @@ class TestModelsFile:
                 '[[model]]\nid = "a"\nfallback = { x = 1 }',
                 "model.0.fallback.x: there is no such field, only models, share",
             ),
-            ('[[model]]\nid = "a"\naliases = "b"', "model.0.aliases"),
+            ('[[model]]\nid = "a"\naliases = "b"', "model.0.aliases: it has to be a list (card a)"),
             ('[[model]]\nid = "a"\naliases = ["b", ""]', "model.0.aliases.1"),
             ('[[model]]\nid = "a"\nrepo = ""', "model.0.repo"),
             ('[[model]]\nid = "a"\nfamily = "tri-encoder"', "model.0.family"),
@@ -234,7 +234,7 @@ class TestModelsFile:
             ('[[model]]\nid = ".."', "model.0.id: "),
             ('[[model]]\nid = "a"\nrepo = "https://huggingface.co/x/y"', "model.0: "),
             ('model = "a"', "model: it has to be a list"),
-            ('[model]\nid = "a"', "model: it has to be a list; tables of one are each headed by [[model]]"),
+            ('[model]\nid = "a"', "model: it has to be a list; its tables are each headed by [[model]]"),
             ('[[models]]\nid = "a"', "models: there is no such field. Did you mean model?"),
         ],
     )
