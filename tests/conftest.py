@@ -33,12 +33,6 @@ settings.register_profile(
 )
 settings.load_profile("untimed")
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for the SDKs, which are installed alongside, comes last: a worker would wait for minutes."""
-    items.sort(key=lambda item: item.path.name == "test_sdks.py")
-
-
 FUZZED = "fuzzed requests"
 """The property under which a test records how many requests it made up."""
 RecordProperty = Callable[[str, object], None]

@@ -54,7 +54,7 @@ def test_every_operation_answers_as_documented(
 
         @hypothesis.given(case=operation.as_strategy())
         @hypothesis.settings(
-            max_examples=5,
+            max_examples=3,
             derandomize=True,
             database=None,
             deadline=None,
