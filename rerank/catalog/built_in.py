@@ -28,7 +28,7 @@ from rerank.catalog.prompts import (
     ZERANK_2,
     PromptFormat,
 )
-from rerank.catalog.text_prompts import COMPARED_BY_DOT, KNOWN_TEXT_PROMPTS, TextPrompts
+from rerank.catalog.text_prompts import KNOWN_TEXT_PROMPTS, TextPrompts
 
 T = TypeVar("T")
 
@@ -157,6 +157,18 @@ _KNOWN_PROMPTS = (
 """By repositories whose files do not always say how their models are asked."""
 
 
+_DOT = (
+    "msmarco-bert-base-dot-v5", "msmarco-bert-co-condensor", "msmarco-distilbert-base-dot-prod-v3",
+    "msmarco-distilbert-base-tas-b", "msmarco-distilbert-dot-v5", "msmarco-roberta-base-ance-firstp",
+    "multi-qa-distilbert-dot-v1", "multi-qa-minilm-l6-dot-v1", "multi-qa-mpnet-base-dot-v1",
+)  # fmt: skip
+_CONTRIEVERS = ("contriever", "contriever-msmarco", "mcontriever", "mcontriever-msmarco")
+_COMPARED_BY_DOT = frozenset(
+    (*(f"sentence-transformers/{name}" for name in _DOT), *(f"facebook/{name}" for name in _CONTRIEVERS))
+)
+"""Models whose pages compare vectors by their dot product, by repository."""
+
+
 def known_prompt(card: ModelCard) -> PromptFormat | None:
     """How the model of a card is asked where neither card nor folder say so; None for models that are not known."""
     return _known(_KNOWN_PROMPTS, card)
@@ -169,9 +181,13 @@ def known_text_prompts(card: ModelCard) -> TextPrompts | None:
 
 def compares_by_dot(card: ModelCard) -> bool:
     """True for an embedding model whose page compares vectors by their dot product, which its files do not say."""
-    return _known(dict.fromkeys(COMPARED_BY_DOT, True), card) or False
+    return any(name in _COMPARED_BY_DOT for name in _names(card))
 
 
 def _known(found: Mapping[str, T], card: ModelCard) -> T | None:
-    names = (name.casefold() for name in (card.repo, card.id) if name)
-    return next((found[name] for name in names if name in found), None)
+    return next((found[name] for name in _names(card) if name in found), None)
+
+
+def _names(card: ModelCard) -> Iterator[str]:
+    """The repositories that a card may be of."""
+    return (name.casefold() for name in (card.repo, card.id) if name)

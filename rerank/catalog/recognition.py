@@ -82,15 +82,19 @@ def _asked_unknown(evidence: Evidence, card: ModelCard) -> str | None:
     )
 
 
+def _is_language_model(evidence: Evidence) -> str:
+    return (
+        f"is a language model ({evidence.architecture}), and nothing in it says that it reranks: no modules of "
+        "sentence-transformers, and no template that asks about a query and a document. If it is a reranker that "
+        "answers yes or no with a word, and not with a grade or an order of documents, its card in models.toml has "
+        f"to say how it is asked: {prompt_lines(evidence.config)}. If it is an embedding model, "
+        f'`family = "bi-encoder"` there takes {_vector(evidence.config)}.'
+    )
+
+
 def _is_no_reranker(evidence: Evidence) -> str:
     if evidence.architecture.endswith("ForCausalLM"):
-        return (
-            f"is a language model ({evidence.architecture}), and nothing in it says that it reranks: no modules of "
-            "sentence-transformers, and no template that asks about a query and a document. If it is a reranker that "
-            "answers yes or no with a word, and not with a grade or an order of documents, its card in models.toml has "
-            f"to say how it is asked: {prompt_lines(evidence.config)}. If it is an embedding model, "
-            f'`family = "bi-encoder"` there takes {_vector(evidence.config)}.'
-        )
+        return _is_language_model(evidence)
     if _own_model(evidence.config):
         return _computed_elsewhere(evidence)
     if not _is_body(evidence):

@@ -1,4 +1,4 @@
-"""What the files of embedding models do not hold: prompts, of a card or of known repositories; how vectors compare."""
+"""Prompts of embedding models that their files do not hold: those of a card, and of known repositories."""
 
 from __future__ import annotations
 
@@ -52,13 +52,3 @@ KNOWN_TEXT_PROMPTS = (
     | {"linq-ai-research/linq-embed-mistral": _LINQ}
 )
 """As the pages of the models say it, by repository."""
-_DOT = (
-    "msmarco-bert-base-dot-v5", "msmarco-bert-co-condensor", "msmarco-distilbert-base-dot-prod-v3",
-    "msmarco-distilbert-base-tas-b", "msmarco-distilbert-dot-v5", "msmarco-roberta-base-ance-firstp",
-    "multi-qa-distilbert-dot-v1", "multi-qa-minilm-l6-dot-v1", "multi-qa-mpnet-base-dot-v1",
-)  # fmt: skip
-_CONTRIEVERS = ("contriever", "contriever-msmarco", "mcontriever", "mcontriever-msmarco")
-COMPARED_BY_DOT = frozenset(
-    (*(f"sentence-transformers/{name}" for name in _DOT), *(f"facebook/{name}" for name in _CONTRIEVERS))
-)
-"""Models whose pages compare vectors by their dot product, by repository."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -75,12 +75,11 @@ def _prompt_of_head(checkpoint: Checkpoint, card: ModelCard) -> PromptFormat | N
     if not is_asked or evidence.saved_as or evidence.modules or _is_refused_for_labels(checkpoint, card):
         return None
     stated, saved = card.stated_family == CROSS_ENCODER, "sentence_transformers" in evidence.config
-    prompts = _converted_from(checkpoint)
-    alike = _likeness(checkpoint, card, prompts)
+    alike = _likeness(checkpoint, card)
     wanted = _EXACT if stated or saved else _ALIKE
-    if found := next((prompt for prompt, cosine in alike if cosine > wanted), None):
+    if found := next((prompt for prompt, cosine in alike.items() if cosine > wanted), None):
         return found
-    is_like_none = not prompts or (bool(alike) and all(cosine <= _ALIKE for _, cosine in alike))
+    is_like_none = all(cosine <= _ALIKE for cosine in alike.values())
     if not stated and not (saved and is_like_none):
         raise _either(checkpoint)
     return None
@@ -91,21 +90,21 @@ def _is_refused_for_labels(checkpoint: Checkpoint, card: ModelCard) -> bool:
     return card.labels is None and shapes(checkpoint.weight_files).get("score.weight", [1])[0] > 1
 
 
-def _converted_from(checkpoint: Checkpoint) -> list[PromptFormat]:
-    """The prompts of rerankers that it could be made from."""
+def _likeness(checkpoint: Checkpoint, card: ModelCard) -> dict[PromptFormat, float]:
+    """By prompts of rerankers that it could be made from: how like its head is to the answer, as a cosine.
+
+    Not a number where the file lacks the answers' rows.
+    """
+    config, kind = checkpoint.config, checkpoint.config["model_type"]
+    if kind not in _CONVERTED:
+        return {}
     tokenizer = open_tokenizer(checkpoint.folder)
-    return [prompt for prompt in _CONVERTED.get(checkpoint.config["model_type"], ()) if _knows(tokenizer, prompt)]
-
-
-def _likeness(
-    checkpoint: Checkpoint, card: ModelCard, prompts: Sequence[PromptFormat]
-) -> list[tuple[PromptFormat, float]]:
-    """How like the head is to each prompt's answer, as a cosine; empty without the answers' rows to compare with."""
-    if not prompts or not checkpoint.config.get("tie_word_embeddings", checkpoint.config["model_type"] in _TIED):
-        return []
-    head = score_of_labels(read_tensor(checkpoint, "score.weight"), card, checkpoint.config)
-    row_of = partial(_row, checkpoint, open_tokenizer(checkpoint.folder))
-    return [(prompt, _cosine(head, direction(prompt, row_of))) for prompt in prompts]
+    prompts = [prompt for prompt in _CONVERTED[kind] if _knows(tokenizer, prompt)]
+    if not config.get("tie_word_embeddings", kind in _TIED):
+        return dict.fromkeys(prompts, math.nan)
+    head = score_of_labels(read_tensor(checkpoint, "score.weight"), card, config)
+    row_of = partial(_row, checkpoint, tokenizer)
+    return {prompt: _cosine(head, direction(prompt, row_of)) for prompt in prompts}
 
 
 def _knows(tokenizer: Tokenizer, prompt: PromptFormat) -> bool:

@@ -61,6 +61,11 @@ class SavedModules:
     """Settings of the first module."""
 
     @property
+    def normalises(self) -> bool:
+        """True if the last module makes vectors of length 1."""
+        return self.kinds[-1:] == ("Normalize",)
+
+    @property
     def max_tokens(self) -> int | None:
         """The length that was saved with the model; None where none was."""
         length = self._processing("text").get("max_length") or self.settings.get("max_seq_length")
@@ -193,7 +198,7 @@ def other_similarity(folder: Path, unsaid: str | None) -> str | None:
     """
     name: str | None = read_json(folder / "config_sentence_transformers.json").get("similarity_fn_name") or unsaid
     saved = saved_modules(folder)
-    is_cosine = name == "dot" and saved is not None and saved.kinds[-1:] == ("Normalize",)
+    is_cosine = name == "dot" and saved is not None and saved.normalises
     return None if name in (None, "cosine") or is_cosine else name
 
 

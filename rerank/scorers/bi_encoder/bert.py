@@ -65,7 +65,7 @@ def bert_embedding(checkpoint: Checkpoint) -> BertEmbedding | None:
     vector = vector_of_tokens(checkpoint.folder, saved)
     if vector not in ENCODED_AS:
         return None
-    return BertEmbedding(checkpoint, body, ENCODED_AS[vector], normalised="Normalize" in saved.kinds)
+    return BertEmbedding(checkpoint, body, ENCODED_AS[vector], normalised=saved.normalises)
 
 
 def is_plain(checkpoint: Checkpoint, saved: SavedModules) -> bool:

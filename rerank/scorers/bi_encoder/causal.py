@@ -51,7 +51,7 @@ def causal_embedding(checkpoint: Checkpoint) -> CausalEmbedding | None:
         return None
     if vector_of_tokens(checkpoint.folder, saved) != "lasttoken" or not _ends_texts(checkpoint):
         return None
-    return CausalEmbedding(checkpoint, config, normalised="Normalize" in saved.kinds)
+    return CausalEmbedding(checkpoint, config, normalised=saved.normalises)
 
 
 def _ends_texts(checkpoint: Checkpoint) -> bool:

@@ -46,7 +46,8 @@ def claims(checkpoint: Checkpoint, card: ModelCard) -> bool:
 def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:
     """The embedding model on the device."""
     model = None
-    if (similarity := _similarity(checkpoint, card)) not in (None, "dot"):
+    similarity = other_similarity(checkpoint.folder, unsaid="dot" if compares_by_dot(card) else None)
+    if similarity not in (None, "dot"):
         logger.warning(
             "%s scores by cosine: its similarity_fn_name is %s, which may order documents otherwise",
             card.id,
@@ -54,24 +55,24 @@ def load(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEnc
         )
     if not runs_own_code(checkpoint.folder, card):
         model = bert_embedding(checkpoint) or causal_embedding(checkpoint)
-    return _load_saved(checkpoint, card, placement) if model is None else _load_plain(model, card, placement)
+    dot = similarity == "dot"
+    if model is None:
+        return _load_saved(checkpoint, card, placement, dot=dot)
+    return _load_plain(model, card, placement, dot=dot)
 
 
-def _similarity(checkpoint: Checkpoint, card: ModelCard) -> str | None:
-    """How its vectors are compared, if it is by other numbers than their cosine."""
-    return other_similarity(checkpoint.folder, unsaid="dot" if compares_by_dot(card) else None)
-
-
-def _load_plain(model: BertEmbedding | CausalEmbedding, card: ModelCard, placement: Placement) -> BiEncoderScorer:
+def _load_plain(
+    model: BertEmbedding | CausalEmbedding, card: ModelCard, placement: Placement, *, dot: bool
+) -> BiEncoderScorer:
     checkpoint = model.checkpoint
     length = fit_length(card, placement, checkpoint, saved_length(checkpoint.folder))
     reading, size = plain_reading(checkpoint, card).instructed(card.instruction), model.vector_size(card)
     vectors, per_token = model.sentences(placement), model.bytes_per_token(length)
-    dot, cache = _similarity(checkpoint, card) == "dot", placement.new_vector_cache()
+    cache = placement.new_vector_cache()
     return BiEncoderScorer(reading, vectors, size, length, per_token, card.activation, dot=dot, cache=cache)
 
 
-def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -> BiEncoderScorer:
+def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement, *, dot: bool) -> BiEncoderScorer:
     # importing sentence-transformers takes seconds
     from rerank.scorers.bi_encoder.saved import (
         PaddedSentence,
@@ -96,7 +97,7 @@ def _load_saved(checkpoint: Checkpoint, card: ModelCard, placement: Placement) -
     vectors = PaddedSentences(model, runtime)
     bytes_per_token = activation_bytes(config)
     size = saved_vector_size(model, card, checkpoint)
-    dot, cache = _similarity(checkpoint, card) == "dot", placement.new_vector_cache()
+    cache = placement.new_vector_cache()
     return BiEncoderScorer(reading, vectors, size, length, bytes_per_token, card.activation, dot=dot, cache=cache)
 
 
